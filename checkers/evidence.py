@@ -1,0 +1,76 @@
+"""What the nodes themselves left behind, in neutral form: the white-box half of the evidence.
+
+The harness collects it (from WALs through `checkers.wal`, from logs, from the nodes' status) or the
+simulator records it as it happens. Node clocks are lied to by the nemesis, so nothing here orders
+anything by a node's time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class LogEntry(msgspec.Struct, frozen=True):
+    """One entry of a node's log; `digest` identifies its content."""
+
+    term: int
+    index: int
+    kind: int
+    digest: str
+
+
+class HardState(msgspec.Struct, frozen=True):
+    """A durable (term, vote, commit), in the order it was written."""
+
+    term: int
+    vote: int
+    commit: int
+
+
+class StateDigest(msgspec.Struct, frozen=True):
+    """The state machine's digest after applying everything up to `index`."""
+
+    index: int
+    term: int
+    revision: int
+    digest: str
+
+
+class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that one node left behind.
+
+    `entries` is the log as its WAL has it at the end (after its own truncations); `first_index` is
+    where it begins. `overwritten` counts entries that were truncated away. `led_terms` are the terms
+    in which this node says it became leader. `damage` says why a WAL could not be read to its end
+    (a torn tail is not damage). `assertions` are the node's own failed assertions and crashes, from
+    its log. `final` is its last status: role, term, commit, applied, revision, hash.
+    """
+
+    node: str
+    entries: tuple[LogEntry, ...] = ()
+    first_index: int = 1
+    overwritten: int = 0
+    hard_states: tuple[HardState, ...] = ()
+    committed: int = 0
+    led_terms: tuple[int, ...] = ()
+    digests: tuple[StateDigest, ...] = ()
+    damage: str | None = None
+    assertions: tuple[str, ...] = ()
+    final: dict[str, Any] | None = None
+    log_missing: bool = False
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything beside the history that a verdict may rest on.
+
+    `trouble` lists failures of the harness or environment (an image that did not start, an exec that
+    failed): each makes the run an error, none blames the database, none erases a violation.
+    `recovery` is what the final phase saw: did every node come back and catch up.
+    """
+
+    nodes: dict[str, NodeEvidence] = {}
+    trouble: tuple[str, ...] = ()
+    recovery: dict[str, Any] = {}
+    unsupported_faults: dict[str, str] = {}

@@ -1,0 +1,166 @@
+"""What happened: one list of Ops, clients and nemesis alike.
+
+An `Op` is an event. An invocation is recorded before its request leaves, its completion after the
+reply arrived, both stamped by one monotonic clock: the controller's. An `Operation` is the pair: a
+closed interval in real time. Two operations that share an instant are concurrent.
+
+Outcomes: `ok` (it happened, here is the answer), `fail` (it never happened and never will), `info`
+(nobody knows: it stays open to the end of time, and its process never speaks again).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+NEMESIS = "nemesis"
+OBSERVER = "observer"
+
+
+class OpType(enum.StrEnum):
+    """The four kinds of event."""
+
+    INVOKE = "invoke"
+    OK = "ok"
+    FAIL = "fail"
+    INFO = "info"
+
+
+class Op(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One event of a history.
+
+    Client processes are integers; faults run under `nemesis/<kind>`; the observer's readings of the
+    nodes' roles are `info` events of the process `observer`.
+
+    `value` is the argument on an invocation and the answer on a completion. `meta` holds what is
+    evidence rather than answer: revisions, the term of the answering node, whether an operation
+    belongs to the final phase.
+    """
+
+    index: int
+    time_ns: int
+    process: int | str
+    type: OpType
+    f: str
+    key: str | None = None
+    value: Any = None
+    error: str | None = None
+    node: str | None = None
+    meta: dict[str, Any] | None = None
+
+    @property
+    def is_client(self) -> bool:
+        """Whether a client did this (and not the nemesis or the observer)."""
+        return isinstance(self.process, int)
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """An invocation with its completion: a closed interval [invoked_ns, completed_ns].
+
+    `completed_ns` is None while nobody knows whether it happened (`info`, or never completed).
+    `index` and `completion_index` are the Ops' places in the history.
+    """
+
+    index: int
+    completion_index: int | None
+    process: int | str
+    f: str
+    key: str | None
+    input: Any
+    output: Any
+    outcome: OpType  # OK, FAIL or INFO
+    invoked_ns: int
+    completed_ns: int | None
+    node: str | None = None
+    error: str | None = None
+    meta: dict[str, Any] | None = None
+
+
+class MalformedHistory(ValueError):
+    """The history breaks its own rules: a completion without an invocation, a busy process.
+
+    The message names the offending line or op. It is the recorder's fault, never the database's.
+    """
+
+
+class History(Sequence[Op]):
+    """An immutable list of Ops in order of time, with its pairing worked out once."""
+
+    def __init__(self, ops: Sequence[Op], *, header: dict[str, Any] | None = None) -> None:
+        self._ops = tuple(ops)
+        self.header = header or {}
+
+    def __len__(self) -> int:
+        return len(self._ops)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._ops[at]
+
+    def __iter__(self) -> Iterator[Op]:
+        return iter(self._ops)
+
+    @cached_property
+    def operations(self) -> tuple[Operation, ...]:
+        """Every client operation, in order of invocation."""
+        return tuple(_pair(op for op in self._ops if op.is_client))
+
+    @cached_property
+    def nemesis_operations(self) -> tuple[Operation, ...]:
+        """Every start and stop of a fault, in order of invocation."""
+        return tuple(_pair(op for op in self._ops if str(op.process).startswith(NEMESIS)))
+
+    @cached_property
+    def by_key(self) -> dict[str | None, list[Operation]]:
+        """Client operations by key, keys in order of first use."""
+        keys: dict[str | None, list[Operation]] = {}
+        for operation in self.operations:
+            keys.setdefault(operation.key, []).append(operation)
+        return keys
+
+    @property
+    def duration_ns(self) -> int:
+        """Time of the last event."""
+        return self._ops[-1].time_ns if self._ops else 0
+
+
+def _pair(ops: Iterator[Op]) -> Iterator[Operation]:
+    open_ops: dict[int | str, Op] = {}
+    done: list[tuple[Op, Op | None]] = []
+    for op in ops:
+        if op.type is OpType.INVOKE:
+            if op.process in open_ops:
+                raise MalformedHistory(
+                    f"op {op.index}: process {op.process} invokes {op.f} while its op "
+                    f"{open_ops[op.process].index} is still open"
+                )
+            open_ops[op.process] = op
+        else:
+            invoke = open_ops.pop(op.process, None)
+            if invoke is None:
+                raise MalformedHistory(
+                    f"op {op.index}: process {op.process} completes {op.f} without an invocation"
+                )
+            done.append((invoke, op))
+    done.extend((op, None) for op in open_ops.values())
+    done.sort(key=lambda pair: pair[0].index)
+    for invoke, completion in done:
+        known = completion is not None and completion.type is not OpType.INFO
+        yield Operation(
+            index=invoke.index,
+            completion_index=completion.index if completion is not None else None,
+            process=invoke.process,
+            f=invoke.f,
+            key=invoke.key,
+            input=invoke.value,
+            output=completion.value if completion is not None else None,
+            outcome=completion.type if completion is not None else OpType.INFO,
+            invoked_ns=invoke.time_ns,
+            completed_ns=completion.time_ns if completion is not None and known else None,
+            node=invoke.node,
+            error=completion.error if completion is not None else None,
+            meta={**(invoke.meta or {}), **((completion.meta if completion else None) or {})} or None,
+        )

@@ -1,0 +1,1 @@
+"""Effects: sockets, clocks, subprocesses, Docker, the simulator and the command line."""

@@ -1,0 +1,1 @@
+"""The system under test: an etcd-v3-compatible Raft key-value store."""
