@@ -1,0 +1,70 @@
+# One line a target; each calls the command line, so a person and CI take the same path.
+# Note that make turns every failure into its own exit code 2: CI calls `squall` itself.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SQUALL := $(BIN)/squall
+TIME   ?= 60s
+SEED   ?=
+ARGS   ?=
+SEEDED := $(if $(SEED),--seed $(SEED))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test lint test-partition test-kill test-pause test-clock nightly bench clean distclean
+
+help:                ## say what there is
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
+
+setup: $(VENV)/.run-stamp     ## make the virtual environment
+setup-dev: $(VENV)/.dev-stamp ## the same, with what the tests need
+
+$(VENV)/.python-stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Squall needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 3; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run-stamp: $(VENV)/.python-stamp pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop,security]'
+	@touch $@
+
+$(VENV)/.dev-stamp: $(VENV)/.run-stamp pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop,security,dev]'
+	@touch $@
+
+run: setup           ## a storm of every fault over five containers, one verdict, one report
+	$(SQUALL) run register --faults all --time $(TIME) $(SEEDED) $(ARGS)
+
+test: setup-dev lint ## every test, those with containers included where a Docker engine answers
+	@tests/install-tools
+	$(BIN)/pytest -q -m 'not docker'
+	$(BIN)/pytest -q -m docker
+
+lint: setup-dev      ## style, types, direction of imports
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --quiet --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache | tail -12
+
+test-partition: setup ## register under partitions
+	$(SQUALL) run register --faults partition --time $(TIME) $(SEEDED) $(ARGS)
+test-kill: setup      ## register under kill -9
+	$(SQUALL) run register --faults kill --time $(TIME) $(SEEDED) $(ARGS)
+test-pause: setup     ## register under SIGSTOP-like pauses
+	$(SQUALL) run register --faults pause --time $(TIME) $(SEEDED) $(ARGS)
+test-clock: setup     ## register under clock jumps, strobes and drift
+	$(SQUALL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
+
+nightly: setup        ## what the nightly job runs, one after another
+	@status=0; for faults in kill pause partition clock all; do \
+	  $(SQUALL) run register --faults $$faults --time 120s --keep $(ARGS) || status=1; done; exit $$status
+
+bench: setup-dev      ## measurements, as ratios taken side by side
+	$(BIN)/python -m pytest -q bench
+
+clean: setup          ## remove containers, networks and volumes that runs left behind
+	$(SQUALL) clean
+distclean:            ## and the virtual environment and the store
+	-test -x $(SQUALL) && $(SQUALL) clean --all
+	rm -rf $(VENV) store .pytest_cache .mypy_cache .ruff_cache .hypothesis

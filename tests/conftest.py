@@ -1,0 +1,60 @@
+"""What every test may lean on: does a Docker engine answer, and is a program there?"""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@functools.cache
+def docker_engine() -> str | None:
+    """Return why there is no engine, or None when one answers."""
+    try:
+        import docker
+
+        client = docker.from_env(timeout=10)
+        client.ping()
+        client.close()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the reason to skip
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a Docker engine where none answers."""
+    if any(item.get_closest_marker("docker") for item in items) and (why := docker_engine()):
+        skip = pytest.mark.skip(reason=f"no Docker engine answers: {why}")
+        for item in items:
+            if item.get_closest_marker("docker"):
+                item.add_marker(skip)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly when container tests did not run."""
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if "no Docker engine" in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.section("CONTAINER TESTS DID NOT RUN", sep="!", red=True, bold=True)
+        terminalreporter.line(f"{len(skipped)} tests skipped: {docker_engine()}")
+        terminalreporter.line("Start Docker (or set DOCKER_HOST) and run `make test` again.")
+
+
+@pytest.fixture
+def program():
+    """Return the path of a program, or skip the test saying which is missing."""
+
+    def find(name: str) -> str:
+        path = shutil.which(name)
+        if path is None:
+            pytest.skip(f"{name} is not installed (tests/install-tools brings it)")
+        return path
+
+    return find
