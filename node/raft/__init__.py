@@ -1,0 +1,1 @@
+"""The consensus core, sans-IO. Begin with `raft` (what goes in and out), then `replication`."""

@@ -1,0 +1,1 @@
+"""The durable side: disk operations, the write-ahead log, snapshots, and recovery from them."""

@@ -1,0 +1,136 @@
+"""Elections: terms, votes, pre-votes, and the lease that keeps a working leader in office.
+
+A vote is a promise and leaves only when it is durable. A pre-vote promises nothing and changes
+nothing: neither term nor vote nor timer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.raft import roles
+from node.raft.messages import AppendReply, Message, RequestVote, VoteReply
+from node.raft.quorum import majority
+
+if TYPE_CHECKING:
+    from node.raft.raft import Raft
+
+
+def settle_term(raft: Raft, message: Message) -> bool:
+    """Deal with a message of another term; whether it is to be handled any further (§5.1)."""
+    kind = type(message)
+    term: int = message.term  # type: ignore[union-attr]
+    if term > raft.term:
+        if kind is RequestVote:
+            if in_lease(raft) and not message.transfer:  # type: ignore[union-attr]
+                return False
+            if message.pre:  # type: ignore[union-attr]
+                return True
+        elif kind is VoteReply and message.pre and message.granted:  # type: ignore[union-attr]
+            # Carries the term it was asked for, in which nobody is yet.
+            return True
+        raft.become_follower(term, message.sender if kind in roles.FROM_LEADER else roles.NOBODY)
+        return True
+    if kind in roles.FROM_LEADER:
+        # Its sender learns that its term is over. Without this, a node that came back with a higher
+        # term would ignore the leader, and the leader's lease would make everyone ignore the node.
+        raft.send_in_term(message.sender, AppendReply(raft.term, raft.id, 0))
+    elif kind is RequestVote:
+        raft.send_in_term(message.sender, VoteReply(raft.term, raft.id, False, message.pre))  # type: ignore[union-attr]
+    return False
+
+
+def in_lease(raft: Raft) -> bool:
+    """Whether a leader is known to be at work: then votes are refused (§6, thesis §4.2.3)."""
+    if not raft.config.check_quorum or raft.leader == roles.NOBODY:
+        return False
+    # A leader that lost its quorum steps down by itself within an election timeout.
+    return (
+        raft.role == roles.LEADER or raft.now_us - raft.leader_contact_us < raft.config.election_us
+    )
+
+
+def timed_out(raft: Raft) -> None:
+    """No leader was heard of for an election timeout."""
+    if not raft.is_voter:
+        raft.reset_election_timer()
+    elif raft.config.pre_vote:
+        raft.become_pre_candidate()
+        _ask(raft, raft.term + 1, pre=True, transfer=False)
+        _count(raft)
+    else:
+        campaign(raft, transfer=False)
+
+
+def campaign(raft: Raft, transfer: bool) -> None:
+    """Begin an election in a new term (§5.2)."""
+    raft.become_candidate()
+    _ask(raft, raft.term, pre=False, transfer=transfer)
+
+
+def own_vote_saved(raft: Raft) -> None:
+    """The candidate's own vote is durable and counts from now on."""
+    if raft.id not in raft.votes:
+        raft.votes[raft.id] = True
+        _count(raft)
+
+
+def on_request_vote(raft: Raft, message: RequestVote) -> None:
+    """Grant a vote at most once a term, and only to a log at least as complete (§5.2, §5.4.1)."""
+    sender = message.sender
+    log = raft.log
+    # A learner, or a node not in its own configuration, must vote if asked: the asker may know a
+    # newer configuration in which it counts.
+    free = raft.vote == sender or (raft.vote == roles.NOBODY and raft.leader == roles.NOBODY)
+    up_to_date = (message.last_term, message.last_index) >= (log.last_term, log.last_index)
+    if message.pre:
+        granted = up_to_date and (free or message.term > raft.term)
+        term = message.term if granted else raft.term
+        raft.send_in_term(sender, VoteReply(term, raft.id, granted, True))
+        return
+    granted = free and up_to_date
+    if granted:
+        if raft.role == roles.PRE_CANDIDATE:
+            raft.become_follower(raft.term, roles.NOBODY)
+        raft.voted(sender)
+        raft.reset_election_timer()
+        raft.events.append(("granted-vote", {"term": raft.term, "candidate": sender}))
+    raft.send_in_term(sender, VoteReply(raft.term, raft.id, granted))
+
+
+def on_vote_reply(raft: Raft, message: VoteReply) -> None:
+    """Count one vote for each voter (a duplicate counts once)."""
+    if raft.role == roles.PRE_CANDIDATE:
+        if not message.pre or (message.granted and message.term != raft.term + 1):
+            return
+    elif raft.role != roles.CANDIDATE or message.pre:
+        return
+    raft.votes.setdefault(message.sender, message.granted)
+    _count(raft)
+
+
+def _ask(raft: Raft, term: int, pre: bool, transfer: bool) -> None:
+    log = raft.log
+    request = RequestVote(term, raft.id, log.last_index, log.last_term, pre, transfer)
+    for voter in raft.voter_ids:
+        if voter != raft.id:
+            # A real candidacy leaves with its own vote durable; a pre-vote does not wait for
+            # anything but the term it speaks in.
+            raft.send_in_term(voter, request)
+
+
+def _count(raft: Raft) -> None:
+    granted = rejected = 0
+    for voter in raft.voter_ids:
+        vote = raft.votes.get(voter)
+        if vote is not None:
+            granted += vote
+            rejected += not vote
+    needed = majority(len(raft.voter_ids))
+    if granted >= needed:
+        if raft.role == roles.PRE_CANDIDATE:
+            campaign(raft, transfer=False)
+        else:
+            raft.become_leader()
+    elif rejected >= needed:
+        raft.become_follower(raft.term, roles.NOBODY)

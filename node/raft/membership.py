@@ -1,0 +1,169 @@
+"""Who belongs to the cluster, and the one-step changes of that set.
+
+A configuration entry carries the whole new configuration, not the difference: the one in force
+is then simply the last in the log, a truncated log rolls it back by itself, and a snapshot carries it.
+A configuration is in force from the moment it is appended (§6). Consecutive ones differ by one voter
+at most, so their majorities overlap (thesis §4.1) - provided a leader changes it only after it has
+committed an entry of its own term, and one change at a time (Ongaro's note of July 2015 shows how
+two disjoint majorities come about otherwise).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+ADD: Final = 0  # a voter
+ADD_LEARNER: Final = 1
+REMOVE: Final = 2
+UPDATE: Final = 3  # its peer URLs, or its name and client URLs as it publishes them
+PROMOTE: Final = 4  # a learner becomes a voter
+
+MAX_LEARNERS: Final = 1  # as etcd: more would overload the leader
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A member of the cluster; `id` is unsigned 64-bit and never used twice."""
+
+    id: int
+    name: str = ""
+    peer_urls: tuple[str, ...] = ()
+    client_urls: tuple[str, ...] = ()
+    is_learner: bool = False
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """A wish: `kind` is ADD, ADD_LEARNER, REMOVE, UPDATE or PROMOTE."""
+
+    kind: int
+    member: Member
+
+
+class Configuration(msgspec.Struct, frozen=True, array_like=True):
+    """The members, ordered by id."""
+
+    members: tuple[Member, ...] = ()
+
+    def voters(self) -> tuple[int, ...]:
+        """Ids of those who count."""
+        return tuple(member.id for member in self.members if not member.is_learner)
+
+    def find(self, member_id: int) -> Member | None:
+        """The member with this id."""
+        return next((member for member in self.members if member.id == member_id), None)
+
+
+class ConfigurationEntry(msgspec.Struct, frozen=True, array_like=True):
+    """The data of a CONFIGURATION entry: who asked for it, and the result."""
+
+    origin: int
+    nonce: int
+    sequence: int
+    configuration: Configuration
+
+
+class ChangeRejectedError(Exception):
+    """The change makes no sense now; `args[0]` is etcd's error text without its prefix."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_entry_decoder = msgspec.msgpack.Decoder(ConfigurationEntry)
+
+
+def encode_entry(entry: ConfigurationEntry) -> bytes:
+    """Give the data of a configuration entry."""
+    return _encoder.encode(entry)
+
+
+def decode_entry(data: bytes) -> ConfigurationEntry:
+    """Read the data of a configuration entry back."""
+    return _entry_decoder.decode(data)
+
+
+def changed(configuration: Configuration, change: Change) -> Configuration:
+    """Apply a change; raises ChangeRejectedError with etcd's text for what is wrong with it."""
+    member = change.member
+    old = configuration.find(member.id)
+    if change.kind in (ADD, ADD_LEARNER):
+        _check_new(configuration, member, old)
+        learner = change.kind == ADD_LEARNER
+        if learner and sum(other.is_learner for other in configuration.members) >= MAX_LEARNERS:
+            raise ChangeRejectedError("too many learner members in cluster")
+        return _with(configuration, msgspec.structs.replace(member, is_learner=learner))
+    if old is None:
+        raise ChangeRejectedError("member not found")
+    if change.kind == REMOVE:
+        rest = tuple(other for other in configuration.members if other.id != member.id)
+        left = Configuration(rest)
+        if not left.voters():
+            raise ChangeRejectedError("re-configuration failed due to not enough started members")
+        return left
+    if change.kind == UPDATE:
+        # An update never changes who counts, whatever the wish says.
+        return _with(configuration, msgspec.structs.replace(member, is_learner=old.is_learner))
+    assert change.kind == PROMOTE, change
+    if not old.is_learner:
+        raise ChangeRejectedError("can only promote a learner member")
+    return _with(configuration, msgspec.structs.replace(old, is_learner=False))
+
+
+def _check_new(configuration: Configuration, member: Member, old: Member | None) -> None:
+    if old is not None:
+        raise ChangeRejectedError("member ID already exist")
+    taken = {url for other in configuration.members for url in other.peer_urls}
+    if any(url in taken for url in member.peer_urls):
+        raise ChangeRejectedError("Peer URLs already exists")
+
+
+def _with(configuration: Configuration, member: Member) -> Configuration:
+    others = [other for other in configuration.members if other.id != member.id]
+    return Configuration(tuple(sorted([*others, member], key=lambda each: each.id)))
+
+
+class ConfigurationLog:
+    """Every configuration the log still knows of, with the index of its entry, oldest first."""
+
+    __slots__ = ("_history",)
+
+    def __init__(self, index: int, configuration: Configuration) -> None:
+        self._history = [(index, configuration)]
+
+    @property
+    def index(self) -> int:
+        """The index of the configuration in force."""
+        return self._history[-1][0]
+
+    @property
+    def current(self) -> Configuration:
+        """The configuration in force."""
+        return self._history[-1][1]
+
+    def at(self, index: int) -> Configuration:
+        """The configuration in force at an index that is not compacted away."""
+        for since, configuration in reversed(self._history):
+            if since <= index:
+                return configuration
+        raise AssertionError(f"no configuration is known at {index}: {self._history}")
+
+    def append(self, index: int, configuration: Configuration) -> None:
+        """A configuration entry was appended."""
+        assert index > self.index, (index, self._history)
+        self._history.append((index, configuration))
+
+    def truncate(self, first: int) -> bool:
+        """Entries from `first` on are gone; whether another configuration is in force now."""
+        before = len(self._history)
+        while self._history[-1][0] >= first:
+            self._history.pop()
+        assert self._history, first
+        return len(self._history) != before
+
+    def compact(self, index: int) -> None:
+        """Forget what was superseded at or before `index`."""
+        while len(self._history) > 1 and self._history[1][0] <= index:
+            del self._history[0]
+
+    def reset(self, index: int, configuration: Configuration) -> None:
+        """A snapshot replaced everything."""
+        self._history = [(index, configuration)]

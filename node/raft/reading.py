@@ -1,0 +1,43 @@
+"""ReadIndex: linearizable reads without a log entry (thesis §6.4).
+
+A leader notes its commit index, has a majority confirm that it still led *after* that, and only
+then lets the reads go that waited. One round serves all reads that had gathered when it began;
+those that come during a round wait for the next. A confirmation counts only with its round's number, which is
+used once: an answer to an earlier heartbeat proves nothing about a later read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from node.raft import replication
+from node.raft.quorum import majority
+
+if TYPE_CHECKING:
+    from node.raft.raft import Raft
+
+
+def begin_round(raft: Raft) -> None:
+    """Begin a round for the reads that wait, if this leader knows what is committed."""
+    commit = raft.log.commit
+    # §8: before it has committed an entry of its own term it may not know all that is committed.
+    if commit < raft.term_start:
+        return
+    raft.read_contexts = raft.read_queue
+    raft.read_queue = []
+    raft.read_commit = commit
+    replication.heartbeat_round(raft)
+    raft.read_round = raft.round
+    confirm(raft)
+
+
+def confirm(raft: Raft) -> None:
+    """Let the reads go once a majority has acknowledged their round or a later one."""
+    confirmed = 0
+    wanted = raft.read_round
+    for progress in raft.voters:
+        confirmed += progress.round >= wanted or progress.id == raft.id
+    if confirmed >= majority(len(raft.voters)):
+        index = raft.read_commit
+        raft.reads += [(index, context) for context in raft.read_contexts]
+        raft.read_contexts = []

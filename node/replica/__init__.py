@@ -1,0 +1,66 @@
+"""A replica: Raft, its WAL and its state machine tied together, still sans-IO.
+
+Two thin shells drive it: asyncio with real sockets and files, and the simulator. The shell does
+
+    replica.receive(message, now_us)      a peer's message arrived
+    replica.tick(now_us)                  now_us >= replica.deadline_us
+    replica.propose(ticket, command, now_us)
+    replica.read_barrier(ticket, now_us)
+    replica.propose_membership(ticket, change, now_us)
+    replica.transfer_leadership(ticket, target, now_us)
+    replica.persisted(batch_id, now_us)   the disk batch it was given is durable
+    replica.disk_failed(error)            ... or is not, and never will be
+
+and after any of them (or after several) `out = replica.take()`, whose obligations it fulfils: send
+`out.messages`, execute `out.batch` (one at a time, in order), deliver `out.replies`, log
+`out.events`. The replica owns the order (persist, then send what depends on it, then apply, then
+answer): whatever is in `out` may be done at once and in any order.
+
+Construction recovers from the disk: it reads and writes `disk` directly and may raise
+`node.storage.recovery.DamagedError` (refuse to start; the text says what to do) or `DiskError`.
+The state it knew to be committed is applied when the constructor returns.
+
+Tickets are the shell's own numbers, each used once; every ticket gets exactly one `Reply`. Time is
+integer microseconds of the node's own monotonic clock. Chance comes from the `Random` given. An
+AssertionError out of any call means that this node is broken: log it, exit with code 2.
+"""
+
+from node.raft.membership import (
+    ADD,
+    ADD_LEARNER,
+    PROMOTE,
+    REMOVE,
+    UPDATE,
+    Change,
+    Configuration,
+    Member,
+)
+from node.replica.interface import (
+    Event,
+    Outcome,
+    Output,
+    ReplicaConfig,
+    Reply,
+    StateMachine,
+    Status,
+)
+from node.replica.replica import Replica
+
+__all__ = [
+    "ADD",
+    "ADD_LEARNER",
+    "PROMOTE",
+    "REMOVE",
+    "UPDATE",
+    "Change",
+    "Configuration",
+    "Event",
+    "Member",
+    "Outcome",
+    "Output",
+    "Replica",
+    "ReplicaConfig",
+    "Reply",
+    "StateMachine",
+    "Status",
+]

@@ -1,0 +1,135 @@
+"""The words between a replica and its shell: what goes in, what comes out, what it stands on."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Protocol
+
+import msgspec
+
+from node.raft.membership import Member
+from node.raft.messages import Message
+from node.storage.disk import Batch
+
+MIB = 1 << 20
+
+
+class StateMachine(Protocol):
+    """What the log is for. Deterministic: same commands, same state, same results, same digest."""
+
+    def apply(self, index: int, term: int, command: bytes) -> Any:
+        """Apply one command and return its result (kept only where its proposer waits)."""
+        ...
+
+    def snapshot(self) -> bytes:
+        """The whole state, side tables included."""
+        ...
+
+    def restore(self, data: bytes) -> None:
+        """Replace the whole state."""
+        ...
+
+    @property
+    def revision(self) -> int:
+        """The store's revision."""
+        ...
+
+    def digest(self) -> str:
+        """A short digest of the state or its history, O(1): equal at equal index on every node."""
+        ...
+
+
+class Outcome(enum.IntEnum):
+    """How a proposal or a read barrier ended."""
+
+    DONE = 0  # applied (result) / barrier reached: the machine may be read now
+    REFUSED = 1  # certainly never happened and never will
+    UNKNOWN = 2  # nobody knows: leadership lost, timed out, ...
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The end of what was begun with `ticket`. `error` is the etcd error text without prefix."""
+
+    ticket: int
+    outcome: Outcome
+    result: Any = None
+    error: str = ""
+    index: int = 0
+    term: int = 0
+
+
+class Event(msgspec.Struct):
+    """Something worth a line in the node's log; the field names are those of the log line."""
+
+    name: str
+    fields: dict[str, Any]
+
+
+class Output(msgspec.Struct):
+    """What the shell owes. Everything here may be done at once and in any order.
+
+    `messages` are (member id of the target, message). `batch` is set only while no other batch is
+    outstanding; the shell answers it with `persisted(batch.id)` or `disk_failed(error)`.
+    """
+
+    messages: list[tuple[int, Message]]
+    batch: Batch | None
+    replies: list[Reply]
+    events: list[Event]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What a replica knows of itself; `role` is one of `node.raft.roles.ROLE_NAMES`."""
+
+    member_id: int
+    role: str
+    term: int
+    leader: int
+    commit: int
+    applied: int
+    last_index: int
+    revision: int
+    digest: str
+    members: dict[int, Member]
+
+
+class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica's identity, timers and bounds.
+
+    `initial_members` is the same on every member of a new cluster and empty on one that joins an
+    existing cluster; it is read only when the data directory is empty. Sizes are bytes.
+    """
+
+    cluster_id: int
+    member_id: int
+    initial_members: tuple[Member, ...] = ()
+
+    heartbeat_us: int = 100_000
+    election_us: int = 1_000_000
+    commit_notice_us: int = 5_000  # a follower hears of a commit at the latest after this
+    pre_vote: bool = True
+    check_quorum: bool = True
+    max_batch_entries: int = 1024  # entries in one AppendEntries
+    max_batch_bytes: int = MIB  # etcd's limit of one append message
+    max_inflight: int = 512  # unacknowledged AppendEntries per follower, as etcd
+    max_inflight_bytes: int = 16 * MIB
+    max_uncommitted_bytes: int = 64 * MIB
+    snapshot_chunk_bytes: int = 256 * 1024
+
+    request_timeout_us: int = 0  # 0: etcd's 5 s + 2 x election timeout
+    retry_us: int = 500_000  # repeat what a leader has not answered, as etcd's read index
+    max_pending: int = 16_384  # proposals and barriers that wait on this node
+    max_apply_backlog: int = 5_000  # committed but not applied, as etcd
+    max_apply: int = 512  # entries applied by one take()
+
+    snapshot_count: int = 10_000  # applied entries between snapshots
+    catch_up_entries: int = 5_000  # kept in the log behind a snapshot, for slow followers
+    segment_bytes: int = 16 * MIB
+    max_wals: int = 0  # 0 keeps all
+    max_snapshots: int = 0  # 0 keeps all
+    digest_every: int = 64  # a state-digest event at every multiple of it
+
+    @property
+    def timeout_us(self) -> int:
+        """How long a request may wait for its answer."""
+        return self.request_timeout_us or 5_000_000 + 2 * self.election_us

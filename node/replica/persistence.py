@@ -1,0 +1,153 @@
+"""A replica's durable side: what it starts from, and the batches it writes.
+
+One batch at a time, with everything in it that came up since the last: received or own snapshot,
+then the WAL's records, then files that are not needed any more. A batch is in order, so whatever
+part of it survives a crash is consistent: a snapshot is complete before the WAL names it.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from node.raft.membership import (
+    Configuration,
+    ConfigurationEntry,
+    ConfigurationLog,
+    decode_entry,
+    encode_entry,
+)
+from node.raft.messages import CONFIGURATION, Entry, HardState, Snapshot
+from node.raft.raft import Ready
+from node.replica.interface import ReplicaConfig
+from node.storage import recovery, snapshot, wal
+from node.storage.disk import Batch, Disk, DiskOp
+
+BOOTSTRAP_TERM = 1  # of the entry that every member of a new cluster begins its log with
+
+
+class Saving(msgspec.Struct):
+    """A batch that is being written: whether Raft waits for it, and the snapshots in it."""
+
+    id: int
+    of_raft: bool
+    received: Snapshot | None
+    own: Snapshot | None
+
+
+class Persistence:
+    """The WAL and the snapshots of one node."""
+
+    __slots__ = (
+        "_chores",
+        "_config",
+        "_mark",
+        "_names",
+        "_sequence",
+        "_wal",
+        "found",
+        "outstanding",
+        "own",
+    )
+
+    def __init__(self, config: ReplicaConfig, disk: Disk) -> None:
+        self._config = config
+        disk.makedirs(wal.DIRECTORY)
+        disk.makedirs(snapshot.DIRECTORY)
+        self.found = found = recovery.recover(
+            disk, config.cluster_id, config.member_id, config.segment_bytes, config.max_wals
+        )
+        self._wal = found.wal
+        self._names = disk.listdir(snapshot.DIRECTORY)
+        self._mark: tuple[int, int] | None = None
+        if found.unmarked and found.snapshot is not None:
+            self._mark = (found.snapshot.index, found.snapshot.term)
+        self._chores: list[DiskOp] = []
+        self.own: Snapshot | None = None  # a snapshot of the own state, to be saved
+        self.outstanding: Saving | None = None
+        self._sequence = 0
+        if config.initial_members and self._is_first_start():
+            self._bootstrap(disk)
+
+    def configurations(self) -> ConfigurationLog:
+        """Every configuration that the recovered log and snapshot tell of."""
+        taken = self.found.snapshot
+        since = taken.index if taken else 0
+        history = ConfigurationLog(since, taken.configuration if taken else Configuration())
+        for entry in self.found.log.entries:
+            if entry.kind == CONFIGURATION and entry.index > since:
+                history.append(entry.index, decode_entry(entry.data).configuration)
+        return history
+
+    def add_own(self, taken: Snapshot) -> None:
+        """Save this snapshot of the own state with the next batch."""
+        self.own = taken
+
+    @property
+    def snapshotting(self) -> bool:
+        """Whether an own snapshot is not durable yet: one at a time."""
+        return self.own is not None or (
+            self.outstanding is not None and self.outstanding.own is not None
+        )
+
+    def batch(self, ready: Ready) -> Batch:
+        """Plan what is to be written now."""
+        assert self.outstanding is None, self.outstanding
+        operations: list[DiskOp] = []
+        received, own = ready.snapshot, self.own
+        self.own = None
+        for taken in (own, received):
+            if taken is not None:
+                operations += snapshot.save(taken)
+                path = snapshot.path_of(taken.term, taken.index)
+                self._names.append(path.removeprefix(snapshot.DIRECTORY + "/"))
+                self._mark = (taken.index, taken.term)
+        operations += self._wal.save(
+            ready.entries, ready.hard_state, self._mark, self.found.log.last_index
+        )
+        self._mark = None
+        if self._chores:
+            operations += self._chores
+            self._chores = []
+        self._sequence += 1
+        self.outstanding = Saving(self._sequence, ready.save, received, own)
+        return Batch(self._sequence, tuple(operations))
+
+    def persisted(self, batch_id: int) -> Saving:
+        """The batch is durable; gives what was in it."""
+        saved = self.outstanding
+        assert saved is not None, batch_id
+        assert batch_id == saved.id, (batch_id, saved.id)
+        self.outstanding = None
+        newest = saved.received or saved.own
+        if newest is not None:
+            self._chores += self._wal.purge(newest.index - self._config.catch_up_entries)
+            self._chores += self._purge_snapshots()
+        return saved
+
+    def _purge_snapshots(self) -> list[DiskOp]:
+        removed = snapshot.purge(self._names, self._config.max_snapshots)
+        if removed:
+            keep = self._config.max_snapshots
+            self._names = sorted(self._names, key=lambda name: snapshot.parse_name(name) or (0, 0))
+            self._names = self._names[-keep:]
+        return removed
+
+    def _is_first_start(self) -> bool:
+        found = self.found
+        return found.log.last_index == 0 and found.hard_state.term == 0
+
+    def _bootstrap(self, disk: Disk) -> None:
+        """Begin the log as every member of the new cluster does: with its first configuration."""
+        config = self._config
+        members = tuple(sorted(config.initial_members, key=lambda member: member.id))
+        assert any(member.id == config.member_id for member in members), (
+            f"member {config.member_id:x} is not among the initial members"
+        )
+        first = ConfigurationEntry(0, 0, 0, Configuration(members))
+        entry = Entry(BOOTSTRAP_TERM, 1, CONFIGURATION, encode_entry(first))
+        state = HardState(BOOTSTRAP_TERM, 0, 1)
+        disk.execute(tuple(self._wal.save([entry], state, None, 1)))
+        log = self.found.log
+        log.append([entry])
+        log.handed = log.durable = log.commit = 1
+        self.found.hard_state = state

@@ -1,0 +1,289 @@
+"""Requests of this node's clients that wait to be applied.
+
+Each gets a number of its own in this boot's session and keeps it however often it is sent: to a
+leader, to the next, and again when nothing was heard. So a waiter is found by who asked, never by the
+index at which something was applied, and what is sent twice is applied once.
+
+A proposal that was never handed to anyone can be refused with certainty; one that was, cannot.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from node.raft import changing
+from node.raft.membership import Change, ChangeRejectedError
+from node.raft.messages import NORMAL, ChangeRefused, Forward, ForwardChange
+from node.raft.roles import LEADER, NEVER_US
+from node.replica.interface import Outcome, ReplicaConfig, Reply
+from node.replica.sessions import Sessions
+
+if TYPE_CHECKING:
+    from node.raft.raft import Raft
+
+MAX_REMEMBERED_CHANGES = 64  # changes whose fate a leader can repeat; more than can be pending
+
+
+class Waiter(msgspec.Struct, gc=False):
+    """One request: what to send, and where it was sent last."""
+
+    ticket: int
+    sequence: int
+    data: bytes  # of a normal entry; of the change for a change of members
+    deadline_us: int
+    change: Change | None = None
+    handed: bool = False
+    sent_us: int = 0
+    sent_term: int = 0
+    sent_to: int = 0
+    terms: int = 0  # how many different terms' leaders it was handed to
+
+
+_encoder = msgspec.msgpack.Encoder()
+_request_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, bytes])
+_change_decoder = msgspec.msgpack.Decoder(Change)
+
+
+def decode_request(data: bytes) -> tuple[int, int, int, bytes]:
+    """Read (origin, nonce, sequence, command) of a normal entry."""
+    return _request_decoder.decode(data)
+
+
+class Proposals:
+    """The waiters of this boot, in order of their numbers, hence of their deadlines."""
+
+    __slots__ = (
+        "_appended",
+        "_config",
+        "_decided",
+        "_id",
+        "_nonce",
+        "_raft",
+        "_replies",
+        "_sequence",
+        "_sessions",
+        "_waiters",
+        "alarm_us",
+        "outgoing",
+    )
+
+    def __init__(
+        self,
+        config: ReplicaConfig,
+        raft: Raft,
+        sessions: Sessions,
+        nonce: int,
+        replies: list[Reply],
+    ) -> None:
+        self._config = config
+        self._sessions = sessions
+        self._raft = raft
+        self._id = config.member_id
+        self._nonce = nonce
+        self._replies = replies
+        self._sequence = 0
+        self._waiters: dict[int, Waiter] = {}
+        self.outgoing: list[
+            tuple[bytes, bool]
+        ] = []  # for the next flush; True: not for the first time
+        self._appended: set[bytes] = set()  # forwarded to this leader and not applied yet
+        self._decided: dict[tuple[int, int, int, int], str] = {}  # changes by (term, origin, ...)
+        self.alarm_us = NEVER_US
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def add(self, ticket: int, command: bytes, now_us: int) -> None:
+        """Take in a request."""
+        self._sequence = sequence = self._sequence + 1
+        data = _encoder.encode((self._id, self._nonce, sequence, command))
+        waiter = Waiter(ticket, sequence, data, now_us + self._config.timeout_us)
+        self._enter(waiter, now_us)
+
+    def add_change(self, ticket: int, change: Change, now_us: int) -> None:
+        """Take in a change of members."""
+        self._sequence = sequence = self._sequence + 1
+        data = _encoder.encode(change)
+        waiter = Waiter(ticket, sequence, data, now_us + self._config.timeout_us, change)
+        self._enter(waiter, now_us)
+
+    def pop(self, nonce: int, sequence: int) -> Waiter | None:
+        """The waiter of a request of this node that is being applied, if it still waits."""
+        return self._waiters.pop(sequence, None) if nonce == self._nonce else None
+
+    def settle_overtaken(self) -> None:
+        """End what was applied inside a snapshot: its result is not known here."""
+        for waiter in list(self._waiters.values()):
+            if self._sessions.was_applied(self._id, self._nonce, waiter.sequence):
+                del self._waiters[waiter.sequence]
+                self._end(waiter, Outcome.UNKNOWN, "request timed out")
+
+    def hand_all(self, now_us: int) -> None:
+        """There is a new leader: hand it everything."""
+        self.outgoing.clear()
+        self._appended.clear()
+        for waiter in list(self._waiters.values()):
+            self._hand(waiter, now_us)
+
+    def flush(self) -> None:
+        """Forward what gathered since the last time."""
+        if not self._raft.leader:
+            return
+        first = [data for data, again in self.outgoing if not again]
+        repeated = [data for data, again in self.outgoing if again]
+        self.outgoing = []
+        if first:
+            self._forward(first, again=False)
+        if repeated:
+            self._forward(repeated, again=True)
+
+    def _forward(self, outgoing: list[bytes], again: bool) -> None:
+        leader = self._raft.leader
+        limit = self._config.max_batch_bytes
+        group: list[bytes] = []
+        size = 0
+        for data in outgoing:
+            if group and size + len(data) > limit:
+                self._raft.send(leader, Forward(self._id, group, again))
+                group = []
+                size = 0
+            group.append(data)
+            size += len(data)
+        self._raft.send(leader, Forward(self._id, group, again))
+
+    def tick(self, now_us: int) -> None:
+        """Give up what waited too long; send again what was not answered."""
+        if now_us < self.alarm_us:
+            return
+        waiters = self._waiters
+        first_deadline_us = NEVER_US
+        for waiter in list(waiters.values()):
+            if waiter.deadline_us > now_us:
+                first_deadline_us = waiter.deadline_us
+                break
+            del waiters[waiter.sequence]
+            if waiter.handed:
+                self._end(waiter, Outcome.UNKNOWN, "request timed out")
+            else:
+                self._end(waiter, Outcome.REFUSED, "no leader")
+        for waiter in list(waiters.values()):
+            if now_us - waiter.sent_us >= self._config.retry_us:
+                self._hand(waiter, now_us)
+        self.alarm_us = NEVER_US
+        if waiters:
+            self.alarm_us = min(first_deadline_us, now_us + self._config.retry_us)
+
+    def fail_all(self, error: str) -> None:
+        """End them all: the node stops."""
+        for waiter in self._waiters.values():
+            self._end(waiter, Outcome.UNKNOWN if waiter.handed else Outcome.REFUSED, error)
+        self._waiters.clear()
+        self.outgoing.clear()
+        self.alarm_us = NEVER_US
+
+    def on_forward(self, message: Forward) -> None:
+        """Take in another member's requests; if this one does not lead, it drops them."""
+        appended = self._appended
+        for data in message.proposals:
+            # Appending it twice would be harmless but for the load: a slow cluster must not be
+            # made slower by those who wait for it.
+            if message.again and (data in appended or self._is_applied(data)):
+                continue
+            if not self._raft.propose(NORMAL, data):
+                return
+            appended.add(data)
+
+    def was_forwarded(self, data: bytes) -> bool:
+        """Whether an entry that is applied now was forwarded to this leader; forgets it."""
+        if data in self._appended:
+            self._appended.remove(data)
+            return True
+        return False
+
+    def on_forward_change(self, message: ForwardChange) -> None:
+        """Another member's change, meant for this node if it still leads that term."""
+        raft = self._raft
+        if raft.role != LEADER or raft.term != message.term:
+            return
+        origin = (message.sender, message.nonce, message.sequence)
+        key = (raft.term, *origin)
+        error = self._decided.get(key)
+        if error is None:
+            try:
+                if not changing.propose(raft, *origin, _change_decoder.decode(message.change)):
+                    return
+                error = ""
+            except ChangeRejectedError as rejection:
+                error = str(rejection.args[0])
+            self._decided[key] = error
+            if len(self._decided) > MAX_REMEMBERED_CHANGES:
+                del self._decided[next(iter(self._decided))]
+        if error:
+            # Said once, said for ever: a late copy of the wish will not be granted in this term.
+            refusal = ChangeRefused(raft.term, self._id, message.nonce, message.sequence, error)
+            raft.send(message.sender, refusal)
+
+    def on_change_refused(self, message: ChangeRefused) -> None:
+        """The leader of that term will not do it; final if nobody else was asked."""
+        waiter = self._waiters.get(message.sequence)
+        if message.nonce != self._nonce or waiter is None or waiter.sent_term != message.term:
+            return
+        del self._waiters[message.sequence]
+        final = waiter.terms == 1
+        self._end(waiter, Outcome.REFUSED if final else Outcome.UNKNOWN, message.error)
+
+    def _enter(self, waiter: Waiter, now_us: int) -> None:
+        self._waiters[waiter.sequence] = waiter
+        if self.alarm_us == NEVER_US:
+            self.alarm_us = now_us + self._config.retry_us
+        self._hand(waiter, now_us)
+
+    def _hand(self, waiter: Waiter, now_us: int) -> None:
+        raft = self._raft
+        if not raft.leader:
+            return
+        if raft.role == LEADER:
+            # What is in its own log stays there for as long as it leads.
+            if waiter.sent_to == self._id and waiter.sent_term == raft.term:
+                return
+            if not self._hand_to_self(waiter):
+                return
+        elif waiter.change is None:
+            again = waiter.handed and waiter.sent_term == raft.term
+            self.outgoing.append((waiter.data, again))
+        else:
+            wish = ForwardChange(raft.term, self._id, self._nonce, waiter.sequence, waiter.data)
+            raft.send(raft.leader, wish)
+        waiter.handed = True
+        waiter.sent_us = now_us
+        waiter.sent_to = raft.leader
+        if waiter.sent_term != raft.term:
+            waiter.sent_term = raft.term
+            waiter.terms += 1
+
+    def _hand_to_self(self, waiter: Waiter) -> bool:
+        raft = self._raft
+        if waiter.change is not None:
+            try:
+                return changing.propose(raft, self._id, self._nonce, waiter.sequence, waiter.change)
+            except ChangeRejectedError as rejection:
+                del self._waiters[waiter.sequence]
+                outcome = Outcome.UNKNOWN if waiter.handed else Outcome.REFUSED
+                self._end(waiter, outcome, str(rejection.args[0]))
+                return False
+        if raft.propose(NORMAL, waiter.data):
+            return True
+        if not waiter.handed and not raft.transfer_target:
+            # Too much is uncommitted already; the client may try again when it likes.
+            del self._waiters[waiter.sequence]
+            self._end(waiter, Outcome.REFUSED, "too many requests")
+        return False
+
+    def _is_applied(self, data: bytes) -> bool:
+        origin, nonce, sequence, _ = decode_request(data)
+        return self._sessions.was_applied(origin, nonce, sequence)
+
+    def _end(self, waiter: Waiter, outcome: Outcome, error: str) -> None:
+        self._replies.append(Reply(waiter.ticket, outcome, error=error))

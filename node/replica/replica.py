@@ -1,0 +1,427 @@
+"""The replica itself: takes requests, messages and time in, and gives obligations out in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from node.raft import replication, transfer
+from node.raft.membership import Change, Configuration, Member, decode_entry
+from node.raft.messages import (
+    NORMAL,
+    ChangeRefused,
+    Entry,
+    Forward,
+    ForwardChange,
+    Message,
+    ReadIndex,
+    ReadIndexReply,
+    Snapshot,
+)
+from node.raft.raft import Raft, RaftConfig
+from node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
+from node.replica.barriers import Barriers
+from node.replica.interface import (
+    Event,
+    Outcome,
+    Output,
+    ReplicaConfig,
+    Reply,
+    StateMachine,
+    Status,
+)
+from node.replica.persistence import Persistence
+from node.replica.proposals import Proposals, decode_request
+from node.replica.sessions import Sessions
+from node.storage.disk import Disk
+from node.storage.snapshot import State, decode_state, encode_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+AT_ONCE_US = 0
+
+
+class Replica:
+    """Raft, its storage and its state machine as one; see the package's docstring."""
+
+    __slots__ = (
+        "_barriers",
+        "_config",
+        "_events",
+        "_failure",
+        "_handlers",
+        "_known_leader",
+        "_known_term",
+        "_machine",
+        "_members_by_id",
+        "_members_of",
+        "_more",
+        "_nonce",
+        "_now_us",
+        "_persistence",
+        "_proposals",
+        "_replies",
+        "_sessions",
+        "_snapshot_index",
+        "_transfer",
+        "applied",
+        "raft",
+    )
+
+    def __init__(
+        self,
+        config: ReplicaConfig,
+        disk: Disk,
+        machine: StateMachine,
+        rng: Random,
+        boot_nonce: int,
+        now_us: int,
+    ) -> None:
+        self._config = config
+        self._machine = machine
+        self._nonce = boot_nonce
+        self._now_us = now_us
+        self._sessions = Sessions()
+        self._events: list[Event] = []
+        self._replies: list[Reply] = []
+        self._failure = ""
+        self._more = False
+        self._members_of: Configuration | None = None
+        self._members_by_id: dict[int, Member] = {}
+        self._known_leader = 0  # whom requests were handed to, and in which term
+        self._known_term = 0
+        self._transfer: tuple[int, int, int] | None = None  # (ticket, target, deadline)
+        self._persistence = Persistence(config, disk)
+        found = self._persistence.found
+        self.applied = 0
+        self._snapshot_index = 0
+        if found.snapshot is not None:
+            self._restore(found.snapshot)
+        self.raft = Raft(
+            _raft_config(config),
+            found.log,
+            found.hard_state,
+            self._persistence.configurations(),
+            found.snapshot,
+            rng,
+            now_us,
+        )
+        self._proposals = Proposals(config, self.raft, self._sessions, boot_nonce, self._replies)
+        self._barriers = Barriers(config, self.raft, boot_nonce, self._replies)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Forward: self._proposals.on_forward,
+            ForwardChange: self._proposals.on_forward_change,
+            ChangeRefused: self._proposals.on_change_refused,
+            ReadIndex: self._barriers.on_read_index,
+            ReadIndexReply: self._on_read_index_reply,
+        }
+        while self.applied < found.log.commit:
+            self._apply()
+        if found.snapshot is not None:
+            self.raft.compact(found.snapshot, config.catch_up_entries)
+
+    @property
+    def deadline_us(self) -> int:
+        """When to call `tick`; may lie in the past (then at once). Poll it after every call."""
+        if self._more:
+            return AT_ONCE_US
+        if self._failure:
+            return NEVER_US
+        deadline_us = min(self.raft.deadline_us, self._proposals.alarm_us, self._barriers.alarm_us)
+        return deadline_us if self._transfer is None else min(deadline_us, self._transfer[2])
+
+    # What comes in.
+
+    def receive(self, message: Message, now_us: int) -> None:
+        """A peer's message arrived."""
+        if self._failure:
+            return
+        self._now_us = now_us
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            self.raft.step(message, now_us)
+        else:
+            self.raft.now_us = now_us
+            handler(message)
+
+    def tick(self, now_us: int) -> None:
+        """Time has passed; call it when now_us >= deadline_us (earlier is harmless)."""
+        if self._failure:
+            return
+        self._now_us = now_us
+        self.raft.tick(now_us)
+        self._proposals.tick(now_us)
+        self._barriers.tick(now_us)
+        if self._transfer is not None and now_us >= self._transfer[2]:
+            self._end_transfer("request timed out, leader transfer took too long")
+
+    def propose(self, ticket: int, command: bytes, now_us: int) -> None:
+        """Have `command` applied by the state machine of every member, once."""
+        if self._admit(ticket, now_us):
+            self._proposals.add(ticket, command, now_us)
+
+    def read_barrier(self, ticket: int, now_us: int) -> None:
+        """Answer DONE when a read of the machine would be linearizable."""
+        if self._admit(ticket, now_us):
+            self._barriers.add(ticket, now_us)
+
+    def propose_membership(self, ticket: int, change: Change, now_us: int) -> None:
+        """Change the members; the result is the new tuple of members."""
+        if self._admit(ticket, now_us):
+            self._proposals.add_change(ticket, change, now_us)
+
+    def transfer_leadership(self, ticket: int, target: int, now_us: int) -> None:
+        """Hand leadership to `target`; DONE once it leads. Only the leader can."""
+        if not self._admit(ticket, now_us):
+            return
+        if self.raft.role != LEADER:
+            self._refuse(ticket, "not leader")
+        elif target == self.raft.id:
+            self._replies.append(Reply(ticket, Outcome.DONE))
+        elif self._transfer is not None:
+            self._refuse(ticket, "too many requests")
+        elif not transfer.begin(self.raft, target):
+            self._refuse(ticket, "bad leader transferee")
+        else:
+            # The target's election may need a second try.
+            self._transfer = (ticket, target, now_us + 2 * self._config.election_us)
+
+    def persisted(self, batch_id: int, now_us: int) -> None:
+        """The batch given out is durable."""
+        if self._failure:
+            return
+        self._now_us = now_us
+        saved = self._persistence.persisted(batch_id)
+        received, own = saved.received, saved.own
+        if received is not None and received.index > self.applied:
+            self._restore(received)
+            self._events.append(
+                Event("snapshot-installed", {"index": received.index, "term": received.term})
+            )
+            self.raft.snapshot = received
+            self._proposals.settle_overtaken()
+            self._barriers.applied(self.applied)
+        if own is not None and own.index > self.raft.log.base_index:
+            self._events.append(Event("snapshot-saved", {"index": own.index, "term": own.term}))
+            self.raft.compact(own, self._config.catch_up_entries)
+        if saved.of_raft:
+            self.raft.saved(now_us)
+
+    def disk_failed(self, error: BaseException) -> None:
+        """The batch given out failed: refuse everything from now on."""
+        self._failure = str(error) or type(error).__name__
+        self._more = False
+        self._proposals.fail_all("server stopped")
+        self._barriers.fail_all("server stopped")
+        self._end_transfer("server stopped")
+
+    # What goes out.
+
+    def take(self) -> Output:
+        """Everything the shell owes since the last call."""
+        if self._failure:
+            return self._output([], None)
+        raft = self.raft
+        if raft.leader != self._known_leader or raft.term != self._known_term:
+            self._leader_changed()
+        if self._proposals.outgoing:
+            self._proposals.flush()
+        if self._barriers.gathered:
+            self._barriers.flush(self._now_us)
+        persistence = self._persistence
+        idle = persistence.outstanding is None
+        # What is applied first may tell its origin of it with the messages that go out now.
+        self._apply()
+        ready = raft.ready(idle)
+        batch = persistence.batch(ready) if idle and (ready.save or persistence.own) else None
+        messages = ready.messages
+        for index, context in ready.reads:
+            reply = self._barriers.confirmed(index, context, self.applied)
+            if reply is not None:
+                messages.append(reply)
+        return self._output(messages, batch)
+
+    def status(self) -> Status:
+        """What this replica knows of itself."""
+        raft = self.raft
+        return Status(
+            member_id=raft.id,
+            role=ROLE_NAMES[raft.role],
+            term=raft.term,
+            leader=raft.leader,
+            commit=raft.log.commit,
+            applied=self.applied,
+            last_index=raft.log.last_index,
+            revision=self._machine.revision,
+            digest=self._machine.digest(),
+            members=self._members(),
+        )
+
+    def _members(self) -> dict[int, Member]:
+        configuration = self.raft.configuration
+        if configuration is not self._members_of:
+            self._members_of = configuration
+            self._members_by_id = {member.id: member for member in configuration.members}
+        return self._members_by_id
+
+    def _output(self, messages: list[tuple[int, Message]], batch: Any) -> Output:
+        events = self._events
+        if self.raft.events:
+            events += [Event(name, fields) for name, fields in self.raft.events]
+            self.raft.events.clear()
+        if events:
+            self._events = []
+        replies = self._replies
+        if not replies:
+            return Output(messages, batch, [], events)
+        given = replies[:]
+        replies.clear()
+        return Output(messages, batch, given, events)
+
+    def _admit(self, ticket: int, now_us: int) -> bool:
+        self._now_us = self.raft.now_us = now_us
+        if self._failure:
+            self._refuse(ticket, "server stopped")
+            return False
+        config = self._config
+        if (
+            self.raft.log.commit - self.applied > config.max_apply_backlog
+            or len(self._proposals) + len(self._barriers) >= config.max_pending
+        ):
+            self._refuse(ticket, "too many requests")
+            return False
+        return True
+
+    def _end_transfer(self, error: str) -> None:
+        if self._transfer is not None:
+            self._replies.append(Reply(self._transfer[0], Outcome.UNKNOWN, error=error))
+            self._transfer = None
+
+    def _refuse(self, ticket: int, error: str) -> None:
+        self._replies.append(Reply(ticket, Outcome.REFUSED, error=error))
+
+    def _leader_changed(self) -> None:
+        """Hand everything out again: what was handed to another leader or term may be lost."""
+        raft = self.raft
+        self._known_leader = raft.leader
+        self._known_term = raft.term
+        if self._transfer is not None:
+            ticket, target, _ = self._transfer
+            if raft.leader == target:
+                self._replies.append(Reply(ticket, Outcome.DONE))
+                self._transfer = None
+        if raft.leader:
+            self._proposals.hand_all(self._now_us)
+            self._barriers.ask_again()
+
+    def _on_read_index_reply(self, message: ReadIndexReply) -> None:
+        self._barriers.answered(message.nonce, message.sequence, message.index, self.applied)
+
+    # The state machine.
+
+    def _apply(self) -> None:
+        """Apply what is committed and durable here, at most `max_apply` entries."""
+        log = self.raft.log
+        applied = self.applied
+        self._more = False
+        # A state that this node could not save is none it may answer from.
+        limit = log.commit if log.commit < log.durable else log.durable
+        if limit <= applied or applied < log.base_index:
+            return
+        until = min(limit, applied + self._config.max_apply)
+        base = log.base_index
+        leads = self.raft.role == LEADER
+        for entry in log.entries[applied - base : until - base]:
+            assert entry.index == self.applied + 1, (entry.index, self.applied)
+            self._apply_entry(entry)
+            if leads and self._proposals.was_forwarded(entry.data):
+                # Whoever waits for a commit hears of it at once.
+                self._notify(entry)
+        self._more = until < limit
+        self._barriers.applied(until)
+        if until - self._snapshot_index >= self._config.snapshot_count:
+            self._take_snapshot()
+
+    def _apply_entry(self, entry: Entry) -> None:
+        index = self.applied = entry.index
+        if entry.kind != NORMAL:
+            self._apply_configuration(entry)
+        elif entry.data:
+            origin, nonce, sequence, command = decode_request(entry.data)
+            if self._sessions.is_new(origin, nonce, sequence, index):
+                result = self._machine.apply(index, entry.term, command)
+                if origin == self._config.member_id:
+                    waiter = self._proposals.pop(nonce, sequence)
+                    if waiter is not None:
+                        self._replies.append(
+                            Reply(waiter.ticket, Outcome.DONE, result, index=index, term=entry.term)
+                        )
+        if index % self._config.digest_every == 0:
+            self._events.append(
+                Event(
+                    "state-digest",
+                    {
+                        "index": index,
+                        "term": entry.term,
+                        "revision": self._machine.revision,
+                        "digest": self._machine.digest(),
+                    },
+                )
+            )
+
+    def _notify(self, entry: Entry) -> None:
+        origin = decode_request(entry.data)[0]
+        progress = self.raft.progress.get(origin)
+        if progress is not None:
+            replication.notify(self.raft, progress)
+
+    def _apply_configuration(self, entry: Entry) -> None:
+        change = decode_entry(entry.data)
+        members = change.configuration.members
+        self._events.append(
+            Event(
+                "configuration",
+                {"index": entry.index, "members": [f"{member.id:x}" for member in members]},
+            )
+        )
+        if change.origin == self._config.member_id:
+            waiter = self._proposals.pop(change.nonce, change.sequence)
+            if waiter is not None:
+                reply = Reply(waiter.ticket, Outcome.DONE, members, "", entry.index, entry.term)
+                self._replies.append(reply)
+
+    def _take_snapshot(self) -> None:
+        if self._persistence.snapshotting or self.raft.snapshot_unsaved is not None:
+            return
+        index = self._snapshot_index = self.applied
+        data = encode_state(State(self._sessions.encode(), self._machine.snapshot()))
+        configuration = self.raft.configurations.at(index)
+        taken = Snapshot(index, self.raft.log.term_at(index), configuration, data)
+        self._persistence.add_own(taken)
+        self._events.append(Event("snapshot-begun", {"index": index, "term": taken.term}))
+        self._more = True
+
+    def _restore(self, taken: Snapshot) -> None:
+        """State, sessions and applied index change together or not at all."""
+        state = decode_state(taken.data)
+        self._machine.restore(state.machine)
+        self._sessions.restore(state.sessions)
+        self.applied = self._snapshot_index = taken.index
+
+
+def _raft_config(config: ReplicaConfig) -> RaftConfig:
+    return RaftConfig(
+        id=config.member_id,
+        heartbeat_us=config.heartbeat_us,
+        election_us=config.election_us,
+        commit_notice_us=config.commit_notice_us,
+        pre_vote=config.pre_vote,
+        check_quorum=config.check_quorum,
+        max_batch_entries=config.max_batch_entries,
+        max_batch_bytes=config.max_batch_bytes,
+        max_inflight=config.max_inflight,
+        max_inflight_bytes=config.max_inflight_bytes,
+        max_uncommitted_bytes=config.max_uncommitted_bytes,
+        snapshot_chunk_bytes=config.snapshot_chunk_bytes,
+    )

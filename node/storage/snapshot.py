@@ -1,0 +1,127 @@
+r"""Snapshots on disk: one file each, written beside, synced, renamed, the directory synced.
+
+    snap/%016x-%016x.snap   term, index
+    b"SQSNAP1\n" | u32 LE crc32c of the rest
+    | msgpack [index, term, configuration, sessions, machine]
+
+So a file with the right name is whole, unless the disk itself damaged it; the checksum tells. In
+memory and between peers a snapshot's data is msgpack [sessions, machine], opaque to Raft.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import crc32c
+import msgspec
+
+from node.raft.membership import Configuration
+from node.raft.messages import Snapshot
+from node.storage.disk import Append, Create, DiskOp, Remove, Rename, Sync, SyncDir
+
+DIRECTORY: Final = "member/snap"
+SUFFIX: Final = ".snap"
+TEMPORARY: Final = ".tmp"
+MAGIC: Final = b"SQSNAP1\n"
+
+_crc = struct.Struct("<I")
+
+
+class State(msgspec.Struct, array_like=True):
+    """What a snapshot is of: the sessions, encoded already, and the state machine."""
+
+    sessions: msgspec.Raw
+    machine: bytes
+
+
+class _File(msgspec.Struct, array_like=True):
+    index: int
+    term: int
+    configuration: Configuration
+    sessions: msgspec.Raw
+    machine: bytes
+
+
+class DamagedSnapshotError(Exception):
+    """The file is not what was written; `args[0]` says how it differs."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_state = msgspec.msgpack.Decoder(State)
+_file = msgspec.msgpack.Decoder(_File)
+
+
+def path_of(term: int, index: int) -> str:
+    """Give the path of a snapshot."""
+    return f"{DIRECTORY}/{term:016x}-{index:016x}{SUFFIX}"
+
+
+def encode_state(state: State) -> bytes:
+    """Give a snapshot's data."""
+    return _encoder.encode(state)
+
+
+def decode_state(data: bytes) -> State:
+    """Read a snapshot's data back."""
+    return _state.decode(data)
+
+
+def encode_file(snapshot: Snapshot) -> bytes:
+    """Give the whole file."""
+    state = decode_state(snapshot.data)
+    content = _File(
+        snapshot.index, snapshot.term, snapshot.configuration, state.sessions, state.machine
+    )
+    body = _encoder.encode(content)
+    return MAGIC + _crc.pack(crc32c.crc32c(body)) + body
+
+
+def decode_file(content: bytes) -> Snapshot:
+    """Read a whole file back; raises DamagedSnapshotError."""
+    start = len(MAGIC) + _crc.size
+    if len(content) < start or not content.startswith(MAGIC):
+        raise DamagedSnapshotError("it does not begin like a snapshot")
+    body = content[start:]
+    if crc32c.crc32c(body) != _crc.unpack_from(content, len(MAGIC))[0]:
+        raise DamagedSnapshotError("its checksum does not match its content")
+    try:
+        found = _file.decode(body)
+    except msgspec.MsgspecError as error:
+        raise DamagedSnapshotError(f"its content does not decode: {error}") from error
+    data = encode_state(State(found.sessions, found.machine))
+    return Snapshot(found.index, found.term, found.configuration, data)
+
+
+def save(snapshot: Snapshot) -> list[DiskOp]:
+    """Plan to make a snapshot durable under its name, or not at all."""
+    path = path_of(snapshot.term, snapshot.index)
+    content = encode_file(snapshot)
+    return [
+        Create(path + TEMPORARY, 0),
+        Append(path + TEMPORARY, 0, content),
+        Sync(path + TEMPORARY),
+        Rename(path + TEMPORARY, path),
+        SyncDir(DIRECTORY),
+    ]
+
+
+def parse_name(name: str) -> tuple[int, int] | None:
+    """Read (index, term) from a snapshot's file name; None for other files."""
+    stem, dot, suffix = name.partition(".")
+    term, dash, index = stem.partition("-")
+    if dot + suffix != SUFFIX or not dash:
+        return None
+    try:
+        return int(index, 16), int(term, 16)
+    except ValueError:
+        return None
+
+
+def purge(names: list[str], keep: int) -> list[DiskOp]:
+    """Plan to remove all but the `keep` newest of these snapshots (0 keeps all)."""
+    found = sorted(parsed for parsed in map(parse_name, names) if parsed is not None)
+    if not keep or len(found) <= keep:
+        return []
+    removed: list[DiskOp] = [Remove(path_of(term, index)) for index, term in found[:-keep]]
+    return [*removed, SyncDir(DIRECTORY)]
