@@ -1,0 +1,76 @@
+"""`squall-node`: read the settings, open the data directory, serve until told to stop.
+
+Exit codes: 0 stopped when asked, 2 the node found itself broken or its disk failed (`fatal` in its
+log), 3 it cannot start here (an address taken, a damaged or foreign data directory), 4 usage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
+from node.logs import Log
+from node.server import FATAL_EXIT_CODE, Server, report_fatal
+from node.storage.real import RealDisk
+from node.storage.recovery import DamagedError
+
+CANNOT_START_EXIT_CODE = 3
+
+
+def main() -> None:
+    """Run a node with the process's arguments; exits with one of the codes above."""
+    try:
+        config = parse(sys.argv[1:], os.environ)
+        log = Log(config.log_outputs, config.log_format, config.log_level)
+    except ConfigError as error:
+        sys.stderr.write(f"squall-node: {error}\n")
+        raise SystemExit(USAGE_EXIT_CODE) from None
+    except OSError as error:
+        sys.stderr.write(f"squall-node: --log-outputs: {error}\n")
+        raise SystemExit(USAGE_EXIT_CODE) from None
+    raise SystemExit(asyncio.run(_run(config, log)))
+
+
+async def _run(config: Config, log: Log) -> int:
+    try:
+        with _data_dir_locked(Path(config.data_dir)):
+            return await _serve(config, log)
+    except OSError as error:
+        log.fatal("cannot-start", msg=f"this node cannot start: {error}", error=repr(error))
+        return CANNOT_START_EXIT_CODE
+
+
+async def _serve(config: Config, log: Log) -> int:
+    """Recover and serve; raises OSError when an address is taken."""
+    try:
+        server = Server(config, log, RealDisk(config.data_dir))
+    except DamagedError as error:
+        log.fatal("damaged", msg=str(error))
+        return CANNOT_START_EXIT_CODE
+    except Exception as bug:  # noqa: BLE001 - whatever it is, the node must say it and go
+        report_fatal(log, bug)
+        return FATAL_EXIT_CODE
+    await server.run()
+    return 0
+
+
+@contextmanager
+def _data_dir_locked(directory: Path) -> Iterator[None]:
+    """Keep a second node out of the directory; the kernel drops the lock with the process."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (directory / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"another node uses the data directory {directory}") from None
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Which gRPC status belongs to which of etcd's error texts.
+
+Clients read two things from a status: its text, which etcd's own client library matches literally,
+and whether the request may have happened. `INVALID_ARGUMENT`, `OUT_OF_RANGE` and the like are
+certain refusals; of the `UNAVAILABLE` texts only some are.
+"""
+
+from __future__ import annotations
+
+import grpc
+
+from node.mvcc import errors as mvcc
+
+
+class ApiError(Exception):
+    """An answer that is an error: a gRPC status code and etcd's text."""
+
+    def __init__(self, text: str, code: grpc.StatusCode | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code if code is not None else code_of(text)
+
+
+# The request certainly had no effect.
+NO_LEADER = "etcdserver: no leader"
+MEMBER_NOT_FOUND = "etcdserver: member not found"
+MEMBER_EXISTS = "etcdserver: member ID already exist"
+PEER_URL_EXISTS = "etcdserver: Peer URLs already exists"
+NOT_ENOUGH_STARTED = "etcdserver: re-configuration failed due to not enough started members"
+TOO_MANY_REQUESTS = "etcdserver: too many requests"
+# Nobody knows whether it had one.
+STOPPED = "etcdserver: server stopped"
+LEADER_CHANGED = "etcdserver: leader changed"
+TIMEOUT = "etcdserver: request timed out"
+TIMEOUT_LEADER_FAILED = "etcdserver: request timed out, possibly due to previous leader failure"
+
+INDEFINITE = frozenset((STOPPED, LEADER_CHANGED, TIMEOUT, TIMEOUT_LEADER_FAILED))
+"""The texts that claim nothing. An outcome nobody knows must be told in one of these."""
+
+_CODES: dict[str, grpc.StatusCode] = {
+    mvcc.EMPTY_KEY: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.KEY_NOT_FOUND: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.VALUE_PROVIDED: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.LEASE_PROVIDED: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.TOO_MANY_OPS: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.DUPLICATE_KEY: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.REQUEST_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.INVALID_SORT_OPTION: grpc.StatusCode.INVALID_ARGUMENT,
+    mvcc.COMPACTED: grpc.StatusCode.OUT_OF_RANGE,
+    mvcc.FUTURE_REVISION: grpc.StatusCode.OUT_OF_RANGE,
+    mvcc.LEASE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    MEMBER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    MEMBER_EXISTS: grpc.StatusCode.FAILED_PRECONDITION,
+    PEER_URL_EXISTS: grpc.StatusCode.FAILED_PRECONDITION,
+    NOT_ENOUGH_STARTED: grpc.StatusCode.FAILED_PRECONDITION,
+    TOO_MANY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NO_LEADER: grpc.StatusCode.UNAVAILABLE,
+    STOPPED: grpc.StatusCode.UNAVAILABLE,
+    LEADER_CHANGED: grpc.StatusCode.UNAVAILABLE,
+    TIMEOUT: grpc.StatusCode.UNAVAILABLE,
+    TIMEOUT_LEADER_FAILED: grpc.StatusCode.UNAVAILABLE,
+}
+
+
+def code_of(text: str) -> grpc.StatusCode:
+    """Return the status of an etcd error text; UNKNOWN for one that etcd does not have."""
+    return _CODES.get(text, grpc.StatusCode.UNKNOWN)

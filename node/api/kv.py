@@ -1,0 +1,94 @@
+"""etcd's KV service: what is written goes through the log, what is read waits for a barrier.
+
+A serializable read is answered at once from whatever this node has applied.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from aetcd.rpc import rpc_pb2
+
+from node.api import convert
+from node.api.backend import Backend
+from node.api.convert import Message
+from node.api.errors import ApiError
+from node.api.headers import header
+from node.mvcc import commands, validation
+from node.mvcc.commands import Command, Compact, is_write
+from node.mvcc.errors import REQUEST_TOO_LARGE, RequestError
+from node.mvcc.results import CompactResult, DeleteResult, PutResult, TxnResult
+
+_Result = TypeVar("_Result")
+
+
+async def range_(backend: Backend, message: Message) -> Message:
+    """Serve KV.Range."""
+    request = convert.range_request(message)
+    validation.check(request)
+    if not message.serializable:
+        await backend.read_barrier()
+    result = backend.store.range(request)
+    return convert.range_response(result, header(backend, result.revision))
+
+
+async def put(backend: Backend, message: Message) -> Message:
+    """Serve KV.Put."""
+    request = convert.put_request(message)
+    validation.check(request)
+    result = await _apply(backend, request, PutResult)
+    return convert.put_response(result, header(backend, result.revision))
+
+
+async def delete_range(backend: Backend, message: Message) -> Message:
+    """Serve KV.DeleteRange."""
+    request = convert.delete_request(message)
+    validation.check(request)
+    result = await _apply(backend, request, DeleteResult)
+    return convert.delete_response(result, header(backend, result.revision))
+
+
+async def txn(backend: Backend, message: Message) -> Message:
+    """Serve KV.Txn; one that only reads needs no log entry."""
+    request = convert.txn_request(message)
+    validation.check(request, backend.max_txn_ops)
+    if is_write(request):
+        result = await _apply(backend, request, TxnResult)
+    else:
+        if not _is_serializable(message):
+            await backend.read_barrier()
+        result = backend.store.read_txn(request)
+    return convert.txn_response(result, header(backend, result.revision))
+
+
+async def compact(backend: Backend, message: Message) -> Message:
+    """Serve KV.Compact; the sweep is part of it, so `physical` has nothing left to wait for."""
+    result = await _apply(backend, Compact(message.revision), CompactResult)
+    return rpc_pb2.CompactionResponse(header=header(backend, result.revision))
+
+
+METHODS = {
+    "/etcdserverpb.KV/Range": (rpc_pb2.RangeRequest, range_),
+    "/etcdserverpb.KV/Put": (rpc_pb2.PutRequest, put),
+    "/etcdserverpb.KV/DeleteRange": (rpc_pb2.DeleteRangeRequest, delete_range),
+    "/etcdserverpb.KV/Txn": (rpc_pb2.TxnRequest, txn),
+    "/etcdserverpb.KV/Compact": (rpc_pb2.CompactionRequest, compact),
+}
+
+
+async def _apply(backend: Backend, command: Command, expected: type[_Result]) -> _Result:
+    data = commands.encode(command)
+    if len(data) > backend.max_request_bytes:
+        raise ApiError(REQUEST_TOO_LARGE)
+    result = await backend.propose(data)
+    if isinstance(result, RequestError):
+        raise ApiError(result.text)
+    assert isinstance(result, expected), result
+    return result
+
+
+def _is_serializable(message: Message) -> bool:
+    return all(
+        operation.HasField("request_range") and operation.request_range.serializable
+        for operation in (*message.success, *message.failure)
+    )

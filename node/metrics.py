@@ -1,0 +1,75 @@
+"""What /metrics shows: a few numbers under etcd's names, in Prometheus' text format."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from node.config import VERSION
+from node.replica import Status
+
+_FSYNC_BUCKETS_S = tuple(0.001 * 2**n for n in range(14))  # as etcd: 1 ms doubling
+
+
+class Histogram:
+    """Counts observations in cumulative buckets. Observed by one thread, read by another."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def lines(self, name: str) -> list[str]:
+        """Return the exposition of this histogram."""
+        out, total = [f"# TYPE {name} histogram"], 0
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            total += count
+            out.append(f'{name}_bucket{{le="{bound}"}} {total}')
+        return [*out, f"{name}_sum {self._sum}", f"{name}_count {total}"]
+
+
+class Metrics:
+    """What a node counts as it runs."""
+
+    def __init__(self) -> None:
+        self.wal_fsync = Histogram(_FSYNC_BUCKETS_S)
+        self.proposals_pending = 0
+        self.proposals_failed = 0
+        self._leader = 0
+        self._leader_changes = 0
+
+    def saw(self, status: Status) -> None:
+        """Notice a change of leader."""
+        if status.leader and status.leader != self._leader:
+            self._leader = status.leader
+            self._leader_changes += 1
+
+    def exposition(self, status: Status, size_bytes: int) -> str:
+        """Return the text of /metrics."""
+        gauges = {
+            "etcd_server_has_leader": int(bool(status.leader)),
+            "etcd_server_is_leader": int(status.leader == status.member_id),
+            "etcd_server_proposals_committed_total": status.commit,
+            "etcd_server_proposals_applied_total": status.applied,
+            "etcd_server_proposals_pending": self.proposals_pending,
+            "etcd_mvcc_db_total_size_in_bytes": size_bytes,
+            "etcd_mvcc_db_total_size_in_use_in_bytes": size_bytes,
+            "etcd_debugging_mvcc_current_revision": status.revision,
+        }
+        counters = {
+            "etcd_server_leader_changes_seen_total": self._leader_changes,
+            "etcd_server_proposals_failed_total": self.proposals_failed,
+        }
+        lines = [
+            "# TYPE etcd_server_version gauge",
+            f'etcd_server_version{{server_version="{VERSION}"}} 1',
+        ]
+        for kind, numbers in (("gauge", gauges), ("counter", counters)):
+            for name, number in numbers.items():
+                lines += [f"# TYPE {name} {kind}", f"{name} {number}"]
+        lines += self.wal_fsync.lines("etcd_disk_wal_fsync_duration_seconds")
+        return "\n".join(lines) + "\n"

@@ -1,0 +1,152 @@
+r"""What the replicated log may ask of the store, as plain tagged structs.
+
+A command is what one log entry carries: `encode` makes its bytes on the node that proposes,
+`decode` reads them on every node that applies. Tags and the order of fields are a disk format: new
+fields go to the end with a default, numbers are never used again. `Range` is here because a
+transaction may contain reads; a read alone never enters the log.
+
+Field meanings are etcd's: `range_end` b"" means the single key, b"\0" every key from `key` on,
+anything else the half-open interval [key, range_end).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+
+class SortOrder(enum.IntEnum):
+    """Numbered as in etcd's protocol."""
+
+    NONE = 0
+    ASCEND = 1
+    DESCEND = 2
+
+
+class SortTarget(enum.IntEnum):
+    """Numbered as in etcd's protocol."""
+
+    KEY = 0
+    VERSION = 1
+    CREATE = 2
+    MOD = 3
+    VALUE = 4
+
+
+class CompareResult(enum.IntEnum):
+    """Numbered as in etcd's protocol."""
+
+    EQUAL = 0
+    GREATER = 1
+    LESS = 2
+    NOT_EQUAL = 3
+
+
+class CompareTarget(enum.IntEnum):
+    """Numbered as in etcd's protocol."""
+
+    VERSION = 0
+    CREATE = 1
+    MOD = 2
+    VALUE = 3
+    LEASE = 4
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """Read a key or an interval, at `revision` (0: now).
+
+    `count` in the answer is of all keys in the interval; limit, sorting and the four revision
+    filters act on the returned page only.
+    """
+
+    key: bytes
+    range_end: bytes = b""
+    limit: int = 0
+    revision: int = 0
+    sort_order: int = 0
+    sort_target: int = 0
+    keys_only: bool = False
+    count_only: bool = False
+    min_mod_revision: int = 0
+    max_mod_revision: int = 0
+    min_create_revision: int = 0
+    max_create_revision: int = 0
+
+
+class Put(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Write a key. `ignore_value` and `ignore_lease` keep what the key already has."""
+
+    key: bytes
+    value: bytes = b""
+    lease: int = 0
+    prev_kv: bool = False
+    ignore_value: bool = False
+    ignore_lease: bool = False
+
+
+class DeleteRange(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Delete a key or an interval."""
+
+    key: bytes
+    range_end: bytes = b""
+    prev_kv: bool = False
+
+
+class Compare(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A guard: every key of the interval must satisfy `target result operand`.
+
+    `operand` is bytes for `CompareTarget.VALUE` and an integer for every other target.
+    """
+
+    key: bytes
+    target: int
+    result: int
+    operand: bytes | int
+    range_end: bytes = b""
+
+
+class Txn(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """If every compare holds then `success`, else `failure`: atomically, at one revision."""
+
+    compares: tuple[Compare, ...] = ()
+    success: tuple[Operation, ...] = ()
+    failure: tuple[Operation, ...] = ()
+
+
+class Compact(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Forget what `revision` and everything after it do not need."""
+
+    revision: int
+
+
+Operation: TypeAlias = Range | Put | DeleteRange | Txn
+"""What a transaction may contain."""
+
+Command: TypeAlias = Put | DeleteRange | Txn | Compact
+"""What a log entry may contain. Leases, auth and alarms will join here with tags of their own."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+
+
+def encode(command: Command) -> bytes:
+    """Return the bytes of a command as they stand in the log."""
+    return _encoder.encode(command)
+
+
+def decode(data: bytes) -> Command:
+    """Read what `encode` wrote.
+
+    Raises msgspec.ValidationError or msgspec.DecodeError: such bytes are damage, since only
+    `encode` ever writes a log entry.
+    """
+    return _decoder.decode(data)
+
+
+def is_write(operation: Operation) -> bool:
+    """Tell whether an operation could change the store, whichever branches it takes."""
+    if isinstance(operation, Txn):
+        return any(map(is_write, operation.success)) or any(map(is_write, operation.failure))
+    return not isinstance(operation, Range)

@@ -1,0 +1,29 @@
+"""Why the store refuses a request, in etcd's own words.
+
+Clients recognise errors by their text, so the texts are part of the protocol. `RequestError` is
+raised inside the store and handed out as the *result* of a command: a refusal is as deterministic
+as a success, certain, and changes nothing.
+"""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """A request that was refused and had no effect. `text` is etcd's, without any prefix."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+EMPTY_KEY = "etcdserver: key is not provided"
+KEY_NOT_FOUND = "etcdserver: key not found"
+VALUE_PROVIDED = "etcdserver: value is provided"
+LEASE_PROVIDED = "etcdserver: lease is provided"
+TOO_MANY_OPS = "etcdserver: too many operations in txn request"
+DUPLICATE_KEY = "etcdserver: duplicate key given in txn request"
+REQUEST_TOO_LARGE = "etcdserver: request is too large"
+INVALID_SORT_OPTION = "etcdserver: invalid sort option"
+COMPACTED = "etcdserver: mvcc: required revision has been compacted"
+FUTURE_REVISION = "etcdserver: mvcc: required revision is a future revision"
+LEASE_NOT_FOUND = "etcdserver: requested lease not found"

@@ -1,0 +1,45 @@
+"""HashKV: one number for the history of all keys, equal to etcd's own at equal content.
+
+CRC-32C over the bucket's name and then every (revision key, KeyValue message) up to the revision
+asked for. Of what lies at or below the compaction only that counts which is still the newest of a
+live key: so nodes agree whether or not they have swept away what the compaction condemned.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from crc32c import crc32c
+
+from node.mvcc.errors import COMPACTED, FUTURE_REVISION, RequestError
+from node.mvcc.keyvalue import revision_key, to_protobuf
+from node.mvcc.revisions import Revisions
+
+
+class HashResult(msgspec.Struct, frozen=True):
+    """`hash` covers the history up to `hash_revision`; `revision` is the store's."""
+
+    hash: int
+    hash_revision: int
+    compact_revision: int
+    revision: int
+
+
+def hash_kv(store: Revisions, revision: int) -> HashResult:
+    """Hash the history up to `revision` (0: now); raises RequestError."""
+    if 0 < revision <= store.compacted:
+        raise RequestError(COMPACTED)
+    if revision > store.current:
+        raise RequestError(FUTURE_REVISION)
+    upto = revision or store.current
+    records = [kv for kv in store.records if kv.mod_revision <= upto]
+    newest = {kv.key: kv for kv in records}
+    nothing_lives = not any(kv.version for kv in newest.values())
+    crc: int = crc32c(b"key")
+    for kv in records:
+        if (
+            kv.mod_revision > store.compacted
+            or nothing_lives
+            or (kv.version and newest[kv.key] is kv)
+        ):
+            crc = crc32c(to_protobuf(kv), crc32c(revision_key(kv), crc))
+    return HashResult(crc, upto, store.compacted, store.current)

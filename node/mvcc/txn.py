@@ -1,0 +1,154 @@
+"""Transactions: guards first, then checks, then everything at once at one revision.
+
+All guards, those of nested transactions on the chosen branches too, are evaluated on the store as
+it was before the transaction; then every request on the chosen path is checked; only then does the
+first one run. A request that fails nevertheless takes the whole transaction back with it.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import msgspec
+
+from node.mvcc import ranges
+from node.mvcc.commands import (
+    Compare,
+    CompareResult,
+    CompareTarget,
+    DeleteRange,
+    Put,
+    Range,
+    Txn,
+)
+from node.mvcc.errors import KEY_NOT_FOUND, LEASE_NOT_FOUND, RequestError
+from node.mvcc.keyvalue import KeyValue
+from node.mvcc.results import DeleteResult, OperationResult, PutResult, TxnResult
+from node.mvcc.revisions import Revisions
+
+
+class Path(msgspec.Struct, frozen=True):
+    """A transaction whose guards are decided: the requests of the branch that will run."""
+
+    succeeded: bool
+    steps: tuple[Range | Put | DeleteRange | Path, ...]
+
+
+def run(store: Revisions, txn: Txn) -> TxnResult:
+    """Run a whole transaction up to, not including, its commit; raises RequestError.
+
+    After a RequestError the caller rolls back. The result's revision is the one the store has once
+    the caller has committed.
+    """
+    path = _decide(store, txn)
+    # etcd checks the puts of the whole path before its ranges: two errors have one winner.
+    _check_puts(store, path)
+    _check_ranges(store, path)
+    result = _execute(store, path)
+    return msgspec.structs.replace(result, revision=store.visible)
+
+
+def put(store: Revisions, op: Put) -> PutResult:
+    """Run one put up to its commit; raises RequestError."""
+    value, lease = op.value, op.lease
+    _check_lease(lease)
+    if op.ignore_value or op.ignore_lease:
+        existing = store.index.latest(op.key)
+        if existing is None:
+            raise RequestError(KEY_NOT_FOUND)
+        if op.ignore_value:
+            value = existing.value
+        if op.ignore_lease:
+            lease = existing.lease
+    previous = store.put(op.key, value, lease)
+    return PutResult(store.current + 1, previous if op.prev_kv else None)
+
+
+def delete(store: Revisions, op: DeleteRange) -> DeleteResult:
+    """Run one delete up to its commit."""
+    removed = store.delete(op.key, op.range_end)
+    return DeleteResult(store.visible, len(removed), tuple(removed) if op.prev_kv else ())
+
+
+def _decide(store: Revisions, txn: Txn) -> Path:
+    succeeded = all(_holds(store, compare) for compare in txn.compares)
+    branch = txn.success if succeeded else txn.failure
+    return Path(
+        succeeded, tuple(_decide(store, op) if isinstance(op, Txn) else op for op in branch)
+    )
+
+
+_OPERATORS = {
+    CompareResult.EQUAL: operator.eq,
+    CompareResult.GREATER: operator.gt,
+    CompareResult.LESS: operator.lt,
+    CompareResult.NOT_EQUAL: operator.ne,
+}
+_FIELDS = {
+    CompareTarget.VERSION: operator.attrgetter("version"),
+    CompareTarget.CREATE: operator.attrgetter("create_revision"),
+    CompareTarget.MOD: operator.attrgetter("mod_revision"),
+    CompareTarget.VALUE: operator.attrgetter("value"),
+    CompareTarget.LEASE: operator.attrgetter("lease"),
+}
+_ABSENT = KeyValue(b"", b"", 0, 0, 0)
+
+
+def _holds(store: Revisions, compare: Compare) -> bool:
+    """Evaluate a guard: all keys of its interval must satisfy it.
+
+    Where there is no key, a comparison of values fails whatever its operator, and every other one
+    compares with 0.
+    """
+    if compare.range_end:
+        kvs = store.index.scan(compare.key, compare.range_end, store.current)
+    else:
+        kv = store.index.latest(compare.key)
+        kvs = [] if kv is None else [kv]
+    if not kvs:
+        if compare.target == CompareTarget.VALUE:
+            return False
+        kvs = [_ABSENT]
+    holds: Any = _OPERATORS[CompareResult(compare.result)]
+    field = _FIELDS[CompareTarget(compare.target)]
+    return all(holds(field(kv), compare.operand) for kv in kvs)
+
+
+def _check_puts(store: Revisions, path: Path) -> None:
+    for step in path.steps:
+        if isinstance(step, Path):
+            _check_puts(store, step)
+        elif isinstance(step, Put):
+            keeps = step.ignore_value or step.ignore_lease
+            if keeps and store.index.latest(step.key) is None:
+                raise RequestError(KEY_NOT_FOUND)
+            _check_lease(step.lease)
+
+
+def _check_ranges(store: Revisions, path: Path) -> None:
+    for step in path.steps:
+        if isinstance(step, Path):
+            _check_ranges(store, step)
+        elif isinstance(step, Range) and step.revision > 0:
+            store.check_readable(step.revision)
+
+
+def _check_lease(lease: int) -> None:
+    # There are no leases yet, so none can be found; their table will be asked here.
+    if lease:
+        raise RequestError(LEASE_NOT_FOUND)
+
+
+def _execute(store: Revisions, path: Path) -> TxnResult:
+    return TxnResult(0, path.succeeded, tuple(_step(store, step) for step in path.steps))
+
+
+def _step(store: Revisions, step: Range | Put | DeleteRange | Path) -> OperationResult:
+    if isinstance(step, Put):
+        return put(store, step)
+    if isinstance(step, DeleteRange):
+        return delete(store, step)
+    if isinstance(step, Path):
+        return _execute(store, step)
+    return ranges.read(store, step)

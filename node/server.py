@@ -1,0 +1,400 @@
+"""The asyncio shell around a replica: sockets, files, timers and clients. It decides nothing.
+
+One event loop owns the replica. Whatever happens (a message, a request, a durable batch, a passed
+deadline) is told to the replica, and once per turn of the loop `take` says what is owed; so what
+came in together is written to the log together, with one fdatasync. Disk batches run in the one
+worker thread there is, in order.
+
+A node that finds itself broken (its own assertion, a disk that fails) logs `fatal` and exits at
+once: nothing is answered from a state it could not save or does not understand. No thread here
+waits with a timeout: under a faked clock such a wait may never end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from random import SystemRandom
+from typing import Any, NoReturn
+
+import grpc.aio
+
+from node.api.backend import MemberView, StatusView
+from node.api.errors import INDEFINITE, MEMBER_NOT_FOUND, STOPPED, TIMEOUT, ApiError
+from node.api.service import make_server
+from node.config import VERSION, Config, Endpoint, endpoint
+from node.http import HttpServer
+from node.logs import Log
+from node.metrics import Metrics
+from node.mvcc.store import Store
+from node.raft.messages import Message
+from node.replica import (
+    UPDATE,
+    Change,
+    Member,
+    Outcome,
+    Replica,
+    ReplicaConfig,
+    Reply,
+    Status,
+)
+from node.storage.disk import Batch, Disk
+from node.transport import Transport
+
+FATAL_EXIT_CODE = 2
+
+GRACE_S = 2.0
+"""How long a stopping node lets calls under way finish."""
+HANDOVER_S = 1.0
+"""How long a stopping leader tries to make another member lead."""
+PUBLISH_RETRY_S = 0.5
+"""Between attempts to tell the cluster this member's name and client URLs."""
+
+
+class Server:
+    """A running node; the `Backend` of its services. `run` returns when it was asked to stop."""
+
+    def __init__(self, config: Config, log: Log, disk: Disk) -> None:
+        self.config = config
+        self.log = log
+        self.store = Store()
+        self.metrics = Metrics()
+        self.cluster_id = config.cluster_id
+        self.member_id = config.member.id
+        self.max_txn_ops = config.max_txn_ops
+        self.max_request_bytes = config.max_request_bytes
+        self._disk = disk
+        self._replica = Replica(
+            replica_config(config),
+            disk,
+            self.store,
+            rng=SystemRandom(),
+            boot_nonce=int.from_bytes(os.urandom(8)) >> 1,
+            now_us=_now_us(),
+        )
+        self._status: Status = self._replica.status()
+        self._view = _view(self._status)
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._next_ticket = 0
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
+        self._batch: asyncio.Future[None] | None = None
+        self._pump_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._ready = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._stopped = False
+        self._peers_known = False
+        self._loop = asyncio.get_running_loop()
+        self._transport = Transport(self.cluster_id, self.member_id, self._on_message, log)
+
+    # Life and death.
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; raises OSError when an address is taken."""
+        self._loop.set_exception_handler(self._on_stray_exception)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        config = self.config
+        grpc_server = make_server(self, self.crash)
+        for url in config.listen_client_urls:
+            _bind(grpc_server, endpoint(url))
+        http_server = HttpServer(self)
+        await self._transport.listen(tuple(map(endpoint, config.listen_peer_urls)))
+        await http_server.listen(tuple(map(endpoint, config.listen_metrics_urls)))
+        await grpc_server.start()
+        self.log.info(
+            "started",
+            name=config.name,
+            member_id=f"{self.member_id:x}",
+            cluster_id=f"{self.cluster_id:x}",
+            version=VERSION,
+        )
+        self._pump()
+        publishing = self._loop.create_task(self._publish())
+        await self._stop.wait()
+        publishing.cancel()
+        await self._hand_over()
+        await grpc_server.stop(GRACE_S)
+        await http_server.close()
+        await self._shut_down()
+        self.log.info("stopped")
+
+    async def _hand_over(self) -> None:
+        """Spare the cluster an election timeout: make another member lead, if there is one."""
+        heirs = self._transport.connected()
+        if self._view.leader != self.member_id or not heirs:
+            return
+        try:
+            async with asyncio.timeout(HANDOVER_S):
+                await self._ask(
+                    lambda ticket, now: self._replica.transfer_leadership(ticket, heirs[0], now)
+                )
+        except (ApiError, TimeoutError) as error:
+            self.log.warn("no-handover", msg=f"leadership was not handed over: {error}")
+
+    async def _shut_down(self) -> None:
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._transport.close()
+        if self._batch is not None:
+            await asyncio.wait([self._batch])
+        self._worker.shutdown(wait=True)
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ApiError(STOPPED))
+
+    def crash(self, error: BaseException) -> NoReturn:
+        """Say why and be gone, before anything else can leave this node."""
+        try:
+            report_fatal(self.log, error)
+        finally:  # even when the log cannot be written
+            os._exit(FATAL_EXIT_CODE)
+
+    def _on_stray_exception(self, loop: Any, context: dict[str, Any]) -> None:
+        del loop
+        error = context.get("exception")
+        if isinstance(error, AssertionError):
+            self.crash(error)
+        trace = "".join(traceback.format_exception(error)) if error else ""
+        self.log.error("stray-exception", msg=str(context.get("message", "")), traceback=trace)
+
+    # What happens is told to the replica; what it owes is done once per turn of the loop.
+
+    def _wake(self) -> None:
+        if not self._pump_due:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+
+    def _on_message(self, message: Message) -> None:
+        try:
+            self._replica.receive(message, _now_us())
+        except Exception as bug:  # noqa: BLE001 - whatever it is, the replica is not to be trusted
+            self.crash(bug)
+        self._wake()
+
+    def _pump(self) -> None:
+        self._pump_due = False
+        if self._stopped:
+            return
+        try:
+            self._fulfil()
+        except Exception as bug:  # noqa: BLE001 - as above
+            self.crash(bug)
+
+    def _fulfil(self) -> None:
+        now = _now_us()
+        if now >= self._replica.deadline_us:
+            self._replica.tick(now)
+        out = self._replica.take()
+        for target, message in out.messages:
+            self._transport.send(target, message)
+        self._transport.flush()
+        if out.batch is not None:
+            self._execute(out.batch)
+        self._observe(self._replica.status())
+        for event in out.events:
+            self.log.info(event.name, **event.fields)
+        for reply in out.replies:
+            future = self._waiting.pop(reply.ticket, None)
+            if future is not None and not future.done():
+                future.set_result(reply)
+        self._arm()
+
+    def _arm(self) -> None:
+        """Have the loop call at the replica's deadline; a timer that is early is harmless."""
+        deadline_s = self._replica.deadline_us / 1_000_000
+        if self._timer is not None:
+            if not self._timer.cancelled() and self._timer.when() <= deadline_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline_s, self._on_deadline)
+
+    def _on_deadline(self) -> None:
+        self._timer = None
+        self._pump()
+
+    def _execute(self, batch: Batch) -> None:
+        assert self._batch is None, "the replica gave a second batch before the first was durable"
+        self._batch = self._loop.run_in_executor(self._worker, self._write, batch)
+        self._batch.add_done_callback(lambda done: self._on_written(batch, done))
+
+    def _write(self, batch: Batch) -> None:
+        began = time.perf_counter()
+        self._disk.execute(batch.ops)
+        self.metrics.wal_fsync.observe(time.perf_counter() - began)
+
+    def _on_written(self, batch: Batch, done: asyncio.Future[None]) -> None:
+        self._batch = None
+        error = done.exception()
+        if error is not None:
+            self._replica.disk_failed(error)
+            self.crash(error)
+        try:
+            self._replica.persisted(batch.id, _now_us())
+        except Exception as bug:  # noqa: BLE001 - as above
+            self.crash(bug)
+        self._wake()
+
+    def _observe(self, status: Status) -> None:
+        """Keep what has changed where requests find it."""
+        previous, self._status = self._status, status
+        self._view = _view(status)
+        self.metrics.saw(status)
+        if status.members != previous.members or not self._peers_known:
+            self._peers_known = True
+            self._transport.set_peers(
+                {
+                    member.id: endpoint(member.peer_urls[0])
+                    for member in status.members.values()
+                    if member.id != self.member_id and member.peer_urls
+                }
+            )
+        if status.leader and not self._ready.is_set():
+            self._ready.set()
+            self.log.info("ready")
+
+    # What clients ask for.
+
+    async def propose(self, command: bytes) -> Any:
+        """Take a command through the log; see `Backend`."""
+        return await self._ask(
+            lambda ticket, now: self._replica.propose(ticket, command, now), is_proposal=True
+        )
+
+    async def read_barrier(self) -> None:
+        """Wait until a read is linearizable; see `Backend`."""
+        await self._ask(self._replica.read_barrier)
+
+    async def _ask(self, begin: Callable[[int, int], None], *, is_proposal: bool = False) -> Any:
+        if self._stopped:
+            raise ApiError(STOPPED)
+        self._next_ticket += 1
+        ticket = self._next_ticket
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        self._waiting[ticket] = future
+        begin(ticket, _now_us())
+        self._wake()
+        if not is_proposal:
+            reply = await future
+        else:
+            self.metrics.proposals_pending += 1
+            try:
+                reply = await future
+            finally:
+                self.metrics.proposals_pending -= 1
+        if reply.outcome is Outcome.DONE:
+            return reply.result
+        if is_proposal:
+            self.metrics.proposals_failed += 1
+        text = _prefixed(reply.error)
+        if reply.outcome is Outcome.UNKNOWN and text not in INDEFINITE:
+            text = TIMEOUT  # whatever the reason, no certainty may be read out of it
+        raise ApiError(text)
+
+    async def _change(self, change: Change) -> Any:
+        return await self._ask(
+            lambda ticket, now: self._replica.propose_membership(ticket, change, now)
+        )
+
+    async def _publish(self) -> None:
+        """Make this member's name and client URLs known to all, until they are."""
+        wanted = (self.config.name, self.config.advertise_client_urls)
+        while True:
+            await self._ready.wait()
+            mine = self._status.members.get(self.member_id)
+            if mine is None or (mine.name, mine.client_urls) == wanted:
+                return
+            member = Member(mine.id, wanted[0], mine.peer_urls, wanted[1], mine.is_learner)
+            try:
+                await self._change(Change(UPDATE, member))
+            except ApiError as error:
+                if error.text == MEMBER_NOT_FOUND:
+                    return
+                self.log.debug("not-published", msg=error.text)
+                await asyncio.sleep(PUBLISH_RETRY_S)
+
+    def status(self) -> StatusView:
+        """Return where this node stands."""
+        return self._view
+
+    def members(self) -> tuple[MemberView, ...]:
+        """Return the members by id."""
+        return tuple(
+            MemberView(m.id, m.name, m.peer_urls, m.client_urls, m.is_learner)
+            for m in sorted(self._status.members.values(), key=lambda m: m.id)
+        )
+
+    def replica_status(self) -> Status:
+        """Return everything the replica knows of itself."""
+        return self._status
+
+    def name_of(self, member_id: int) -> str:
+        """Return a member's name: as it published it, or as --initial-cluster has it."""
+        member = self._status.members.get(member_id)
+        if member is not None and member.name:
+            return member.name
+        return next((m.name for m in self.config.members if m.id == member_id), "")
+
+
+def report_fatal(log: Log, error: BaseException) -> None:
+    """Log why this node cannot go on, with where it happened."""
+    log.fatal(
+        "fatal",
+        msg=f"this node cannot go on: {error!r}",
+        error=repr(error),
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def replica_config(config: Config) -> ReplicaConfig:
+    """Translate the command line's settings into the replica's."""
+    joins = config.initial_cluster_state == "existing"
+    members = tuple(Member(m.id, "", m.peer_urls) for m in config.members)
+    return ReplicaConfig(
+        cluster_id=config.cluster_id,
+        member_id=config.member.id,
+        initial_members=() if joins else members,
+        heartbeat_us=config.heartbeat_interval * 1000,
+        election_us=config.election_timeout * 1000,
+        pre_vote=config.pre_vote,
+        snapshot_count=config.snapshot_count,
+        max_wals=config.max_wals,
+        max_snapshots=config.max_snapshots,
+        digest_every=config.digest_every,
+    )
+
+
+def _view(status: Status) -> StatusView:
+    return StatusView(
+        status.role,
+        status.term,
+        status.leader,
+        status.commit,
+        status.applied,
+        status.last_index,
+    )
+
+
+def _prefixed(text: str) -> str:
+    if text.startswith("etcdserver: "):
+        return text
+    return f"etcdserver: {text}"
+
+
+def _bind(server: grpc.aio.Server, where: Endpoint) -> None:
+    """Bind a gRPC port; raises OSError when it is taken."""
+    host = f"[{where.host}]" if ":" in where.host else where.host
+    try:
+        server.add_insecure_port(f"{host}:{where.port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen for clients: {error}") from error
+
+
+def _now_us() -> int:
+    return time.monotonic_ns() // 1000

@@ -1,0 +1,148 @@
+"""Peers over real sockets: who is let in, what is dropped, and that a link comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from node.config import Endpoint
+from node.logs import Log
+from node.raft.messages import Heartbeat, Message
+from node.transport import Transport, frame
+
+CLUSTER = 77
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0)
+
+
+class Peer:
+    """A transport, its port, and what arrived."""
+
+    def __init__(self, member: int, cluster: int = CLUSTER) -> None:
+        self.got: list[Message] = []
+        self.lines = io.StringIO()
+        log = Log()
+        log._streams = [self.lines]
+        self.transport = Transport(cluster, member, self.got.append, log)
+        self.port = 0
+
+    async def listen(self, port: int = 0) -> Endpoint:
+        await self.transport.listen((Endpoint("127.0.0.1", port),))
+        self.port = self.transport._servers[0].sockets[0].getsockname()[1]
+        return Endpoint("127.0.0.1", self.port)
+
+    def connected(self, member: int) -> bool:
+        return self.transport._peers[member].connected
+
+    def send(self, target: int, message: Message) -> None:
+        self.transport.send(target, message)
+        self.transport.flush()
+
+
+async def pair() -> tuple[Peer, Peer]:
+    one, two = Peer(1), Peer(2)
+    where = await two.listen()
+    one.transport.set_peers({2: where})
+    await until(lambda: one.connected(2))
+    return one, two
+
+
+async def test_messages_arrive_in_order() -> None:
+    one, two = await pair()
+    sent = [Heartbeat(term=3, sender=1, commit=n) for n in range(2000)]
+    for message in sent:
+        one.transport.send(2, message)
+    one.transport.flush()
+    await until(lambda: len(two.got) == len(sent))
+    assert two.got == sent
+    await one.transport.close()
+    await two.transport.close()
+
+
+async def test_a_message_without_a_connection_is_dropped_not_kept() -> None:
+    one = Peer(1)
+    one.transport.set_peers({2: Endpoint("127.0.0.1", 1)})
+    one.send(2, Heartbeat(1, 1, 0))
+    assert not one.transport._peers[2]._pending
+    one.send(9, Heartbeat(1, 1, 0))  # nobody's number
+    await one.transport.close()
+
+
+async def test_a_peer_that_comes_back_is_dialled_again() -> None:
+    one, two = await pair()
+    port = two.port
+    await two.transport.close()
+    await until(lambda: not one.connected(2))
+    again = Peer(2)
+    await again.listen(port)
+    await until(lambda: one.connected(2))
+    one.send(2, Heartbeat(9, 1, 0))
+    await until(lambda: again.got)
+    assert again.got == [Heartbeat(9, 1, 0)]
+    await one.transport.close()
+    await again.transport.close()
+
+
+async def hung_up_on(peer: Peer, data: bytes) -> str:
+    """Send bytes to a peer as a stranger and return what it logged when it hung up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", peer.port)
+    writer.write(data)
+    async with asyncio.timeout(20):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    writer.close()
+    return peer.lines.getvalue()
+
+
+def hello(*fields: int) -> bytes:
+    return frame(msgspec.msgpack.encode(fields))
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (hello(2, CLUSTER, 1, 2), "it speaks protocol 2, we speak 1"),
+        (hello(1, 78, 1, 2), "it belongs to cluster 4e, we to 4d"),
+        (hello(1, CLUSTER, 1, 3), "it means member 3, we are 2"),
+        (b"GET / HTTP/1.1\r\n\r\n", "it sent a frame of"),
+        (frame(b"\xff\xff"), "it began with something that is no hello"),
+        (hello(1, CLUSTER, 1, 2) + frame(b"\x93\x63\x01\x01"), "a peer sent no valid message"),
+        (
+            hello(1, CLUSTER, 1, 2) + frame(msgspec.msgpack.encode(Heartbeat(1, 5, 0))),
+            "it speaks for member 5",
+        ),
+        (hello(1, CLUSTER, 1, 2) + struct.pack("!I", 1 << 31), "it sent a frame of"),
+    ],
+)
+async def test_a_stranger_is_hung_up_on_with_a_reason(data: bytes, reason: str) -> None:
+    two = Peer(2)
+    await two.listen()
+    assert reason in await hung_up_on(two, data)
+    assert not two.got
+    await two.transport.close()
+
+
+async def test_a_slow_peer_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.transport.MAX_QUEUED_BYTES", 1000)
+    one, two = await pair()
+    peer = one.transport._peers[2]
+    peer.pause_writing()
+    for n in range(1000):
+        one.send(2, Heartbeat(1, 1, n))
+    assert 0 < peer._pending_bytes <= 1000
+    peer.resume_writing()
+    await until(lambda: two.got)
+    assert two.got[0] == Heartbeat(1, 1, 0)
+    await one.transport.close()
+    await two.transport.close()
