@@ -13,12 +13,16 @@ import msgspec
 
 
 class LogEntry(msgspec.Struct, frozen=True):
-    """One entry of a node's log; `digest` identifies its content."""
+    """One entry of a node's log; `digest` identifies its content.
+
+    `puts` are the (key, value) pairs it would write, as text, where its command could be read.
+    """
 
     term: int
     index: int
     kind: int
     digest: str
+    puts: tuple[tuple[str, str], ...] = ()
 
 
 class HardState(msgspec.Struct, frozen=True):
@@ -42,16 +46,19 @@ class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """All that one node left behind.
 
     `entries` is the log as its WAL has it at the end (after its own truncations); `first_index` is
-    where it begins. `overwritten` counts entries that were truncated away. `led_terms` are the terms
-    in which this node says it became leader. `damage` says why a WAL could not be read to its end
-    (a torn tail is not damage). `assertions` are the node's own failed assertions and crashes, from
-    its log. `final` is its last status: role, term, commit, applied, revision, hash.
+    where it begins. `overwritten` counts entries that were truncated away, `overwrote_committed`
+    are the indexes of those among them that its own hard state had called committed. `led_terms`
+    are the terms in which this node says it became leader. `damage` says why a WAL could not be
+    read to its end (a torn tail is not damage). `assertions` are the node's own failed assertions
+    and crashes, from its log. `final` is its last status: role, term, commit, applied, revision,
+    hash.
     """
 
     node: str
     entries: tuple[LogEntry, ...] = ()
     first_index: int = 1
     overwritten: int = 0
+    overwrote_committed: tuple[int, ...] = ()
     hard_states: tuple[HardState, ...] = ()
     committed: int = 0
     led_terms: tuple[int, ...] = ()
@@ -65,8 +72,8 @@ class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything beside the history that a verdict may rest on.
 
-    `trouble` lists failures of the harness or environment (an image that did not start, an exec that
-    failed): each makes the run an error, none blames the database, none erases a violation.
+    `trouble` lists failures of the harness or environment (an image that did not start, an exec
+    that failed): each makes the run an error, none blames the database, none erases a violation.
     `recovery` is what the final phase saw: did every node come back and catch up.
     """
 

@@ -1,8 +1,8 @@
 """The faults of a history, as windows in time.
 
-How a fault is written into the history: process `nemesis/<kind>`; `key` is the fault's id within the
-run ("partition-3"); `f` is `start` or `stop`. The invocation's value is the intent, the completion's
-value what was found:
+How a fault is written into the history: process `nemesis/<kind>`; `key` is the fault's id within
+the run ("partition-3"); `f` is `start` or `stop`. The invocation's value is the intent, the
+completion's value what was found:
 
     start invoke   {"kind": "partition", "intent": {"shape": "isolate-leader"}}
     start ok       {"targets": ["n3"], "roles": {"n1": "follower", ..., "n3": "leader"},
@@ -43,7 +43,7 @@ class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fault_windows(history: History) -> tuple[FaultWindow, ...]:
-    """Pair every fault's start with its stop; a fault that was never stopped has `until_ns` None."""
+    """Pair every fault's start with its stop; one that was never stopped has `until_ns` None."""
     starts: dict[str, dict[str, Any]] = {}
     for operation in history.nemesis_operations:
         key = operation.key or ""

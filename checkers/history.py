@@ -162,5 +162,6 @@ def _pair(ops: Iterator[Op]) -> Iterator[Operation]:
             completed_ns=completion.time_ns if completion is not None and known else None,
             node=invoke.node,
             error=completion.error if completion is not None else None,
-            meta={**(invoke.meta or {}), **((completion.meta if completion else None) or {})} or None,
+            meta={**(invoke.meta or {}), **((completion.meta if completion else None) or {})}
+            or None,
         )

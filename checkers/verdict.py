@@ -56,8 +56,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The conclusion of one checker, or of several together (`children`).
 
     `claim` is the property in words ("every read returns the latest write"). `evidence` counts what
-    was looked at ("50 keys, 100,214 operations"). `reason` says why it is unknown and what to raise.
-    `method` is the path that decided.
+    was looked at ("50 keys, 100,214 operations"). `reason` says why it is unknown and what to
+    raise. `method` is the path that decided.
     """
 
     checker: str

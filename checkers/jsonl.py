@@ -1,0 +1,139 @@
+"""A history on disk: `history.jsonl`, a header line and then one Op a line.
+
+    {"squall":"history","version":1,"run":"..."}
+    {"index":0,"time_ns":1200,"process":3,"type":"invoke","f":"read","key":"r17"}
+
+Lines are written as things happen, so a controller that is killed leaves a last line that was cut:
+it is accepted, and reported. Anything else that is wrong raises MalformedHistory with the file and
+the line number. Lines come in and go out as bytes; opening files is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from checkers.history import History, MalformedHistory, Op, OpType
+
+VERSION: Final = 1
+"""The format this module writes, and the highest it reads."""
+
+LINE_BYTES_MAX: Final = 16 << 20
+"""The longest line read: an etcd request is at most 1.5 MiB, and its answer a handful of those."""
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Op)
+
+
+class Reading(NamedTuple):
+    """A history that was read, and the number of its cut last line, if that one was cut."""
+
+    history: History
+    cut_line: int | None = None
+
+
+def encode_header(**fields: Any) -> bytes:
+    """Return the first line of a history, with its newline."""
+    return _encoder.encode({"squall": "history", "version": VERSION, **fields}) + b"\n"
+
+
+def encode_op(op: Op) -> bytes:
+    """Return one Op as a line, with its newline."""
+    return _encoder.encode(op) + b"\n"
+
+
+def encode_history(history: History) -> Iterator[bytes]:
+    """Return a whole history as lines."""
+    yield encode_header(**{k: v for k, v in history.header.items() if k not in _FIXED})
+    for op in history:
+        yield encode_op(op)
+
+
+_FIXED: Final = frozenset({"squall", "version"})
+
+
+def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading:
+    """Read a history from lines of bytes (an open file will do).
+
+    `name` is what messages call the file. Raises MalformedHistory.
+    """
+    header: dict[str, Any] | None = None
+    ops: list[Op] = []
+    decode = _decoder.decode
+    open_ops: dict[int | str, Op] = {}
+    invoke_type = OpType.INVOKE
+    cut: tuple[int, Exception] | None = None
+    latest_ns = 0
+    number = 0
+    for number, line in enumerate(lines, 1):
+        if cut is not None:
+            raise MalformedHistory(f"{name}:{cut[0]}: {cut[1]}")
+        if not line.strip():
+            continue
+        if len(line) > LINE_BYTES_MAX:
+            raise MalformedHistory(f"{name}:{number}: a line of {len(line):,} bytes")
+        if header is None:
+            header = _header(line, name, number)
+            continue
+        try:
+            op = decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            # Only a line without its newline can be one that was cut; and only the last.
+            if line.endswith(b"\n"):
+                raise MalformedHistory(f"{name}:{number}: {error}") from None
+            cut = (number, error)
+            continue
+        if op.index != len(ops):
+            raise MalformedHistory(
+                f"{name}:{number}: op {op.index} where op {len(ops)} should follow"
+            )
+        if op.time_ns < latest_ns:
+            raise MalformedHistory(
+                f"{name}:{number}: op {op.index} at {op.time_ns} ns comes after {latest_ns} ns"
+            )
+        latest_ns = op.time_ns
+        process = op.process
+        if op.type is invoke_type:
+            if process in open_ops:
+                raise MalformedHistory(
+                    f"{name}:{number}: process {process} invokes {op.f} while its op "
+                    f"{open_ops[process].index} is still open"
+                )
+            open_ops[process] = op
+        elif not _completes(open_ops.pop(process, None), op):
+            raise MalformedHistory(
+                f"{name}:{number}: process {process} completes {op.f} on {op.key} "
+                f"without having invoked it"
+            )
+        ops.append(op)
+    if header is None:
+        raise MalformedHistory(f"{name}: empty; a history begins with its header line")
+    if cut is not None:
+        header["cut_line"] = cut[0]
+    return Reading(History(ops, header=header), cut[0] if cut else None)
+
+
+def _completes(invoke: Op | None, op: Op) -> bool:
+    """Whether an event may stand where it stands; only observers speak without being asked."""
+    if invoke is None:
+        return op.type is OpType.INFO and not op.is_client
+    return invoke.f == op.f and invoke.key == op.key
+
+
+def _header(line: bytes, name: str, number: int) -> dict[str, Any]:
+    try:
+        header = msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedHistory(f"{name}:{number}: not a header line: {error}") from None
+    if header.get("squall") != "history":
+        raise MalformedHistory(
+            f'{name}:{number}: a history begins with {{"squall":"history","version":{VERSION}}}'
+        )
+    version = header.get("version")
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
+        raise MalformedHistory(
+            f"{name}:{number}: version {version!r}; this Squall reads up to version {VERSION}"
+        )
+    return header

@@ -1,0 +1,279 @@
+"""Whether every operation seems to happen at one instant between its call and its return.
+
+Linearizability is local: a history is linearizable iff each key's part of it is. Per key the
+cheapest path that decides is taken:
+
+* `zones`: exact, O(n log n), when every value is written once (and refused compare-and-sets say
+  what they saw). Unanswered operations cost nothing.
+* `search`: any model, any values; exponential in concurrency at worst, so it has a budget, and when
+  that is spent the verdict is unknown and says what was given up.
+
+Both judge what a client could see. Serializable reads promise less and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from checkers.budget import Meter, OutOfBudget
+from checkers.conflicts import explain_conflict
+from checkers.evidence import Evidence
+from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who
+from checkers.history import History, Operation, OpType
+from checkers.models import FUNCTIONS, MODELS, UNKNOWN, CasRegister, Model
+from checkers.registers import FOREVER, IGNORED, register_history
+from checkers.search import Call, Found, search
+from checkers.shrink import shrink
+from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from checkers.words import counted
+from checkers.zones import decide
+
+CLAIM: Final = "Every operation takes effect at one instant between its call and its return."
+
+ANOMALIES_MAX: Final = 20
+"""Anomalies told in full; the rest is counted."""
+
+SHRINK_STATES_MAX: Final = 20_000
+"""States one judgement may visit while a counterexample is being made smaller."""
+
+SHRINK_TIME_S: Final = 5.0
+"""Seconds spent on making one counterexample smaller."""
+
+
+def linearizability(model: str = CasRegister.name) -> Checker:
+    """Return the checker for a model known by name."""
+
+    def check(history: History, _evidence: Evidence, budget: Budget) -> Verdict:
+        return check_linearizability(history, budget, MODELS[model])
+
+    return Checker(name="linearizable", check=check)
+
+
+def check_linearizability(
+    history: History, budget: Budget, make: Callable[[], Model] = CasRegister
+) -> Verdict:
+    """Judge every key of a history against a fresh model each.
+
+    What the zones decide is decided first. The time that is left is shared among the keys that need
+    a search, smallest first, so that one of them cannot starve the others.
+    """
+    meter = Meter(budget)
+    started_s = meter.now_s()
+    tally = _Tally()
+    searches: list[tuple[int, str | None, list[Operation], str]] = []
+    for key, all_of_key in history.by_key.items():
+        mine = [one for one in all_of_key if one.f not in IGNORED and _matters(one)]
+        tally.operations += len(mine)
+        try:
+            meter.look()
+        except OutOfBudget as spent:
+            tally.gave_up.append(f"key {key}: {spent}")
+            continue
+        judged = _judge_cheaply(key, [one for one in all_of_key if one.f not in IGNORED], make())
+        if isinstance(judged, str):
+            searches.append((len(mine), key, mine, judged))
+        else:
+            tally.add(key, judged)
+    searches.sort(key=lambda waiting: waiting[0])
+    for at, (_, key, mine, why) in enumerate(searches):
+        share = msgspec.structs.replace(budget, time_s=meter.remaining_s / (len(searches) - at))
+        tally.add(key, _judge_by_search(key, mine, make(), Meter(share), why))
+    keys = len(history.by_key)
+    validity, reason = tally.conclude()
+    return Verdict(
+        checker="linearizable",
+        validity=validity,
+        claim=CLAIM,
+        evidence=f"{counted(keys, 'key')}, {counted(tally.operations, 'operation')}",
+        reason=reason,
+        method=", ".join(
+            f"{name}: {counted(count, 'key')}" for name, count in sorted(tally.methods.items())
+        ),
+        anomalies=tuple(tally.anomalies),
+        stats={
+            "keys": keys,
+            "operations": tally.operations,
+            "methods": tally.methods,
+            "invalid_keys": tally.invalid_keys,
+            "undecided_keys": len(tally.gave_up),
+            "states_visited": tally.visited,
+        },
+        elapsed_s=meter.now_s() - started_s,
+    )
+
+
+class _Judged(NamedTuple):
+    """One key's verdict; `tell` makes its anomaly when somebody wants to read it."""
+
+    validity: Validity
+    method: str
+    tell: Callable[[], Anomaly] | None = None
+    reason: str = ""
+    visited: int = 0
+
+
+class _Tally:
+    """What the keys add up to."""
+
+    def __init__(self) -> None:
+        self.anomalies: list[Anomaly] = []
+        self.gave_up: list[str] = []
+        self.methods: dict[str, int] = {}
+        self.invalid_keys = self.operations = self.visited = 0
+
+    def add(self, key: str | None, judged: _Judged) -> None:
+        """Add one key's verdict."""
+        self.methods[judged.method] = self.methods.get(judged.method, 0) + 1
+        self.visited += judged.visited
+        if judged.validity is Validity.UNKNOWN:
+            self.gave_up.append(f"key {key}: {judged.reason}")
+        if judged.tell is not None:
+            self.invalid_keys += 1
+            if len(self.anomalies) < ANOMALIES_MAX:
+                self.anomalies.append(judged.tell())
+
+    def conclude(self) -> tuple[Validity, str | None]:
+        """Return the verdict on all keys, and why it is unknown."""
+        if self.invalid_keys:
+            return Validity.INVALID, None
+        if self.gave_up:
+            others = len(self.gave_up) - 1
+            more = f" (and {counted(others, 'more key')})" if others else ""
+            return Validity.UNKNOWN, self.gave_up[0] + more
+        if not self.operations:
+            return Validity.UNKNOWN, "there is no operation to judge"
+        return Validity.VALID, None
+
+
+def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -> _Judged | str:
+    """Decide a key without search, or return why it needs one."""
+    functions = FUNCTIONS.get(model.name)
+    if functions is None:
+        return f"a {model.name} is no register"
+    foreign = {one.f for one in operations} - functions
+    if foreign:
+        names = ", ".join(sorted(foreign))
+        reason = f"a {model.name} has no operation {names}"
+        return _Judged(Validity.UNKNOWN, "none", reason=reason)
+    register = register_history(operations)
+    if register.contradictions:
+        first = register.contradictions[0]
+        return _Judged(Validity.INVALID, "answer", lambda: _explain_contradiction(key, first))
+    decision = decide(register.columns, model.init)
+    if decision.conflict is not None:
+        conflict = decision.conflict
+        return _Judged(Validity.INVALID, "zones", lambda: explain_conflict(key, register, conflict))
+    if decision.valid and not register.opaque:
+        return _Judged(Validity.VALID, "zones")
+    return decision.reason or (
+        f"{counted(len(register.opaque), 'refused compare-and-set')} did not say what it saw"
+    )
+
+
+def _judge_by_search(
+    key: str | None, operations: list[Operation], model: Model, meter: Meter, why: str
+) -> _Judged:
+    found = search(model, calls_of(operations), meter)
+    if found.valid is None:
+        reason = f"{found.reason} (searched because {why})"
+        return _Judged(Validity.UNKNOWN, "search", reason=reason, visited=found.visited)
+    if found.valid:
+        return _Judged(Validity.VALID, "search", visited=found.visited)
+    return _Judged(
+        Validity.INVALID,
+        "search",
+        lambda: _explain_stuck(key, operations, model, found, meter),
+        visited=found.visited,
+    )
+
+
+def _matters(operation: Operation) -> bool:
+    """Whether an operation constrains anything: it happened, or may have changed something."""
+    return operation.outcome is OpType.OK or (
+        operation.outcome is OpType.INFO and not operation.f.endswith("read")
+    )
+
+
+def calls_of(operations: Sequence[Operation]) -> list[Call]:
+    """Turn operations into calls on a model; what never answered stays open for ever."""
+    return [
+        Call(one.invoked_ns, one.completed_ns, (one.f, one.input), one.output)
+        if one.outcome is OpType.OK and one.completed_ns is not None
+        else Call(one.invoked_ns, FOREVER, (one.f, one.input), UNKNOWN)
+        for one in operations
+    ]
+
+
+def _explain_contradiction(key: str | None, refused: Operation) -> Anomaly:
+    cast = Cast([refused])
+    value, name = value_phrase(observed(refused)), cast.name(refused)
+    return anomaly(
+        "refused-though-equal",
+        f"{who(refused)}'s compare-and-set on {key} was refused although it saw what it expected.",
+        [
+            f"Then {key} did not hold {value} when {name} took effect, because {name} was refused.",
+            f"However, {name} itself reports that it saw {value}.",
+        ],
+        cast,
+    )
+
+
+def _explain_stuck(
+    key: str | None, operations: list[Operation], model: Model, found: Found, meter: Meter
+) -> Anomaly:
+    """Make the history small, then say where it gets stuck."""
+    budget = Budget(time_s=min(SHRINK_TIME_S, meter.remaining_s), now_s=meter.now_s)
+    overall = Meter(budget)
+
+    def invalid(candidate: list[Operation]) -> bool:
+        try:
+            overall.look()
+        except OutOfBudget:
+            return False
+        one = Meter(budget, states_max=SHRINK_STATES_MAX)
+        return search(model, calls_of(candidate), one).valid is False
+
+    if model.name in FUNCTIONS:
+        smaller = shrink(operations, invalid)
+        again = search(model, calls_of(smaller), Meter(Budget()))
+        if again.valid is False:
+            operations, found = smaller, again
+    assert found.stuck is not None
+    stuck = operations[found.stuck]
+    cast = Cast([stuck])
+    name = cast.name(stuck)
+    states = sorted(map(_state_text, found.states))
+    told = model.describe((stuck.f, stuck.input), stuck.output)
+    return anomaly(
+        "not-linearizable",
+        f"No order of the operations on {key} explains {phrase(stuck)}.",
+        [
+            (
+                f"Then, in every order of the {len(operations)} operations below that respects "
+                f"real time and explains what had answered before "
+                f"{cast.at(stuck.completed_ns or 0)}, {key} holds {_any_of(states)} just before "
+                f"{name} answers."
+            ),
+            (
+                f"However, {name} answered `{told}`, which none of these allows, nor any operation "
+                f"that was open then."
+            ),
+        ],
+        cast,
+        shown=operations,
+        data={"operations": len(operations), "states": states},
+    )
+
+
+def _state_text(state: Any) -> str:
+    return value_phrase(state)
+
+
+def _any_of(states: list[str]) -> str:
+    return states[0] if len(states) == 1 else f"one of {', '.join(states)}"
+
+
+__all__ = ["calls_of", "check_linearizability", "linearizability"]

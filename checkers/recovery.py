@@ -1,0 +1,70 @@
+"""Whether the cluster came back once everything was mended.
+
+The final phase thaws, restarts, heals and resets, then waits until every node has applied what its
+leader had committed. A cluster that does not get there in time is a finding about the database,
+unless the harness itself had trouble. Nobody having looked is no pass.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from checkers.evidence import Evidence
+from checkers.history import History
+from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+
+CLAIM: Final = "Once every fault is healed, all nodes follow one leader and catch up."
+
+
+def recovery() -> Checker:
+    """Return the checker of the final phase."""
+
+    def check(history: History, evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_recovery(history, evidence)
+
+    return Checker(name="recovery", check=check)
+
+
+def recovered(evidence: Evidence) -> bool:
+    """Whether the final phase saw the whole cluster caught up."""
+    return bool(evidence.recovery.get("recovered"))
+
+
+def check_recovery(history: History, evidence: Evidence) -> Verdict:
+    """Judge what the final phase saw."""
+    seen = evidence.recovery
+    reason = str(seen.get("reason") or "no reason given")
+    elapsed_s = seen.get("elapsed_s")
+    anomalies: tuple[Anomaly, ...] = ()
+    why: str | None = None
+    if "recovered" not in seen:
+        validity, why = Validity.UNKNOWN, "nobody looked whether the cluster came back"
+    elif recovered(evidence):
+        validity = Validity.VALID
+    elif evidence.trouble:
+        validity = Validity.UNKNOWN
+        why = f"the cluster did not come back ({reason}), but the harness had trouble mending it"
+    else:
+        validity = Validity.INVALID
+        waited = f" within {elapsed_s:g} s" if isinstance(elapsed_s, int | float) else ""
+        anomalies = (
+            Anomaly(
+                kind="no-recovery",
+                summary=f"The cluster did not recover{waited} after all was healed: {reason}.",
+                explanation="Let H be the moment when every node was running, unfrozen, reachable "
+                "and on true time again.\nThen a quorum is connected, so a leader is elected and "
+                f"every node catches up with it.\nHowever, {reason}{waited}.",
+                window_ns=(history.duration_ns, history.duration_ns),
+                data={"nodes": seen.get("nodes", {})},
+            ),
+        )
+    took = f"recovered in {elapsed_s:g} s" if isinstance(elapsed_s, int | float) else "not timed"
+    return Verdict(
+        checker="recovery",
+        validity=validity,
+        claim=CLAIM,
+        evidence=took if validity is Validity.VALID else reason,
+        reason=why,
+        anomalies=anomalies,
+        stats={name: seen[name] for name in ("elapsed_s", "leader", "term") if name in seen},
+    )
