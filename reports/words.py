@@ -1,0 +1,137 @@
+"""How a time, a count and a value are written, so that every output writes them alike.
+
+Times are seconds since the start of the run with three decimals ("31.204 s"): the history's own
+clock, never a wall clock. Durations pick their unit. Values are shown as a reader would type them,
+cut at a stated length, and never interpreted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from checkers.history import Operation, OpType
+
+VALUE_CHARS_MAX = 160
+"""Longest value shown in one piece; the history file has the rest."""
+
+GLYPHS = {"valid": "✓", "invalid": "✗", "unknown": "?", "error": "!"}
+OUTCOME_GLYPHS = {"ok": "●", "info": "◐", "fail": "○"}
+
+
+def seconds(at_ns: int) -> str:
+    """Write a moment of the run: "31.204 s"."""
+    return f"{at_ns / 1e9:.3f} s"
+
+
+def duration(span_ns: float | None) -> str:
+    """Write a length of time in the unit that suits it: "812 µs", "1.84 ms", "1.90 s"."""
+    if span_ns is None:
+        return "–"
+    if span_ns < 999_500:
+        return f"{span_ns / 1e3:.0f} µs"
+    if span_ns < 999_500_000:
+        return f"{_three(span_ns / 1e6)} ms"
+    if span_ns < 120e9:
+        return f"{span_ns / 1e9:.2f} s"
+    minutes, rest_s = divmod(round(span_ns / 1e9), 60)
+    return f"{minutes} min {rest_s:02d} s"
+
+
+def _three(number: float) -> str:
+    """Three digits, so that columns line up: 8.40, 21.9, 112."""
+    return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
+
+
+def count(number: int) -> str:
+    """Write a count with thousands apart."""
+    return f"{number:,}"
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """Write "1 anomaly", "2 anomalies"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def shortened(text: str, limit: int = VALUE_CHARS_MAX) -> str:
+    """Cut a long text and say how much was cut."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def value(anything: Any, limit: int = VALUE_CHARS_MAX) -> str:
+    """Write a value of the database. None is "nil": the absent value."""
+    if anything is None:
+        return "nil"
+    if isinstance(anything, str):
+        return shortened(anything, limit)
+    if isinstance(anything, bytes):
+        return shortened(anything.decode("utf-8", "backslashreplace"), limit)
+    if isinstance(anything, bool | int | float):
+        return str(anything)
+    return shortened(json.dumps(anything, ensure_ascii=False, default=str), limit)
+
+
+def request(operation: Operation) -> str:
+    """Write what was asked: "write 5", "cas 3 → 5", "read"."""
+    return f"{operation.f} {argument(operation, 60)}".rstrip()
+
+
+def argument(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
+    """Write what was asked without the verb: "5", "3 → 5" for a cas, "" for nothing."""
+    given = operation.input
+    if operation.f == "cas" and isinstance(given, list | tuple) and len(given) == 2:
+        return f"{value(given[0], limit // 2)} → {value(given[1], limit // 2)}"
+    return "" if given is None else value(given, limit)
+
+
+def exchange(operation: Operation) -> str:
+    """Write what was asked and what came back: "read → 3", "write 5", "write 6 ?"."""
+    asked = request(operation)
+    if operation.outcome is OpType.INFO:
+        return f"{asked} ?"
+    if operation.outcome is OpType.FAIL:
+        return f"{asked} failed"
+    heard = answer(operation, 60)
+    return f"{asked} → {heard}" if heard else asked
+
+
+def answer(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
+    """Write what came back, or nothing where it says no more than that it happened."""
+    found = operation.output
+    if operation.outcome is OpType.OK and operation.f == "cas":
+        swapped = found.get("swapped") if isinstance(found, dict) else found
+        if swapped is False:
+            seen = isinstance(found, dict) and "seen" in found
+            return f"refused, saw {value(found['seen'], limit)}" if seen else "refused"
+        return "" if swapped in (True, None) or found == operation.input else value(found, limit)
+    if found is None:
+        # Of a write nothing comes back; a read that finds nothing has an answer to show.
+        read = operation.f in {"get", "range"} or operation.f.endswith("read")
+        return value(None) if read and operation.outcome is OpType.OK else ""
+    return "" if found == operation.input else value(found, limit)
+
+
+def facts(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Flatten a mapping into rows of dotted name and text, in its own order."""
+    rows: list[tuple[str, str]] = []
+    for name, held in mapping.items():
+        if isinstance(held, Mapping) and held:
+            rows.extend((f"{name}.{inner}", text) for inner, text in facts(held))
+        else:
+            rows.append((str(name), _fact(held)))
+    return rows
+
+
+def _fact(held: Any) -> str:
+    if held is None:
+        return "–"
+    if isinstance(held, bool):
+        return "yes" if held else "no"
+    if isinstance(held, list | tuple) and not any(
+        isinstance(one, list | tuple | Mapping) for one in held
+    ):
+        return ", ".join(value(one) for one in held) or "none"
+    return value(held, 400)

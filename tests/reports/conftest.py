@@ -1,0 +1,61 @@
+"""Runs to report on, made once, and the golden files to compare with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reports.report import Report
+from tests.reports.storms import Storm, storm
+
+GOLDEN = Path(__file__).with_name("golden")
+REWRITE = "SQUALL_REWRITE_GOLDEN"
+
+
+@pytest.fixture(scope="session")
+def broken() -> Storm:
+    """A run with one stale read."""
+    return storm(stale=True)
+
+
+@pytest.fixture(scope="session")
+def sound() -> Storm:
+    """A run in which every promise was kept."""
+    return storm(seed=7)
+
+
+@pytest.fixture(scope="session")
+def large() -> Storm:
+    """A run of 100,000 operations with one stale read."""
+    return storm(ops=116_000, stale=True)
+
+
+@pytest.fixture(scope="session")
+def broken_report(broken: Storm) -> Report:
+    """What is told of the broken run."""
+    return Report.of(*broken)
+
+
+@pytest.fixture(scope="session")
+def sound_report(sound: Storm) -> Report:
+    """What is told of the sound run."""
+    return Report.of(*sound)
+
+
+@pytest.fixture
+def golden() -> Callable[[str, str], None]:
+    """Compare a text with its golden file, or rewrite it when SQUALL_REWRITE_GOLDEN is set.
+
+    Look at the difference before keeping it: the file is what a user sees.
+    """
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if os.environ.get(REWRITE):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{REWRITE}=1 rewrites {path.name}"
+
+    return compare

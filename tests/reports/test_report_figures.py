@@ -1,0 +1,308 @@
+"""What the report works out by itself: silence, phases, rates, leaders, faults, columns."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import itertools
+import json
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkers.evidence import Evidence, NodeEvidence
+from checkers.faults import FaultWindow, fault_windows
+from checkers.history import History
+from reports import columns, nodes
+from reports.attempts import Phase, attempts, longest_gap, ok_times, silence, stretches
+from reports.errors import error_rows, strip
+from reports.faults import fault_rows
+from reports.leadership import leadership
+from reports.logs import around, log_lines
+from reports.numbers import numbers, quantile, rates
+from reports.report import Report
+from reports.scene import scene, to_script
+from tests.reports.histories import MS, history, observations, run
+from tests.reports.storms import Storm
+
+
+def window(kind: str, begin: int, end: int | None, **more: object) -> FaultWindow:
+    given: dict[str, object] = {"id": f"{kind}-1", "healed": end is not None, "effective": True}
+    given.update(kind=kind, from_ns=begin * MS, until_ns=None if end is None else end * MS)
+    return FaultWindow(**{**given, **more})
+
+
+@given(st.lists(st.integers(0, 100)), st.integers(0, 50), st.integers(51, 100))
+def test_the_longest_gap_is_the_longest_of_all_gaps(times: list[int], begin: int, end: int) -> None:
+    """Brute force agrees."""
+    marks = [begin, *sorted(time for time in times if begin <= time <= end), end]
+    widest = max(b - a for a, b in itertools.pairwise(marks))
+    found = longest_gap(sorted(times), begin, end)
+    assert found[1] - found[0] == widest
+
+
+def test_a_pause_in_which_nobody_asks_is_no_silence() -> None:
+    """The wait before the final reads is not held against the database."""
+    seen = history((0, "read", 0, 10, "ok"), (0, "read", 9000, 9040, "ok"))
+    tried = attempts(seen, stretches([], seen.duration_ns))
+    assert silence(tried, ok_times(tried)) == (9000 * MS, 9040 * MS)
+
+
+def test_clients_who_wait_in_vain_are_met_by_silence() -> None:
+    """Operations that time out are silence from the last answer to the next."""
+    seen = history(
+        (0, "read", 0, 10, "ok"),
+        (1, "write", 5, 905, "info"),
+        (2, "read", 950, 960, "ok"),
+    )
+    tried = attempts(seen, stretches([], seen.duration_ns))
+    assert silence(tried, ok_times(tried)) == (10 * MS, 960 * MS)
+
+
+def test_an_operation_belongs_to_the_phase_in_which_it_was_invoked() -> None:
+    """Calm until a fault, during while any is in force, calm between, after the last."""
+    storm = stretches([window("kill", 10, 20), window("pause", 15, 30), window("kill", 40, 50)], 90)
+    phases = [storm.phase_at(at * MS) for at in (5, 17, 25, 35, 45, 55)]
+    calm, during, after = Phase.CALM, Phase.DURING, Phase.AFTER
+    assert phases == [calm, during, during, calm, during, after]
+
+
+def test_a_fault_that_never_healed_lasts_to_the_end() -> None:
+    """Nothing after it counts as healed."""
+    storm = stretches([window("kill", 10, None)], 90 * MS)
+    assert storm.phase_at(80 * MS) is Phase.DURING
+    assert storm.length_ns(Phase.AFTER) == 0
+
+
+def test_numbers_are_exact_quantiles_by_kind_outcome_and_phase() -> None:
+    """A hundred latencies of 1..100 ms have their 99th at 100 ms, by nearest rank."""
+    rows = [(0, "read", at * 200, at * 200 + at, "ok") for at in range(1, 101)]
+    seen = history(*rows)
+    storm = stretches([], seen.duration_ns)
+    (row,) = numbers(attempts(seen, storm), storm)
+    cell = row.cells[0]
+    assert cell is not None
+    assert (cell.n, cell.p50_ns, cell.p99_ns, cell.max_ns) == (100, 51 * MS, 100 * MS, 100 * MS)
+    assert row.cells[1:] == (None, None)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1), st.floats(0, 1))
+def test_a_quantile_is_one_of_the_values(values: list[int], share: float) -> None:
+    """Nothing is interpolated."""
+    assert quantile(sorted(values), share) in values
+
+
+def test_rates_count_every_completion_once(broken: Storm) -> None:
+    """The buckets add up to the operations."""
+    seen = broken[1]
+    tried = attempts(seen, stretches([], seen.duration_ns))
+    found = rates(tried, seen.duration_ns)
+    assert sum(found.ok) + sum(found.info) + sum(found.fail) == len(tried)
+
+
+def test_leaders_follow_the_observers_readings() -> None:
+    """A new term cuts a reign; a node that does not answer has no role."""
+    led = leadership(
+        observations(
+            (0, {"n1": {"role": "leader", "term": 2, "reachable": True}}),
+            (100, {"n1": {"role": "leader", "term": 3, "reachable": True}}),
+            (200, {"n1": {"reachable": False}}),
+            (300, {"n1": {"role": "leader", "term": 4, "reachable": True}}),
+        )
+    )
+    reigns = [(each.term, each.from_ns // MS, each.until_ns // MS) for _, each in led.reigns]
+    assert reigns == [(2, 0, 100), (3, 100, 200), (4, 300, 300)]
+    assert led.leaderless == ((200 * MS, 300 * MS),)
+    assert led.leaderless_ns(250 * MS, 900 * MS) == 50 * MS
+    assert led.leader_at(150 * MS) == ("n1", 3)
+
+
+def test_a_history_without_an_observer_has_no_leaders() -> None:
+    """Absent evidence is no evidence."""
+    led = leadership(history((0, "read", 0, 1, "ok")))
+    assert (led.nodes, led.leaderless, led.elections) == ({}, (), 0)
+
+
+def test_a_fault_shows_what_clients_felt(broken: Storm) -> None:
+    """Operations in flight, the longest silence, the first answer after the healing."""
+    seen = broken[1]
+    windows = fault_windows(seen)
+    tried = attempts(seen, stretches(windows, seen.duration_ns))
+    rows = fault_rows(windows, tried, ok_times(tried), leadership(seen), seen.duration_ns)
+    first = rows[0]
+    assert first.window.id == "partition-1"
+    assert first.targets == (("n1", "leader"),)
+    assert 10**9 < first.gap_ns < 2 * 10**9 < first.until_ns - first.from_ns
+    assert first.leaderless_ns > 10**9
+    assert first.recovered_ns is not None
+    assert first.flags == ()
+
+
+def test_a_fault_without_effect_or_healing_is_flagged() -> None:
+    """A green page must not rest on it."""
+    windows = [
+        window("kill", 0, 10, effective=False),
+        window("pause", 0, 10, effective=None),
+        window("clock", 0, None),
+        window("partition", 0, 6000, expect="available"),
+    ]
+    seen = leadership(history())
+    flags = [row.flags for row in fault_rows(windows, [], [], seen, 6000 * MS)]
+    assert flags == [
+        ("no effect measured",),
+        ("effect not measured",),
+        ("never healed",),
+        ("silent for 6.00 s though a majority was connected",),
+    ]
+
+
+def test_messages_that_differ_in_digits_are_one_error() -> None:
+    """And what the nodes warned of stands beside what clients saw."""
+    seen = history(
+        (0, "read", 0, 10, "fail", {"error": "refused by 10.0.0.1 (try 1)"}),
+        (0, "read", 20, 30, "fail", {"error": "refused by 10.0.0.2 (try 2)"}),
+    )
+    logs = log_lines({"n1": ['{"level": "error", "msg": "disk 7 full"}']}, "")
+    tried = attempts(seen, stretches([], seen.duration_ns))
+    rows, omitted = error_rows(tried, logs, seen.duration_ns)
+    assert [(row.message, row.n, row.source) for row in rows] == [
+        ("refused by #.#.#.# (try #)", 2, "client"),
+        ("disk # full", 1, "node log"),
+    ]
+    assert omitted == 0
+
+
+def test_a_strip_tells_nothing_from_little() -> None:
+    """Zero is a dot, the smallest number a block."""
+    assert strip([0, 1, 100]) == "·▁█"
+
+
+def test_logs_are_placed_by_the_host_where_it_stamped_them() -> None:
+    """The node's own time serves where there is no other, and is marked as such."""
+    lines = log_lines(
+        {
+            "n1": [
+                '2026-11-21T03:54:01.5Z {"ts": "2026-11-21T09:00:00Z", "msg": "skewed"}',
+                '{"ts": "2026-11-21T03:54:02Z", "msg": "own clock", "term": 3}',
+                "Traceback (most recent call last):",
+            ]
+        },
+        "2026-11-21T03:54:00Z",
+    )["n1"]
+    assert [(line.at_ns, line.trusted, line.text) for line in lines] == [
+        (1_500 * MS, True, "skewed"),
+        (2_000 * MS, False, "own clock  term=3"),
+        (None, True, "Traceback (most recent call last):"),
+    ]
+    shown, omitted = around({"n1": lines}, (1_000 * MS, 1_200 * MS))
+    assert ([line.text for line in shown], omitted) == (["skewed", "own clock  term=3"], 0)
+
+
+def test_nodes_that_disagree_at_one_index_are_named() -> None:
+    """Equal applied indexes must mean equal states."""
+
+    def judged(**digests: str) -> tuple[bool | None, str]:
+        left = {
+            node: NodeEvidence(node=node, final={"applied": 7, "digest": digest})
+            for node, digest in digests.items()
+        }
+        empty = leadership(History([]))
+        rows = nodes.node_rows(run(nodes=()), Evidence(nodes=left), empty, {})
+        return nodes.agreement(rows)
+
+    assert judged(n1="aa", n2="aa")[0] is True
+    assert judged(n1="aa", n2="bb") == (False, "States differ at applied index 7: n1: aa; n2: bb.")
+    assert judged(n1="aa")[0] is None
+
+
+def test_columns_carry_every_operation(broken: Storm) -> None:
+    """Unpacked as the page unpacks them, they give the history back."""
+    seen = broken[1]
+    tried = attempts(seen, stretches([], seen.duration_ns))
+    processes = list(dict.fromkeys(each.operation.process for each in tried))
+    unpacked = unpack(columns.encode(tried, processes))
+    assert len(unpacked) == len(tried)
+    for row, each in zip(unpacked, tried, strict=True):
+        operation = each.operation
+        assert row["start"] == operation.invoked_ns // 1000
+        assert row["start"] + row["length"] == each.ended_ns // 1000
+        assert row["index"] == operation.index
+        assert processes[row["process"]] == operation.process
+        assert row["f"] == operation.f
+        assert row["key"] == operation.key
+        assert row["node"] == operation.node
+        assert row["error"] == (operation.error or "")
+        if operation.f == "write":
+            assert row["input"] == str(operation.input)
+        if operation.f == "read" and operation.outcome == "ok":
+            expected = "nil" if operation.output is None else str(operation.output)
+            assert row["output"] == expected
+
+
+def unpack(packed: str) -> list[dict[str, object]]:
+    """Decode the columns independently of the page's own code."""
+    raw = gzip.decompress(base64.b64decode(packed))
+    size = int.from_bytes(raw[:4], "little")
+    head, at = json.loads(raw[4 : 4 + size]), 4 + size
+    numbers: dict[str, list[int]] = {}
+    for name, width in head["columns"]:
+        planes = [raw[at + plane * head["n"] :][: head["n"]] for plane in range(width)]
+        numbers[name] = [
+            sum(byte << (8 * at) for at, byte in enumerate(b)) for b in zip(*planes, strict=False)
+        ]
+        at += width * head["n"]
+    rows: list[dict[str, object]] = []
+    start = index = highest = 0
+    for i in range(head["n"]):
+        row: dict[str, object] = {name: column[i] for name, column in numbers.items()}
+        start, index = start + numbers["start"][i], index + numbers["index"][i]
+        row.update(start=start, index=index)
+        for name in ("f", "node", "key", "error"):
+            row[name] = head[name][numbers[name][i]]
+        for name in ("input", "output"):
+            code = numbers[name][i]
+            highest += code == 1
+            row[name] = head["value"][(0, highest)[code] if code < 2 else highest - code + 2]
+        rows.append(row)
+    return rows
+
+
+def test_retired_processes_share_a_lane(broken_report: Report) -> None:
+    """The drawing is as high as there were clients, and no lane holds two at once."""
+    drawn = broken_report.scene
+    assert drawn["lanes"] <= 21 < len(drawn["processes"])
+
+
+def test_json_in_the_page_cannot_end_its_script(broken_report: Report) -> None:
+    """No character that markup knows survives, yet the data is the same."""
+    nasty = {"text": "</script><!-- & \u2028"}
+    written = to_script(nasty)
+    assert not set("<>&\u2028") & set(written)
+    assert json.loads(written) == nasty
+
+
+def test_a_run_too_large_for_the_page_keeps_what_matters(
+    broken: Storm, monkeypatch: object
+) -> None:
+    """Beyond the bound the anomalies' keys stay, the figures still count all."""
+    before = columns.OPS_MAX
+    try:
+        columns.OPS_MAX = 500
+        report = Report.of(*broken)
+    finally:
+        columns.OPS_MAX = before
+    assert report.carried < 500 < report.operations
+    assert sum(report.outcomes.values()) == report.operations
+    shown = {operation.index for each in report.cards for operation in each.witnesses}
+    assert shown <= {int(row["index"]) for row in unpack(report.packed)}  # type: ignore[call-overload]
+
+
+def test_an_empty_history_still_makes_a_report() -> None:
+    """A run that died at once is told as such."""
+    from tests.reports.histories import verdict
+
+    report = Report.of(run(), History([]), verdict(), Evidence(), {})
+    assert (report.operations, report.silence) == (0, (0, 0))
+    assert replace(report).word == "VALID"
+    assert scene is not None
