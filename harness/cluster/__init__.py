@@ -72,6 +72,14 @@ class NodeDied(Exception):
         self.node, self.text = node, text
 
 
+class Client(Kv, Protocol):
+    """A connection that can be closed; closing it abandons what is outstanding."""
+
+    async def close(self) -> None:
+        """Hang up. Never raises, and may be called twice."""
+        ...
+
+
 class Cluster(Protocol):
     """N nodes and everything one can do to them."""
 
@@ -88,7 +96,7 @@ class Cluster(Protocol):
         """Remove everything this cluster made. Never raises for what is already gone."""
         ...
 
-    async def client(self, node: str) -> Kv:
+    async def client(self, node: str) -> Client:
         """Open a fresh connection to one node (`await client.close()` when done)."""
         ...
 

@@ -1,0 +1,11 @@
+#!/bin/sh
+# What is in force must be in force before the node runs its first instruction: the cut links and
+# the turned clocks outlive a restart, as they do on a machine that reboots into the same bad network.
+set -eu
+
+squall-clock init
+squall-links up || echo '{"level":"warn","event":"links-unavailable","msg":"no iptables here: links cannot be cut"}' >&2
+
+# The shim reaches the node alone; whatever is executed beside it keeps the true time.
+exec env LD_PRELOAD=/usr/local/lib/squall/libsquallclock.so SQUALL_CLOCK=/run/squall/clock \
+  python3 -m node "$@"

@@ -1,0 +1,100 @@
+"""Reaching into a node's container: by exec while it runs, by a helper while it cannot.
+
+A frozen container accepts no exec and a dead one has no process to join, and yet faults overlap: a
+link may be cut while its end is frozen, a clock turned while its owner is dead. Then a short-lived
+helper of the same image shares the node's control volume and, if it still has one, its network.
+Whoever calls holds the node's lock, so the state does not change in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import docker.errors
+import msgspec
+import requests.exceptions
+
+from harness.cluster import HarnessError
+from harness.cluster.docker_engine import Docker, reason
+
+_FAILED_IN_OUTPUT = 400
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine says of a container's process."""
+
+    running: bool
+    paused: bool
+    exit_code: int
+    out_of_memory: bool
+
+    @property
+    def has_network(self) -> bool:
+        """A network namespace lives exactly as long as the process."""
+        return self.running
+
+
+class Hands:
+    """One node's container, as something to inspect and to work in. Every method blocks."""
+
+    def __init__(self, engine: Docker, image: str, labels: dict[str, str]) -> None:
+        self._engine, self._image, self._labels = engine, image, labels
+
+    def state(self, container: str) -> State:
+        """Ask the engine for a container's state; raises HarnessError when it is gone."""
+        try:
+            said: dict[str, Any] = self._engine.api.inspect_container(container)["State"]
+        except (docker.errors.APIError, requests.exceptions.RequestException) as error:
+            raise HarnessError(f"{container}: {reason(error)}") from error
+        return State(
+            running=bool(said.get("Running")),
+            paused=bool(said.get("Paused")),
+            exit_code=int(said.get("ExitCode", 0)),
+            out_of_memory=bool(said.get("OOMKilled")),
+        )
+
+    def run(self, container: str, command: Sequence[str], stdin: str = "") -> str:
+        """Run a program with the container's files and network; return what it printed.
+
+        Raises HarnessError with its output when it fails.
+        """
+        # The engine's exec takes standard input only through a hijacked socket: a shell is simpler.
+        argv = ["sh", "-c", 'printf %s "$1" | { shift; "$@"; }', "sh", stdin, *command]
+        state = self.state(container)
+        try:
+            if state.running and not state.paused:
+                code, output = self._exec(container, argv)
+            else:
+                code, output = self._help(container, argv, state)
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise HarnessError(f"{container}: {command[0]}: {reason(error)}") from error
+        if code:
+            raise HarnessError(
+                f"{container}: `{' '.join(command)}` failed with {code}: "
+                f"{' '.join(output[-_FAILED_IN_OUTPUT:].split())}"
+            )
+        return output
+
+    def _exec(self, container: str, argv: list[str]) -> tuple[int, str]:
+        api = self._engine.api
+        made = api.exec_create(container, argv)
+        output = api.exec_start(made["Id"])
+        return int(api.exec_inspect(made["Id"])["ExitCode"]), output.decode(errors="replace")
+
+    def _help(self, container: str, argv: list[str], state: State) -> tuple[int, str]:
+        helper = self._engine.client.containers.create(
+            self._image,
+            argv,
+            entrypoint=[],
+            cap_add=["NET_ADMIN"],
+            network_mode=f"container:{container}" if state.has_network else "none",
+            volumes_from=[container],
+            labels=self._labels,
+        )
+        try:
+            helper.start()
+            code = int(helper.wait()["StatusCode"])
+            return code, helper.logs().decode(errors="replace")
+        finally:
+            helper.remove(force=True, v=False)

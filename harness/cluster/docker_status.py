@@ -1,0 +1,103 @@
+"""What a node says of itself, asked over HTTP, with the time it took.
+
+One request on one fresh connection with one short deadline. Whatever goes wrong is an answer too:
+the node is not reachable, and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from harness.cluster import NodeStatus
+
+TIMEOUT_S = 1.0
+"""A healthy node answers in milliseconds; one that needs a second is not healthy to its clients."""
+
+RESPONSE_BYTES_MAX = 1 << 20
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """A status, and the controller's clocks before it was asked for and after it came.
+
+    The node read its clocks somewhere between the two.
+    """
+
+    status: NodeStatus
+    asked_wall_ns: int = 0
+    asked_ns: int = 0
+    answered_ns: int = 0
+
+    @property
+    def took_ns(self) -> int:
+        """How uncertain the moment of the node's own reading is."""
+        return self.answered_ns - self.asked_ns
+
+
+async def read_status(node: str, host: str, port: int, timeout_s: float = TIMEOUT_S) -> Reading:
+    """Ask for /debug/status; never raises for what the node or the network does."""
+    asked_wall_ns, asked_ns = time.time_ns(), time.monotonic_ns()
+    try:
+        async with asyncio.timeout(timeout_s):
+            said = await _get(host, port, "/debug/status")
+        answered_ns = time.monotonic_ns()
+        status = _status(node, said, asked_wall_ns + (answered_ns - asked_ns) // 2)
+    except TimeoutError:
+        status = NodeStatus(node=node, reachable=False, error=f"no answer within {timeout_s:g} s")
+    except (OSError, ValueError, TypeError, msgspec.MsgspecError, asyncio.IncompleteReadError) as e:
+        status = NodeStatus(node=node, reachable=False, error=f"{type(e).__name__}: {e}")
+    else:
+        return Reading(
+            status=status, asked_wall_ns=asked_wall_ns, asked_ns=asked_ns, answered_ns=answered_ns
+        )
+    return Reading(status=status)
+
+
+async def _get(host: str, port: int, path: str) -> dict[str, Any]:
+    reader, writer = await asyncio.open_connection(host, port, limit=RESPONSE_BYTES_MAX)
+    try:
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+        writer.write(request.encode())
+        await writer.drain()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        length = _content_length(head)
+        body = await (reader.readexactly(length) if length is not None else reader.read())
+    finally:
+        writer.close()
+    code = head.split(" ", 2)[1]
+    if code != "200":
+        raise ValueError(f"HTTP status {code}")
+    return msgspec.json.decode(body, type=dict[str, Any])
+
+
+def _content_length(head: str) -> int | None:
+    for line in head.splitlines()[1:]:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "content-length":
+            length = int(value)
+            if length > RESPONSE_BYTES_MAX:
+                raise ValueError(f"a status of {length} bytes")
+            return length
+    return None
+
+
+def _status(node: str, said: dict[str, Any], wall_ns: int) -> NodeStatus:
+    clock_ns = int(said.get("wall_ns", 0))
+    return NodeStatus(
+        node=node,
+        reachable=True,
+        role=str(said.get("role", "")),
+        term=int(said.get("term", 0)),
+        leader=str(said.get("leader", "")),
+        commit=int(said.get("commit", 0)),
+        applied=int(said.get("applied", 0)),
+        last_index=int(said.get("last_index", 0)),
+        revision=int(said.get("revision", 0)),
+        digest=str(said.get("digest", "")),
+        clock_ns=clock_ns,
+        clock_offset_ns=clock_ns - wall_ns if clock_ns else 0,
+        monotonic_ns=int(said.get("monotonic_ns", 0)),
+    )
