@@ -1,0 +1,105 @@
+"""A client of one simulated node: one request at a time, one attempt each.
+
+The request travels to the node and the answer back, each with a delay of its own from the client's
+stream. A node that is down refuses the connection, which is certain; one that dies while it has the
+request leaves it open, which is not; one that is frozen or cut off lets the client run into its
+timeout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.sim.loop import Loop
+from harness.sim.node import SimNode
+from harness.sim.runtime import SimEvent, SimRuntime
+from harness.sim.trace import Kind
+from harness.sim.world import SimWorld
+from workloads.kv import Answer, Definite, Indefinite, Request
+
+DELAY_US = 150
+"""A client sits near its node: the least delay each way; up to three times that is drawn."""
+
+
+class _Call:
+    """One request under way."""
+
+    __slots__ = ("answered", "node", "outcome", "request")
+
+    def __init__(self, node: SimNode, request: Request, answered: SimEvent) -> None:
+        self.node = node
+        self.request = request
+        self.answered = answered
+        self.outcome: Answer | Exception | None = None
+
+
+class Exchange:
+    """Carries requests and answers between clients and nodes."""
+
+    def __init__(self, world: SimWorld, runtime: SimRuntime) -> None:
+        self.runtime = runtime
+        self._world = world
+        self._loop: Loop = world.loop
+        self._clients = 0
+        self._arrive = self._loop.register(self._on_arrive)
+        self._return = self._loop.register(self._on_return)
+
+    def client(self, node: SimNode, timeout_ns: int) -> SimKv:
+        """Open a connection to a node, with a stream of chance of its own."""
+        self._clients += 1
+        random = self._world.streams.of("client", self._clients).random
+        return SimKv(self, node, random, timeout_ns)
+
+    def send(self, call: _Call, random: Callable[[], float]) -> None:
+        """Put a request on its way."""
+        self._loop.after(DELAY_US + int(2 * DELAY_US * random()), self._arrive, call, random)
+
+    def _on_arrive(self, call: _Call, random: Callable[[], float]) -> None:
+        node, trace = call.node, self._world.trace
+        trace.note(self._loop.now_us, Kind.REQUEST, node.number, d=call.request)
+
+        def answered(outcome: Answer | Exception) -> None:
+            delay_us = DELAY_US + int(2 * DELAY_US * random())
+            self._loop.after(delay_us, self._return, call, outcome)
+
+        if node.running:
+            node.request(call.request, answered)
+        else:
+            answered(Definite("connection refused"))
+
+    def _on_return(self, call: _Call, outcome: Any) -> None:
+        trace, node = self._world.trace, call.node
+        trace.note(
+            self._loop.now_us, Kind.REPLY, node.number, getattr(outcome, "revision", -1), d=outcome
+        )
+        call.outcome = outcome
+        call.answered.set()
+
+
+class SimKv:
+    """One connection to one node: `workloads.kv.Kv`."""
+
+    def __init__(
+        self, exchange: Exchange, node: SimNode, random: Callable[[], float], timeout_ns: int
+    ) -> None:
+        self.node = node.name
+        self._exchange = exchange
+        self._target = node
+        self._random = random
+        self._timeout_ns = timeout_ns
+
+    async def call(self, request: Request) -> Answer:
+        """Send one request and await its one answer; raises Definite or Indefinite."""
+        call = _Call(self._target, request, self._exchange.runtime.event())
+        self._exchange.send(call, self._random)
+        if not await call.answered.wait(self._timeout_ns):
+            raise Indefinite("timed out")
+        outcome = call.outcome
+        assert outcome is not None
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Close the connection."""

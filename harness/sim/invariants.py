@@ -1,0 +1,255 @@
+"""What must hold at every apply; the first broken rule stops the run, with its evidence.
+
+Each rule costs O(1) where it is checked, so all of them are always on. They look at what the nodes
+do, from outside (messages sent, entries applied, what a restart found), and share no code with the
+node: the judge of the white-box half of a simulated run.
+
+    election safety       at most one leader a term (Raft, figure 3)
+    state machine safety  at one index every node applies the same command of the same term
+    order                 applied indexes have no repetition and never go back while a node runs
+    monotone              term (also over restarts), commit, applied, revision never go back
+    convergence           equal state digest at equal index
+    durability            what a node finds after a crash covers everything it promised: its term,
+                          its vote, the entries it acknowledged
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that did not hold: which, where, when, and what was seen, in one sentence."""
+
+    rule: str
+    node: str
+    at_us: int
+    text: str
+
+    def sentence(self) -> str:
+        """Put it in words: when, where, what."""
+        return f"{self.rule}: at {self.at_us / 1e6:.6f} s {self.node} {self.text}"
+
+
+class _Seen:
+    """The highest a node was seen at, and what it promised."""
+
+    __slots__ = (
+        "acked",
+        "acked_at",
+        "applied",
+        "commit",
+        "promised_term",
+        "revision",
+        "term",
+        "votes",
+    )
+
+    def __init__(self) -> None:
+        self.term = 0
+        self.commit = 0
+        self.applied = 0
+        self.revision = 0
+        self.promised_term = 0
+        self.votes: dict[int, int] = {}
+        self.acked = 0  # highest index acknowledged ...
+        self.acked_at = 0  # ... in this term, to its leader
+
+
+Stop = Callable[[Broken], None]
+
+
+class Invariants:
+    """The rules over one run. `stop` is called with the first one broken, and never again."""
+
+    def __init__(
+        self, nodes: tuple[str, ...], now_us: Callable[[], int], stop: Stop | None = None
+    ) -> None:
+        self.broken: Broken | None = None
+        self.checks = 0
+        self.highest_applied = 0
+        self._nodes = nodes
+        self._now_us = now_us
+        self._stop = stop
+        self._leaders: dict[int, int] = {}
+        self._chosen: dict[int, tuple[int, bytes]] = {}
+        self._digests: dict[int, tuple[str, int]] = {}
+        self._seen = [_Seen() for _ in nodes]
+
+    # While a node runs.
+
+    def leads(self, node: int, term: int) -> None:
+        """Check election safety: `node` says that it leads `term`."""
+        self.checks += 1
+        other = self._leaders.setdefault(term, node)
+        if other != node:
+            self._break(
+                "election safety",
+                node,
+                f"became leader of term {term}, whose leader was {self._nodes[other]}",
+            )
+
+    def applies(self, node: int, index: int, term: int, command: bytes) -> None:
+        """Check state machine safety and order, before a command is applied."""
+        self.checks += 1
+        seen = self._seen[node]
+        if index <= seen.applied:
+            self._break("order", node, f"applies index {index} after index {seen.applied}")
+        seen.applied = index
+        chosen = self._chosen.get(index)
+        if chosen is None:
+            self._chosen[index] = (term, command)
+            if index > self.highest_applied:
+                self.highest_applied = index
+        elif chosen[0] != term or chosen[1] != command:
+            self._break(
+                "state machine safety",
+                node,
+                f"applies term {term}, {_short(command)} at index {index}, where another node "
+                f"applied term {chosen[0]}, {_short(chosen[1])}",
+            )
+
+    def applied(self, node: int, index: int, revision: int, digest: str) -> None:
+        """Check convergence and the revision, after everything up to `index` was applied."""
+        self.checks += 1
+        seen = self._seen[node]
+        if revision < seen.revision:
+            self._break("monotone", node, f"went from revision {seen.revision} to {revision}")
+        seen.revision = revision
+        if index > seen.applied:
+            seen.applied = index
+        known = self._digests.setdefault(index, (digest, node))
+        if known[0] != digest:
+            self._break(
+                "convergence",
+                node,
+                f"has state {digest} after index {index}, where {self._nodes[known[1]]} "
+                f"has {known[0]}",
+            )
+
+    def stands(self, node: int, term: int, commit: int) -> None:
+        """Check that term and commit of a running node never go back."""
+        self.checks += 1
+        seen = self._seen[node]
+        if term < seen.term:
+            self._break("monotone", node, f"went from term {seen.term} to {term}")
+        if commit < seen.commit:
+            self._break("monotone", node, f"went from commit {seen.commit} to {commit}")
+        seen.term, seen.commit = term, commit
+
+    # What leaves a node and depends on its disk.
+
+    def promises_vote(self, node: int, term: int, candidate: int) -> None:
+        """Check that a node votes once a term, and remember the promise."""
+        self.checks += 1
+        seen = self._seen[node]
+        if seen.votes.setdefault(term, candidate) != candidate:
+            self._break(
+                "election safety",
+                node,
+                f"votes for {candidate} in term {term}, in which it voted for {seen.votes[term]}",
+            )
+        if term > seen.promised_term:
+            seen.promised_term = term
+
+    def promises_entries(self, node: int, term: int, index: int) -> None:
+        """Remember that a node acknowledged all entries up to `index` to the leader of `term`."""
+        seen = self._seen[node]
+        if term > seen.acked_at or (term == seen.acked_at and index > seen.acked):
+            seen.acked, seen.acked_at = index, term
+        if term > seen.promised_term:
+            seen.promised_term = term
+
+    def recovers(self, node: int) -> None:
+        """Tell that a node begins to recover from its disk: it applies from the start again."""
+        seen = self._seen[node]
+        seen.commit = seen.applied = seen.revision = 0
+
+    def restarts(self, node: int, term: int, vote: int, last_index: int) -> None:
+        """Check durability: what a node found on its disk covers what it promised before.
+
+        The last index may fall short of an acknowledgement only if a newer leader had entries cut
+        off, and then the durable term is newer than the acknowledgement's.
+        """
+        self.checks += 1
+        seen = self._seen[node]
+        if term < seen.promised_term:
+            self._break(
+                "durability", node, f"restarts in term {term}, having promised {seen.promised_term}"
+            )
+        promised = seen.votes.get(term)
+        if promised is not None and promised != vote:
+            self._break(
+                "durability",
+                node,
+                f"restarts with vote {vote} in term {term}, having voted for {promised}",
+            )
+        if last_index < seen.acked and term == seen.acked_at:
+            self._break(
+                "durability",
+                node,
+                f"restarts with {last_index} as its last index in term {term}, in which it had "
+                f"acknowledged {seen.acked}",
+            )
+        seen.term = term
+
+    def forget(self, node: int) -> None:
+        """Forget a node's promises: its disk was replaced, and it is a new member."""
+        self._seen[node] = _Seen()
+
+    def fails(self, rule: str, node: int, text: str) -> None:
+        """Report a rule that somebody else found broken."""
+        self._break(rule, node, text)
+
+    def _break(self, rule: str, node: int, text: str) -> None:
+        if self.broken is None:
+            name = self._nodes[node] if node >= 0 else "cluster"
+            self.broken = Broken(rule=rule, node=name, at_us=self._now_us(), text=text)
+            if self._stop is not None:
+                self._stop(self.broken)
+
+
+class WatchedMachine:
+    """A state machine under watch: every apply and restore passes the invariants."""
+
+    __slots__ = ("_invariants", "_node", "machine")
+
+    def __init__(self, machine: Any, invariants: Invariants, node: int) -> None:
+        self.machine = machine
+        self._invariants = invariants
+        self._node = node
+
+    def apply(self, index: int, term: int, command: bytes) -> Any:
+        """Apply one command, checked before and after."""
+        invariants, node, machine = self._invariants, self._node, self.machine
+        invariants.applies(node, index, term, command)
+        result = machine.apply(index, term, command)
+        invariants.applied(node, index, machine.revision, machine.digest())
+        return result
+
+    def snapshot(self) -> bytes:
+        """Return the whole state."""
+        state: bytes = self.machine.snapshot()
+        return state
+
+    def restore(self, data: bytes) -> None:
+        """Replace the whole state."""
+        self.machine.restore(data)
+
+    @property
+    def revision(self) -> int:
+        """Return the store's revision."""
+        revision: int = self.machine.revision
+        return revision
+
+    def digest(self) -> str:
+        """Return the state's digest."""
+        digest: str = self.machine.digest()
+        return digest
+
+
+def _short(command: bytes) -> str:
+    return repr(command if len(command) <= 60 else command[:57] + b"...")

@@ -1,0 +1,162 @@
+"""A client's request served by a simulated node, as the node's own API serves it.
+
+Same checks, same order, same state machine: `node.mvcc.validation`, then the log or a read barrier,
+then `node.mvcc`. Only gRPC and protobuf are missing; the containers test those. What is certain and
+what is not is the replica's own statement (`REFUSED`, `UNKNOWN`): a refusal that happened after all
+is a bug of the node, and the checkers will say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from node.mvcc import commands, results, validation
+from node.mvcc.errors import RequestError
+from node.mvcc.keyvalue import KeyValue
+from node.mvcc.store import Store
+from node.replica import Outcome, Reply
+from workloads import kv
+
+OPERATORS = {
+    "=": commands.CompareResult.EQUAL,
+    ">": commands.CompareResult.GREATER,
+    "<": commands.CompareResult.LESS,
+    "!=": commands.CompareResult.NOT_EQUAL,
+}
+TARGETS = {
+    "version": commands.CompareTarget.VERSION,
+    "create": commands.CompareTarget.CREATE,
+    "mod": commands.CompareTarget.MOD,
+    "value": commands.CompareTarget.VALUE,
+    "lease": commands.CompareTarget.LEASE,
+}
+
+Answered = Callable[[kv.Answer | Exception], None]
+"""Called once with the answer, or with Definite or Indefinite."""
+
+
+def to_command(request: kv.Request) -> Any:
+    """Translate a client's request into the store's words."""
+    match request:
+        case kv.Range():
+            return commands.Range(
+                request.key, request.range_end, request.limit, revision=request.revision
+            )
+        case kv.Put():
+            return commands.Put(request.key, request.value, request.lease, request.prev_kv)
+        case kv.Delete():
+            return commands.DeleteRange(request.key, request.range_end, request.prev_kv)
+        case kv.Txn():
+            return commands.Txn(
+                tuple(_compare(compare) for compare in request.compares),
+                tuple(to_command(each) for each in request.success),
+                tuple(to_command(each) for each in request.failure),
+            )
+        case kv.Compact():
+            return commands.Compact(request.revision)
+
+
+def to_answer(result: Any, term: int) -> kv.Answer:
+    """Translate a result of the store into the client's words; raises Definite for a refusal."""
+    match result:
+        case results.RangeResult():
+            found = tuple(_key_value(each) for each in result.kvs)
+            return kv.RangeAnswer(found, result.count, result.more, result.revision, term)
+        case results.PutResult():
+            previous = _key_value(result.prev_kv) if result.prev_kv is not None else None
+            return kv.PutAnswer(result.revision, previous, term)
+        case results.DeleteResult():
+            gone = tuple(_key_value(each) for each in result.prev_kvs)
+            return kv.DeleteAnswer(result.deleted, result.revision, gone, term)
+        case results.TxnResult():
+            answers = tuple(to_answer(each, term) for each in result.results)
+            return kv.TxnAnswer(result.succeeded, result.revision, answers, term)
+        case results.CompactResult():
+            return kv.CompactAnswer(result.revision, term)
+        case RequestError():
+            raise kv.Definite(result.text)
+        case _:
+            raise TypeError(f"the store answered with {result!r}")
+
+
+class Server:
+    """The API of one running node: turns requests into tickets, and replies into answers."""
+
+    def __init__(self, replica: Any, store: Store) -> None:
+        self._replica = replica
+        self._store = store
+        self._tickets = 0
+        self._waiting: dict[int, tuple[Any, Answered]] = {}
+
+    def serve(self, request: kv.Request, now_us: int, answered: Answered) -> None:
+        """Take a request; `answered` is called now, or when the replica has replied."""
+        command = to_command(request)
+        if not isinstance(command, commands.Compact):
+            try:
+                validation.check(command)
+            except RequestError as refusal:
+                answered(kv.Definite(refusal.text))
+                return
+        if isinstance(command, commands.Compact) or commands.is_write(command):
+            ticket = self._ticket(None, answered)
+            self._replica.propose(ticket, commands.encode(command), now_us)
+        elif _is_serializable(request):
+            answered(self._read(command))
+        else:
+            self._replica.read_barrier(self._ticket(command, answered), now_us)
+
+    def reply(self, reply: Reply) -> None:
+        """Hand a reply of the replica to whoever waits for it."""
+        command, answered = self._waiting.pop(reply.ticket)
+        if reply.outcome is Outcome.DONE:
+            answered(self._read(command) if command is not None else self._result(reply))
+        elif reply.outcome is Outcome.REFUSED:
+            answered(kv.Definite(reply.error))
+        else:
+            answered(kv.Indefinite(reply.error))
+
+    def _ticket(self, command: Any, answered: Answered) -> int:
+        self._tickets += 1
+        self._waiting[self._tickets] = (command, answered)
+        return self._tickets
+
+    def _result(self, reply: Reply) -> kv.Answer | Exception:
+        try:
+            return to_answer(reply.result, reply.term)
+        except kv.Definite as refusal:
+            return refusal
+
+    def _read(self, command: Any) -> kv.Answer | Exception:
+        store = self._store
+        try:
+            if isinstance(command, commands.Range):
+                return to_answer(store.range(command), self._replica.status().term)
+            return to_answer(store.read_txn(command), self._replica.status().term)
+        except RequestError as refusal:
+            return kv.Definite(refusal.text)
+
+
+def _is_serializable(request: kv.Request) -> bool:
+    if isinstance(request, kv.Range):
+        return request.serializable
+    assert isinstance(request, kv.Txn), request
+    reads = (*request.success, *request.failure)
+    return all(isinstance(each, kv.Range) and each.serializable for each in reads)
+
+
+def _compare(compare: kv.Compare) -> commands.Compare:
+    return commands.Compare(
+        compare.key, TARGETS[compare.target], OPERATORS[compare.op], compare.operand
+    )
+
+
+def _key_value(found: KeyValue) -> kv.KeyValue:
+    return kv.KeyValue(
+        found.key,
+        found.value,
+        found.create_revision,
+        found.mod_revision,
+        found.version,
+        found.lease,
+    )

@@ -1,0 +1,256 @@
+"""The controller's world in virtual time: plain coroutines on the event heap.
+
+The `Runtime` protocol of `harness.runtime` without asyncio. A task is driven by `send()`; to wait,
+it leaves a token with whoever shall wake it and yields. A wake with an old token is ignored, so
+nothing ever has to be taken back: a timeout and an answer that race are decided by the order of the
+heap, the same way every time.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any, Generic, TypeVar
+
+from harness.sim.loop import Loop
+
+T = TypeVar("T")
+
+
+class Cancelled(BaseException):
+    """A task was cancelled; raised inside it at its present await, and from its `join`."""
+
+
+class Deadlock(Exception):
+    """The simulation ran out of events while the main task was still waiting."""
+
+
+@types.coroutine
+def _park() -> Generator[None, bool, bool]:
+    """Give up control until somebody wakes this task; True unless it was a timeout."""
+    woken = yield
+    return woken
+
+
+class SimTask(Generic[T]):
+    """A coroutine that runs beside its creator, in virtual time."""
+
+    __slots__ = (
+        "_cancelling",
+        "_coroutine",
+        "_error",
+        "_finished",
+        "_runtime",
+        "_value",
+        "joined",
+        "name",
+        "token",
+    )
+
+    def __init__(self, runtime: SimRuntime, coroutine: Coroutine[Any, Any, T], name: str) -> None:
+        self.name = name
+        self.token = 0
+        self.joined = False
+        self._runtime = runtime
+        self._coroutine = coroutine
+        self._cancelling = False
+        self._finished = SimEvent(runtime)
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        """Whether it has finished, one way or the other."""
+        return self._finished.is_set()
+
+    def cancel(self) -> None:
+        """Stop it at its present await; it sees `Cancelled` there."""
+        if not self.done():
+            self._cancelling = True
+            self._runtime.wake(self, self.token)
+
+    async def join(self) -> T:
+        """Await its result; re-raises what it raised."""
+        self.joined = True
+        await self._finished.wait()
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+    @property
+    def error(self) -> BaseException | None:
+        """What it raised, if it has finished by raising."""
+        return self._error
+
+    def step(self, woken: bool) -> None:
+        """Run it to its next await, or to its end."""
+        self.token += 1
+        runtime = self._runtime
+        before, runtime.current = runtime.current, self
+        try:
+            if self._cancelling:
+                self._cancelling = False
+                self._coroutine.throw(Cancelled())
+            elif self.token == 1:
+                self._coroutine.send(None)
+            else:
+                self._coroutine.send(woken)
+        except StopIteration as stop:
+            self._value = stop.value
+            self._finished.set()
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - its joiner's business
+            self._error = error
+            self._finished.set()
+            if isinstance(error, Exception):
+                runtime.failed.append(self)
+        finally:
+            runtime.current = before
+            if self._finished.is_set():
+                runtime.ended(self)
+
+    def unwind(self) -> None:
+        """Raise `Cancelled` in it now, wherever it waits."""
+        self._cancelling = True
+        self.step(False)
+
+
+class SimEvent:
+    """A flag that can be awaited, in virtual time."""
+
+    __slots__ = ("_runtime", "_set", "_waiting")
+
+    def __init__(self, runtime: SimRuntime) -> None:
+        self._runtime = runtime
+        self._set = False
+        self._waiting: dict[SimTask[Any], int] = {}
+
+    def set(self) -> None:
+        """Raise the flag and wake every waiter, in the order in which they came."""
+        self._set = True
+        if self._waiting:
+            waiting, self._waiting = self._waiting, {}
+            for task, token in waiting.items():
+                self._runtime.wake(task, token)
+
+    def clear(self) -> None:
+        """Lower the flag."""
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Whether the flag is up."""
+        return self._set
+
+    async def wait(self, timeout_ns: int | None = None) -> bool:
+        """Wait until the flag is up (True) or `timeout_ns` have passed (False)."""
+        if self._set:
+            return True
+        runtime = self._runtime
+        task = runtime.running()
+        self._waiting[task] = task.token
+        if timeout_ns is not None:
+            runtime.wake_late(task, task.token, timeout_ns)
+        try:
+            return await _park()
+        finally:
+            self._waiting.pop(task, None)
+
+
+class SimRuntime:
+    """Virtual time and tasks on an event heap: `harness.runtime.Runtime`."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.current: SimTask[Any] | None = None
+        self._alive: dict[SimTask[Any], None] = {}
+        self.failed: list[SimTask[Any]] = []
+        self._wake = loop.register(self._on_wake)
+        self._timeout = loop.register(self._on_timeout)
+
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since the beginning of the run."""
+        return self.loop.now_us * 1000
+
+    async def sleep_ns(self, duration_ns: int) -> None:
+        """Let `duration_ns` pass, rounded up to whole microseconds."""
+        task = self.running()
+        self.loop.after(_us(duration_ns), self._wake, task, task.token)
+        await _park()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
+        """Run a coroutine beside this one; it begins at this instant, after its creator pauses."""
+        task = SimTask(self, coroutine, name)
+        self._alive[task] = None
+        self.wake(task, task.token)
+        return task
+
+    def event(self) -> SimEvent:
+        """Make a lowered flag."""
+        return SimEvent(self)
+
+    def running(self) -> SimTask[Any]:
+        """Return the task that is running now."""
+        assert self.current is not None, "awaited outside of a simulated task"
+        return self.current
+
+    def wake(self, task: SimTask[Any], token: int) -> None:
+        """Resume a task now, unless it was woken by something else since it left `token`."""
+        self.loop.after(0, self._wake, task, token)
+
+    def wake_late(self, task: SimTask[Any], token: int, timeout_ns: int) -> None:
+        """Resume a task with False in `timeout_ns`, unless it was woken since."""
+        self.loop.after(_us(timeout_ns), self._timeout, task, token)
+
+    def run(self, coroutine: Coroutine[Any, Any, T], name: str = "main") -> T:
+        """Run until `coroutine` has finished and return its result.
+
+        Raises Deadlock if it waits for something that nothing is going to do, or was stopped.
+        """
+        task = self.spawn(coroutine, name)
+        task.joined = True
+        self.spawn(self._stop_after(task), "stop")
+        self.loop.run()
+        if not task.done():
+            raise Deadlock(
+                f"{name} still waits at {self.loop.now_us / 1e6:.6f} s: "
+                f"{self.loop.stopped or 'nothing is left to happen'}"
+            )
+        if task.error is not None:
+            raise task.error
+        return task._value  # type: ignore[return-value]  # noqa: SLF001
+
+    def wind_down(self) -> None:
+        """Unwind every task that a stopped run has left waiting, so that none is torn down later.
+
+        Each sees `Cancelled` at its present await and at every further one.
+        """
+        for task in list(self._alive):
+            for _ in range(UNWINDING_MAX):
+                if task.done():
+                    break
+                task.unwind()
+
+    def ended(self, task: SimTask[Any]) -> None:
+        """Forget a task that has finished."""
+        self._alive.pop(task, None)
+
+    async def _stop_after(self, task: SimTask[Any]) -> None:
+        await task._finished.wait()  # noqa: SLF001
+        self.loop.stop(FINISHED)
+
+    def _on_wake(self, task: SimTask[Any], token: int) -> None:
+        if task.token == token and not task.done():
+            task.step(True)
+
+    def _on_timeout(self, task: SimTask[Any], token: int) -> None:
+        if task.token == token and not task.done():
+            task.step(False)
+
+
+UNWINDING_MAX = 100
+"""Awaits a task may still make while it is being unwound."""
+
+FINISHED = "finished"
+"""The loop's reason to stop when its main task came to its end."""
+
+
+def _us(duration_ns: int) -> int:
+    return max(0, -(-duration_ns // 1000))

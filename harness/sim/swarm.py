@@ -1,0 +1,191 @@
+"""What each seed draws: how the network, the disks and the protocol are this time.
+
+Swarm testing: a run in which some faults are absent and some knobs are extreme reaches states that
+the average of all of them never does. Small limits reach rare paths: one entry a message, segments
+of a few records, a snapshot every five entries, timeouts close to the latency. Everything drawn is
+in the `Swarm`, which is written into the run's parameters; nothing else is random about a set-up.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TypeVar
+
+import msgspec
+
+from harness.sim.disk import DiskFaults
+from harness.sim.network import LinkProfile
+from harness.sim.streams import Streams
+from harness.sim.triggers import Action, Moment, Trigger
+
+T = TypeVar("T")
+
+KIB = 1024
+NEVER = 1 << 40
+"""More entries than any run has: no snapshot."""
+
+NEMESES = ("kill", "pause", "partition", "clock")
+"""Timed faults, drawn and driven by the nemesis, in both worlds."""
+
+
+class Knobs(msgspec.Struct, frozen=True, kw_only=True):
+    """The node's own parameters, as in `node.replica.ReplicaConfig`."""
+
+    heartbeat_us: int = 100_000
+    election_us: int = 1_000_000
+    pre_vote: bool = True
+    check_quorum: bool = True
+    max_batch_entries: int = 1024
+    max_inflight: int = 512
+    snapshot_count: int = 10_000
+    catch_up_entries: int = 5_000
+    segment_bytes: int = 256 * KIB
+    snapshot_chunk_bytes: int = 256 * KIB
+    max_apply: int = 512
+
+
+class Weather(msgspec.Struct, frozen=True, kw_only=True):
+    """Faults that come and go by themselves during the storm; means in microseconds, 0 is never.
+
+    A clog holds everything back on one directed link for up to `clog_us`. A disk error makes a
+    node's next sync fail; the node must stop, and is started again after `outage_us`.
+    """
+
+    clog_every_us: int = 0
+    clog_us: int = 0
+    disk_error_every_us: int = 0
+    outage_us: int = 1_000_000
+
+
+class Swarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One set-up: everything a seed decides beside the order of events."""
+
+    knobs: Knobs = Knobs()
+    link: LinkProfile = LinkProfile()
+    disk: DiskFaults = DiskFaults()
+    weather: Weather = Weather()
+    drift_ppm: int = 0
+    boot_us: int = 100_000
+    triggers: tuple[Trigger, ...] = ()
+    max_victims: int = 1
+    faults: tuple[str, ...] = NEMESES
+
+    def words(self) -> str:
+        """Say in one line what is special about this set-up."""
+        knobs, link = self.knobs, self.link
+        parts = [
+            f"election {knobs.election_us // 1000} ms",
+            f"delay {link.delay_us}+{link.tail_us} us",
+            f"batch {knobs.max_batch_entries}",
+            f"snapshot every {knobs.snapshot_count if knobs.snapshot_count < NEVER else 'never'}",
+            f"loss {link.loss_p:g}",
+            f"duplicates {link.duplicate_p:g}",
+            *(["reordering"] if link.reorder else []),
+            *([] if knobs.pre_vote else ["no pre-vote"]),
+            *([] if knobs.check_quorum else ["no check-quorum"]),
+            *(f"{t.action} when it {t.moment} (p={t.p:g})" for t in self.triggers),
+        ]
+        return ", ".join(parts)
+
+
+CALM = Swarm(drift_ppm=20)
+"""Healthy machines in one rack: what `run --cluster sim` uses unless told otherwise."""
+
+
+def draw(streams: Streams) -> Swarm:
+    """Draw the set-up of a run from its stream `swarm`."""
+    rng = streams.of("swarm")
+    latency_us, link = _link(rng)
+    knobs = _knobs(rng, latency_us)
+    victims = _pick(rng, (1, 1, 2, 3))
+    return Swarm(
+        knobs=knobs,
+        link=link,
+        disk=_disk(rng, knobs.election_us),
+        weather=_weather(rng, knobs.election_us),
+        drift_ppm=_pick(rng, (0, 50, 5_000, 50_000)),
+        boot_us=_pick(rng, (20_000, 100_000, 400_000)),
+        triggers=_triggers(streams.of("swarm", "triggers"), knobs.election_us),
+        max_victims=victims,
+        faults=_subset(streams.of("swarm", "faults"), NEMESES),
+    )
+
+
+def _link(rng: Random) -> tuple[int, LinkProfile]:
+    delay_us = _pick(rng, (100, 300, 1_000, 5_000))
+    tail_us = int(delay_us * _pick(rng, (0.1, 1.0, 3.0)))
+    slow_p = _pick(rng, (0.0, 0.0, 0.001, 0.02))
+    return delay_us + tail_us, LinkProfile(
+        delay_us=delay_us,
+        tail_us=tail_us,
+        slow_p=slow_p,
+        slow_us=_pick(rng, (20_000, 200_000, 1_000_000)) if slow_p else 0,
+        loss_p=_pick(rng, (0.0, 0.0, 0.001, 0.02, 0.1)),
+        duplicate_p=_pick(rng, (0.0, 0.0, 0.01, 0.2)),
+        reorder=rng.random() < 0.5,
+        codec_p=_pick(rng, (0.0, 0.01, 0.05)),
+    )
+
+
+def _knobs(rng: Random, latency_us: int) -> Knobs:
+    # §5.6: broadcast time must be far below the election timeout. Near the edge, not beyond.
+    election_us = max(_pick(rng, (100_000, 300_000, 1_000_000)), 20 * latency_us)
+    snapshot_count = _pick(rng, (5, 50, 500, NEVER))
+    return Knobs(
+        heartbeat_us=election_us // _pick(rng, (4, 10)),
+        election_us=election_us,
+        pre_vote=rng.random() < 0.7,
+        check_quorum=rng.random() < 0.7,
+        max_batch_entries=_pick(rng, (1, 2, 64, 1024)),
+        max_inflight=_pick(rng, (1, 4, 512)),
+        snapshot_count=snapshot_count,
+        catch_up_entries=_pick(rng, (0, 5, 100)),
+        segment_bytes=_pick(rng, (2 * KIB, 16 * KIB, 256 * KIB)),
+        snapshot_chunk_bytes=_pick(rng, (512, 16 * KIB, 256 * KIB)),
+        max_apply=_pick(rng, (1, 16, 512)),
+    )
+
+
+def _disk(rng: Random, election_us: int) -> DiskFaults:
+    stall_p = _pick(rng, (0.0, 0.0, 0.001, 0.01))
+    return DiskFaults(
+        sync_us=_pick(rng, (50, 500, 4_000)),
+        sync_tail_us=_pick(rng, (10, 500, 8_000)),
+        stall_p=stall_p,
+        stall_us=election_us * 2 if stall_p else 0,
+        tear_p=_pick(rng, (0.0, 0.5, 0.9)),
+        lose_p=_pick(rng, (0.1, 0.5, 0.9)),
+    )
+
+
+def _weather(rng: Random, election_us: int) -> Weather:
+    return Weather(
+        clog_every_us=_pick(rng, (0, 0, 500_000, 2_000_000)),
+        clog_us=_pick(rng, (election_us // 10, election_us, election_us * 3)),
+        disk_error_every_us=_pick(rng, (0, 0, 0, 8_000_000)),
+        outage_us=_pick(rng, (200_000, 2_000_000)),
+    )
+
+
+def _triggers(rng: Random, election_us: int) -> tuple[Trigger, ...]:
+    p = _pick(rng, (0.0, 0.01, 0.05, 0.3))
+    if not p:
+        return ()
+    return tuple(
+        Trigger(
+            moment=_pick(rng, tuple(Moment)),
+            action=_pick(rng, tuple(Action)),
+            p=p,
+            after_us=_pick(rng, (1, 1_000, 20_000)),
+            mend_us=_pick(rng, (election_us // 4, election_us, election_us * 4)),
+        )
+        for _ in range(1 + int(rng.random() * 4))
+    )
+
+
+def _pick(rng: Random, choices: tuple[T, ...]) -> T:
+    return choices[int(rng.random() * len(choices))]
+
+
+def _subset(rng: Random, choices: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(choice for choice in choices if rng.random() < 0.7)

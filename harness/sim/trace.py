@@ -1,0 +1,131 @@
+"""The proof that two runs were the same, and the transcript of one.
+
+Every event of a run is noted as five integers (time, kind, node, x, y) that go into a rolling
+digest, plus a detail that is only looked at when somebody reads the transcript. So the digest costs
+next to nothing, and formatting costs nothing until a run has failed: the last events wait as tuples
+in a ring, and a whole transcript is had by running the seed again with an unbounded one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+
+RING = 400
+"""Events kept of a run nobody watches: enough to see how a broken invariant came about."""
+
+MAX_TRANSCRIPT = 20_000_000
+"""Events kept when a whole transcript is asked for; about 2 GB. Older ones fall out."""
+
+_BLOCK = 20_000  # integers folded into the digest at a time
+
+
+class Kind(IntEnum):
+    """What can happen."""
+
+    DELIVER = 0
+    DROP = 1
+    SEND = 2
+    TICK = 3
+    PERSIST = 4
+    PERSISTED = 5
+    APPLY = 6
+    RESTORE = 7
+    NOTE = 8
+    KILL = 9
+    START = 10
+    PAUSE = 11
+    RESUME = 12
+    CUT = 13
+    HEAL = 14
+    CLOCK = 15
+    DISK = 16
+    TRIGGER = 17
+    DIED = 18
+    REQUEST = 19
+    REPLY = 20
+    INVARIANT = 21
+    PHASE = 22
+    LINK = 23
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One event of a transcript. `node` is an index into the cluster's nodes, -1 for none."""
+
+    at_us: int
+    kind: Kind
+    node: int
+    x: int
+    y: int
+    detail: Any
+
+
+Describe = Callable[[Event], str]
+"""Words for an event's x, y and detail: whoever knows the node's messages supplies them."""
+
+
+class Trace:
+    """Collects events; the digest is of all of them, the ring holds the last."""
+
+    def __init__(self, keep: int = RING) -> None:
+        self.count = 0
+        self._ring: deque[tuple[int, int, int, int, int, Any]] = deque(maxlen=keep)
+        self._block = array("q")
+        self._hash = hashlib.blake2b(digest_size=16, person=b"squall.trace")
+
+    def note(self, at_us: int, kind: int, node: int, x: int = 0, y: int = 0, d: Any = None) -> None:
+        """Record one event; `d` is kept by reference and must not change afterwards."""
+        block = self._block
+        block.extend((at_us, kind, node, x, y))
+        self._ring.append((at_us, kind, node, x, y, d))
+        if len(block) >= _BLOCK:
+            self._fold()
+
+    def digest(self) -> str:
+        """Return the digest of every event so far, as 32 hexadecimal digits."""
+        self._fold()
+        return self._hash.copy().hexdigest()
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events that are still in the ring, oldest first."""
+        for at_us, kind, node, x, y, detail in self._ring:
+            yield Event(at_us, Kind(kind), node, x, y, detail)
+
+    def _fold(self) -> None:
+        block = self._block
+        self.count += len(block) // 5
+        self._hash.update(block.tobytes())
+        del block[:]
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events of a transcript to show: a stretch of time, and a node (-1: all)."""
+
+    from_us: int = 0
+    until_us: int | None = None
+    node: int = -1
+
+    def passes(self, event: Event) -> bool:
+        """Whether an event is to be shown. Events of no node in particular are always shown."""
+        if event.at_us < self.from_us:
+            return False
+        if self.until_us is not None and event.at_us > self.until_us:
+            return False
+        return self.node < 0 or event.node in (-1, self.node)
+
+
+def transcript(
+    events: Iterator[Event], nodes: tuple[str, ...], describe: Describe, shown: Filter
+) -> Iterator[str]:
+    """Yield one line an event: time in seconds, node, what, and the words of `describe`."""
+    for event in events:
+        if shown.passes(event):
+            name = nodes[event.node] if event.node >= 0 else "-"
+            what = event.kind.name.lower()
+            yield f"{event.at_us / 1e6:12.6f}  {name:<4} {what:<9} {describe(event)}".rstrip()

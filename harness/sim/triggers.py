@@ -1,0 +1,140 @@
+"""Faults at the worst moment: when x becomes leader, crash it.
+
+Timers almost never hit the few microseconds in which a protocol is vulnerable; a trigger waits for
+the moment itself and then acts with some probability, a little later. Each trigger draws from a
+stream of its own. What it broke it mends after a while, whatever else is going on; at most
+`max_victims` nodes suffer from triggers at a time, so that a run still gets somewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from harness.sim.loop import Loop
+from harness.sim.streams import Streams
+
+MAX_FIRINGS = 200
+"""Firings of one trigger in one run."""
+
+
+class Moment(StrEnum):
+    """What a node has just done."""
+
+    LEADS = "becomes leader"
+    APPENDS = "has appended and not synced"
+    VOTES = "grants a vote"
+    SNAPSHOTS = "begins to save a snapshot"
+    CONFIGURES = "has appended a configuration entry"
+    ACKNOWLEDGES = "acknowledges entries"
+    RESTARTS = "has restarted"
+
+
+class Action(StrEnum):
+    """What is done to it then."""
+
+    CRASH = "crash"
+    ISOLATE = "isolate"
+    PAUSE = "pause"
+    DELAY = "delay its next messages"
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """When a node is at `moment`, with probability `p`, do `action` to it after up to `after_us`.
+
+    It is mended after at least `mend_us` and at most four times that; afterwards the trigger rests
+    for as long as its victim suffered, or the run would be spent on elections alone.
+    """
+
+    moment: Moment
+    action: Action
+    p: float
+    after_us: int = 1_000
+    mend_us: int = 300_000
+
+
+class Victims(Protocol):
+    """The cluster as triggers see it: break and mend, by number of node."""
+
+    def break_node(self, node: int, action: Action, mend_us: int) -> bool:
+        """Do `action` to a node; False if that was not possible now."""
+        ...
+
+    def mend_node(self, node: int, action: Action) -> None:
+        """Undo what `break_node` did; idempotent."""
+        ...
+
+
+class Triggers:
+    """The triggers of one run: `armed` while the storm lasts."""
+
+    def __init__(
+        self,
+        triggers: tuple[Trigger, ...],
+        max_victims: int,
+        loop: Loop,
+        streams: Streams,
+        victims: Victims,
+        on_fire: Callable[[int, Trigger], None],
+    ) -> None:
+        self.armed = False
+        self.fired = [0] * len(triggers)
+        self.triggers = triggers
+        self._max_victims = max_victims
+        self._loop = loop
+        self._victims = victims
+        self._on_fire = on_fire
+        self._rests_until_us = [0] * len(triggers)
+        self._suffering: dict[int, Action] = {}
+        self._fire = loop.register(self._on_time)
+        self._mend = loop.register(self._on_mend)
+        self._random = [streams.of("trigger", number).random for number in range(len(triggers))]
+        self._by_moment: dict[Moment, list[int]] = {}
+        for number, trigger in enumerate(triggers):
+            self._by_moment.setdefault(trigger.moment, []).append(number)
+
+    def watches(self, moment: Moment) -> bool:
+        """Whether any trigger waits for this moment."""
+        return moment in self._by_moment
+
+    def reached(self, node: int, moment: Moment) -> None:
+        """Tell that a node has just reached a moment."""
+        if not self.armed:
+            return
+        for number in self._by_moment.get(moment, ()):
+            trigger, random = self.triggers[number], self._random[number]
+            if random() >= trigger.p or self.fired[number] >= MAX_FIRINGS:
+                continue
+            if self._loop.now_us < self._rests_until_us[number]:
+                continue
+            self._loop.after(int(random() * trigger.after_us), self._fire, number, node)
+
+    def disarm(self) -> None:
+        """Fire no more, and mend every victim now."""
+        self.armed = False
+        for node, action in sorted(self._suffering.items()):
+            self._victims.mend_node(node, action)
+        self._suffering.clear()
+
+    def _on_time(self, number: int, node: int) -> None:
+        if not self.armed or node in self._suffering:
+            return
+        if len(self._suffering) >= self._max_victims:
+            return
+        trigger = self.triggers[number]
+        mend_us = int(trigger.mend_us * (1 + 3 * self._random[number]()))
+        if not self._victims.break_node(node, trigger.action, mend_us):
+            return
+        self.fired[number] += 1
+        self._rests_until_us[number] = self._loop.now_us + 2 * mend_us
+        self._suffering[node] = trigger.action
+        self._on_fire(node, trigger)
+        self._loop.after(mend_us, self._mend, node, trigger.action)
+
+    def _on_mend(self, node: int, action: Action) -> None:
+        if self._suffering.get(node) is action:
+            del self._suffering[node]
+            self._victims.mend_node(node, action)

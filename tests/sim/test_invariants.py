@@ -1,0 +1,154 @@
+"""The rules of a run: each lets good behaviour pass, and each catches what it is there for."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.sim.invariants import Broken, Invariants, WatchedMachine
+
+
+class Rules(Invariants):
+    """Three nodes under watch; `stopped` lists what broke."""
+
+    def __init__(self) -> None:
+        self.stopped: list[Broken] = []
+        super().__init__(("n1", "n2", "n3"), lambda: 1_500_000, self.stopped.append)
+
+    @property
+    def rule(self) -> str:
+        return self.broken.rule if self.broken else ""
+
+
+@pytest.fixture
+def rules() -> Rules:
+    return Rules()
+
+
+def test_two_leaders_of_one_term_are_a_crime_and_of_two_terms_are_not(rules):
+    rules.leads(0, 4)
+    rules.leads(1, 5)
+    rules.leads(0, 4)
+    assert rules.broken is None
+    rules.leads(2, 5)
+    assert rules.rule == "election safety"
+    assert rules.broken.sentence() == (
+        "election safety: at 1.500000 s n3 became leader of term 5, whose leader was n2"
+    )
+
+
+def test_only_the_first_broken_rule_is_reported(rules):
+    rules.fails("one", 0, "came first")
+    rules.fails("two", 1, "came second")
+    assert [broken.rule for broken in rules.stopped] == ["one"]
+
+
+@pytest.mark.parametrize(("term", "command"), [(3, b"other"), (4, b"same")])
+def test_nodes_must_apply_the_same_command_of_the_same_term_at_an_index(rules, term, command):
+    rules.applies(0, 7, 3, b"same")
+    rules.applies(1, 7, 3, b"same")
+    assert rules.broken is None
+    rules.applies(2, 7, term, command)
+    assert rules.rule == "state machine safety"
+
+
+def test_a_running_node_applies_every_index_once_and_forwards(rules):
+    rules.applies(0, 7, 3, b"")
+    rules.applies(0, 9, 3, b"")
+    assert rules.broken is None
+    rules.applies(0, 9, 3, b"")
+    assert rules.rule == "order"
+
+
+def test_a_restarted_node_may_apply_again_from_the_start(rules):
+    rules.applies(0, 7, 3, b"")
+    rules.applied(0, 7, 4, "d")
+    rules.recovers(0)
+    rules.applies(0, 7, 3, b"")
+    rules.applied(0, 7, 4, "d")
+    assert rules.broken is None
+
+
+def test_states_at_equal_index_must_have_equal_digests(rules):
+    rules.applied(0, 7, 4, "aa")
+    rules.applied(1, 7, 4, "aa")
+    assert rules.broken is None
+    rules.applied(2, 7, 4, "bb")
+    assert rules.rule == "convergence"
+
+
+def test_the_revision_of_a_running_node_never_goes_back(rules):
+    rules.applied(0, 7, 4, "aa")
+    rules.applied(0, 8, 3, "bb")
+    assert rules.rule == "monotone"
+
+
+@pytest.mark.parametrize(("term", "commit"), [(2, 9), (3, 7)])
+def test_term_and_commit_of_a_running_node_never_go_back(rules, term, commit):
+    rules.stands(0, 3, 8)
+    rules.stands(0, 3, 8)
+    assert rules.broken is None
+    rules.stands(0, term, commit)
+    assert rules.rule == "monotone"
+
+
+def test_a_node_votes_once_a_term(rules):
+    rules.promises_vote(0, 3, 2)
+    rules.promises_vote(0, 3, 2)
+    rules.promises_vote(0, 4, 3)
+    assert rules.broken is None
+    rules.promises_vote(0, 3, 1)
+    assert rules.rule == "election safety"
+
+
+def test_a_node_that_forgets_its_term_its_vote_or_its_entries_broke_a_promise(rules):
+    rules.promises_vote(0, 3, 2)
+    rules.promises_entries(0, 3, 10)
+    rules.restarts(0, term=3, vote=2, last_index=10)
+    rules.restarts(0, term=4, vote=0, last_index=9)  # a newer leader may have cut its log
+    assert rules.broken is None
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"term": 2, "vote": 0, "last_index": 10},
+        {"term": 3, "vote": 1, "last_index": 10},
+        {"term": 3, "vote": 0, "last_index": 10},
+        {"term": 3, "vote": 2, "last_index": 9},
+    ],
+)
+def test_what_a_restart_must_find(rules, found):
+    rules.promises_vote(0, 3, 2)
+    rules.promises_entries(0, 3, 10)
+    rules.restarts(0, **found)
+    assert rules.rule == "durability"
+
+
+class Counter:
+    """A state machine that counts."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+
+    def apply(self, index, term, command):
+        self.revision += 1
+        return self.revision
+
+    def digest(self):
+        return f"{self.revision}"
+
+    def snapshot(self):
+        return b"%d" % self.revision
+
+    def restore(self, data):
+        self.revision = int(data)
+
+
+def test_a_watched_machine_behaves_as_the_machine_and_tells_the_rules(rules):
+    one, other = (WatchedMachine(Counter(), rules, number) for number in range(2))
+    assert one.apply(1, 1, b"x") == 1
+    assert (one.revision, one.digest(), one.snapshot()) == (1, "1", b"1")
+    other.restore(b"5")
+    assert rules.broken is None
+    other.apply(1, 1, b"x")
+    assert rules.rule == "convergence"

@@ -1,0 +1,157 @@
+"""Whole runs: the same seed is the same run, and every part of the cluster interface works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from checkers.faults import fault_windows
+from harness.options import NS_PER_S, Options
+from harness.sim.simulate import Plan, Simulation, calm_plan, simulate
+from harness.sim.swarm import CALM, Swarm
+from harness.sim.sweep import Result, Sweep, history_digest, judge, retrace, run_seed, sweep
+from harness.sim.trace import Filter
+from workloads.register import WORKLOAD
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = Options(prefix="t/", time_limit_ns=8 * NS_PER_S, rate=100.0, concurrency=10)
+SHORT = Sweep(time_s=4.0, rate=100.0, concurrency=10)
+
+
+def calm(seed: int, *faults: str, **changes: object) -> Simulation:
+    return simulate(seed, WORKLOAD, calm_plan(OPTIONS, faults), **changes)
+
+
+def test_a_healthy_cluster_serves_every_operation_and_ends_at_one_state():
+    run = calm(1)
+    assert (run.broken, run.error) == (None, None)
+    row = judge(run, WORKLOAD)
+    assert row.result is Result.OK, row
+    assert row.operations > 700
+    assert row.ok > 0.98 * row.operations
+    recovery = run.findings.evidence.recovery
+    assert recovery["recovered"]
+    assert recovery["digests_agree"]
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause", "partition", "clock"])
+def test_every_kind_of_fault_has_a_measured_effect_and_is_survived(fault):
+    run = calm(3, fault)
+    assert (run.broken, run.error) == (None, None)
+    windows = [w for w in fault_windows(run.history) if w.outcome == "installed"]
+    assert windows
+    assert all(window.healed for window in windows)
+    assert any(window.effective for window in windows), windows
+    assert judge(run, WORKLOAD).result is Result.OK
+
+
+def test_the_evidence_of_simulated_nodes_is_that_of_real_ones(tmp_path):
+    run = calm(4, "kill", into=tmp_path)
+    nodes = run.findings.evidence.nodes
+    assert sorted(nodes) == ["n1", "n2", "n3", "n4", "n5"]
+    for name, node in nodes.items():
+        assert node.damage is None
+        assert node.entries, f"{name} has a log"
+        assert node.digests
+        assert node.final["applied"] >= 200
+        assert (tmp_path / name / "node.log").read_text().count("\n") > 1
+        assert list((tmp_path / name / "data" / "member" / "wal").glob("*.wal"))
+    assert any(node.led_terms for node in nodes.values())
+
+
+def test_the_same_seed_is_the_same_run_under_every_hash_seed():
+    program = (
+        "from harness.sim.sweep import *;"
+        "rows = [run_seed(seed, Sweep(time_s=3.0)) for seed in range(3)];"
+        "print([(row.digest, row.history_digest, row.result.value) for row in rows])"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "4711")
+    }
+    assert len(outputs) == 1
+    assert outputs.pop().count("ok") == 3
+
+
+def test_different_seeds_are_different_runs():
+    digests = {run_seed(seed, SHORT).digest for seed in range(3)}
+    assert len(digests) == 3
+
+
+def test_leaving_out_one_fault_changes_no_draw_of_the_others():
+    both = [f for f in calm(5, "kill", "clock").findings.schedule if f.kind == "clock"]
+    alone = [f for f in calm(5, "clock").findings.schedule if f.kind == "clock"]
+    assert [f.intent for f in alone][:2] == [f.intent for f in both][:2]
+
+
+def test_a_sweep_yields_a_row_for_every_seed_from_several_processes():
+    rows = {row.seed: row for row in sweep(range(6), SHORT, jobs=2)}
+    assert sorted(rows) == list(range(6))
+    assert rows[3].digest == run_seed(3, SHORT).digest
+
+
+def test_a_transcript_tells_who_led_and_what_was_said():
+    row, lines = retrace(2, SHORT, Filter())
+    text = "\n".join(lines)
+    assert row.digest == run_seed(2, SHORT).digest
+    for words in ("boot 1", "became-leader", "append", "heartbeat", "vote granted", "batch"):
+        assert words in text
+
+
+def test_a_transcript_can_be_narrowed_to_a_node_and_a_stretch_of_time():
+    _, lines = retrace(2, SHORT, Filter(from_us=1_000_000, until_us=2_000_000, node=1))
+    for line in lines:
+        at_s, node = line.split()[:2]
+        assert 1.0 <= float(at_s) <= 2.0
+        assert node in ("n2", "-")
+
+
+def test_a_run_that_storms_beyond_its_cap_is_trouble_and_no_hang():
+    plan = Plan(options=OPTIONS, swarm=CALM, faults=(), max_events=5_000)
+    run = simulate(1, WORKLOAD, plan)
+    assert "5,000 events" in run.error
+    assert judge(run, WORKLOAD).result is Result.TROUBLE
+
+
+def test_a_core_of_three_lives_on_while_the_others_stay_dead():
+    plan = Plan(options=OPTIONS, swarm=Swarm(), faults=("kill",))
+    run = simulate(6, WORKLOAD, plan)
+    assert run.broken is None
+    assert len(run.liveness.core) == 3
+    assert run.liveness.missing == ""
+    assert run.liveness.elections < 20
+
+
+def test_the_load_can_be_ended_early_and_the_final_phase_still_happens():
+    flags = []
+    plan = calm_plan(OPTIONS, ())
+
+    class Impatient:
+        def phase(self, name: str) -> None:
+            if name == "load":
+                flags[0].set()
+
+        def say(self, line: str) -> None: ...
+
+        def op(self, op: object) -> None: ...
+
+    run = simulate(1, WORKLOAD, plan, progress=Impatient(), stop=flags.append)
+    assert run.findings.evidence.recovery["recovered"]
+    assert len(run.history) < 500
+
+
+def test_the_digest_of_a_history_is_of_its_bytes():
+    one, same = calm(1), calm(1)
+    assert history_digest(one.history) == history_digest(same.history)
+    assert one.digest == same.digest

@@ -1,0 +1,110 @@
+"""Faults at a moment: they fire there, in bounds, and are mended."""
+
+from __future__ import annotations
+
+from harness.sim.loop import Loop
+from harness.sim.streams import Streams
+from harness.sim.triggers import MAX_FIRINGS, Action, Moment, Trigger, Triggers
+
+
+class Ward:
+    """Three nodes that can be broken, and a diary."""
+
+    def __init__(self, *triggers: Trigger, max_victims: int = 1) -> None:
+        self.loop = Loop()
+        self.diary: list[tuple[str, int, Action]] = []
+        self.able = True
+        self.triggers = Triggers(
+            triggers, max_victims, self.loop, Streams(1), self, lambda node, trigger: None
+        )
+        self.triggers.armed = True
+
+    def break_node(self, node: int, action: Action, mend_us: int) -> bool:
+        if self.able:
+            self.diary.append(("break", node, action))
+        return self.able
+
+    def mend_node(self, node: int, action: Action) -> None:
+        self.diary.append(("mend", node, action))
+
+
+def trigger(p: float = 1.0, **changes: object) -> Trigger:
+    return Trigger(moment=Moment.LEADS, action=Action.CRASH, p=p, **changes)
+
+
+def test_a_trigger_fires_at_its_moment_and_mends_what_it_broke():
+    ward = Ward(trigger())
+    ward.triggers.reached(1, Moment.VOTES)
+    ward.triggers.reached(2, Moment.LEADS)
+    ward.loop.run()
+    assert ward.diary == [("break", 2, Action.CRASH), ("mend", 2, Action.CRASH)]
+    assert ward.loop.now_us >= 300_000
+
+
+def test_no_more_nodes_suffer_at_a_time_than_allowed():
+    ward = Ward(trigger(), max_victims=2)
+    for node in range(3):
+        ward.triggers.reached(node, Moment.LEADS)
+    ward.loop.run(until_us=2_000)
+    assert len(ward.diary) == 2
+
+
+def test_a_trigger_with_probability_a_half_fires_about_half_the_time():
+    ward = Ward(trigger(p=0.5, mend_us=1))
+    for _ in range(300):
+        ward.triggers.reached(0, Moment.LEADS)
+        ward.loop.run(until_us=ward.loop.now_us + 10_000)
+    assert 110 < ward.triggers.fired[0] < 190
+
+
+def test_a_trigger_fires_a_bounded_number_of_times():
+    ward = Ward(trigger(mend_us=1))
+    for _ in range(MAX_FIRINGS + 50):
+        ward.triggers.reached(0, Moment.LEADS)
+        ward.loop.run(until_us=ward.loop.now_us + 10_000)
+    assert ward.triggers.fired == [MAX_FIRINGS]
+
+
+def test_a_trigger_rests_after_its_victim_is_mended():
+    ward = Ward(trigger(mend_us=100_000))
+    for _ in range(100):
+        ward.triggers.reached(0, Moment.LEADS)
+        ward.loop.run(until_us=ward.loop.now_us + 10_000)
+    broken = sum(event == "break" for event, *_ in ward.diary)
+    assert 1 < broken <= 5
+
+
+def test_what_could_not_be_broken_is_not_counted_and_not_mended():
+    ward = Ward(trigger())
+    ward.able = False
+    ward.triggers.reached(0, Moment.LEADS)
+    ward.loop.run()
+    assert (ward.diary, ward.triggers.fired) == ([], [0])
+
+
+def test_disarming_mends_every_victim_at_once_and_nothing_fires_afterwards():
+    ward = Ward(trigger())
+    ward.triggers.reached(0, Moment.LEADS)
+    ward.loop.run(until_us=2_000)
+    ward.triggers.disarm()
+    assert ward.diary == [("break", 0, Action.CRASH), ("mend", 0, Action.CRASH)]
+    ward.triggers.reached(1, Moment.LEADS)
+    ward.loop.run()
+    assert len(ward.diary) == 2
+
+
+def test_one_trigger_more_moves_no_draw_of_another():
+    alone, accompanied = Ward(trigger(p=0.5)), Ward(trigger(p=0.5), trigger(p=0.5))
+    fired = []
+    for ward in (alone, accompanied):
+        ward.able = False
+        draws = []
+        ward.triggers._victims = type(
+            "V", (), {"break_node": lambda self, n, a, m, d=draws: d.append(m) is not None}
+        )()
+        for _ in range(20):
+            ward.triggers.reached(0, Moment.LEADS)
+        ward.loop.run()
+        fired.append(draws)
+    assert set(fired[0]) <= set(fired[1])
+    assert fired[0]
