@@ -1,1 +1,13 @@
-"""What to do and what to expect: pure descriptions of workloads, one file each."""
+"""What to do and what to expect: pure descriptions of workloads, one file each.
+
+`WORKLOADS` is the list of them; the command line takes its choices from here.
+"""
+
+from __future__ import annotations
+
+from workloads import register
+from workloads.workload import Workload
+
+WORKLOADS: dict[str, Workload] = {workload.name: workload for workload in (register.WORKLOAD,)}
+
+__all__ = ["WORKLOADS", "Workload"]

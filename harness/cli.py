@@ -1,0 +1,380 @@
+"""The command line: what was typed becomes a request, what came of it becomes an exit code.
+
+    0 valid   1 invalid   2 unknown   3 the harness or its surroundings failed   4 usage   130
+    interrupted
+
+Results go to standard output, everything else to standard error. An error is one line that says
+what is wrong and what to do; only an error nobody foresaw shows a traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import importlib
+import re
+import sys
+import traceback
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+
+from checkers.evidence import Evidence
+from checkers.history import MalformedHistory
+from harness import version
+from harness.cluster import HarnessError
+from harness.duration import parse_duration_ns
+from harness.judgement import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
+from harness.nemesis import KINDS
+from harness.options import NS_PER_S, Options
+from harness.progress import Silent
+from harness.rejudge import rebuild, recheck
+from harness.seeds import draw_seed
+from harness.store import REPORT, Store
+from harness.terminal import Terminal
+from harness.trial import Outcome, Request, carry_out, command_line
+from harness.worlds import WORLDS, conductor_of
+from reports import index, terminal
+from workloads import WORKLOADS
+
+PROGRAM = "squall"
+NODE_COUNTS = ("3", "5", "7")
+DEFAULT_STORE = Path("store")
+
+
+class Duration(click.ParamType[Any]):
+    """A duration with its unit, as nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Parse, or say what to write instead."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration_ns(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+
+class OneOf(click.ParamType[Any]):
+    """One of some names, with a suggestion when it is none of them."""
+
+    def __init__(self, what: str, names: tuple[str, ...]) -> None:
+        self.name = what
+        self._names = names
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Accept a name that there is."""
+        if value in self._names:
+            return str(value)
+        close = difflib.get_close_matches(str(value), self._names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(self._names)}"
+        raise click.BadParameter(f"no {self.name} is called {value!r}; {hint}", ctx, param)
+
+
+class Faults(click.ParamType[Any]):
+    """Kinds of fault, separated by commas; `all` and `none` stand for what they say."""
+
+    name = "faults"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Return the kinds in the order in which they are listed to people."""
+        if isinstance(value, tuple):
+            return value
+        if value in ("all", "none"):
+            return KINDS if value == "all" else ()
+        kind = OneOf("fault", (*KINDS, "all", "none"))
+        asked = {kind.convert(word.strip(), param, ctx) for word in value.split(",")}
+        if asked & {"all", "none"}:
+            self.fail("`all` and `none` stand alone", param, ctx)
+        return tuple(kind for kind in KINDS if kind in asked)
+
+
+class Concurrency(click.ParamType[Any]):
+    """A number of clients, or a multiple of the number of nodes (`4n`)."""
+
+    name = "clients"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Check the shape; the number of nodes is not known here."""
+        if not re.fullmatch(r"[1-9]\d*n?", str(value)):
+            self.fail(f"{value!r} is no number of clients; write 20, or 4n", param, ctx)
+        return str(value)
+
+
+def _clients(concurrency: str, nodes: int) -> int:
+    return int(concurrency[:-1]) * nodes if concurrency.endswith("n") else int(concurrency)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version.described(), prog_name=PROGRAM)
+def cli() -> None:
+    """Put a replicated key-value store through a storm, and prove whether it kept its promises."""
+
+
+@cli.command()
+@click.argument("workload", type=OneOf("workload", tuple(WORKLOADS)), default="register")
+@click.option("--faults", type=Faults(), default="all", show_default=True, help="Kinds of fault.")
+@click.option("--time", "time_ns", type=Duration(), default="60s", show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=200.0,
+    show_default=True,
+    help="Operations a second, all clients together.",
+)
+@click.option("--concurrency", type=Concurrency(), default="4n", show_default=True)
+@click.option("--nodes", type=click.Choice(NODE_COUNTS), default="5", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), help="Drawn, and printed, if not given.")
+@click.option("--cluster", type=OneOf("world", tuple(WORLDS)), default="docker", show_default=True)
+@click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
+@click.option(
+    "--node-source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Test this copy of the node package instead of our own.",
+)
+@click.option("--op-timeout", "op_timeout_ns", type=Duration(), default="2s", show_default=True)
+@click.option(
+    "--start-timeout",
+    "start_timeout_ns",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="How long a node may take to get ready.",
+)
+@click.option(
+    "--recovery-timeout",
+    "recovery_timeout_ns",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="How long the healed cluster may take to catch up.",
+)
+@click.option(
+    "--check-time",
+    "check_time_ns",
+    type=Duration(),
+    default=f"{CHECK_TIME_S:g}s",
+    show_default=True,
+    help="How long the checkers may search.",
+)
+@click.option("--keep", is_flag=True, help="Keep the nodes' logs and data even of a valid run.")
+@click.option("--quiet", is_flag=True, help="Print the last line only.")
+@click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output.")
+def run(workload: str, **asked: Any) -> int:
+    """Run WORKLOAD under faults, then judge what happened."""
+    nodes = int(asked["nodes"])
+    seed = asked["seed"] if asked["seed"] is not None else draw_seed()
+    request = Request(
+        workload=workload,
+        cluster=asked["cluster"],
+        nodes=nodes,
+        faults=asked["faults"],
+        seed=seed,
+        options=Options(
+            prefix=f"{PROGRAM}/{seed}/",
+            time_limit_ns=asked["time_ns"],
+            rate=asked["rate"],
+            concurrency=_clients(asked["concurrency"], nodes),
+            op_timeout_ns=asked["op_timeout_ns"],
+            recovery_timeout_ns=asked["recovery_timeout_ns"],
+        ),
+        store=asked["store"],
+        node_source=_node_package(asked["node_source"]),
+        keep=asked["keep"],
+        start_timeout_s=asked["start_timeout_ns"] / NS_PER_S,
+        check_time_s=asked["check_time_ns"] / NS_PER_S,
+        argv=command_line(),
+    )
+    conductor = conductor_of(request.cluster)
+    if asked["quiet"]:
+        outcome = carry_out(request, conductor, Silent())
+    else:
+        console = Console(stderr=True)
+        with Terminal(console, asked["time_ns"] / NS_PER_S) as shown:
+            outcome = carry_out(request, conductor, shown)
+    _tell(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
+    return outcome.exit_code
+
+
+def _node_package(source: Path | None) -> Path | None:
+    """Accept the node package itself, or a checkout that contains it."""
+    if source is None or (source / "__main__.py").is_file():
+        return source
+    return source / "node"
+
+
+def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
+    """Print what became of a run."""
+    if as_json:
+        click.echo((outcome.folder.path / "verdict.json").read_text(), nl=False)
+        return
+    text = terminal.final_lines(
+        outcome.run,
+        outcome.verdict,
+        str(outcome.folder),
+        outcome.evidence,
+        operations=len(outcome.history.operations),
+    )
+    if quiet:
+        click.echo(text.rstrip().rpartition("\n")[2])
+    else:
+        Console().print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--check-time",
+    "check_time_ns",
+    type=Duration(),
+    default=f"{CHECK_TIME_S:g}s",
+    show_default=True,
+    help="How long the checkers may search.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def check(path: Path, check_time_ns: int, as_json: bool) -> int:
+    """Judge a recorded history again: a run's folder, a history.jsonl, or - for standard input."""
+    found = recheck(path, sys.stdin.buffer, check_time_ns / NS_PER_S)
+    if found.cut_line is not None:
+        click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
+    else:
+        text = terminal.final_lines(
+            found.run,
+            found.verdict,
+            str(path),
+            found.evidence,
+            operations=len(found.history.operations),
+        )
+        Console().print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+    return found.exit_code
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--open", "open_it", is_flag=True, help="Show it in a browser.")
+def report(path: Path, open_it: bool) -> int:
+    """Rebuild a run's reports from its folder."""
+    rebuild(path, CHECK_TIME_S)
+    page = (path / REPORT).resolve()
+    click.echo(str(path / REPORT))
+    if open_it and not webbrowser.open(page.as_uri()):
+        raise HarnessError(f"no browser could be started; open {page} yourself")
+    return 0
+
+
+@cli.command("list")
+@click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
+def list_runs(store: Path) -> int:
+    """List the runs of the store, newest first."""
+    rows = []
+    for folder in Store(store).runs():
+        described = folder.read_run()
+        if described is not None:
+            judged = folder.read_verdict()
+            name = str(folder.path.relative_to(store))
+            trouble = (
+                Evidence(trouble=(judged.word,)) if judged and judged.word == "ERROR" else None
+            )
+            rows.append(
+                index.index_row(name, described, judged.verdict if judged else None, trouble)
+            )
+    if rows:
+        click.echo(index.table(index.newest_first(rows)).rstrip())
+    else:
+        click.echo(f"no runs in {store}")
+    return 0
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Also what running controllers own.")
+def clean(everything: bool) -> int:
+    """Remove containers, networks and volumes that runs left behind."""
+    cleaner = importlib.import_module("harness.cluster.docker_clean")
+    done = cleaner.clean(all=everything)
+    click.echo(
+        f"removed what {len(done.runs)} runs left: {done.containers} containers, "
+        f"{done.volumes} volumes, {done.networks} networks"
+        if done.runs
+        else "nothing was left behind"
+    )
+    return 0
+
+
+@cli.command()
+@click.option("--node-source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def image(node_source: Path | None) -> int:
+    """Build the node's image, if what is in it has changed."""
+    builder = importlib.import_module("harness.image")
+    made = builder.ensure_image(_node_package(node_source), lambda line: click.echo(line, err=True))
+    click.echo(f"{made.tag}  {made.digest}  {'built' if made.built else 'was there'}")
+    return 0
+
+
+@cli.command()
+def doctor() -> int:
+    """Say what this machine can do, and how to get what is missing."""
+    diagnosis = importlib.import_module("harness.doctor").diagnose()
+    click.echo(diagnosis.text())
+    return 0 if diagnosis.healthy else EXIT_ERROR
+
+
+@cli.command()
+def workloads() -> int:
+    """List the workloads."""
+    for workload in WORKLOADS.values():
+        click.echo(f"{workload.name:<12} {workload.description}")
+    return 0
+
+
+@cli.command()
+def faults() -> int:
+    """List the kinds of fault."""
+    for kind in KINDS:
+        theory = importlib.import_module(f"harness.nemesis.{kind}").__doc__ or ""
+        click.echo(f"{kind:<12} {theory.partition(': ')[2].partition(chr(10))[0]}")
+    return 0
+
+
+def main() -> None:
+    """Run the command line; the console script's entry point."""
+    sys.exit(exit_code_of(sys.argv[1:]))
+
+
+def exit_code_of(words: list[str]) -> int:
+    """Run one command line and return its exit code; every error becomes one line."""
+    try:
+        code = cli.main(args=words, prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        _fail(error.format_message())
+        return EXIT_USAGE
+    except (MalformedHistory, FileNotFoundError, IsADirectoryError) as error:
+        _fail(str(error))
+        return EXIT_USAGE
+    except HarnessError as error:
+        _fail(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
+        _fail("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            sys.stderr.close()
+        return EXIT_ERROR
+    except Exception as error:  # noqa: BLE001 - our own fault: never the database's
+        traceback.print_exc()
+        _fail(f"this is a bug of the harness: {type(error).__name__}: {error}")
+        return EXIT_ERROR
+    return int(code or 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"{PROGRAM}: {message}", err=True)

@@ -1,0 +1,86 @@
+"""From what a run left to a verdict, an exit code and a report, for `run` and `check` alike.
+
+Judging needs the history and the evidence, nothing else; it can be repeated at any time and always
+gives the same answer, short of a larger budget.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from checkers.evidence import Evidence
+from checkers.history import History
+from checkers.judge import judge
+from checkers.run import Run
+from checkers.verdict import Budget, Checker, Validity, Verdict
+from harness.store import EVIDENCE, VERDICT, RunFolder, VerdictFile
+from reports import render_all
+
+EXIT_VALID, EXIT_INVALID, EXIT_UNKNOWN = 0, 1, 2
+EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 3, 4, 130
+
+CHECK_TIME_S = 120.0
+CHECK_MEMORY_BYTES = 4 << 30
+PAGE_BYTES_FALLBACK = 4096
+
+
+def budget(time_s: float = CHECK_TIME_S) -> Budget:
+    """Return what the checkers may spend, with this process's clock and size."""
+    return Budget(
+        time_s=time_s,
+        memory_bytes=CHECK_MEMORY_BYTES,
+        now_s=time.monotonic,
+        rss_bytes=_resident_size(),
+    )
+
+
+def _resident_size() -> Callable[[], int] | None:
+    """Return a function that measures this process, where the system has one."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return None
+    return lambda: int(statm.read_text().split()[1]) * PAGE_BYTES_FALLBACK
+
+
+def pass_judgement(
+    checkers: tuple[Checker, ...], history: History, evidence: Evidence, allowed: Budget
+) -> Verdict:
+    """Hear every checker."""
+    return judge(checkers, history, evidence, allowed)
+
+
+def exit_code(verdict: Verdict, evidence: Evidence, *, interrupted: bool = False) -> int:
+    """Return what the process says in the end.
+
+    A proved violation comes before everything; then that the run was cut short, then trouble of our
+    own, then doubt.
+    """
+    if verdict.validity is Validity.INVALID:
+        return EXIT_INVALID
+    if interrupted:
+        return EXIT_INTERRUPTED
+    if evidence.trouble:
+        return EXIT_ERROR
+    return EXIT_UNKNOWN if verdict.validity is Validity.UNKNOWN else EXIT_VALID
+
+
+def word(code: int) -> str:
+    """Return the one word that goes with an exit code."""
+    return {EXIT_VALID: "VALID", EXIT_INVALID: "INVALID", EXIT_ERROR: "ERROR"}.get(code, "UNKNOWN")
+
+
+def file_verdict(folder: RunFolder, verdict: Verdict, evidence: Evidence, code: int) -> None:
+    """Write the verdict and what it rests on."""
+    folder.write_json(EVIDENCE, evidence)
+    folder.write_json(VERDICT, VerdictFile(word=word(code), exit_code=code, verdict=verdict))
+
+
+def write_reports(
+    folder: RunFolder, run: Run, history: History, verdict: Verdict, evidence: Evidence
+) -> None:
+    """Write every view of the run into its folder."""
+    files = render_all(run, history, verdict, evidence, folder.node_logs(), folder=str(folder))
+    for name, content in files.items():
+        folder.write(name, content)

@@ -1,0 +1,27 @@
+"""What a run is asked to do, once every default and every draw has been settled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that shapes a run beside its world, workload, faults and seed.
+
+    Times are of the world's own clock. `rate` is operations a second over all clients. `prefix`
+    begins every key, so that two runs can never read each other's values.
+    """
+
+    prefix: str
+    time_limit_ns: int = 60 * NS_PER_S
+    rate: float = 200.0
+    concurrency: int = 20
+    op_timeout_ns: int = 2 * NS_PER_S
+    recovery_timeout_ns: int = 60 * NS_PER_S
+    observe_every_ns: int = NS_PER_S // 4
+    workload: dict[str, Any] = {}

@@ -1,0 +1,207 @@
+"""A cluster in memory: one correct linearizable store behind n doors, and ways to get it wrong.
+
+A node that is dead refuses, one that is frozen or without a quorum never answers. Broken variants:
+`stale` (serves reads from a copy that lags), `lossy` (acknowledges some writes and drops them).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from checkers.evidence import Evidence, NodeEvidence
+from harness.cluster import HarnessError, Measured, NodeStatus
+from harness.nemesis.condition import Condition
+from workloads.kv import (
+    Definite,
+    KeyValue,
+    Put,
+    PutAnswer,
+    Range,
+    RangeAnswer,
+    Request,
+    Txn,
+    TxnAnswer,
+)
+
+MS = 1_000_000
+
+
+class Door:
+    """A client of one node."""
+
+    def __init__(self, cluster: FakeCluster, node: str) -> None:
+        self.cluster, self.node, self.closed = cluster, node, False
+
+    async def call(self, request: Request) -> Any:
+        cluster = self.cluster
+        if self.node in cluster.down:
+            raise Definite("connection refused")
+        await cluster.runtime.sleep_ns(cluster.random.randint(1, 4) * MS)
+        await cluster.until_served(self.node, request)
+        answer = cluster.apply(request)
+        await cluster.runtime.sleep_ns(cluster.random.randint(1, 4) * MS)
+        await cluster.until_served(self.node, request)
+        return answer
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+class FakeCluster:
+    """Five doors to one store."""
+
+    world = "sim"
+
+    def __init__(self, runtime: Any, *, nodes: int = 5, broken: str = "", seed: int = 1) -> None:
+        self.runtime, self.broken = runtime, broken
+        self.random = Random(seed)
+        self.nodes = tuple(f"n{at + 1}" for at in range(nodes))
+        self.unsupported: dict[str, str] = {}
+        self.versions = {"node": "fake"}
+        self.down: set[str] = set()
+        self.frozen: set[str] = set()
+        self.grudge: dict[str, frozenset[str]] = {}
+        self.offset_ms: dict[str, int] = {}
+        self.store: dict[bytes, KeyValue] = {}
+        self.old: dict[bytes, KeyValue] = {}
+        self.revision = 1
+        self.stopped = False
+        self.calls: list[str] = []
+        self.failing: set[str] = set()
+        self.ends_by_itself: dict[str, str] = {}
+        self.doors: list[Door] = []
+
+    async def start(self) -> None:
+        self._note("start")
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    async def client(self, node: str) -> Door:
+        self.doors.append(Door(self, node))
+        return self.doors[-1]
+
+    @property
+    def condition(self) -> Condition:
+        return Condition(
+            nodes=self.nodes,
+            down=frozenset(self.down),
+            paused=frozenset(self.frozen),
+            grudge=self.grudge,
+        )
+
+    @property
+    def leader(self) -> str:
+        return next(iter(self.condition.able), "")
+
+    async def until_served(self, node: str, request: Request) -> None:
+        serializable = isinstance(request, Range) and request.serializable
+        while node in self.down | self.frozen or (
+            not serializable and node not in self.condition.able
+        ):
+            await self.runtime.sleep_ns(20 * MS)
+
+    def apply(self, request: Request) -> Any:
+        if isinstance(request, Range):
+            lagging = self.broken == "stale" and self.random.random() < 0.05
+            found = (self.old if lagging else self.store).get(request.key)
+            kvs = (found,) if found else ()
+            if request.range_end:
+                kvs = tuple(self.store.values())[:1]
+            return RangeAnswer(kvs, len(kvs), False, self.revision, 1)
+        if isinstance(request, Put):
+            self.revision += 1
+            if not (self.broken == "lossy" and self.random.random() < 0.02):
+                before = self.store.get(request.key)
+                if before:
+                    self.old[request.key] = before
+                self.store[request.key] = KeyValue(
+                    request.key,
+                    request.value,
+                    before.create_revision if before else self.revision,
+                    self.revision,
+                    before.version + 1 if before else 1,
+                )
+            return PutAnswer(self.revision, None, 1)
+        assert isinstance(request, Txn)
+        (guard,) = request.compares
+        found = self.store.get(guard.key)
+        if guard.target == "create":
+            held = (found.create_revision if found else 0) == guard.operand
+        else:
+            held = found is not None and found.value == guard.operand
+        branch = request.success if held else request.failure
+        answers = tuple(self.apply(each) for each in branch)
+        return TxnAnswer(held, self.revision, answers, 1)
+
+    def _note(self, name: str, *about: Any) -> None:
+        self.calls.append(" ".join([name, *map(str, about)]))
+        if name in self.failing:
+            raise HarnessError(f"the engine refused to {name}")
+
+    async def kill(self, nodes: tuple[str, ...]) -> None:
+        self._note("kill", *nodes)
+        self.down |= set(nodes)
+        self.frozen -= set(nodes)
+
+    async def restart(self, nodes: tuple[str, ...]) -> Measured:
+        self._note("restart", *nodes)
+        await self.runtime.sleep_ns(300 * MS)
+        self.down -= set(nodes)
+        return Measured(effective=True, effect="seen dead")
+
+    async def pause(self, nodes: tuple[str, ...]) -> None:
+        self._note("pause", *nodes)
+        self.frozen |= set(nodes)
+
+    async def resume(self, nodes: tuple[str, ...]) -> Measured:
+        self._note("resume", *nodes)
+        self.frozen -= set(nodes)
+        return Measured(effective=True, effect="seen frozen")
+
+    async def cut(self, grudge: Any) -> None:
+        self._note("cut", *sorted(grudge))
+        self.grudge = dict(grudge)
+
+    async def heal(self) -> Measured:
+        self._note("heal")
+        self.grudge = {}
+        return Measured(effective=True, effect="42 packets dropped")
+
+    async def jump_clock(self, node: str, offset_ms: int) -> None:
+        self._note("jump", node)
+        self.offset_ms[node] = offset_ms
+
+    async def drift_clock(self, node: str, rate: float) -> None:
+        self._note("drift", node)
+        self.offset_ms[node] = round(1000 * rate)
+
+    async def reset_clocks(self) -> Measured:
+        self._note("reset")
+        self.offset_ms.clear()
+        return Measured(effective=False, effect="")
+
+    async def observe(self, node: str) -> NodeStatus:
+        if node in self.down | self.frozen:
+            return NodeStatus(node=node, reachable=False)
+        return NodeStatus(
+            node=node,
+            reachable=True,
+            role="leader" if node == self.leader else "follower",
+            term=1,
+            leader=self.leader,
+            commit=self.revision,
+            applied=self.revision,
+            revision=self.revision,
+            digest=str(self.revision),
+            clock_offset_ns=self.offset_ms.get(node, 0) * MS,
+        )
+
+    async def crashed(self) -> dict[str, str]:
+        return self.ends_by_itself
+
+    async def collect(self, into: Path | None) -> Evidence:
+        self._note("collect")
+        return Evidence(nodes={node: NodeEvidence(node=node) for node in self.nodes})

@@ -1,0 +1,179 @@
+"""The interpreter keeps the rules on which every verdict rests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from checkers.history import History, Op, OpType
+from harness.interpreter import Interpreter
+from harness.options import NS_PER_S, Options
+from harness.recorder import Recorder
+from harness.scene import Scene
+from harness.seeds import Seeds
+from workloads.generator import Answer, Context, Draw, Invocation, Limit
+from workloads.kv import Definite, Indefinite
+from workloads.workload import Completion
+
+from tests.harness.fake import MS, FakeCluster
+from tests.harness.manual import ManualRuntime
+
+
+class Rig:
+    """An interpreter over a fake cluster, with a client step given as a function."""
+
+    def __init__(self, step: Any, *, concurrency: int = 2, count: int = 6, f: str = "write") -> None:
+        self.runtime = ManualRuntime()
+        self.cluster = FakeCluster(self.runtime, nodes=3)
+        self.scene = Scene(
+            runtime=self.runtime,
+            cluster=self.cluster,
+            recorder=Recorder(self.runtime),
+            seeds=Seeds(1),
+            options=Options(prefix="", concurrency=concurrency, op_timeout_ns=NS_PER_S),
+            stop=self.runtime.event(),
+            calm=self.runtime.event(),
+        )
+
+        async def perform(kv: Any, op: Op) -> Completion:
+            return await step(self.runtime, kv, op)
+
+        self.interpreter = Interpreter(self.scene, perform, frozenset({"read"}))
+
+        def ask(context: Context) -> Answer:
+            return Invocation(context.free[0].process, f, "k", len(self.scene.recorder.ops))
+
+        self.runtime.run(self.interpreter.run(Limit(count, Draw(ask))))
+
+    @property
+    def ops(self) -> list[Op]:
+        return self.scene.recorder.ops
+
+
+async def fine(runtime: Any, kv: Any, op: Op) -> Completion:
+    await runtime.sleep_ns(10 * MS)
+    return Completion(type=OpType.OK, value=op.value)
+
+
+def test_workers_are_spread_over_all_nodes():
+    """Every node is somebody's."""
+    rig = Rig(fine, concurrency=6, count=12)
+    assert {op.node for op in rig.ops} == {"n1", "n2", "n3"}
+
+
+def test_a_process_has_one_operation_outstanding_at_most():
+    """The history pairs, whatever the load."""
+    rig = Rig(fine, concurrency=3, count=50)
+    assert len(History(rig.ops).operations) == 50
+
+
+def test_an_invocation_is_recorded_before_its_request_leaves():
+    """A request that nobody wrote down would be a write out of nowhere."""
+    seen: list[int] = []
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        seen.append(len(rig_ops))
+        assert rig_ops[op.index] == op
+        return Completion(type=OpType.OK)
+
+    rig_ops: list[Op] = []
+    original = Recorder._append
+
+    def append(self: Recorder, op: Op) -> Op:
+        rig_ops.append(op)
+        return original(self, op)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "_append", append)
+        Rig(step)
+    assert seen
+
+
+def test_after_info_the_process_retires_with_its_connection():
+    """What nobody knows the end of stays open; its process never speaks again."""
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        if op.index == 0:
+            raise Indefinite("connection reset")
+        return await fine(runtime, kv, op)
+
+    rig = Rig(step, concurrency=1, count=4)
+    processes = [op.process for op in rig.ops if op.type is OpType.INVOKE]
+    assert processes == [0, 1, 1, 1]
+    assert len(rig.cluster.doors) == 2
+    assert rig.cluster.doors[0].closed
+
+
+def test_a_refusal_is_a_fail_and_the_process_goes_on():
+    """It never happened and never will."""
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        raise Definite("etcdserver: no leader")
+
+    rig = Rig(step, concurrency=1, count=3)
+    assert [op.process for op in rig.ops] == [0] * 6
+    assert [op.type for op in rig.ops[1::2]] == [OpType.FAIL] * 3
+    assert rig.ops[1].error == "etcdserver: no leader"
+
+
+def test_a_failed_read_is_a_fail_whatever_the_error():
+    """A read has no effect that could come later."""
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        raise Indefinite("deadline exceeded")
+
+    rig = Rig(step, concurrency=1, count=2, f="read")
+    assert [op.type for op in rig.ops[1::2]] == [OpType.FAIL] * 2
+
+
+def test_an_error_nobody_foresaw_is_info_and_trouble_of_ours():
+    """The safe side for the database, and no pass for us."""
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        raise KeyError("oops")
+
+    rig = Rig(step, concurrency=1, count=1)
+    assert rig.ops[-1].type is OpType.INFO
+    assert "unclassified KeyError" in (rig.ops[-1].error or "")
+    assert "unclassified KeyError" in rig.scene.trouble[0]
+
+
+def test_an_answer_after_the_deadline_is_dropped():
+    """Its window may not be narrowed by it: the operation stays info."""
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        await runtime.sleep_ns(3 * NS_PER_S if op.index == 0 else 10 * MS)
+        return Completion(type=OpType.OK)
+
+    rig = Rig(step, concurrency=2, count=200)
+    first = next(op for op in rig.ops if op.process == 0 and op.type is not OpType.INVOKE)
+    assert first.type is OpType.INFO
+    assert first.time_ns == NS_PER_S
+    assert len(History(rig.ops).operations) == 200
+
+
+def test_clients_of_a_dead_node_do_not_take_the_whole_rate():
+    """They fail at once, and rest before they ask again."""
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        if op.node == "n1":
+            raise Definite("connection refused")
+        return await fine(runtime, kv, op)
+
+    rig = Rig(step, concurrency=3, count=300)
+    failed = sum(op.type is OpType.FAIL for op in rig.ops)
+    assert 0 < failed < 30
+
+
+def test_a_connection_that_cannot_be_opened_proves_that_nothing_was_sent():
+    """So the operation failed; nobody needs to wonder."""
+    runtime = ManualRuntime()
+
+    async def client(node: str) -> Any:
+        raise Indefinite("no route to host")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeCluster, "client", lambda self, node: client(node))
+        rig = Rig(fine, concurrency=1, count=1)
+    assert runtime is not rig.runtime
+    assert rig.ops[-1].type is OpType.FAIL

@@ -1,0 +1,233 @@
+"""Registers: many keys, each read, written and compare-and-set by several clients at once.
+
+Every written value is an integer that no other write of the run uses, so a read names its writer,
+and most histories are decided without search. Keys come a few at a time and are retired after a
+bounded number of operations, or of operations whose end nobody knows; new keys take their place.
+
+A compare-and-set expects the value this generator last saw at the key, so most succeed. One that
+does not is no error: its transaction reads the key instead, and says what it saw. At the end every
+key is read from every node, linearizably and serializably.
+
+    read                value None -> the integer, or None if the key was never written
+    write               value v
+    cas                 value [expected, new] -> {"swapped": true} or {"swapped": false, "seen": v}
+    serializable-read   as read, from the node's own state
+
+`meta` of a completion: `revision` of the store when it answered, `mod` the key's own last revision,
+`term` of the answering node. Final reads carry `final` in the meta of their invocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from checkers.history import Op, OpType
+from checkers.judge import standard_checkers
+from checkers.verdict import Checker
+from workloads.generator import (
+    PENDING,
+    Answer,
+    Context,
+    Drain,
+    Generator,
+    Invocation,
+    Pinned,
+    Rotation,
+)
+from workloads.kv import (
+    Compare,
+    KeyValue,
+    Kv,
+    Put,
+    PutAnswer,
+    Range,
+    RangeAnswer,
+    Txn,
+    TxnAnswer,
+)
+from workloads.workload import Completion, Plan, Script, Streams, Workload
+
+if TYPE_CHECKING:
+    from random import Random
+
+READ, WRITE, CAS, SERIALIZABLE_READ = "read", "write", "cas", "serializable-read"
+
+FINAL_ATTEMPTS = 5
+"""A final read is asked this often before it counts as never answered."""
+
+OPTIONS: dict[str, Any] = {
+    "active_keys": 5,  # keys in use at one time
+    "ops_per_key": 150,  # jittered by a quarter, so that keys do not retire in step
+    "infos_per_key": 8,  # writes of unknown outcome after which a key is left alone
+    "reads": 0.45,
+    "writes": 0.30,
+    "cas": 0.20,
+    "serializable_reads": 0.05,
+}
+
+
+class Lane:
+    """The operations of one key, until it is spent."""
+
+    def __init__(self, random: Random, key: str, value: Callable[[], int], options: dict[str, Any]):
+        self._random = random
+        self._key = key
+        self._value = value
+        ops = options["ops_per_key"]
+        self._ops_left = random.randint(max(1, ops * 3 // 4), max(1, ops * 5 // 4))
+        self._infos_left = options["infos_per_key"]
+        self._seen: int | None = None
+        self._swapping: dict[int, int] = {}  # process -> the value its cas would install
+        self._reads = options["reads"]
+        self._writes = self._reads + options["writes"]
+        self._cas = self._writes + options["cas"]
+        self._all = self._cas + options["serializable_reads"]
+
+    def next(self, context: Context) -> Answer:
+        """Draw one operation for a random free client."""
+        if self._ops_left <= 0 or self._infos_left <= 0:
+            return None
+        if not context.free:
+            return PENDING
+        self._ops_left -= 1
+        draw = self._random.random
+        process = context.free[int(draw() * len(context.free))].process
+        point = draw() * self._all
+        if point < self._reads:
+            return Invocation(process, READ, self._key)
+        if point < self._writes:
+            return Invocation(process, WRITE, self._key, self._value())
+        if point < self._cas:
+            new = self._swapping[process] = self._value()
+            return Invocation(process, CAS, self._key, [self._seen, new])
+        return Invocation(process, SERIALIZABLE_READ, self._key)
+
+    def update(self, completion: Op) -> None:
+        """Remember the latest value seen, and count what nobody knows the end of."""
+        new = self._swapping.pop(completion.process, None)  # type: ignore[arg-type]
+        if completion.type is OpType.INFO:
+            self._infos_left -= 1
+        elif completion.type is OpType.OK:
+            value = completion.value
+            if completion.f == CAS:
+                self._seen = new if value["swapped"] else value["seen"]
+            elif completion.f != SERIALIZABLE_READ:
+                self._seen = value
+
+
+class Register:
+    """One run of the register workload."""
+
+    def __init__(self, streams: Streams, plan: Plan) -> None:
+        self._plan = plan
+        self._options = OPTIONS | plan.options
+        self._written = 0
+        self._random = streams("workload/ops")
+        self._rotation = Rotation(
+            streams("workload/keys"), self._options["active_keys"], self._open
+        )
+
+    def load(self) -> Generator:
+        """Reads, writes and compare-and-sets on a rotation of keys, without end."""
+        return self._rotation
+
+    def final(self) -> Drain:
+        """Every key from every node, linearizably; then each node's own word on it."""
+        return Drain(
+            (
+                Pinned(node=node, f=f, key=key, meta={"final": True})
+                for f in (READ, SERIALIZABLE_READ)
+                for key in self._rotation.keys
+                for node in self._plan.nodes
+            ),
+            FINAL_ATTEMPTS,
+        )
+
+    async def invoke(self, kv: Kv, op: Op) -> Completion:
+        """Do one operation."""
+        key = f"{self._plan.prefix}{op.key}".encode()
+        if op.f == WRITE:
+            return await _write(kv, key, op.value)
+        if op.f == CAS:
+            expected, new = op.value
+            return await _cas(kv, key, expected, new)
+        return await _read(kv, key, serializable=op.f == SERIALIZABLE_READ)
+
+    def _open(self, number: int) -> tuple[str, Lane]:
+        key = f"r{number}"
+        return key, Lane(self._random, key, self._next_value, self._options)
+
+    def _next_value(self) -> int:
+        self._written += 1
+        return self._written
+
+
+async def _read(kv: Kv, key: bytes, *, serializable: bool) -> Completion:
+    answer = await kv.call(Range(key=key, serializable=serializable))
+    assert isinstance(answer, RangeAnswer)
+    value, mod = _value_of(answer.kvs)
+    return Completion(
+        type=OpType.OK,
+        value=value,
+        meta={"revision": answer.revision, "mod": mod, "term": answer.term},
+    )
+
+
+async def _write(kv: Kv, key: bytes, value: int) -> Completion:
+    answer = await kv.call(Put(key=key, value=str(value).encode()))
+    assert isinstance(answer, PutAnswer)
+    return Completion(
+        type=OpType.OK,
+        value=value,
+        meta={"revision": answer.revision, "mod": answer.revision, "term": answer.term},
+    )
+
+
+async def _cas(kv: Kv, key: bytes, expected: int | None, new: int) -> Completion:
+    if expected is None:
+        guard = Compare(key, "create", "=", 0)  # etcd's way of saying "absent"
+    else:
+        guard = Compare(key, "value", "=", str(expected).encode())
+    answer = await kv.call(
+        Txn(
+            compares=(guard,),
+            success=(Put(key=key, value=str(new).encode()),),
+            failure=(Range(key=key),),
+        )
+    )
+    assert isinstance(answer, TxnAnswer)
+    mod = answer.revision
+    value: dict[str, Any] = {"swapped": True}
+    if not answer.succeeded:
+        (inner,) = answer.answers
+        assert isinstance(inner, RangeAnswer)
+        seen, mod = _value_of(inner.kvs)
+        value = {"swapped": False, "seen": seen}
+    return Completion(
+        type=OpType.OK,
+        value=value,
+        meta={"revision": answer.revision, "mod": mod, "term": answer.term},
+    )
+
+
+def _value_of(kvs: tuple[KeyValue, ...]) -> tuple[int | None, int]:
+    return (int(kvs[0].value), kvs[0].mod_revision) if kvs else (None, 0)
+
+
+def _begin(streams: Streams, plan: Plan) -> Script:
+    return Register(streams, plan)
+
+
+def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+    return standard_checkers(requested_faults=requested_faults)
+
+
+WORKLOAD = Workload(
+    name="register",
+    description="many keys, each read, written and compare-and-set by several clients at once",
+    options=OPTIONS,
+    reads=frozenset({READ, SERIALIZABLE_READ}),
+    checkers=_checkers,
+    begin=_begin,
+)

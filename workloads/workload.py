@@ -1,0 +1,77 @@
+"""What a workload is: a name, the operations it draws, one step of a client, and who judges it.
+
+A `Workload` is a description. `begin` gives a `Script`: the state of one run (which keys exist,
+which values were written), fed only by the streams and options handed in. The interpreter drives
+the script's generators and calls its client step; it knows nothing of registers or any other data
+type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from checkers.history import Op, OpType
+from checkers.verdict import Checker
+from workloads.generator import Drain, Generator
+from workloads.kv import Kv
+
+if TYPE_CHECKING:
+    from random import Random
+
+Streams = Callable[[str], "Random"]
+"""Named streams of chance: the same name always begins at the same place."""
+
+
+class Completion(msgspec.Struct, frozen=True):
+    """How one client step ended: `ok`, or `fail` when it certainly never happened."""
+
+    type: OpType
+    value: Any = None
+    meta: dict[str, Any] | None = None
+    error: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a script is told of its run. `prefix` keeps this run's keys apart from all others."""
+
+    nodes: tuple[str, ...]
+    prefix: str
+    options: dict[str, Any] = {}
+
+
+class Script(Protocol):
+    """One run of a workload."""
+
+    def load(self) -> Generator:
+        """The operations of the main phase: endless; rate and time are put around it."""
+        ...
+
+    def final(self) -> Drain:
+        """What reads everything back once the cluster has healed, from every node."""
+        ...
+
+    async def invoke(self, kv: Kv, op: Op) -> Completion:
+        """Do one operation: exactly one request; raises Definite or Indefinite."""
+        ...
+
+
+Judges = Callable[[tuple[str, ...]], tuple[Checker, ...]]
+"""The checkers of a workload, given the kinds of fault that the run was asked to inject."""
+
+
+class Workload(msgspec.Struct, frozen=True, kw_only=True):
+    """A workload's description.
+
+    `options` are its parameters with their defaults; all of them end up in run.json. `reads` are
+    the operations without any effect: when one errs it is a `fail`, whatever the error.
+    """
+
+    name: str
+    description: str
+    options: dict[str, Any]
+    reads: frozenset[str]
+    checkers: Judges
+    begin: Callable[[Streams, Plan], Script]
