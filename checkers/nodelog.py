@@ -1,8 +1,11 @@
 """What a node said about itself: its structured log, one JSON object a line.
 
 From it come the terms the node believes it led, the digests of its state machine, and its own
-failed assertions. A node's clock is lied to by the nemesis: `ts` is shown, never compared. Lines
-that are no JSON (a dying interpreter's traceback) are evidence too.
+failed assertions. A node's clock is lied to by the nemesis: `ts` is shown, never compared.
+
+Lines that are no JSON may be a traceback. It counts as the node's death when it ends in an
+AssertionError, or when nothing comes after it but the end of the log or the next start: a library
+that complains about a lost connection and goes on has not died.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ def read_log(lines: Iterable[str | bytes]) -> NodeLog:
     digests: list[StateDigest] = []
     assertions: list[str] = []
     events: list[dict[str, Any]] = []
-    traceback: list[str] = []
+    words = _LastWords(assertions)
     count = 0
     for line in lines:
         text = line.decode(errors="replace") if isinstance(line, bytes) else line
@@ -59,14 +62,10 @@ def read_log(lines: Iterable[str | bytes]) -> NodeLog:
         count += 1
         record = _record(text)
         if record is None:
-            if traceback or text.startswith("Traceback "):
-                traceback.append(text)
-            # The exception's own line is the first that is not indented: the traceback is over.
-            if len(traceback) > 1 and not text.startswith((" ", "Traceback ")):
-                assertions.append("\n".join(traceback[-LAST_WORDS_LINES_MAX:]))
-                traceback = []
+            words.hear(text)
             continue
         event = record.get("event")
+        words.end(died=event == "started")
         if event == "state-digest":
             if (digest := _digest(record)) is not None:
                 digests.append(digest)
@@ -80,9 +79,31 @@ def read_log(lines: Iterable[str | bytes]) -> NodeLog:
             assertions.append("\n".join(parts))
         if event and len(events) < EVENTS_MAX:
             events.append(record)
-    if traceback:
-        assertions.append("\n".join(traceback[-LAST_WORDS_LINES_MAX:]))
+    words.end(died=True)
     return NodeLog(tuple(led), tuple(digests), tuple(assertions), tuple(events), count)
+
+
+class _LastWords:
+    """A traceback among the lines, and whether the node died of it."""
+
+    def __init__(self, assertions: list[str]) -> None:
+        self._assertions = assertions
+        self._lines: list[str] = []
+
+    def hear(self, text: str) -> None:
+        """Take a line that is no JSON."""
+        if text.startswith("Traceback "):
+            self.end(died=False)
+            self._lines = [text]
+        elif self._lines:
+            self._lines.append(text)
+
+    def end(self, *, died: bool) -> None:
+        """Something else comes, or nothing any more."""
+        asserted = any(line.startswith("AssertionError") for line in self._lines)
+        if self._lines and (died or asserted):
+            self._assertions.append("\n".join(self._lines[-LAST_WORDS_LINES_MAX:]))
+        self._lines = []
 
 
 def _record(text: str) -> dict[str, Any] | None:

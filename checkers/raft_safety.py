@@ -1,15 +1,11 @@
 """Whether the nodes kept Raft's promises to each other, by what they left behind.
 
-White box: WALs, the state machines' digests, the nodes' own words. The properties are those of the
-Raft paper's figure 3, each its own verdict, because each names another mechanism at fault:
+White box: WALs, the state machines' digests, the nodes' own words. The properties of the Raft paper
+are those of `checkers.raft_properties`. Beside them stand three that need to know of the run:
 
-    election-safety     at most one leader a term                                   (section 5.2)
-    log-matching        same index and term: same entry, and the same ones before   (section 5.3)
-    committed-agree     what one node committed, every other has or lacks, but never differs  (5.4)
-    hard-state          term and commit never go back; one vote a term              (section 5.1)
-    state-machine       equal index, equal state                                    (section 5.4.3)
     final-state         after recovery all nodes hold the same
-    node-assertions     no node's own assertion failed
+    node-assertions     no node stopped by itself, unless a fault took its disk
+    evidence-whole      every WAL could be read to its end, unless a fault damaged it
 
 It orders nothing by any node's clock. Missing or damaged evidence makes a property unknown, unless
 what is there already proves it broken.
@@ -17,18 +13,16 @@ what is there already proves it broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 from checkers.evidence import Evidence, NodeEvidence
 from checkers.faults import fault_windows
 from checkers.history import History
+from checkers.raft_properties import PROPERTIES, broken, conclude
 from checkers.recovery import recovered
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict, worst
 from checkers.words import listed
-
-ANOMALIES_MAX: Final = 20
-"""Anomalies told of each property; the rest is counted."""
 
 DISK_FAULTS: Final = ("disk", "corrupt", "bitflip", "truncate", "lose")
 """Kinds of fault that damage a disk on purpose; damage on their targets proves nothing."""
@@ -55,10 +49,10 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
         if window.kind.startswith(DISK_FAULTS)
         for target in window.targets
     }
-    children = tuple(judge(nodes) for judge in _PROPERTIES)
+    children = tuple(judge(nodes) for judge in PROPERTIES)
     children += (
         _final_state(nodes, evidence),
-        _assertions(nodes),
+        _assertions(nodes, damaged_by_us),
         _integrity(nodes, damaged_by_us),
     )
     entries = sum(len(node.entries) for node in nodes)
@@ -76,230 +70,6 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
     )
 
 
-def _verdict(
-    name: str,
-    claim: str,
-    looked_at: int,
-    of_what: str,
-    found: Iterator[Anomaly],
-    *,
-    reason: str | None = None,
-) -> Verdict:
-    """Conclude one property: broken if anything was found, unknown if nothing was looked at."""
-    anomalies: list[Anomaly] = []
-    total = 0
-    for anomaly in found:
-        total += 1
-        if len(anomalies) < ANOMALIES_MAX:
-            anomalies.append(anomaly)
-    validity = Validity.INVALID if total else Validity.UNKNOWN if reason else Validity.VALID
-    if not total and not reason and not looked_at:
-        validity, reason = Validity.UNKNOWN, f"no {of_what} to look at"
-    return Verdict(
-        checker=name,
-        validity=validity,
-        claim=claim,
-        evidence=f"{looked_at:,} {of_what}",
-        reason=reason,
-        anomalies=tuple(anomalies),
-        stats={"anomalies": total} if total else {},
-    )
-
-
-def _anomaly(kind: str, summary: str, explanation: str, **data: Any) -> Anomaly:
-    return Anomaly(kind=kind, summary=summary, explanation=explanation, data=data)
-
-
-def _election_safety(nodes: tuple[NodeEvidence, ...]) -> Verdict:
-    """Raft 5.2: at most one leader can be elected in a given term."""
-    leaders: dict[int, list[str]] = {}
-    for node in nodes:
-        for term in dict.fromkeys(node.led_terms):
-            leaders.setdefault(term, []).append(node.node)
-
-    def find() -> Iterator[Anomaly]:
-        for term, names in sorted(leaders.items()):
-            if len(names) > 1:
-                yield _anomaly(
-                    "two-leaders",
-                    f"{listed(names)} both became leader of term {term}.",
-                    f"Let {listed(names)} be the nodes which report that they became leader of "
-                    f"term {term}.\nThen each had the votes of a majority, and two majorities "
-                    f"share a node.\nHowever, a node votes once a term (Raft, section 5.2).",
-                    term=term,
-                    nodes=names,
-                )
-
-    return _verdict(
-        "election-safety", "A term has at most one leader.", len(leaders), "led terms", find()
-    )
-
-
-def _log_matching(nodes: tuple[NodeEvidence, ...]) -> Verdict:
-    """Raft 5.3: (index, term) identifies an entry, and with it the one before it."""
-    known: dict[tuple[int, int], tuple[str, int | None, str]] = {}
-
-    def find() -> Iterator[Anomaly]:
-        for node in nodes:
-            before: int | None = None
-            for entry in node.entries:
-                place = (entry.index, entry.term)
-                digest, previous, other = known.setdefault(place, (entry.digest, before, node.node))
-                if digest != entry.digest:
-                    yield _anomaly(
-                        "log-mismatch",
-                        f"{other} and {node.node} hold different entries at index {entry.index}, "
-                        f"term {entry.term}.",
-                        f"Let E be the entry at index {entry.index} of term {entry.term}.\n"
-                        f"Then E was made by the one leader of term {entry.term}, once.\n"
-                        f"However, {other} has {digest} there and {node.node} has {entry.digest}.",
-                        index=entry.index,
-                        term=entry.term,
-                        nodes=[other, node.node],
-                    )
-                elif previous is not None and before is not None and previous != before:
-                    yield _anomaly(
-                        "log-mismatch",
-                        f"{other} and {node.node} agree on index {entry.index} but not on the "
-                        f"entry before it.",
-                        f"Let E be the entry at index {entry.index} of term {entry.term}, which "
-                        f"{other} and {node.node} both hold.\nThen all entries before E are equal "
-                        f"too (Raft, section 5.3).\nHowever, the one before it is of term "
-                        f"{previous} on {other} and of term {before} on {node.node}.",
-                        index=entry.index,
-                        term=entry.term,
-                        nodes=[other, node.node],
-                    )
-                elif previous is None and before is not None:
-                    known[place] = (digest, before, node.node)
-                before = entry.term
-
-    looked_at = sum(len(node.entries) for node in nodes)
-    return _verdict(
-        "log-matching",
-        "Entries with equal index and term are equal, and so is all before them.",
-        looked_at,
-        "entries",
-        find(),
-    )
-
-
-def _committed_agree(nodes: tuple[NodeEvidence, ...]) -> Verdict:
-    """Raft 5.4: a committed entry never changes, on no node."""
-    known: dict[int, tuple[int, str, str]] = {}
-
-    def find() -> Iterator[Anomaly]:
-        for node in nodes:
-            for entry in node.entries:
-                if entry.index > node.committed:
-                    break
-                term, digest, other = known.setdefault(
-                    entry.index, (entry.term, entry.digest, node.node)
-                )
-                if (term, digest) != (entry.term, entry.digest):
-                    yield _anomaly(
-                        "committed-diverge",
-                        f"{other} and {node.node} committed different entries at index "
-                        f"{entry.index}.",
-                        f"Let E be the entry that {other} committed at index {entry.index} (term "
-                        f"{term}, {digest}).\nThen every node that commits index {entry.index} "
-                        f"commits E.\nHowever, {node.node} committed term {entry.term}, "
-                        f"{entry.digest} there.",
-                        index=entry.index,
-                        nodes=[other, node.node],
-                    )
-            for index in node.overwrote_committed:
-                yield _anomaly(
-                    "committed-overwritten",
-                    f"{node.node} overwrote entry {index}, which it had committed.",
-                    f"Let E be entry {index} on {node.node}.\nThen E was committed, because "
-                    f"{node.node}'s own hard state said so.\nHowever, a later record of the same "
-                    f"WAL puts something else in its place.",
-                    index=index,
-                    nodes=[node.node],
-                )
-
-    anomalies = list(find())
-    return _verdict(
-        "committed-agree",
-        "What one node committed, no node commits differently, ever.",
-        len(known),
-        "committed entries",
-        iter(anomalies),
-    )
-
-
-def _hard_state(nodes: tuple[NodeEvidence, ...]) -> Verdict:
-    """Raft 5.1 and 5.2: terms only grow, and a vote given in a term stays."""
-
-    def find() -> Iterator[Anomaly]:
-        for node in nodes:
-            for at, (old, new) in enumerate(
-                zip(node.hard_states, node.hard_states[1:], strict=False), 1
-            ):
-                if new.term < old.term:
-                    what = f"its term went back from {old.term} to {new.term}"
-                elif new.commit < old.commit:
-                    what = f"its commit index went back from {old.commit} to {new.commit}"
-                elif new.term == old.term and old.vote and new.vote != old.vote:
-                    to = f"one for {new.vote:x}" if new.vote else "none"
-                    what = f"its vote for {old.vote:x} in term {new.term} became {to}"
-                else:
-                    continue
-                yield _anomaly(
-                    "hard-state-regressed",
-                    f"On {node.node} {what}.",
-                    f"Let H1 and H2 be the durable states {at} and {at + 1} in {node.node}'s WAL: "
-                    f"(term {old.term}, vote {old.vote:x}, commit {old.commit}) and "
-                    f"(term {new.term}, vote {new.vote:x}, commit {new.commit}).\n"
-                    f"Then H2 may only go forward from H1.\nHowever, {what}.",
-                    nodes=[node.node],
-                    record=at,
-                )
-
-    looked_at = sum(len(node.hard_states) for node in nodes)
-    return _verdict(
-        "hard-state",
-        "A node's durable term and commit never go back, and it votes once a term.",
-        looked_at,
-        "durable states",
-        find(),
-    )
-
-
-def _state_machine(nodes: tuple[NodeEvidence, ...]) -> Verdict:
-    """Raft 5.4.3: state machines that applied the same index are equal."""
-    known: dict[int, tuple[str, int, str]] = {}
-
-    def find() -> Iterator[Anomaly]:
-        for node in nodes:
-            for found in node.digests:
-                digest, revision, other = known.setdefault(
-                    found.index, (found.digest, found.revision, node.node)
-                )
-                if (digest, revision) != (found.digest, found.revision):
-                    yield _anomaly(
-                        "state-diverged",
-                        f"{_two(other, node.node)} differ in state after applying index "
-                        f"{found.index}.",
-                        f"Let S be the state after applying index {found.index}.\nThen S is the "
-                        f"same on every node, because it is computed from the same commands.\n"
-                        f"However, {other} had digest {digest} at revision {revision}, and "
-                        f"{node.node} {found.digest} at revision {found.revision}.",
-                        index=found.index,
-                        nodes=[other, node.node],
-                    )
-
-    anomalies = list(find())
-    return _verdict(
-        "state-machine",
-        "Nodes that applied the same index hold the same state.",
-        len(known),
-        "indexes with digests",
-        iter(anomalies),
-    )
-
-
 def _final_state(nodes: tuple[NodeEvidence, ...], evidence: Evidence) -> Verdict:
     """After recovery all nodes are at one index and hold the same."""
     finals = [(node.node, node.final) for node in nodes if node.final]
@@ -310,7 +80,7 @@ def _final_state(nodes: tuple[NodeEvidence, ...], evidence: Evidence) -> Verdict
             state = (final.get("revision"), final.get("digest"))
             other, there = known.setdefault(int(final.get("applied") or 0), (name, state))
             if there != state:
-                yield _anomaly(
+                yield broken(
                     "state-diverged",
                     f"At the end {other} and {name} differ in state at the same index.",
                     f"Let I be index {final.get('applied')}, which {other} and {name} had both "
@@ -331,7 +101,7 @@ def _final_state(nodes: tuple[NodeEvidence, ...], evidence: Evidence) -> Verdict
     elif recovered(evidence) and agree is None and len(known) > 1:
         spread = ", ".join(f"{name} at {index}" for index, (name, _) in sorted(known.items()))
         reason = f"the nodes' last status is of different moments ({spread})"
-    return _verdict(
+    return conclude(
         "final-state",
         "When all is healed, every node holds the same.",
         len(finals),
@@ -346,7 +116,7 @@ def _disagreement(found: dict[str, dict[str, Any]]) -> Anomaly:
         f"{name} {facts.get('digest')} at revision {facts.get('revision')}"
         for name, facts in sorted(found.items())
     )
-    return _anomaly(
+    return broken(
         "state-diverged",
         "When all was healed and every node stood at the same index, they held different states.",
         f"Let D be the digests of what each node held: {held}.\nThen they are equal, because all "
@@ -355,24 +125,39 @@ def _disagreement(found: dict[str, dict[str, Any]]) -> Anomaly:
     )
 
 
-def _assertions(nodes: tuple[NodeEvidence, ...]) -> Verdict:
-    """A node that stopped itself found a broken promise before we did."""
+def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
+    """A node that stopped itself found a broken promise before we did.
+
+    One whose disk a fault took away must stop, unless it says that its own assertion failed.
+    """
+    expected = [
+        node.node
+        for node in nodes
+        if node.node in damaged_by_us and any("AssertionError" not in a for a in node.assertions)
+    ]
 
     def find() -> Iterator[Anomaly]:
         for node in nodes:
             for text in node.assertions:
+                if node.node in expected and "AssertionError" not in text:
+                    continue
                 lines = text.strip().splitlines() or ["(no words)"]
                 # A traceback's point is in its last line, a message's in its first.
                 point = lines[-1] if lines[0].startswith("Traceback ") else lines[0]
-                yield _anomaly(
+                yield broken(
                     "node-assertion",
                     f"{node.node} stopped by itself: {point}",
                     text[-LAST_WORDS_MAX:],
                     nodes=[node.node],
                 )
 
-    return _verdict(
-        "node-assertions", "No node's own assertion failed.", len(nodes), "nodes", find()
+    return conclude(
+        "node-assertions",
+        "No node stopped by itself.",
+        len(nodes),
+        "nodes",
+        find(),
+        reason=f"{listed(expected)} stopped when a fault took its disk" if expected else None,
     )
 
 
@@ -382,7 +167,7 @@ def _integrity(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verd
     def find() -> Iterator[Anomaly]:
         for node in nodes:
             if node.damage and node.node not in damaged_by_us:
-                yield _anomaly(
+                yield broken(
                     "wal-damaged",
                     f"The WAL of {node.node} is damaged, and no fault touched its disk.",
                     f"Let D be the damage: {node.damage}.\nThen {node.node} wrote it, because a "
@@ -397,7 +182,7 @@ def _integrity(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verd
         reason = f"no log or WAL was collected from {listed(missing)}"
     elif expected:
         reason = f"the WAL of {listed(expected)} ends where a fault damaged it"
-    return _verdict(
+    return conclude(
         "evidence-whole",
         "Every node's log could be read to its end.",
         len(nodes),
@@ -405,16 +190,3 @@ def _integrity(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verd
         find(),
         reason=reason,
     )
-
-
-_PROPERTIES: Final[tuple[Callable[[tuple[NodeEvidence, ...]], Verdict], ...]] = (
-    _election_safety,
-    _log_matching,
-    _committed_agree,
-    _hard_state,
-    _state_machine,
-)
-
-
-def _two(one: str, other: str) -> str:
-    return f"{one} and {other}" if one != other else f"Two passes of {one}"

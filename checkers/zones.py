@@ -296,8 +296,10 @@ def _outer_conflict(columns: Columns, following: list[int], one: int, other: int
     theirs = [row for block in _blocks(columns, following, other) for row in block]
     again = max(ours, key=call.__getitem__)
     first_returned = min(ours, key=ret.__getitem__)
-    # One operation between x and w shows it best; the chain's own write is the best such x and y.
-    candidates = [INITIAL] if one == INITIAL else [one, first_returned]
+    # One operation between x and w shows it best, and best of all if x wrote what w found.
+    value = columns.seen[again]
+    source = next((row for row in ours if columns.wrote[row] == value), one)
+    candidates = [INITIAL] if one == INITIAL else [source, one, first_returned]
     for before in candidates:
         since = ret[before] if before != INITIAL else -FOREVER - 1
         between = [row for row in theirs if since < call[row] and ret[row] < call[again]]

@@ -39,13 +39,13 @@ def ensure_base(engine: Docker, say: Callable[[str], None]) -> str:
     SQUALL_BASE_IMAGE names another one. Raises HarnessError saying what to install.
     """
     if wanted := os.environ.get("SQUALL_BASE_IMAGE"):
-        if not _present(engine, wanted) and (why := _pull(engine, wanted, say)):
+        if not engine.image_id(wanted) and (why := _pull(engine, wanted, say)):
             raise HarnessError(
                 f"SQUALL_BASE_IMAGE={wanted} is not here and cannot be pulled: {why}"
             )
         return wanted
     for name in (MADE, PULLED):
-        if _present(engine, name):
+        if engine.image_id(name):
             return name
     why = _pull(engine, PULLED, say)
     if why is None:
@@ -76,14 +76,6 @@ def debootstrap_missing() -> str | None:
     return None
 
 
-def _present(engine: Docker, name: str) -> bool:
-    try:
-        engine.client.images.get(name)
-    except docker.errors.ImageNotFound:
-        return False
-    return True
-
-
 def _pull(engine: Docker, name: str, say: Callable[[str], None]) -> str | None:
     """Pull an image; return why it failed, or None."""
     say(f"pulling {name}")
@@ -96,7 +88,7 @@ def _pull(engine: Docker, name: str, say: Callable[[str], None]) -> str | None:
         return reason(error)
     finally:
         impatient.close()
-    return None if _present(engine, name) else "the pull ended without an image"
+    return None if engine.image_id(name) else "the pull ended without an image"
 
 
 def _make(engine: Docker, say: Callable[[str], None]) -> None:

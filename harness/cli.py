@@ -38,7 +38,7 @@ from harness.seeds import draw_seed
 from harness.store import REPORT, Store
 from harness.terminal import Terminal
 from harness.trial import Outcome, Request, carry_out, command_line
-from harness.worlds import WORLDS, conductor_of
+from harness.worlds import AUTO, WORLDS, conductor_of, settle
 from reports import index, terminal
 from workloads import WORKLOADS
 
@@ -132,7 +132,9 @@ def cli() -> None:
 @click.option("--concurrency", type=Concurrency(), default="4n", show_default=True)
 @click.option("--nodes", type=click.Choice(NODE_COUNTS), default="5", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), help="Drawn, and printed, if not given.")
-@click.option("--cluster", type=OneOf("world", tuple(WORLDS)), default="docker", show_default=True)
+@click.option(
+    "--cluster", type=OneOf("world", (*WORLDS, AUTO)), default="docker", show_default=True
+)
 @click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
 @click.option(
     "--node-source",
@@ -171,9 +173,12 @@ def run(workload: str, **asked: Any) -> int:
     """Run WORKLOAD under faults, then judge what happened."""
     nodes = int(asked["nodes"])
     seed = asked["seed"] if asked["seed"] is not None else draw_seed()
+    world, why_not_containers = settle(asked["cluster"])
+    if why_not_containers:
+        _fail(f"{why_not_containers}\n*** NO CONTAINERS: this run is SIMULATED in one process ***")
     request = Request(
         workload=workload,
-        cluster=asked["cluster"],
+        cluster=world,
         nodes=nodes,
         faults=asked["faults"],
         seed=seed,

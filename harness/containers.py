@@ -89,7 +89,8 @@ def _interruptible(
     def interrupt(number: int) -> None:
         interrupts.append(number)
         if len(interrupts) == 1:
-            progress.say("interrupted: the load stops; healing and judging what there is")
+            name = signal.Signals(number).name
+            progress.say(f"interrupted ({name}): the load stops; healing, judging what there is")
             stop.set()
         elif len(interrupts) == 2:
             progress.say("interrupted again: healing and leaving")

@@ -152,7 +152,7 @@ def _containers(engine: Docker) -> list[Finding]:
         ),
         _guard("image", lambda: _image(engine)),
     ]
-    image = next((name for name in PROBE_IMAGES if _has(engine, name)), None)
+    image = next((name for name in PROBE_IMAGES if engine.image_id(name)), None)
     for name, probe in _PROBES:
         if image is None:
             findings.append(
@@ -169,10 +169,10 @@ def _containers(engine: Docker) -> list[Finding]:
 
 
 def _image(engine: Docker) -> Finding:
-    present = [name for name in PROBE_IMAGES if _has(engine, name)]
+    present = [name for name in PROBE_IMAGES if engine.image_id(name)]
     if present:
         return Finding(name="image", ok=True, detail=f"{present[0]} is built", needed=True)
-    bases = [name for name in (base_image.MADE, base_image.PULLED) if _has(engine, name)]
+    bases = [name for name in (base_image.MADE, base_image.PULLED) if engine.image_id(name)]
     if bases:
         return Finding(
             name="image", ok=True, detail=f"not built yet; {bases[0]} is here", needed=True
@@ -248,14 +248,6 @@ def _program(name: str, cost: str, remedy: str) -> Finding:
     return Finding(
         name=name, ok=path is not None, detail=path or f"not installed: {cost}", remedy=remedy
     )
-
-
-def _has(engine: Docker, name: str) -> bool:
-    try:
-        engine.client.images.get(name)
-    except docker.errors.ImageNotFound:
-        return False
-    return True
 
 
 def _try(engine: Docker, image: str, script: str, **settings: Any) -> str | None:

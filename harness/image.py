@@ -18,7 +18,6 @@ import os
 import re
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -63,25 +62,30 @@ def ensure_image(node_source: Path | None, progress: Say) -> ImageRef:
     `node_source` is the directory of a `node` package (None: the one beside this package).
     `progress` is told each step as one line. Raises HarnessError when it cannot be built.
     """
-    source = node_source or Path(__file__).resolve().parent.parent / "node"
+    own = Path(__file__).resolve().parent.parent / "node"
+    source = node_source or own
     if not (source / "__main__.py").is_file():
         raise HarnessError(f"{source} is no node package: it has no __main__.py")
     recipes = recipe_directory()
+    package = read_package(source)
     engine = Docker()
     try:
         deps = f"{DEPS}:{deps_key(recipes, wheelhouse.requirements())}"
-        tag = f"{NODE}:{node_key(recipes, source, deps)}"
-        found = _find(engine, tag)
-        if found is None:
+        tag = f"{NODE}:{node_key(recipes, package, deps)}"
+        built = False
+        if not engine.image_id(tag):
             with _locked(progress):
-                found = _find(engine, tag)
-                if found is None:
-                    if _find(engine, deps) is None:
+                if not engine.image_id(tag):
+                    if not engine.image_id(deps):
                         _build_deps(recipes, deps, progress)
-                    _build_node(recipes, source, deps, tag, progress)
+                    _build_node(recipes, package, deps, tag, progress)
                     _forget_old_nodes(engine, tag)
-                    return ImageRef(tag=tag, digest=_find(engine, tag) or "", built=True)
-        return ImageRef(tag=tag, digest=found, built=False)
+                    built = True
+        image = engine.client.images.get(tag)
+        if source.resolve() == own:
+            # What compose.yaml starts: never a patched copy.
+            image.tag(NODE, "latest")
+        return ImageRef(tag=tag, digest=str(image.id), built=built)
     finally:
         engine.close()
 
@@ -103,10 +107,18 @@ def deps_key(recipes: Path, requirements: tuple[str, ...]) -> str:
     return _digest(files)
 
 
-def node_key(recipes: Path, source: Path, deps: str) -> str:
+def node_key(recipes: Path, package: Mapping[str, bytes], deps: str) -> str:
     """Name the node's image by the node's files and what they stand on."""
-    files = {str(path.relative_to(source)): path.read_bytes() for path in _package_files(source)}
-    return _digest(files | {"/deps": deps.encode(), "/recipe": _node_recipe(recipes)})
+    return _digest({**package, "/deps": deps.encode(), "/recipe": _node_recipe(recipes)})
+
+
+def read_package(source: Path) -> dict[str, bytes]:
+    """Read a package's files, once: what is hashed is what is built, whoever edits meanwhile."""
+    return {
+        path.relative_to(source).as_posix(): path.read_bytes()
+        for path in source.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    }
 
 
 def _digest(files: Mapping[str, bytes]) -> str:
@@ -117,23 +129,8 @@ def _digest(files: Mapping[str, bytes]) -> str:
     return total.hexdigest()[:16]
 
 
-def _package_files(source: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in source.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
-    )
-
-
 def _node_recipe(recipes: Path) -> bytes:
     return (recipes / "node.Dockerfile").read_bytes()
-
-
-def _find(engine: Docker, tag: str) -> str | None:
-    try:
-        return str(engine.client.images.get(tag).id)
-    except docker.errors.ImageNotFound:
-        return None
 
 
 @contextlib.contextmanager
@@ -174,17 +171,13 @@ def _build_deps(recipes: Path, tag: str, say: Say) -> None:
         engine.close()
 
 
-def _build_node(recipes: Path, source: Path, deps: str, tag: str, say: Say) -> None:
+def _build_node(recipes: Path, package: Mapping[str, bytes], deps: str, tag: str, say: Say) -> None:
     say(f"adding the node to {deps}")
-    files = {
-        f"node/{path.relative_to(source)}": path.read_bytes() for path in _package_files(source)
-    }
+    files = {f"node/{name}": content for name, content in package.items()}
     files["Dockerfile"] = _node_recipe(recipes)
     engine = Docker(timeout_s=BUILD_TIMEOUT_S)
     try:
         _build(engine, files, deps=deps, tag=tag)
-        # What compose.yaml starts when nothing else is named.
-        engine.client.images.get(tag).tag(NODE, "latest")
     finally:
         engine.close()
 
@@ -272,31 +265,3 @@ def _forget_old_nodes(engine: Docker, keep: str) -> None:
             if tag not in (keep, f"{NODE}:latest"):
                 with contextlib.suppress(docker.errors.APIError):
                     engine.api.remove_image(tag)
-
-
-def remove_images(progress: Say) -> int:
-    """Remove every image of ours that nothing uses; return how many tags went."""
-    engine = Docker()
-    removed = 0
-    try:
-        for image in engine.api.images(filters={"label": f"{LABEL}=1"}):
-            for tag in image.get("RepoTags") or ():
-                if tag.startswith(("squall-", f"{NODE}:")) and tag != "<none>:<none>":
-                    with contextlib.suppress(docker.errors.APIError):
-                        engine.api.remove_image(tag)
-                        progress(f"removed {tag}")
-                        removed += 1
-    finally:
-        engine.close()
-    return removed
-
-
-class Steps:
-    """Says each step with the time since the first; for people who wait."""
-
-    def __init__(self, write: Say, clock: Callable[[], float] = time.monotonic) -> None:
-        self._write, self._clock, self._begin = write, clock, clock()
-
-    def __call__(self, line: str) -> None:
-        """Pass one step on."""
-        self._write(f"image: {line} [{self._clock() - self._begin:.0f} s]")

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from checkers.evidence import Evidence
 from checkers.history import History
 from checkers.judge import judge
@@ -45,10 +47,19 @@ def _resident_size() -> Callable[[], int] | None:
 
 
 def pass_judgement(
-    checkers: tuple[Checker, ...], history: History, evidence: Evidence, allowed: Budget
+    checkers: tuple[Checker, ...],
+    history: History,
+    evidence: Evidence,
+    allowed: Budget,
+    *,
+    interrupted: bool = False,
 ) -> Verdict:
-    """Hear every checker."""
-    return judge(checkers, history, evidence, allowed)
+    """Hear every checker. A run that was cut short is no pass, whatever they say."""
+    verdict = judge(checkers, history, evidence, allowed)
+    if interrupted and verdict.validity is Validity.VALID:
+        reason = "the run was interrupted before its time"
+        return msgspec.structs.replace(verdict, validity=Validity.UNKNOWN, reason=reason)
+    return verdict
 
 
 def exit_code(verdict: Verdict, evidence: Evidence, *, interrupted: bool = False) -> int:

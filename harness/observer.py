@@ -2,8 +2,7 @@
 
 Its readings become `observe` events of the history, so that leaders and terms can be drawn over the
 same seconds as operations and faults. They are evidence, never order: the time on them is the
-controller's, at which the reading was written down. It also notices nodes that died by themselves,
-and how far each node's clock was seen to be off.
+controller's, at which the reading was written down. It also notices nodes that died by themselves.
 """
 
 from __future__ import annotations
@@ -55,9 +54,6 @@ class Observer:
                 status = NodeStatus(node=node, reachable=False, error=str(error))
             self._statuses[node] = status
             self._heard_ns[node] = scene.runtime.now_ns()
-            if status.reachable:
-                furthest = max(scene.clock_offset_ns.get(node, 0), abs(status.clock_offset_ns))
-                scene.clock_offset_ns[node] = furthest
             await over.wait(scene.options.observe_every_ns)
 
     async def _poll_crashes(self, over: Any) -> None:

@@ -4,9 +4,7 @@ A `Scene` is handed to the interpreter, the nemesis, the observer and the final 
 of them reaches for a global. It also carries the two things they tell each other: `trouble`
 (failures of the harness, which never blame the database) and `stop` (the load should end now).
 `calm` tells the nemesis to heal and rest; `load_until_ns` is when that is due. `oks` counts client
-operations that succeeded; `clock_offset_ns` is the furthest that the observer has seen each node's
-clock off since somebody cleared it;
-`kills` counts how often the nemesis killed each node.
+operations that succeeded, `kills` how often the nemesis killed each node.
 """
 
 from __future__ import annotations
@@ -40,7 +38,6 @@ class Scene:
     trouble: list[str] = field(default_factory=list)
     load_until_ns: int = 0
     oks: int = 0
-    clock_offset_ns: dict[str, int] = field(default_factory=dict)
     kills: Counter[str] = field(default_factory=Counter)
 
     def complain(self, text: str) -> None:

@@ -111,6 +111,11 @@ class RunFolder:
         """Write a value as JSON that people can read."""
         self.write(name, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
+    def discard(self) -> None:
+        """Remove a folder in which nothing was recorded."""
+        assert not (self.path / HISTORY).exists(), "what happened is kept"
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def discard_nodes(self) -> None:
         """Drop the nodes' logs and data: nobody will need them."""
         shutil.rmtree(self.nodes, ignore_errors=True)
@@ -166,7 +171,7 @@ class Store:
         self.root = root
 
     def create(self, workload: str, seed: int, now: datetime) -> RunFolder:
-        """Make a new run's folder, which becomes `latest`; raises StoreError."""
+        """Make a new run's folder; raises StoreError."""
         stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         parent = self.root / workload
         try:
@@ -178,12 +183,18 @@ class Store:
                     path.mkdir()
                 except FileExistsError:
                     continue
-                _point(parent / LATEST, path)
-                _point(self.root / LATEST, path)
                 return RunFolder(path)
         except OSError as error:
             raise _explain(error, self.root) from error
         raise StoreError(f"{parent} holds {RUNS_A_SECOND_MAX} runs of this second and seed already")
+
+    def publish(self, folder: RunFolder) -> None:
+        """Let `latest` point at a run: it has begun to happen."""
+        try:
+            _point(folder.path.parent / LATEST, folder.path)
+            _point(self.root / LATEST, folder.path)
+        except OSError as error:
+            raise _explain(error, self.root) from error
 
     def runs(self) -> Iterator[RunFolder]:
         """Yield every run, oldest first."""

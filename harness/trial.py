@@ -77,15 +77,26 @@ Conductor = Callable[[Request, Run, RunFolder, Progress, Callable[[Op], None]], 
 
 
 def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Outcome:
-    """Do one run from beginning to end; raises HarnessError if it never came to one."""
+    """Do one run from beginning to end; raises HarnessError if it never came to one.
+
+    A run that failed before anything happened (no engine, no image) leaves no folder behind.
+    """
     now = datetime.now(UTC)
-    folder = Store(request.store).create(request.workload, request.seed, now)
+    store = Store(request.store)
+    folder = store.create(request.workload, request.seed, now)
     run = identify(request, folder, now)
-    folder.write_json(RUN, run)
-    progress.say(heading(run, str(folder)))
-    folder.begin_history(run=run.id, workload=run.workload, seed=run.seed)
+    recording = Recording(store, folder, run)
     try:
-        world = conductor(request, run, folder, Flushing(progress, folder), folder.record)
+        folder.write_json(RUN, run)
+        progress.say(heading(run, str(folder)))
+        world = conductor(request, run, folder, Flushing(progress, folder), recording.record)
+        recording.begin()
+    except BaseException:
+        if recording.begun:
+            progress.say(f"what was recorded is kept: squall check {folder} judges it")
+        else:
+            folder.discard()
+        raise
     finally:
         folder.end_history()
     run = msgspec.structs.replace(
@@ -93,6 +104,28 @@ def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Out
     )
     folder.write_json(RUN, run)
     return conclude(request, run, folder, world, progress)
+
+
+class Recording:
+    """The history on disk, begun by its first op: until then, nothing has happened."""
+
+    def __init__(self, store: Store, folder: RunFolder, run: Run) -> None:
+        self._store, self._folder, self._run = store, folder, run
+        self.begun = False
+
+    def begin(self) -> None:
+        """Write the header, and let `latest` point here."""
+        if not self.begun:
+            self.begun = True
+            run = self._run
+            self._folder.begin_history(run=run.id, workload=run.workload, seed=run.seed)
+            self._store.publish(self._folder)
+
+    def record(self, op: Op) -> None:
+        """Append one op."""
+        if not self.begun:
+            self.begin()
+        self._folder.record(op)
 
 
 def conclude(
@@ -104,7 +137,13 @@ def conclude(
     progress.phase("judge")
     checkers = WORKLOADS[run.workload].checkers(run.faults)
     history, evidence = findings.history, findings.evidence
-    verdict = pass_judgement(checkers, history, evidence, budget(request.check_time_s))
+    verdict = pass_judgement(
+        checkers,
+        history,
+        evidence,
+        budget(request.check_time_s),
+        interrupted=world.interrupted,
+    )
     code = exit_code(verdict, evidence, interrupted=world.interrupted)
     file_verdict(folder, verdict, evidence, code)
     try:

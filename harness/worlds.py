@@ -13,6 +13,19 @@ from harness.cluster import HarnessError
 from harness.trial import Conductor
 
 WORLDS = {"docker": "harness.containers", "sim": "harness.simulation"}
+AUTO = "auto"
+"""Containers where an engine answers, the simulator where none does."""
+
+
+def settle(world: str) -> tuple[str, str]:
+    """Return the world to use, and why not the preferred one (empty when it is that)."""
+    if world != AUTO:
+        return world, ""
+    try:
+        importlib.import_module("harness.cluster.docker_engine").Docker().close()
+    except HarnessError as error:
+        return "sim", str(error)
+    return "docker", ""
 
 
 def conductor_of(world: str) -> Conductor:

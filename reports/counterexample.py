@@ -30,6 +30,7 @@ OPEN_CONTEXT_MAX = 3
 GUTTER, WIDTH, LANE, BAND = 96, 984, 40, 18
 _INNER = WIDTH - GUTTER - 52
 _TICK_GAP = 66
+_LEADS = {"Let", "Then", "And", "However", "But", "So", "Therefore", "Because"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _proof(explanation: str) -> list[tuple[str, str]]:
     for whole in lines[:PROOF_LINES_MAX]:
         line = words.shortened(whole, LINE_CHARS_MAX)
         first, _, rest = line.strip().partition(" ")
-        if first.rstrip(":,") in {"Let", "Then", "However", "But", "So", "Therefore", "Because"}:
+        if first.rstrip(":,") in _LEADS:
             found.append((first.rstrip(":,"), rest))
         elif line.strip():
             found.append(("", line.strip()))

@@ -1,7 +1,7 @@
 """Whatever a checker reports in its `stats`, arranged for reading without knowing what it means.
 
-No key is expected to be there. Mappings of like mappings, and lists of them, become tables; the rest
-stays as names with values.
+No key is expected to be there. Mappings of like mappings, and lists of them, become tables; the
+rest stays as names with values.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def grid(held: Any) -> Grid | None:
         named = [(str(at), inner) for at, inner in enumerate(held, start=1)]
     else:
         return None
-    if not named or not all(isinstance(inner, Mapping) and inner for _, inner in named):
+    if len(named) < 2 or not all(isinstance(inner, Mapping) and inner for _, inner in named):
         return None
     flat = [(name, _flat(inner)) for name, inner in named[:ROWS_MAX]]
     columns = list(dict.fromkeys(column for _, row in flat for column in row))

@@ -42,6 +42,41 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the history and the logs show by themselves, whatever the verdict says of it."""
+
+    events: int
+    end_ns: int
+    storm: Stretches
+    tried: list[Attempt]
+    led: Leadership
+    logs: dict[str, list[LogLine]]
+    faults: list[FaultRow]
+    silence: tuple[int, int]
+    rates: Rates
+
+    @classmethod
+    def of(cls, run: Run, history: History, node_logs: Mapping[str, Sequence[str]]) -> _Seen:
+        end_ns = history.duration_ns
+        windows = fault_windows(history)
+        storm = stretches(windows, end_ns)
+        tried = attempts(history, storm)
+        answered = ok_times(tried)
+        led = leadership(history)
+        return cls(
+            events=len(history),
+            end_ns=end_ns,
+            storm=storm,
+            tried=tried,
+            led=led,
+            logs=log_lines(node_logs, str(history.header.get("started_at") or run.started_at)),
+            faults=fault_rows(windows, tried, answered, led, end_ns),
+            silence=silence(tried, answered),
+            rates=rates(tried, end_ns),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A run as it is told. Times in nanoseconds since the start."""
 
@@ -55,16 +90,9 @@ class Report:
     anomalies: int
     kinds: list[tuple[str, int]]
     trouble: tuple[str, ...]
-    operations: int
-    events: int
+    seen: _Seen
     outcomes: dict[str, int]
-    end_ns: int
-    silence: tuple[int, int]
     numbers: list[NumbersRow]
-    phases: list[tuple[str, int]]
-    rates: Rates
-    led: Leadership
-    faults: list[FaultRow]
     fault_kinds: list[KindRow]
     unsupported: dict[str, str]
     errors: list[errors.ErrorRow]
@@ -74,7 +102,6 @@ class Report:
     recovery: list[tuple[str, str]]
     recovery_rest: dict[str, Any]
     excerpts: list[Excerpt]
-    tails: dict[str, list[LogLine]]
     commands: list[repeat.Command]
     parameters: list[tuple[str, list[tuple[str, str]]]]
     scene: dict[str, Any]
@@ -94,31 +121,21 @@ class Report:
     ) -> Report:
         """Work everything out. `folder` is where the run is kept, as the reader would type it."""
         folder = folder or repeat.folder_of(run)
-        end_ns = history.duration_ns
-        windows = fault_windows(history)
-        storm = stretches(windows, end_ns)
-        tried = attempts(history, storm)
-        answered = ok_times(tried)
-        led = leadership(history)
-        logs = log_lines(node_logs, str(history.header.get("started_at") or run.started_at))
-        faults = fault_rows(windows, tried, answered, led, end_ns)
-        rows = judgement.properties(verdict)
-        cards = _cards(rows, history, tried, windows, led)
-        silent = silence(tried, answered)
-        rate = rates(tried, end_ns)
-        installed = sum(each.outcome != "skipped" for each in windows)
-        error_table, errors_omitted = errors.error_rows(tried, logs, end_ns)
-        node_table = nodes.node_rows(run, evidence, led, logs)
+        seen = _Seen.of(run, history, node_logs)
         verdict_word = judgement.word(verdict, evidence)
-        told_apart = _plain_and_nested(evidence.recovery)
-        carried = _carried(tried, cards)
+        rows = judgement.properties(verdict)
+        cards = _cards(rows, history, seen)
+        error_table, errors_omitted = errors.error_rows(seen.tried, seen.logs, seen.end_ns)
+        node_table = nodes.node_rows(run, evidence, seen.led, seen.logs)
+        plain, nested = _plain_and_nested(evidence.recovery)
+        carried = _carried(seen.tried, cards)
         drawn = scene(
             tried=carried,
-            faults=faults,
-            led=led,
-            rate=rate,
+            faults=seen.faults,
+            led=seen.led,
+            rate=seen.rates,
             cards=cards,
-            end_ns=end_ns,
+            end_ns=seen.end_ns,
             started_at=run.started_at,
         )
         return cls(
@@ -129,41 +146,78 @@ class Report:
             sentence=judgement.sentence(
                 verdict,
                 evidence,
-                operations=len(tried),
-                faults=installed,
-                outage_ns=silent[1] - silent[0],
+                operations=len(seen.tried),
+                faults=sum(row.window.outcome != "skipped" for row in seen.faults),
+                outage_ns=seen.silence[1] - seen.silence[0],
             ),
             properties=rows,
             cards=cards,
             anomalies=sum(len(row.anomalies) for row in rows),
             kinds=_kinds(rows),
             trouble=evidence.trouble,
-            operations=len(tried),
-            events=len(history),
-            outcomes=outcome_counts(tried),
-            end_ns=end_ns,
-            silence=silent,
-            numbers=numbers(tried, storm),
-            phases=_phases(storm),
-            rates=rate,
-            led=led,
-            faults=faults,
-            fault_kinds=by_kind(faults),
+            seen=seen,
+            outcomes=outcome_counts(seen.tried),
+            numbers=numbers(seen.tried, seen.storm),
+            fault_kinds=by_kind(seen.faults),
             unsupported={**run.unsupported, **evidence.unsupported_faults},
             errors=error_table,
             errors_omitted=errors_omitted,
             nodes=node_table,
             agreement=nodes.agreement(node_table),
-            recovery=words.facts(told_apart[0]),
-            recovery_rest=told_apart[1],
-            excerpts=_excerpts(cards, logs),
-            tails={node: said[-TAIL_LINES:] for node, said in logs.items()},
+            recovery=words.facts(plain),
+            recovery_rest=nested,
+            excerpts=_excerpts(cards, seen.logs),
             commands=repeat.commands(run, folder),
             parameters=repeat.parameter_groups(run),
             scene=drawn,
             packed=columns.encode(carried, drawn["processes"]),
             carried=len(carried),
         )
+
+    @property
+    def operations(self) -> int:
+        """How many operations clients began."""
+        return len(self.seen.tried)
+
+    @property
+    def events(self) -> int:
+        """How many events the history has."""
+        return self.seen.events
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last event."""
+        return self.seen.end_ns
+
+    @property
+    def silence(self) -> tuple[int, int]:
+        """The longest stretch in which clients asked and nobody got an answer."""
+        return self.seen.silence
+
+    @property
+    def rates(self) -> Rates:
+        """Completions over time."""
+        return self.seen.rates
+
+    @property
+    def led(self) -> Leadership:
+        """Who led, when."""
+        return self.seen.led
+
+    @property
+    def faults(self) -> list[FaultRow]:
+        """The storm, fault by fault."""
+        return self.seen.faults
+
+    @property
+    def phases(self) -> list[tuple[str, int]]:
+        """The phases of the run with their lengths (ns)."""
+        return [(phase.value, self.seen.storm.length_ns(phase)) for phase in Phase]
+
+    @property
+    def tails(self) -> dict[str, list[LogLine]]:
+        """The last lines of every node."""
+        return {node: said[-TAIL_LINES:] for node, said in self.seen.logs.items()}
 
     @property
     def glyph(self) -> str:
@@ -241,23 +295,17 @@ class Report:
         return f"Faults: {said}."
 
 
-def _cards(
-    rows: list[Property],
-    history: History,
-    tried: list[Attempt],
-    windows: Sequence[Any],
-    led: Leadership,
-) -> list[Card]:
+def _cards(rows: list[Property], history: History, seen: _Seen) -> list[Card]:
     picked = judgement.ranked(rows, CARDS_MAX)
     if not picked:
         return []
     scenery = Scenery(
-        operations={each.operation.index: each.operation for each in tried},
+        operations={each.operation.index: each.operation for each in seen.tried},
         by_key=history.by_key,
-        ended_ns={each.operation.index: each.ended_ns for each in tried},
-        windows=windows,
-        led=led,
-        end_ns=history.duration_ns,
+        ended_ns={each.operation.index: each.ended_ns for each in seen.tried},
+        windows=[row.window for row in seen.faults],
+        led=seen.led,
+        end_ns=seen.end_ns,
     )
     return [card(at, owner, found, scenery) for at, (owner, found) in enumerate(picked, start=1)]
 
@@ -275,10 +323,6 @@ def _kinds(rows: list[Property]) -> list[tuple[str, int]]:
         for anomaly in row.anomalies:
             counted[anomaly.kind] = counted.get(anomaly.kind, 0) + 1
     return list(counted.items())
-
-
-def _phases(storm: Stretches) -> list[tuple[str, int]]:
-    return [(phase.value, storm.length_ns(phase)) for phase in Phase]
 
 
 def _excerpts(cards: list[Card], logs: Mapping[str, list[LogLine]]) -> list[Excerpt]:

@@ -56,6 +56,9 @@ START_TIMEOUT_S = 60.0
 """Five nodes on two slow cores are ready in about five seconds."""
 
 READY_POLL_S = 0.1
+NOBODYS_PORT = 1
+"""Where a dead node with published ports is looked for: nobody listens there, and it is refused."""
+
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -86,6 +89,7 @@ class DockerCluster:
             "kernel": engine.kernel,
             "cgroup": engine.cgroup,
             "image": image,
+            "image_id": self._engine.image_id(image),
         }
         # Two runs may be called the same (two stores, one second); no two live processes are.
         self._owner = this_process(f"{run_id}-{os.getpid():x}")
@@ -99,7 +103,7 @@ class DockerCluster:
         self._links = Links(self._hands, self._containers)
         self._clocks = Clocks(self._hands, self._containers)
         self._network: Network | None = None
-        self._endpoints: dict[str, dict[int, tuple[str, int]]] = {}
+        self._endpoints: dict[str, dict[int, int]] = {}
         self._locks = {node: asyncio.Lock() for node in self.nodes}
         # Room for every node to be killed in one instant while every node is being read.
         self._pool = ThreadPoolExecutor(2 * size + 2, thread_name_prefix="docker")
@@ -278,16 +282,16 @@ class DockerCluster:
             await asyncio.sleep(READY_POLL_S)
 
     def _why_not_ready(self, node: str, statuses: Iterable[NodeStatus]) -> str:
+        if words := self._processes.crashes.get(node):
+            return f"{node} died while the cluster was starting: {words}"
         seen = ", ".join(
-            f"{s.node}: {s.error or f'follows {s.leader}' if s.leader else 'no leader'}"
+            f"{s.node}: {s.error or (f'follows {s.leader}' if s.leader else 'no leader')}"
             for s in statuses
         )
-        words = self._processes.crashes.get(node) or last_words(
-            self._engine, self._containers[node]
-        )
+        words = last_words(self._engine, self._containers[node])
         return (
-            f"the cluster was not ready within {self._start_timeout_s:g} s ({seen}). {node}'s last "
-            f"words:\n{words}\nA slow machine needs a longer start timeout"
+            f"the cluster was not ready within {self._start_timeout_s:g} s ({seen}). A slow "
+            f"machine needs a longer start timeout. {node}'s last words:\n{words}"
         )
 
     async def _read(self, node: str) -> Reading:
@@ -304,14 +308,17 @@ class DockerCluster:
             return self._network.addresses[node], port
         known = self._endpoints.setdefault(node, {})
         if port not in known:
-            known[port] = await self._call(self._published, node, port)
-        return known[port]
+            published = await self._call(self._published, node, port)
+            if published is None:
+                return "127.0.0.1", NOBODYS_PORT
+            known[port] = published
+        return "127.0.0.1", known[port]
 
-    def _published(self, node: str, port: int) -> tuple[str, int]:
+    def _published(self, node: str, port: int) -> int | None:
         with engine_trouble(f"{node}'s published ports"):
             bound = self._engine.api.port(self._containers[node], port)
-        # A dead node publishes nothing; nobody listens on port 1.
-        return "127.0.0.1", int(bound[0]["HostPort"]) if bound else 1
+        # A dead node publishes nothing.
+        return int(bound[0]["HostPort"]) if bound else None
 
     @contextlib.asynccontextmanager
     async def _holding(self, nodes: Iterable[str]) -> AsyncIterator[None]:

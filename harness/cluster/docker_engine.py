@@ -88,6 +88,13 @@ class Docker:
             rootless="rootless" in options,
         )
 
+    def image_id(self, name: str) -> str:
+        """Return the content id of an image; "" when this engine has none of that name."""
+        try:
+            return str(self.client.images.get(name).id)
+        except docker.errors.ImageNotFound:
+            return ""
+
     def close(self) -> None:
         """Let go of the connections."""
         self.client.close()

@@ -69,9 +69,10 @@ class Processes:
                 raise HarnessError(f"{container} could not be killed: {reason(error)}") from error
         state = self._await_death(container)
         ours = state.exit_code == KILLED_EXIT_CODE and not state.out_of_memory
-        if node not in self._killed and not ours:
+        if ours or node in self._killed:
+            self._killed.add(node)
+        else:
             self._remember_crash(node, state)  # it was quicker than we
-        self._killed.add(node)
         self._seen_frozen.discard(node)
 
     def revive(self, node: str) -> bool:

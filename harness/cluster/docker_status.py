@@ -18,6 +18,7 @@ TIMEOUT_S = 1.0
 """A healthy node answers in milliseconds; one that needs a second is not healthy to its clients."""
 
 RESPONSE_BYTES_MAX = 1 << 20
+ANSWER_SHOWN = 80
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +68,9 @@ async def _get(host: str, port: int, path: str) -> dict[str, Any]:
         body = await (reader.readexactly(length) if length is not None else reader.read())
     finally:
         writer.close()
-    code = head.split(" ", 2)[1]
-    if code != "200":
-        raise ValueError(f"HTTP status {code}")
+    answer = head.partition("\r\n")[0]
+    if answer.split(" ")[1:2] != ["200"]:
+        raise ValueError(f"it answered {answer[:ANSWER_SHOWN]!r}")
     return msgspec.json.decode(body, type=dict[str, Any])
 
 

@@ -27,8 +27,11 @@ VARIANTS = ("jump", "strobe", "drift")
 JUMP_MS = (250, 300_000)
 """Jumps are log-uniform between these; a smaller one could not be told from a slow answer."""
 RATES = (0.5, 0.8, 1.25, 2.0)
-OFFSET_SEEN_NS_MIN = 150 * NS_PER_MS
-"""An offset below this could be a slow answer; the smallest jump is well above it."""
+OFFSET_SEEN_NS_MIN = 120 * NS_PER_MS
+"""An offset below this could be a slow answer; the smallest jump is twice as large."""
+WITNESS_NS_MAX = 1_500 * NS_PER_MS
+WITNESS_EVERY_NS = 100 * NS_PER_MS
+"""The slowest drift reaches the offset above in little more than half a second."""
 STROBE_EVERY_MS = (100, 400)
 
 
@@ -45,6 +48,7 @@ class Clock:
         self._variants = Deck(random, variants)
         self._rates = Deck(random, RATES)
         self._still: Event
+        self._seen = ""
         self._strobing: Task[None] | None = None
 
     def draw(self) -> dict[str, Any]:
@@ -77,16 +81,30 @@ class Clock:
         return [Resolved(targets=targets, detail=detail, damage=Damage(), data=dict(intent))]
 
     async def start(self, scene: Scene, resolved: Resolved) -> None:
-        """Set the clocks wrong; a strobe goes on swinging them until it is stopped."""
+        """Set the clocks wrong, and wait until a node is seen to believe it.
+
+        The wait keeps other faults from beginning meanwhile: a node that is killed a moment later
+        can no longer be asked. A strobe goes on swinging the clocks until it is stopped.
+        """
         for node in resolved.targets:
-            scene.clock_offset_ns.pop(node, None)
             if resolved.data["variant"] == "drift":
                 await scene.cluster.drift_clock(node, resolved.data["rate"])
             else:
                 await scene.cluster.jump_clock(node, resolved.data["offset_ms"])
+        self._seen = await self._witness(scene, resolved.targets)
         if resolved.data["variant"] == "strobe":
             self._still = scene.runtime.event()
             self._strobing = scene.runtime.spawn(self._strobe(scene, resolved), "strobe")
+
+    async def _witness(self, scene: Scene, targets: tuple[str, ...]) -> str:
+        give_up_ns = scene.runtime.now_ns() + WITNESS_NS_MAX
+        while scene.runtime.now_ns() < give_up_ns:
+            for node in targets:
+                offset_ns = (await scene.cluster.observe(node)).clock_offset_ns
+                if abs(offset_ns) >= OFFSET_SEEN_NS_MIN:
+                    return f"{node}'s clock was seen {offset_ns / NS_PER_MS:+,.0f} ms off"
+            await scene.runtime.sleep_ns(WITNESS_EVERY_NS)
+        return ""
 
     async def _strobe(self, scene: Scene, resolved: Resolved) -> None:
         away = True
@@ -95,19 +113,21 @@ class Clock:
             for node in resolved.targets:
                 await scene.cluster.jump_clock(node, resolved.data["offset_ms"] if away else 0)
 
-    async def stop(self, scene: Scene, resolved: Resolved) -> Measured:
+    async def stop(
+        self,
+        scene: Scene,
+        resolved: Resolved,  # noqa: ARG002 - one clock fault at a time: all clocks are set right
+    ) -> Measured:
         """Make every clock true again.
 
-        The cluster measures what it saw itself; a strobe may be at rest just then, so what the
-        observer saw meanwhile counts as well.
+        What the cluster measures now may be nothing: a strobe may be at rest, a drifting node may
+        have been killed. What was seen in the beginning was seen.
         """
         strobing, self._strobing = self._strobing, None
         if strobing is not None:
             self._still.set()
             await strobing.join()
         measured = await scene.cluster.reset_clocks()
-        seen_ns = max((scene.clock_offset_ns.get(node, 0) for node in resolved.targets), default=0)
-        if not measured.effective and seen_ns >= OFFSET_SEEN_NS_MIN:
-            effect = f"clock seen {seen_ns // NS_PER_MS:,} ms off"
-            return msgspec.structs.replace(measured, effective=True, effect=effect)
+        if not measured.effective and self._seen:
+            return msgspec.structs.replace(measured, effective=True, effect=self._seen)
         return measured

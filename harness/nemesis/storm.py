@@ -31,7 +31,10 @@ WARM_UP_OKS = 20
 WARM_UP_NS_MAX = 20 * NS_PER_S
 CYCLES_MIN = 3
 """Even with the longest draws a kind comes round this often within the time limit."""
-GAP_NS = (NS_PER_S // 2, 7 * NS_PER_S)
+GAP_NS_MIN = NS_PER_S // 2
+GAP_NS_MAX = 2 * NS_PER_S
+GAP_NS_PER_KIND = 5 * NS_PER_S // 4
+"""The more kinds are at work, the longer each rests: the cluster needs calm moments too."""
 HOLD_NS = (3 * NS_PER_S // 2, 6 * NS_PER_S)
 HOLD_WITHOUT_QUORUM_NS = 5 * NS_PER_S // 2
 """A fault that takes the quorum away is held no longer than this."""
@@ -62,10 +65,11 @@ class Storm:
         """Break and heal until `scene.calm` is raised; nothing of its own stays broken after."""
         if not self.kinds or not await self._warm(scene):
             return
-        front = Front(scene, self._executed)
+        kinds = _supported(self.kinds, scene)
+        front = Front(scene, self._executed, len(kinds))
         tasks = [
             scene.runtime.spawn(Raging(front, kind, stream).run(), f"nemesis/{kind.name}")
-            for kind, stream in _supported(self.kinds, scene)
+            for kind, stream in kinds
         ]
         for task in tasks:
             await task.join()
@@ -111,8 +115,9 @@ def _supported(kinds: tuple[str, ...], scene: Scene) -> list[tuple[Kind, Random]
 class Front:
     """What the kinds share: the cluster's condition, the budget, and whose turn it is to start."""
 
-    def __init__(self, scene: Scene, executed: list[Executed]) -> None:
+    def __init__(self, scene: Scene, executed: list[Executed], kinds: int) -> None:
         self.scene = scene
+        self.kinds = kinds
         self.executed = executed
         self.begin_ns = scene.runtime.now_ns()
         self.condition = Condition(nodes=scene.cluster.nodes)
@@ -124,14 +129,14 @@ class Front:
 
     async def take_turn(self) -> bool:
         """Wait until no other fault is just beginning; False once the storm is over."""
-        calm = self.scene.calm
-        while not calm.is_set():
+        calm, stop = self.scene.calm, self.scene.stop
+        while not (calm.is_set() or stop.is_set()):
             if self._turn.is_set():
                 self._turn.clear()
                 ahead_ns = self._next_start_ns - self.scene.runtime.now_ns()
                 if ahead_ns > 0:
                     await calm.wait(ahead_ns)
-                if not calm.is_set():
+                if not (calm.is_set() or stop.is_set()):
                     return True
                 self._turn.set()
             else:
@@ -192,7 +197,8 @@ class Raging:
         self._count = 0
         span_ns = max(NS_PER_S, self._scene.load_until_ns - front.begin_ns)
         share_ns = span_ns // (2 * CYCLES_MIN)
-        self._gap_ns = (min(GAP_NS[0], share_ns // 2), min(GAP_NS[1], share_ns))
+        gap_max_ns = GAP_NS_MAX + front.kinds * GAP_NS_PER_KIND
+        self._gap_ns = (min(GAP_NS_MIN, share_ns // 2), min(gap_max_ns, share_ns))
         self._hold_ns = (min(HOLD_NS[0], share_ns), min(HOLD_NS[1], share_ns))
 
     async def run(self) -> None:

@@ -10,11 +10,16 @@ run to the last byte, under any `PYTHONHASHSEED`; a failure is a number one can 
     network    delay, loss, duplication, reordering, clogging, one-way cuts
     disk       what survives a crash, and what is torn
     clock      nodes' clocks: drift and jumps
-    node       one replica driven by all of these
+    node       one replica driven by all of these; requests: its API without gRPC
+    client     a workload's connection to one node
+    world      all nodes together, and the hands that hold them down
     triggers   faults at the worst moment: "when x becomes leader, crash it"
     invariants what must hold at every apply; the first broken one stops the run
     swarm      what each seed draws: fault kinds, rates, knobs of the protocol
-    trace      the digest that proves two runs equal, and the transcript one reads
+    liveness   faults stop: does a bare quorum go on?
+    trace      the digest that proves two runs equal, and the transcript one reads; words: its words
+    evidence   what the nodes leave behind, read as a container's logs and WALs are
+    simulate   one seed, one run; sweep: many; summary: what they came to
 
 Only this package knows the node's code; nothing else in the harness does.
 """

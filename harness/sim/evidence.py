@@ -25,10 +25,15 @@ from harness.sim.world import SimWorld
 def gather(world: SimWorld, into: Path | None, *, wals: bool = True) -> Evidence:
     """Gather the evidence of every node; with `into`, write logs and data to `into/<node>/`."""
     nodes = {}
+    broken = world.invariants.broken
     for node in world.nodes:
         if into is not None:
             _write(node, into / node.name)
         nodes[node.name] = _evidence(world, node, wals)
+    if broken is not None:
+        guilty = nodes.get(broken.node, NodeEvidence(node=broken.node))
+        words = f"invariant broken: {broken.sentence()}"
+        nodes[broken.node] = msgspec.structs.replace(guilty, assertions=(words, *guilty.assertions))
     return Evidence(nodes=nodes)
 
 

@@ -5,6 +5,7 @@ do, from outside (messages sent, entries applied, what a restart found), and sha
 node: the judge of the white-box half of a simulated run.
 
     election safety       at most one leader a term (Raft, figure 3)
+    leader completeness   a new leader's log reaches all that was applied in earlier terms
     state machine safety  at one index every node applies the same command of the same term
     order                 applied indexes have no repetition and never go back while a node runs
     monotone              term (also over restarts), commit, applied, revision never go back
@@ -70,20 +71,32 @@ class Invariants:
     ) -> None:
         self.broken: Broken | None = None
         self.checks = 0
-        self.highest_applied = 0
         self._nodes = nodes
         self._now_us = now_us
         self._stop = stop
         self._leaders: dict[int, int] = {}
+        self._reached: dict[int, int] = {}  # term -> the highest index applied by a node in it
         self._chosen: dict[int, tuple[int, bytes]] = {}
         self._digests: dict[int, tuple[str, int]] = {}
         self._seen = [_Seen() for _ in nodes]
 
     # While a node runs.
 
-    def leads(self, node: int, term: int) -> None:
-        """Check election safety: `node` says that it leads `term`."""
+    def leads(self, node: int, term: int, last_index: int) -> None:
+        """Check election safety and leader completeness (Raft, figure 3).
+
+        `node` says that it leads `term`, and its log ends at `last_index`. What a node applied
+        while it stood in an earlier term had been committed in that term or before.
+        """
         self.checks += 1
+        reached = max((i for at, i in self._reached.items() if at < term), default=0)
+        if last_index < reached:
+            self._break(
+                "leader completeness",
+                node,
+                f"became leader of term {term} with a log that ends at {last_index}, when "
+                f"{reached} had been applied in an earlier term",
+            )
         other = self._leaders.setdefault(term, node)
         if other != node:
             self._break(
@@ -102,8 +115,8 @@ class Invariants:
         chosen = self._chosen.get(index)
         if chosen is None:
             self._chosen[index] = (term, command)
-            if index > self.highest_applied:
-                self.highest_applied = index
+            if index > self._reached.get(seen.term, 0):
+                self._reached[seen.term] = index
         elif chosen[0] != term or chosen[1] != command:
             self._break(
                 "state machine safety",

@@ -51,16 +51,7 @@ class _Probe:
 
 async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
     """Run the phase; a failure is reported to the invariants, which stop the run."""
-    rng = world.streams.of("liveness")
-    size = len(world.nodes)
-    core = sorted(rng.sample(range(size), size // 2 + 1))
-    world.heal()
-    for number in range(size):
-        if number in core:
-            world.resume(number, EVERYBODY)
-            world.revive(number, EVERYBODY)
-        else:
-            world.kill(number, Hand.LIVENESS)
+    core = _heal_a_core(world)
     begun_us = world.loop.now_us
     election_us = world.swarm.knobs.election_us
     bound_us = ELECTIONS * election_us + 4 * world.swarm.boot_us
@@ -95,10 +86,25 @@ async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
             f"core {' '.join(outcome.core)} alone for {outcome.elections:g} election timeouts: "
             f"{missing}",
         )
-    for number in range(size):
+    for number in range(len(world.nodes)):
         if number not in core:
             world.revive(number, Hand.LIVENESS)
     return outcome
+
+
+def _heal_a_core(world: SimWorld) -> list[int]:
+    """Heal a random quorum, and make sure that everybody else is dead."""
+    rng = world.streams.of("liveness")
+    size = len(world.nodes)
+    core = sorted(rng.sample(range(size), size // 2 + 1))
+    world.heal()
+    for number in range(size):
+        if number in core:
+            world.resume(number, EVERYBODY)
+            world.revive(number, EVERYBODY)
+        else:
+            world.kill(number, Hand.LIVENESS)
+    return core
 
 
 def _leader(world: SimWorld, core: list[int]) -> int | None:

@@ -21,7 +21,7 @@ MAX_EVENTS = 50_000_000
 bound on virtual time alone would hang a sweep; a healthy simulated minute costs about 300,000."""
 
 
-class TooManyEvents(Exception):
+class TooManyEventsError(Exception):
     """The run used up its events before its time: a message storm, or too small a cap."""
 
 
@@ -63,7 +63,7 @@ class Loop:
         """Run events in order until none is left, `until_us` is reached, or `stop` was called.
 
         An event exactly at `until_us` still happens, and afterwards the clock stands at `until_us`.
-        Raises TooManyEvents at the cap; whatever a handler raises comes out as it is.
+        Raises TooManyEventsError at the cap; whatever a handler raises comes out as it is.
         """
         heap, handlers, left = self._heap, self._handlers, self._max_events - self.events
         end = until_us if until_us is not None else 1 << 62
@@ -73,7 +73,7 @@ class Loop:
                 if heap[0][0] > end:
                     break
                 if left <= 0:
-                    raise TooManyEvents(
+                    raise TooManyEventsError(
                         f"{self._max_events:,} events by {self.now_us / 1e6:.3f} s of simulated "
                         "time: a storm of messages, or raise the cap on events"
                     )

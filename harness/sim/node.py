@@ -80,7 +80,9 @@ class SimNode:
         self._world = world
         self._server: Server | None = None
         self._batch: Batch | None = None
-        self._armed_us = _FAR
+        self._armed_us = _FAR  # the true time of the next tick ...
+        self._armed_for_us = _FAR  # ... and the local deadline it is for
+        self._stood = (0, 0)  # term and commit when last looked at
         self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         watches = world.triggers.watches
         self._watches_configurations = watches(Moment.CONFIGURES)
@@ -154,11 +156,13 @@ class SimNode:
     def drift(self, rate_ppm: int) -> None:
         """Make its clocks run at another rate."""
         self.clock.drift(rate_ppm, self._world.loop.now_us)
+        self._armed_for_us = _FAR
         self._arm()
 
     def reset_clock(self) -> None:
         """Make its clocks true."""
         self.clock.step_to_true(self._world.loop.now_us)
+        self._armed_for_us = _FAR
         self._arm()
 
     # What reaches it.
@@ -216,13 +220,16 @@ class SimNode:
 
     def _pump(self) -> None:
         assert self.replica is not None
+        raft = self.replica.raft
+        stand = (raft.term, raft.log.commit)
+        if stand != self._stood:
+            self._stood = stand
+            self._world.invariants.stands(self.number, *stand)
         try:
             out = self.replica.take()
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
             self._die(error)
             return
-        raft = self.replica.raft
-        self._world.invariants.stands(self.number, raft.term, raft.log.commit)
         if out.events:
             self._note(out.events)
         if out.messages:
@@ -313,7 +320,8 @@ class SimNode:
             world.trace.note(now_us, Kind.NOTE, number, term, index, event)
             if event.name == "became-leader":
                 self.led_terms.append(term)
-                world.invariants.leads(number, term)
+                assert self.replica is not None
+                world.invariants.leads(number, term, self.replica.raft.log.last_index)
                 world.triggers.reached(number, Moment.LEADS)
 
     # Timers.
@@ -321,15 +329,19 @@ class SimNode:
     def _arm(self) -> None:
         if self.replica is None or self.paused:
             return
-        deadline_us = self.clock.true_us(self.replica.deadline_us)
-        if deadline_us < self._armed_us:
-            self._armed_us = deadline_us
-            self._world.loop.at(deadline_us, self._on_tick, self.epoch, deadline_us)
+        deadline_us = self.replica.deadline_us
+        if deadline_us >= self._armed_for_us:
+            return  # it will be armed again when the present one fires
+        self._armed_for_us = deadline_us
+        at_us = max(self.clock.true_us(deadline_us), self._world.loop.now_us)
+        if at_us < self._armed_us:
+            self._armed_us = at_us
+            self._world.loop.at(at_us, self._on_tick, self.epoch, at_us)
 
     def _tick(self, epoch: int, armed_us: int) -> None:
         if epoch != self.epoch or armed_us != self._armed_us or self.replica is None:
             return
-        self._armed_us = _FAR
+        self._armed_us = self._armed_for_us = _FAR
         if self.paused:
             return  # resume arms again
         world = self._world
@@ -356,7 +368,8 @@ class SimNode:
         in_flight = self._batch.ops if self._batch is not None else ()
         self.epoch += 1
         self.replica = self.store = self._server = self._batch = None
-        self._armed_us = _FAR
+        self._armed_us = self._armed_for_us = _FAR
+        self._stood = (0, 0)
         self._waiting = []
         self.paused = False
         return self.disk.crash(in_flight)

@@ -21,7 +21,7 @@ class Cancelled(BaseException):
     """A task was cancelled; raised inside it at its present await, and from its `join`."""
 
 
-class Deadlock(Exception):
+class DeadlockError(Exception):
     """The simulation ran out of events while the main task was still waiting."""
 
 
@@ -202,14 +202,14 @@ class SimRuntime:
     def run(self, coroutine: Coroutine[Any, Any, T], name: str = "main") -> T:
         """Run until `coroutine` has finished and return its result.
 
-        Raises Deadlock if it waits for something that nothing is going to do, or was stopped.
+        Raises DeadlockError if it waits for something that nothing is going to do, or was stopped.
         """
         task = self.spawn(coroutine, name)
         task.joined = True
         self.spawn(self._stop_after(task), "stop")
         self.loop.run()
         if not task.done():
-            raise Deadlock(
+            raise DeadlockError(
                 f"{name} still waits at {self.loop.now_us / 1e6:.6f} s: "
                 f"{self.loop.stopped or 'nothing is left to happen'}"
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ from harness.progress import Progress, Silent
 from harness.recorder import Recorder, Sink
 from harness.runtime import Event
 from harness.seeds import Seeds
+from harness.sim.evidence import gather
 from harness.sim.invariants import Broken
-from harness.sim.loop import MAX_EVENTS, TooManyEvents
-from harness.sim.runtime import Deadlock, SimRuntime
+from harness.sim.loop import MAX_EVENTS, TooManyEventsError
+from harness.sim.runtime import DeadlockError, SimRuntime
 from harness.sim.streams import Streams
 from harness.sim.swarm import CALM, Swarm, draw
 from harness.sim.trace import RING, Filter, transcript
@@ -53,9 +54,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Simulation(msgspec.Struct, kw_only=True):
-    """What a simulated run left. `findings` is None when it could not come to its end.
+    """What a simulated run left. `digest` is of every event.
 
-    `error` says why, unless an invariant (`broken`) stopped it. `digest` is of every event.
+    A run that an invariant (`broken`) stopped has findings too: the evidence as it was then, with
+    the broken rule among the node's assertions. `findings` is None when the run came to no end for
+    another reason, which `error` tells.
     """
 
     seed: int
@@ -74,7 +77,7 @@ class Simulation(msgspec.Struct, kw_only=True):
     world: Any  # SimWorld, for the transcript
 
     def transcript(self, shown: Filter = Filter()) -> Iterator[str]:  # noqa: B008 - frozen
-        """Yield the lines of what is still in the ring of events."""
+        """Yield the lines of the events that were kept."""
         world: SimWorld = self.world
         return transcript(world.trace.events(), world.names, describe, shown)
 
@@ -103,6 +106,82 @@ class _Cues:
         self._listener.op(op)
 
 
+class _Stage:
+    """Everything that takes part in one run."""
+
+    def __init__(self, seed: int, plan: Plan, sink: Sink | None) -> None:
+        self.seed = seed
+        self.plan = plan
+        self.swarm = plan.swarm if plan.swarm is not None else draw(Streams(seed))
+        self.faults = plan.faults if plan.faults is not None else self.swarm.faults
+        self.world = SimWorld(
+            seed, plan.size, self.swarm, max_events=plan.max_events, keep=plan.keep
+        )
+        self.runtime = SimRuntime(self.world.loop)
+        self.cluster = SimCluster(
+            self.world,
+            self.runtime,
+            plan.options.op_timeout_ns,
+            liveness=plan.liveness,
+            wals=plan.wals,
+        )
+        self.recorder = Recorder(self.runtime, sink)
+        self.nemesis = Storm(self.faults)
+
+    def play(self, main: Coroutine[Any, Any, Findings]) -> tuple[Findings | None, str | None]:
+        """Run to the end, or until something stops it; returns the findings, or what went wrong."""
+        findings, error = None, None
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            findings = self.runtime.run(main, "controller")
+        except (DeadlockError, TooManyEventsError) as trouble:
+            if self.world.invariants.broken is None:
+                error = f"{type(trouble).__name__}: {trouble}"
+        except BaseException:
+            self.runtime.wind_down()
+            raise
+        finally:
+            if collecting:
+                gc.enable()
+        for task in self.runtime.failed:
+            if not task.joined and error is None:
+                error = f"task {task.name} failed: {type(task.error).__name__}: {task.error}"
+        return findings, error
+
+    def stopped(self, into: Path | None) -> Findings:
+        """Return what there is to find after an invariant stopped the run."""
+        return Findings(
+            history=self.recorder.history(),
+            evidence=gather(self.world, into, wals=self.plan.wals),
+            schedule=self.nemesis.executed(),
+        )
+
+    def conclude(
+        self, findings: Findings | None, error: str | None, elapsed_s: float
+    ) -> Simulation:
+        """Put together what the run left."""
+        world = self.world
+        history, digest = self.recorder.history(), world.trace.digest()
+        self.runtime.wind_down()
+        return Simulation(
+            seed=self.seed,
+            swarm=self.swarm,
+            faults=self.faults,
+            digest=digest,
+            history=history,
+            findings=findings,
+            broken=world.invariants.broken,
+            error=error,
+            liveness=self.cluster.liveness,
+            events=world.loop.events,
+            invariant_checks=world.invariants.checks,
+            simulated_s=world.loop.now_us / 1e6,
+            elapsed_s=elapsed_s,
+            world=world,
+        )
+
+
 def simulate(
     seed: int,
     workload: Workload,
@@ -111,70 +190,35 @@ def simulate(
     progress: Progress | None = None,
     sink: Sink | None = None,
     into: Path | None = None,
-    stop: Any = None,
+    stop: Callable[[Event], Any] | None = None,
 ) -> Simulation:
     """Run one seed to its end, or to the first broken invariant.
 
-    `stop`, a callable, is given an Event of the simulation that ends the load when set. Raises only
-    what is trouble of ours: HarnessError, or an error of the harness's own.
+    `stop` is handed an Event of the simulation that ends the load when it is set. Raises only what
+    is trouble of ours: HarnessError, or an error of the harness's own.
     """
-    swarm = plan.swarm if plan.swarm is not None else draw(Streams(seed))
-    faults = plan.faults if plan.faults is not None else swarm.faults
-    world = SimWorld(seed, plan.size, swarm, max_events=plan.max_events, keep=plan.keep)
-    runtime = SimRuntime(world.loop)
-    cluster = SimCluster(
-        world, runtime, plan.options.op_timeout_ns, liveness=plan.liveness, wals=plan.wals
-    )
-    recorder = Recorder(runtime, sink)
-    halt: Event = runtime.event()
+    stage = _Stage(seed, plan, sink)
+    halt = stage.runtime.event()
     if stop is not None:
         stop(halt)
-    main = conduct(
-        runtime=runtime,
-        cluster=cluster,
-        workload=workload,
-        nemesis=Storm(faults),
-        recorder=recorder,
-        seeds=Seeds(seed),
-        options=plan.options,
-        progress=_Cues(cluster, progress or Silent()),
-        stop=halt,
-        into=into,
-    )
-    findings, error = None, None
     begun_s = time.perf_counter()
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        findings = runtime.run(main, "controller")
-    except (Deadlock, TooManyEvents) as trouble:
-        if world.invariants.broken is None:
-            error = f"{type(trouble).__name__}: {trouble}"
-    finally:
-        if collecting:
-            gc.enable()
-    for task in runtime.failed:
-        if not task.joined and error is None:
-            error = f"task {task.name} failed: {type(task.error).__name__}: {task.error}"
-    elapsed_s = time.perf_counter() - begun_s
-    history, digest = recorder.history(), world.trace.digest()
-    runtime.wind_down()
-    return Simulation(
-        seed=seed,
-        swarm=swarm,
-        faults=faults,
-        digest=digest,
-        history=history,
-        findings=findings,
-        broken=world.invariants.broken,
-        error=error,
-        liveness=cluster.liveness,
-        events=world.loop.events,
-        invariant_checks=world.invariants.checks,
-        simulated_s=world.loop.now_us / 1e6,
-        elapsed_s=elapsed_s,
-        world=world,
+    findings, error = stage.play(
+        conduct(
+            runtime=stage.runtime,
+            cluster=stage.cluster,
+            workload=workload,
+            nemesis=stage.nemesis,
+            recorder=stage.recorder,
+            seeds=Seeds(seed),
+            options=plan.options,
+            progress=_Cues(stage.cluster, progress or Silent()),
+            stop=halt,
+            into=into,
+        )
     )
+    if stage.world.invariants.broken is not None:
+        findings = stage.stopped(into)
+    return stage.conclude(findings, error, time.perf_counter() - begun_s)
 
 
 def calm_plan(options: Options, faults: tuple[str, ...], size: int = 5) -> Plan:

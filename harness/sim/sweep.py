@@ -12,7 +12,6 @@ none can hang the sweep; a failing seed is one line that repeats it exactly.
 from __future__ import annotations
 
 import hashlib
-import importlib
 import multiprocessing
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -28,6 +27,7 @@ from harness.cluster import HarnessError
 from harness.options import NS_PER_S, Options
 from harness.sim.simulate import Plan, Simulation, simulate
 from harness.sim.trace import MAX_TRANSCRIPT, Filter
+from workloads import WORKLOADS
 from workloads.workload import Workload
 
 CHUNK = 4
@@ -175,9 +175,8 @@ def history_digest(history: History) -> str:
 
 
 def workload_named(name: str) -> Workload:
-    """Find a workload by the name of its file; raises ModuleNotFoundError."""
-    workload: Workload = importlib.import_module(f"workloads.{name}").WORKLOAD
-    return workload
+    """Find a workload by its name; raises KeyError."""
+    return WORKLOADS[name]
 
 
 def _conclude(run: Simulation, workload: Workload, checks: bool) -> tuple[Result, str, str]:

@@ -2,15 +2,14 @@
 
 Every event of a run is noted as five integers (time, kind, node, x, y) that go into a rolling
 digest, plus a detail that is only looked at when somebody reads the transcript. So the digest costs
-next to nothing, and formatting costs nothing until a run has failed: the last events wait as tuples
-in a ring, and a whole transcript is had by running the seed again with an unbounded one.
+next to nothing, and formatting costs nothing until a run has failed: the last events are kept as
+tuples, and a whole transcript is had by running the seed again and keeping all of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
@@ -23,7 +22,7 @@ RING = 400
 MAX_TRANSCRIPT = 20_000_000
 """Events kept when a whole transcript is asked for; about 2 GB. Older ones fall out."""
 
-_BLOCK = 20_000  # integers folded into the digest at a time
+_BLOCK = 4096  # events folded into the digest at a time
 
 
 class Kind(IntEnum):
@@ -71,20 +70,19 @@ Describe = Callable[[Event], str]
 
 
 class Trace:
-    """Collects events; the digest is of all of them, the ring holds the last."""
+    """Collects events; the digest is of all of them, the last `keep` can be read."""
 
     def __init__(self, keep: int = RING) -> None:
-        self.count = 0
-        self._ring: deque[tuple[int, int, int, int, int, Any]] = deque(maxlen=keep)
-        self._block = array("q")
+        self._keep = keep
+        self._events: list[tuple[int, int, int, int, int, Any]] = []
+        self._folded = 0  # how many of them are in the digest already
         self._hash = hashlib.blake2b(digest_size=16, person=b"squall.trace")
 
     def note(self, at_us: int, kind: int, node: int, x: int = 0, y: int = 0, d: Any = None) -> None:
         """Record one event; `d` is kept by reference and must not change afterwards."""
-        block = self._block
-        block.extend((at_us, kind, node, x, y))
-        self._ring.append((at_us, kind, node, x, y, d))
-        if len(block) >= _BLOCK:
+        events = self._events
+        events.append((at_us, kind, node, x, y, d))
+        if len(events) - self._folded >= _BLOCK:
             self._fold()
 
     def digest(self) -> str:
@@ -93,15 +91,18 @@ class Trace:
         return self._hash.copy().hexdigest()
 
     def events(self) -> Iterator[Event]:
-        """Yield the events that are still in the ring, oldest first."""
-        for at_us, kind, node, x, y, detail in self._ring:
+        """Yield the events that are still kept, oldest first."""
+        for at_us, kind, node, x, y, detail in self._events[-self._keep :]:
             yield Event(at_us, Kind(kind), node, x, y, detail)
 
     def _fold(self) -> None:
-        block = self._block
-        self.count += len(block) // 5
-        self._hash.update(block.tobytes())
-        del block[:]
+        events = self._events
+        # Column by column: that runs in C, and a block's digest is as good as its rows'.
+        for column in list(zip(*events[self._folded :], strict=True))[:5]:
+            self._hash.update(array("q", column).tobytes())
+        if len(events) > self._keep:
+            del events[: -self._keep]
+        self._folded = len(events)
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):

@@ -47,6 +47,8 @@ def describe(event: Event) -> str:
             return f"clogged from n{event.x + 1} until {event.y / 1e6:.6f} s"
         case Kind.TRIGGER if isinstance(detail, Trigger):
             return f"{detail.action}, since it {detail.moment}"
+        case Kind.DIED | Kind.INVARIANT:
+            return str(detail).replace("\n", " | ")
         case _:
             return _shorten(str(detail)) if detail is not None else ""
 

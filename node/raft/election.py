@@ -52,7 +52,7 @@ def in_lease(raft: Raft) -> bool:
 
 def timed_out(raft: Raft) -> None:
     """No leader was heard of for an election timeout."""
-    if not raft.is_voter:
+    if not raft.may_campaign:
         raft.reset_election_timer()
     elif raft.config.pre_vote:
         raft.become_pre_candidate()

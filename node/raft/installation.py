@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import crc32c
 import msgspec
 
-from node.raft import roles
+from node.raft import replication, roles
 from node.raft.membership import Configuration
 from node.raft.messages import InstallSnapshot, Snapshot, SnapshotReply
 from node.raft.progress import SNAPSHOT
@@ -103,7 +103,7 @@ def on_install(raft: Raft, message: InstallSnapshot) -> None:
     if message.index <= raft.log.commit:
         # Stale, or fetched elsewhere meanwhile: never go back (B40).
         raft.incoming = None
-        raft.acknowledge(raft.log.commit)
+        replication.acknowledge(raft, raft.log.commit)
         return
     incoming = raft.incoming
     if (
@@ -150,4 +150,4 @@ def _install(raft: Raft, incoming: Incoming) -> None:
         raft.events.append(
             ("snapshot-received", {"index": incoming.index, "term": incoming.snapshot_term})
         )
-    raft.acknowledge(incoming.index)
+    replication.acknowledge(raft, incoming.index)

@@ -1,11 +1,11 @@
 """Who belongs to the cluster, and the one-step changes of that set.
 
 A configuration entry carries the whole new configuration, not the difference: the one in force
-is then simply the last in the log, a truncated log rolls it back by itself, and a snapshot carries it.
-A configuration is in force from the moment it is appended (§6). Consecutive ones differ by one voter
-at most, so their majorities overlap (thesis §4.1) - provided a leader changes it only after it has
-committed an entry of its own term, and one change at a time (Ongaro's note of July 2015 shows how
-two disjoint majorities come about otherwise).
+is then simply the last in the log, a truncated log rolls it back by itself, and a snapshot carries
+it. It is in force from the moment it is appended (§6). Consecutive configurations differ by one
+voter at most, so their majorities overlap (thesis §4.1) - provided a leader changes them only after
+it has committed an entry of its own term, and one change at a time (Ongaro's note of July 2015
+shows how two disjoint majorities come about otherwise).
 """
 
 from __future__ import annotations
@@ -140,11 +140,12 @@ class ConfigurationLog:
         return self._history[-1][1]
 
     def at(self, index: int) -> Configuration:
-        """The configuration in force at an index that is not compacted away."""
+        """The configuration in force at an index; the oldest known where that is compacted away."""
         for since, configuration in reversed(self._history):
             if since <= index:
                 return configuration
-        raise AssertionError(f"no configuration is known at {index}: {self._history}")
+        # Older than all: the log was compacted or restored beyond it.
+        return self._history[0][1]
 
     def append(self, index: int, configuration: Configuration) -> None:
         """A configuration entry was appended."""

@@ -105,7 +105,7 @@ class AppendReply(msgspec.Struct, array_like=True, tag=4, gc=False):
 class Heartbeat(msgspec.Struct, array_like=True, tag=5, gc=False):
     """Leader's sign of life; `commit` never exceeds what the receiver is known to hold.
 
-    `round` > 0 asks for a `HeartbeatReply` of the same round; 0 is but a notice of the commit index.
+    `round` > 0 asks for a `HeartbeatReply` of the same round; 0 is a notice of the commit.
     """
 
     term: int

@@ -21,15 +21,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from node.raft import election, installation, reading, replication, transfer
 from node.raft.log import RaftLog
 from node.raft.membership import Configuration, ConfigurationLog
 from node.raft.messages import (
     AppendEntries,
     AppendReply,
-    Entry,
     HardState,
     Heartbeat,
     HeartbeatReply,
@@ -42,6 +39,7 @@ from node.raft.messages import (
     VoteReply,
 )
 from node.raft.progress import Progress
+from node.raft.ready import RaftConfig, Ready
 from node.raft.roles import (
     CANDIDATE,
     FOLLOWER,
@@ -57,50 +55,22 @@ if TYPE_CHECKING:
     from random import Random
 
 
-class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A node's identity, timers and windows; what each is for is said in `ReplicaConfig`."""
-
-    id: int
-    heartbeat_us: int = 100_000
-    election_us: int = 1_000_000
-    pre_vote: bool = True
-    check_quorum: bool = True
-    commit_notice_us: int = 5_000
-    max_batch_entries: int = 1024
-    max_batch_bytes: int = 1 << 20
-    max_inflight: int = 512
-    max_inflight_bytes: int = 16 << 20
-    max_uncommitted_bytes: int = 64 << 20
-    snapshot_chunk_bytes: int = 256 * 1024
-
-
-class Ready(msgspec.Struct):
-    """What the owner owes; see the module's docstring. `save`: there is a batch to write."""
-
-    messages: list[tuple[int, Message]]
-    reads: list[tuple[int, Any]]  # (index, context): served once the index is applied
-    save: bool = False
-    snapshot: Snapshot | None = None
-    entries: list[Entry] = []
-    hard_state: HardState | None = None
-
-
 class Raft:
     """One member's view of the consensus."""
 
     __slots__ = (
         "_flight_held",
         "_handlers",
-        "_hard_dirty",
-        "_hard_flight",
-        "_held",
         "_saving",
         "append_cache",
         "config",
         "configurations",
         "election_deadline_us",
         "events",
+        "hard_dirty",
+        "hard_flight",
         "heartbeat_due_us",
+        "held",
         "id",
         "incoming",
         "leader",
@@ -182,10 +152,10 @@ class Raft:
         self.messages: list[tuple[int, Message]] = []
         self.reads: list[tuple[int, Any]] = []
         self.events: list[tuple[str, dict[str, Any]]] = []
-        self._held: list[tuple[int, Message]] = []  # depend on what is not in a batch yet
+        self.held: list[tuple[int, Message]] = []  # depend on what is not in a batch yet
         self._flight_held: list[tuple[int, Message]] = []  # depend on the batch in flight
-        self._hard_dirty = False
-        self._hard_flight = False
+        self.hard_dirty = False
+        self.hard_flight = False
         self._saving = False
         self.snapshot_unsaved: Snapshot | None = None
         self._handlers: dict[type, Callable[[Raft, Any], None]] = {
@@ -214,8 +184,23 @@ class Raft:
 
     @property
     def is_voter(self) -> bool:
-        """Whether this node may campaign."""
+        """Whether this node counts in the configuration in force."""
         return self.id in self.voter_ids
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether an election timeout concerns this node.
+
+        Also while its removal is not known to be committed: it may be the only one whose log is
+        complete enough to win, and then brings its own removal about (thesis §4.2.2).
+        """
+        if self.id in self.voter_ids:
+            return True
+        commit = self.log.commit
+        return (
+            self.configurations.index > commit
+            and self.id in self.configurations.at(commit).voters()
+        )
 
     @property
     def deadline_us(self) -> int:
@@ -287,11 +272,11 @@ class Raft:
                 replication.broadcast(self)
         log = self.log
         unsaved = (
-            log.handed < log.last_index or self._hard_dirty or self.snapshot_unsaved is not None
+            log.handed < log.last_index or self.hard_dirty or self.snapshot_unsaved is not None
         )
-        if self._held and not unsaved and not self._saving:
-            self.messages += self._held
-            self._held = []
+        if self.held and not unsaved and not self._saving:
+            self.messages += self.held
+            self.held = []
         ready = Ready(self.messages, self.reads)
         self.messages = []
         if self.reads:
@@ -305,14 +290,14 @@ class Raft:
         """The batch of the last `ready` is durable."""
         assert self._saving, self
         self.now_us = now_us
-        self._saving = self._hard_flight = False
+        self._saving = self.hard_flight = False
         self.log.saved()
         if self._flight_held:
             self.messages += self._flight_held
             self._flight_held = []
         if self.role == LEADER:
             replication.own_entries_saved(self)
-        elif self.role == CANDIDATE and not self._hard_dirty:
+        elif self.role == CANDIDATE and not self.hard_dirty:
             election.own_vote_saved(self)
 
     def send(self, target: int, message: Message) -> None:
@@ -321,34 +306,14 @@ class Raft:
 
     def send_when_saved(self, target: int, message: Message) -> None:
         """Send when all that this node has taken in so far is durable."""
-        self._held.append((target, message))
+        self.held.append((target, message))
 
     def send_in_term(self, target: int, message: Message) -> None:
         """Send as soon as the term and vote are durable; entries do not matter."""
-        if self._hard_dirty or self._hard_flight:
-            self._held.append((target, message))
+        if self.hard_dirty or self.hard_flight:
+            self.held.append((target, message))
         else:
             self.messages.append((target, message))
-
-    def acknowledge(self, index: int) -> None:
-        """Tell the leader that this log equals its own up to `index`, once that is durable."""
-        reply = AppendReply(self.term, self.id, index)
-        if index <= self.log.durable and not (self._hard_dirty or self._hard_flight):
-            self.messages.append((self.leader, reply))
-            return
-        held = self._held
-        if held:
-            # One acknowledgement a batch: a later one of the same term vouches for more.
-            target, last = held[-1]
-            if (
-                type(last) is AppendReply
-                and not last.rejected
-                and last.term == reply.term
-                and target == self.leader
-            ):
-                reply.index = max(index, last.index)
-                held.pop()
-        held.append((self.leader, reply))
 
     def _hand_out(self, ready: Ready) -> None:
         ready.save = True
@@ -357,10 +322,10 @@ class Raft:
         ready.hard_state = HardState(self.term, self.vote, self.log.commit)
         ready.snapshot = self.snapshot_unsaved
         self.snapshot_unsaved = None
-        self._hard_flight = self._hard_dirty
-        self._hard_dirty = False
-        self._flight_held = self._held
-        self._held = []
+        self.hard_flight = self.hard_dirty
+        self.hard_dirty = False
+        self._flight_held = self.held
+        self.held = []
         self._saving = True
 
     # Transitions: the only places where role, term, vote and leader change.
@@ -404,7 +369,7 @@ class Raft:
         """Lead: append an entry of the term at once, so that earlier ones can commit (§5.4.2)."""
         assert self.role == CANDIDATE, self
         assert self.vote == self.id, self
-        assert not self._hard_dirty, self
+        assert not self.hard_dirty, self
         self.role = LEADER
         self.leader = self.id
         self.votes = {}
@@ -421,33 +386,17 @@ class Raft:
 
     def configuration_changed(self) -> None:
         """Another configuration is in force: by append, truncation, snapshot or election."""
-        configuration = self.configurations.current
-        was_voter = self.is_voter
-        self.voter_ids = configuration.voters()
+        self.voter_ids = self.configurations.current.voters()
         if self.role != LEADER:
-            if self.is_voter != was_voter:
+            if self.may_campaign != (self.timeout_us != NEVER_US):
                 self.reset_election_timer()
             return
-        window = (self.config.max_inflight, self.config.max_inflight_bytes)
-        previous = self.progress
-        self.progress = {}
-        for member in configuration.members:
-            known = previous.get(member.id)
-            if known is None:
-                first = self.log.last_index + 1
-                known = Progress(member.id, member.is_learner, first, self.now_us, window)
-                if member.id == self.id:
-                    known.match = self.log.durable
-            known.is_learner = member.is_learner
-            self.progress[member.id] = known
-        self.peers = [known for known in self.progress.values() if known.id != self.id]
-        self.voters = [self.progress[voter] for voter in self.voter_ids]
-        self.replicate_due = True
+        replication.track_members(self)
 
     def reset_election_timer(self) -> None:
         """Draw a new timeout from [1, 2) election timeouts (§5.2)."""
         self.timeout_us = NEVER_US
-        if self.is_voter:
+        if self.may_campaign:
             election_us = self.config.election_us
             self.timeout_us = election_us + int(self.rng.random() * election_us)
         self.election_deadline_us = self.now_us + self.timeout_us
@@ -466,17 +415,22 @@ class Raft:
         assert self.vote in (NOBODY, candidate), (candidate, self)
         if self.vote != candidate:
             self.vote = candidate
-            self._hard_dirty = True
+            self.hard_dirty = True
 
     def _enter_term(self, term: int, vote: int) -> None:
         # The only place where a vote is forgotten: with the term it was given in.
         assert term > self.term, (term, self)
         self.term = term
         self.vote = vote
-        self._hard_dirty = True
-        if self._held:
-            # What was not said yet in the old term is not worth saying any more.
-            self._held = [each for each in self._held if type(each[1]) is not AppendReply]
+        self.hard_dirty = True
+        # An acknowledgement dies with the term it was given in: its entries may be replaced before
+        # the batch that carries them is durable.
+        if self.held:
+            self.held = [each for each in self.held if type(each[1]) is not AppendReply]
+        if self._flight_held:
+            self._flight_held = [
+                each for each in self._flight_held if type(each[1]) is not AppendReply
+            ]
 
     def _leave_leadership(self) -> None:
         self.progress = {}

@@ -2,8 +2,8 @@
 
 A leader notes its commit index, has a majority confirm that it still led *after* that, and only
 then lets the reads go that waited. One round serves all reads that had gathered when it began;
-those that come during a round wait for the next. A confirmation counts only with its round's number, which is
-used once: an answer to an earlier heartbeat proves nothing about a later read.
+those that come during a round wait for the next. A confirmation counts only with its round's
+number, which is used once: an answer to an earlier heartbeat proves nothing about a later read.
 """
 
 from __future__ import annotations

@@ -20,11 +20,10 @@ from node.raft.messages import (
     Heartbeat,
     HeartbeatReply,
 )
-from node.raft.progress import PROBE, REPLICATE, SNAPSHOT
+from node.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from node.raft.quorum import agreed
 
 if TYPE_CHECKING:
-    from node.raft.progress import Progress
     from node.raft.raft import Raft
 
 
@@ -34,14 +33,33 @@ if TYPE_CHECKING:
 def append_own(raft: Raft, kind: int, data: bytes) -> int:
     """Append an entry of the own term to the own log; gives its index."""
     index = raft.log.last_index + 1
+    if kind == CONFIGURATION:
+        # In force from here on, committed or not (§6); a new member is sent this entry first.
+        raft.configurations.append(index, decode_entry(data).configuration)
+        raft.configuration_changed()
     raft.log.append([Entry(raft.term, index, kind, data)])
     raft.uncommitted_bytes += len(data)
     raft.replicate_due = True
-    if kind == CONFIGURATION:
-        # In force from here on, committed or not (§6).
-        raft.configurations.append(index, decode_entry(data).configuration)
-        raft.configuration_changed()
     return index
+
+
+def track_members(raft: Raft) -> None:
+    """Keep a progress for each member of the configuration in force, and for nobody else."""
+    window = (raft.config.max_inflight, raft.config.max_inflight_bytes)
+    previous = raft.progress
+    raft.progress = {}
+    for member in raft.configuration.members:
+        known = previous.get(member.id)
+        if known is None:
+            first = raft.log.last_index + 1
+            known = Progress(member.id, member.is_learner, first, raft.now_us, window)
+            if member.id == raft.id:
+                known.match = raft.log.durable
+        known.is_learner = member.is_learner
+        raft.progress[member.id] = known
+    raft.peers = [known for known in raft.progress.values() if known.id != raft.id]
+    raft.voters = [raft.progress[voter] for voter in raft.voter_ids]
+    raft.replicate_due = True
 
 
 def broadcast(raft: Raft) -> None:
@@ -278,7 +296,28 @@ def on_append(raft: Raft, message: AppendEntries) -> None:
     commit = min(message.commit, prev + len(entries))
     if commit > log.commit:
         log.commit_to(commit)
-    raft.acknowledge(matched)
+    acknowledge(raft, matched)
+
+
+def acknowledge(raft: Raft, index: int) -> None:
+    """Tell the leader that this log equals its own up to `index`, once that is durable."""
+    reply = AppendReply(raft.term, raft.id, index)
+    if index <= raft.log.durable and not (raft.hard_dirty or raft.hard_flight):
+        raft.messages.append((raft.leader, reply))
+        return
+    held = raft.held
+    if held:
+        # One acknowledgement a batch: a later one of the same term vouches for more.
+        target, last = held[-1]
+        if (
+            type(last) is AppendReply
+            and not last.rejected
+            and last.term == reply.term
+            and target == raft.leader
+        ):
+            reply.index = max(index, last.index)
+            held.pop()
+    held.append((raft.leader, reply))
 
 
 def on_heartbeat(raft: Raft, message: Heartbeat) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from node.raft import election, roles
 from node.raft.messages import TimeoutNow
+from node.raft.progress import REPLICATE
 
 if TYPE_CHECKING:
     from node.raft.progress import Progress
@@ -23,8 +24,12 @@ def begin(raft: Raft, target: int) -> bool:
     if raft.transfer_target != target:
         raft.transfer_target = target
         raft.transfer_deadline_us = raft.now_us + raft.config.election_us
+        progress = raft.progress[target]
+        if progress.match < raft.log.last_index and progress.state == REPLICATE:
+            # What is on its way may be lost; waiting to find out would use up the time there is.
+            progress.become_probe()
         raft.replicate_due = True
-        progressed(raft, raft.progress[target])
+        progressed(raft, progress)
     return True
 
 

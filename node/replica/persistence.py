@@ -17,7 +17,7 @@ from node.raft.membership import (
     encode_entry,
 )
 from node.raft.messages import CONFIGURATION, Entry, HardState, Snapshot
-from node.raft.raft import Ready
+from node.raft.ready import Ready
 from node.replica.interface import ReplicaConfig
 from node.storage import recovery, snapshot, wal
 from node.storage.disk import Batch, Disk, DiskOp

@@ -1,8 +1,8 @@
 """Requests of this node's clients that wait to be applied.
 
 Each gets a number of its own in this boot's session and keeps it however often it is sent: to a
-leader, to the next, and again when nothing was heard. So a waiter is found by who asked, never by the
-index at which something was applied, and what is sent twice is applied once.
+leader, to the next, and again when nothing was heard. So a waiter is found by who asked, never by
+the index at which something was applied, and what is sent twice is applied once.
 
 A proposal that was never handed to anyone can be refused with certainty; one that was, cannot.
 """

@@ -17,7 +17,8 @@ from node.raft.messages import (
     ReadIndexReply,
     Snapshot,
 )
-from node.raft.raft import Raft, RaftConfig
+from node.raft.raft import Raft
+from node.raft.ready import RaftConfig
 from node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
 from node.replica.barriers import Barriers
 from node.replica.interface import (
@@ -326,7 +327,7 @@ class Replica:
         applied = self.applied
         self._more = False
         # A state that this node could not save is none it may answer from.
-        limit = log.commit if log.commit < log.durable else log.durable
+        limit = min(log.commit, log.durable)
         if limit <= applied or applied < log.base_index:
             return
         until = min(limit, applied + self._config.max_apply)

@@ -1,9 +1,10 @@
 """Which requests were applied already: no retry is applied twice (§8, thesis §6.3).
 
 Part of the replicated state: every member decides alike, and a snapshot carries it. A session is
-one boot of one member, which numbers its clients' requests from 1. It remembers the next number and the holes below it - those that were lost on the way, or are still to come - which is
-little even when much was lost. A number that fell out of the bounded holes counts as applied: better
-a request that nobody hears of again than one that happens twice.
+one boot of one member, which numbers its clients' requests from 1. It remembers the next number
+and the holes below it - those that were lost on the way, or are still to come - which is little
+even when much was lost. A number that fell out of the bounded holes counts as applied: better a
+request that nobody hears of again than one that happens twice.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Sessions:
         self._sessions: dict[tuple[int, int], Session] = {}
 
     def is_new(self, origin: int, nonce: int, sequence: int, index: int) -> bool:
-        """Whether the request in the entry at `index` is to be applied; from now on it counts so."""
+        """Whether the request in the entry at `index` is to be applied; then it counts as such."""
         session = self._sessions.get((origin, nonce))
         if session is None:
             session = self._begin(origin, nonce)

@@ -4,8 +4,8 @@
     body = u8 type, msgpack payload
 
 The CRC-32C of a body is seeded with the crc of the record before it in the same segment, so a
-record of an earlier use of the space never passes for the next one. Length 0 ends the records: the rest of
-a preallocated segment is zeros.
+record of an earlier use of the space never passes for the next one. Length 0 ends the records: the
+rest of a preallocated segment is zeros.
 """
 
 from __future__ import annotations
@@ -62,14 +62,24 @@ def body_at(data: bytes, offset: int, seed: int) -> tuple[bytes, int, int] | Non
     return body, crc, end
 
 
-def any_record_after(data: bytes, offset: int) -> int | None:
+def any_record_after(data: bytes, offset: int, seed: int) -> int | None:
     """Find a valid record behind an invalid one at `offset`; its offset, or None.
 
-    The seed of a record is the crc in the header before it, whether or not that header's own body
-    is sound: so wherever two frames follow each other and the second checks out, it was written.
+    The seed of a record is the crc of the one before it. So if the invalid one's length is damaged,
+    its stored crc still vouches for the next; if its crc is, the crc of its body does; and further
+    on any two frames vouch for each other where one begins where the other ends.
     """
     end = len(data.rstrip(b"\0"))
-    for start in range(offset, end, 8):
+    seeds = set()
+    if offset + HEADER_BYTES <= end:
+        seeds.add(_frame.unpack_from(data, offset)[1])
+    frame = frame_at(data, offset)
+    if frame is not None:
+        start = offset + HEADER_BYTES
+        seeds.add(crc32c.crc32c(data[start : start + frame[0]], seed))
+    for start in range(offset + 8, end, 8):
+        if any(body_at(data, start, each) is not None for each in seeds):
+            return start
         frame = frame_at(data, start)
         if frame is not None and body_at(data, frame[2], frame[1]) is not None:
             return frame[2]

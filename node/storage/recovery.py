@@ -55,6 +55,8 @@ class _Reader:
         self.entries: list[Entry] = []
         self.hard_state = HardState()
         self.newest_mark = (0, 0)
+        self.last_mark = (0, 0)
+        self.purged = False  # the oldest segment there is not the first there was
 
     @property
     def last_index(self) -> int:
@@ -79,7 +81,7 @@ class _Reader:
             offset = end
         torn = len(data[offset:].rstrip(b"\0"))
         if torn:
-            sound = frames.any_record_after(data, offset)
+            sound = frames.any_record_after(data, offset, crc)
             if sound is not None or not is_last:
                 where = f"and a sound one follows at {sound}" if sound else "inside the log"
                 raise DamagedError(
@@ -123,10 +125,13 @@ class _Reader:
 
     def entry(self, path: str, entry: Entry) -> None:
         index = entry.index
-        if not self.started:
+        if not self.started or (self.purged and index < self.start):
+            # What came before is purged: entries begin here, or begin again where another leader's
+            # log or snapshot replaced a tail of which only the end was left.
             self.started = True
             self.start = index
-            mark_index, mark_term = self.newest_mark
+            self.entries = []
+            mark_index, mark_term = self.last_mark
             self.base_term = mark_term if mark_index == index - 1 else UNKNOWN_TERM
         if not self.start <= index <= self.last_index + 1:
             raise DamagedError(
@@ -139,7 +144,8 @@ class _Reader:
         self.entries.append(entry)
 
     def mark(self, index: int, term: int) -> None:
-        self.newest_mark = max(self.newest_mark, (index, term))
+        self.last_mark = (index, term)
+        self.newest_mark = max(self.newest_mark, self.last_mark)
         if self.started and index >= self.start and self.term_at(index) != term:
             # Installed from a leader, over a log that was shorter or another one (§7).
             self.entries = []
@@ -160,6 +166,7 @@ def recover(
     newest = _newest_snapshot(disk, operations)
     reader = _Reader(cluster_id, member_id)
     segments = _segments(disk)
+    reader.purged = bool(segments) and segments[0][0] > 0
     torn = offset = crc = size = 0
     sequence = -1
     for position, (number, _, name) in enumerate(segments):

@@ -66,8 +66,9 @@ class Wal:
     ) -> list[DiskOp]:
         """Plan to make these durable, in this order: mark, entries, hard state.
 
-        `last_index` is where the log ends with them. The mark comes first because entries behind a snapshot need not follow the log before it; the
-        hard state last because its commit index is at most the last entry.
+        `last_index` is where the log ends with them. The mark comes first because entries behind a
+        snapshot need not follow the log before it; the hard state last because its commit index is
+        at most the last entry.
         """
         crc = self._crc
         parts: list[bytes] = []

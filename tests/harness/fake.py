@@ -10,7 +10,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from checkers.evidence import Evidence, NodeEvidence
+import msgspec
+
+from checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
 from harness.cluster import HarnessError, Measured, NodeStatus
 from harness.nemesis.condition import Condition
 from workloads.kv import (
@@ -204,4 +206,18 @@ class FakeCluster:
 
     async def collect(self, into: Path | None) -> Evidence:
         self._note("collect")
-        return Evidence(nodes={node: NodeEvidence(node=node) for node in self.nodes})
+        return Evidence(nodes={node: await self._left_behind(node) for node in self.nodes})
+
+    async def _left_behind(self, node: str) -> NodeEvidence:
+        """Return what a node that did everything right would leave: one log, one leader."""
+        status = await self.observe(node)
+        entries = tuple(LogEntry(1, at, 0, str(at)) for at in range(1, self.revision + 1))
+        return NodeEvidence(
+            node=node,
+            entries=entries,
+            hard_states=(HardState(1, 1, self.revision),),
+            committed=self.revision,
+            led_terms=(1,) if node == self.nodes[0] else (),
+            digests=(StateDigest(self.revision, 1, self.revision, "same"),),
+            final=msgspec.structs.asdict(status),
+        )

@@ -1,4 +1,4 @@
-"""A Runtime whose clock moves only when nobody has anything left to do: hours pass in milliseconds."""
+"""A Runtime whose clock moves only when nobody has anything left to do: hours pass in no time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ManualTask:
         except StopIteration as stop:
             self._value = stop.value
             self._over.set()
-        except (Exception, Cancelled) as error:
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - its joiner's business
             self._error = error
             self._over.set()
 

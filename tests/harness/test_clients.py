@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 from aetcd.rpc import rpc_pb2
+
 from harness.clients import GrpcKv, classify
 from workloads.kv import (
     Compact,
@@ -67,11 +68,13 @@ class Recorded(grpc.GenericRpcHandler):
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.requests: list[bytes] = []
+        self.arrived = asyncio.Event()
         self.answers = answers
 
     def service(self, details: Any) -> Any:
         async def handle(request: bytes, context: Any) -> bytes:
             self.requests.append(request)
+            self.arrived.set()
             answer = self.answers[details.method.rpartition("/")[2]]
             if isinstance(answer, tuple):
                 await context.abort(*answer)
@@ -170,8 +173,7 @@ async def test_hanging_up_in_mid_request_is_indefinite():
     """Whoever closes the connection does not learn what became of its request."""
     async with Served({"Put": None}) as (client, server):
         call = asyncio.create_task(client.call(Put(b"a", b"1")))
-        while not server.requests:
-            await asyncio.sleep(0)
+        await server.arrived.wait()
         await client.close()
         with pytest.raises(Indefinite):
             await call

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from checkers.faults import fault_windows
 from checkers.history import OpType
 from harness.cluster import HarnessError
@@ -13,11 +14,10 @@ from harness.nemesis.storm import Storm
 from harness.options import NS_PER_S, Options
 from harness.recorder import Recorder
 from harness.seeds import Seeds
-from workloads import WORKLOADS
-from workloads.kv import Put
-
 from tests.harness.fake import FakeCluster
 from tests.harness.manual import ManualRuntime
+from workloads import WORKLOADS
+from workloads.kv import Put
 
 ALL = ("kill", "pause", "partition", "clock")
 
@@ -66,7 +66,7 @@ def test_a_calm_run_answers_everything_at_about_the_rate_asked_for():
     assert cluster.stopped
 
 
-@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("seed", range(1, 5))
 def test_a_minute_of_storm_holds_every_kind_of_fault_at_least_twice(seed: int):
     """No kind is forgotten, none stays broken, and a quorum exists most of the time."""
     findings, cluster = run(seed=seed)
@@ -77,7 +77,7 @@ def test_a_minute_of_storm_holds_every_kind_of_fault_at_least_twice(seed: int):
     assert all(window.healed and window.effective for window in windows)
     assert all(window.until_ns is not None for window in windows)
     assert findings.evidence.recovery["quorum_share"] > 0.6
-    assert not (cluster.down or cluster.frozen or cluster.grudge or cluster.offset_ms)
+    assert not any((cluster.down, cluster.frozen, cluster.grudge, cluster.offset_ms))
     assert findings.evidence.trouble == ()
     oks = sum(operation.outcome is OpType.OK for operation in findings.history.operations)
     assert oks > 4000

@@ -5,24 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from checkers.history import History, Op, OpType
 from harness.interpreter import Interpreter
 from harness.options import NS_PER_S, Options
 from harness.recorder import Recorder
 from harness.scene import Scene
 from harness.seeds import Seeds
+from tests.harness.fake import MS, FakeCluster
+from tests.harness.manual import ManualRuntime
 from workloads.generator import Answer, Context, Draw, Invocation, Limit
 from workloads.kv import Definite, Indefinite
 from workloads.workload import Completion
-
-from tests.harness.fake import MS, FakeCluster
-from tests.harness.manual import ManualRuntime
 
 
 class Rig:
     """An interpreter over a fake cluster, with a client step given as a function."""
 
-    def __init__(self, step: Any, *, concurrency: int = 2, count: int = 6, f: str = "write") -> None:
+    def __init__(
+        self, step: Any, *, concurrency: int = 2, count: int = 6, f: str = "write"
+    ) -> None:
         self.runtime = ManualRuntime()
         self.cluster = FakeCluster(self.runtime, nodes=3)
         self.scene = Scene(

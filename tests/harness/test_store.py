@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 from checkers.evidence import Evidence
 from checkers.history import Op, OpType
 from checkers.run import Run
@@ -34,8 +35,9 @@ def test_folders_sort_by_time_and_end_with_the_seed(tmp_path: Path):
 def test_latest_points_at_the_newest_run(tmp_path: Path):
     """Of all runs, and of its workload."""
     store = Store(tmp_path)
-    store.create("register", 1, NOW)
+    store.publish(store.create("register", 1, NOW))
     second = store.create("register", 2, NOW)
+    store.publish(second)
     assert (tmp_path / "latest").resolve() == second.path
     assert (tmp_path / "register" / "latest").resolve() == second.path
 
@@ -65,7 +67,7 @@ def test_every_op_is_with_the_operating_system_before_recording_returns(tmp_path
 
 
 def test_a_controller_that_is_killed_leaves_a_readable_history(tmp_path: Path):
-    """kill -9 in mid-sentence costs at most the sentence."""
+    """Kill -9 in mid-sentence costs at most the sentence."""
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
@@ -73,7 +75,9 @@ from datetime import datetime, UTC
 from pathlib import Path
 from harness.store import Store
 from tests.harness.test_store import op
-folder = Store(Path({str(tmp_path)!r})).create("register", 1, datetime.now(UTC))
+store = Store(Path({str(tmp_path)!r}))
+folder = store.create("register", 1, datetime.now(UTC))
+store.publish(folder)
 folder.begin_history(run="killed")
 index = 0
 while True:

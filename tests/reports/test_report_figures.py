@@ -6,15 +6,15 @@ import base64
 import gzip
 import itertools
 import json
-from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.evidence import Evidence, NodeEvidence
 from checkers.faults import FaultWindow, fault_windows
 from checkers.history import History
-from reports import columns, nodes
+from reports import columns, figures, nodes
 from reports.attempts import Phase, attempts, longest_gap, ok_times, silence, stretches
 from reports.errors import error_rows, strip
 from reports.faults import fault_rows
@@ -22,8 +22,8 @@ from reports.leadership import leadership
 from reports.logs import around, log_lines
 from reports.numbers import numbers, quantile, rates
 from reports.report import Report
-from reports.scene import scene, to_script
-from tests.reports.histories import MS, history, observations, run
+from reports.scene import to_script
+from tests.reports.histories import MS, history, observations, run, verdict
 from tests.reports.storms import Storm
 
 
@@ -216,6 +216,16 @@ def test_nodes_that_disagree_at_one_index_are_named() -> None:
     assert judged(n1="aa")[0] is None
 
 
+def test_like_mappings_become_a_table() -> None:
+    """Nested figures are lifted one level; a lone mapping stays a list of names."""
+    told = figures.grid({"read": {"ok": 1, "ms": {"p50": 2}}, "write": {"ok": 3, "extra": 4}})
+    assert told is not None
+    assert told.columns == ["ok", "ms p50", "extra"]
+    assert told.rows == [("read", [1, 2, None]), ("write", [3, None, 4])]
+    for shape in ({"a": {"b": 1}}, {"a": 1, "b": 2}, [1, 2], "text", None, {}):
+        assert figures.grid(shape) is None
+
+
 def test_columns_carry_every_operation(broken: Storm) -> None:
     """Unpacked as the page unpacks them, they give the history back."""
     seen = broken[1]
@@ -283,26 +293,19 @@ def test_json_in_the_page_cannot_end_its_script(broken_report: Report) -> None:
 
 
 def test_a_run_too_large_for_the_page_keeps_what_matters(
-    broken: Storm, monkeypatch: object
+    broken: Storm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound the anomalies' keys stay, the figures still count all."""
-    before = columns.OPS_MAX
-    try:
-        columns.OPS_MAX = 500
-        report = Report.of(*broken)
-    finally:
-        columns.OPS_MAX = before
+    monkeypatch.setattr(columns, "OPS_MAX", 500)
+    report = Report.of(*broken)
     assert report.carried < 500 < report.operations
     assert sum(report.outcomes.values()) == report.operations
     shown = {operation.index for each in report.cards for operation in each.witnesses}
-    assert shown <= {int(row["index"]) for row in unpack(report.packed)}  # type: ignore[call-overload]
+    assert shown <= {int(row["index"]) for row in unpack(report.packed)}
 
 
 def test_an_empty_history_still_makes_a_report() -> None:
     """A run that died at once is told as such."""
-    from tests.reports.histories import verdict
-
     report = Report.of(run(), History([]), verdict(), Evidence(), {})
     assert (report.operations, report.silence) == (0, (0, 0))
-    assert replace(report).word == "VALID"
-    assert scene is not None
+    assert report.word == "VALID"

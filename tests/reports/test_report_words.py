@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
@@ -9,6 +10,7 @@ import pytest
 
 import reports
 from checkers.evidence import Evidence
+from checkers.lanes import parse
 from checkers.verdict import Anomaly, Validity, Verdict
 from reports import index, judgement, junit, lanes, repeat, summary, terminal, words
 from reports.report import Report
@@ -121,6 +123,18 @@ def test_lanes_keep_the_order_of_events() -> None:
         "p1:   |--read k 1---|\n"
         "p2:                   |----write k 2-----?"
     )
+
+
+def test_lanes_paste_into_a_regression_test(broken_report: Report) -> None:
+    """The checkers' own parser reads them, with the same outcomes and the same order."""
+    card = broken_report.cards[0]
+    read = parse(card.ascii).operations
+    drawn = sorted(card.witnesses, key=lambda each: each.invoked_ns)
+    shape = [(each.process, each.f, each.key, each.outcome) for each in drawn]
+    assert [(each.process, each.f, each.key, each.outcome) for each in read] == shape
+    for before, after in itertools.pairwise(read):
+        assert before.completed_ns is not None
+        assert before.completed_ns < after.invoked_ns
 
 
 def test_characters_that_xml_cannot_carry_are_spelled_out() -> None:

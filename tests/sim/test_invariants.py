@@ -25,15 +25,25 @@ def rules() -> Rules:
 
 
 def test_two_leaders_of_one_term_are_a_crime_and_of_two_terms_are_not(rules):
-    rules.leads(0, 4)
-    rules.leads(1, 5)
-    rules.leads(0, 4)
+    rules.leads(0, 4, 9)
+    rules.leads(1, 5, 9)
+    rules.leads(0, 4, 9)
     assert rules.broken is None
-    rules.leads(2, 5)
+    rules.leads(2, 5, 9)
     assert rules.rule == "election safety"
     assert rules.broken.sentence() == (
         "election safety: at 1.500000 s n3 became leader of term 5, whose leader was n2"
     )
+
+
+def test_a_new_leader_must_have_what_was_applied_in_earlier_terms(rules):
+    rules.stands(0, 3, 7)
+    rules.applies(0, 7, 3, b"x")
+    rules.leads(1, 3, 6)  # late news of an election that was over when 7 was appended
+    rules.leads(1, 4, 7)
+    assert rules.broken is None
+    rules.leads(2, 5, 6)
+    assert rules.rule == "leader completeness"
 
 
 def test_only_the_first_broken_rule_is_reported(rules):

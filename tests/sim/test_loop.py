@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.sim.loop import Loop, TooManyEvents
+from harness.sim.loop import Loop, TooManyEventsError
 
 
 def recording_loop(**options: int) -> tuple[Loop, int, list[tuple[int, object]]]:
@@ -48,7 +48,7 @@ def test_a_storm_of_events_ends_at_the_cap_instead_of_never():
     loop = Loop(max_events=100)
     kind = loop.register(lambda a, b: loop.after(0, kind))
     loop.after(0, kind)
-    with pytest.raises(TooManyEvents, match="100 events"):
+    with pytest.raises(TooManyEventsError, match="100 events"):
         loop.run(until_us=1)
     assert loop.events == 100
 

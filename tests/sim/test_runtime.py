@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.sim.loop import Loop
-from harness.sim.runtime import Cancelled, Deadlock, SimRuntime
+from harness.sim.runtime import Cancelled, DeadlockError, SimRuntime
 
 MS = 1_000_000
 
@@ -148,5 +148,5 @@ def test_waiting_for_what_never_comes_is_an_error_and_not_a_hang(runtime):
     async def main():
         await runtime.event().wait()
 
-    with pytest.raises(Deadlock, match="nothing is left to happen"):
+    with pytest.raises(DeadlockError, match="nothing is left to happen"):
         runtime.run(main())

@@ -1,4 +1,4 @@
-"""A handful of replicas, a bad network, bad disks and a virtual clock; and what must always hold."""
+"""Replicas on a bad network, bad disks and a virtual clock; and what must always hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from node.raft.messages import Message
 from node.raft.roles import LEADER
-from node.replica import Member, Outcome, Replica, ReplicaConfig, Reply
+from node.replica import Change, Member, Outcome, Replica, ReplicaConfig, Reply
 from node.storage.disk import Batch
 from tests.node.storage.memory_disk import MemoryDisk
 
@@ -205,6 +205,31 @@ class Cluster:
             self.settle(node)
         return self.tickets
 
+    def change(self, n: int, kind: int, member: int) -> int:
+        self.tickets += 1
+        node = self.nodes[n]
+        if node.replica is not None:
+            change = Change(kind, Member(member, f"n{member}"))
+            node.replica.propose_membership(self.tickets, change, self.now_us)
+            self.settle(node)
+        return self.tickets
+
+    def transfer(self, n: int, target: int) -> int:
+        self.tickets += 1
+        node = self.nodes[n]
+        if node.replica is not None:
+            node.replica.transfer_leadership(self.tickets, target, self.now_us)
+            self.settle(node)
+        return self.tickets
+
+    def members_now(self) -> list[int]:
+        """Ids of the members in the newest committed configuration that a leader knows."""
+        leader = self.leader()
+        assert leader is not None
+        replica = self.nodes[leader].replica
+        assert replica is not None
+        return [member.id for member in replica.raft.configuration.members]
+
     def answer(self, node: Node, reply: Reply) -> None:
         assert reply.ticket not in self.replies, f"answered twice: {reply}"
         self.replies[reply.ticket] = reply
@@ -252,7 +277,7 @@ class Cluster:
         self.loss = self.duplicate = 0.0
         self.delay_us = (200, 2_000)
         for n, node in self.nodes.items():
-            if node.replica is None and (n <= self.size or node.boots):
+            if node.replica is None and node.boots:
                 self.start(n)
 
     def agree(self, ids: Any = None) -> None:

@@ -81,6 +81,9 @@ async def chatter(url: str) -> None:
 
 
 async def main() -> None:
+    if "--die-at-once" in rest:
+        log("fatal", error="AssertionError: born dead")
+        sys.exit(2)
     log("started", name=options.name, argv=sys.argv[1:])
     starts = Path(options.data_dir) / "member" / "wal" / "starts"
     starts.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The container world: pure parts by themselves, the rest on a real engine."""
