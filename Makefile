@@ -34,7 +34,7 @@ $(VENV)/.dev-stamp: $(VENV)/.run-stamp pyproject.toml
 	@touch $@
 
 run: setup           ## a storm of every fault over five containers, one verdict, one report
-	$(SQUALL) run register --faults all --time $(TIME) $(SEEDED) $(ARGS)
+	$(SQUALL) run register --cluster auto --faults all --time $(TIME) $(SEEDED) $(ARGS)
 
 test: setup-dev lint ## every test, those with containers included where a Docker engine answers
 	@tests/install-tools

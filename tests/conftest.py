@@ -1,4 +1,4 @@
-"""What every test may lean on: does a Docker engine answer, and is a program there?"""
+"""What every test may lean on: whether a Docker engine answers, and where a program is."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Cluster(Protocol):
         ...
 
     async def jump_clock(self, node: str, offset_ms: int) -> None:
-        """Set a node's wall clock off by `offset_ms` from true; its monotonic clock is untouched."""
+        """Set a node's wall clock off by `offset_ms` from true; its monotonic clock stays."""
         ...
 
     async def drift_clock(self, node: str, rate: float) -> None:
