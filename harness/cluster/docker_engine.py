@@ -64,8 +64,8 @@ class Docker:
             self.client.ping()
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise NoEngineError(
-                f"no Docker engine answers ({reason(error)}). Start Docker, or point DOCKER_HOST "
-                "at an engine; `squall doctor` says what else is missing"
+                f"no Docker engine answers ({unreachable(error)}). Start Docker, or point "
+                "DOCKER_HOST at an engine; `squall doctor` says what else is missing"
             ) from error
 
     @property
@@ -105,3 +105,17 @@ def reason(error: BaseException) -> str:
     explanation = getattr(error, "explanation", None)
     text = explanation.decode(errors="replace") if isinstance(explanation, bytes) else explanation
     return " ".join(str(text or error).split())
+
+
+def unreachable(error: BaseException) -> str:
+    """Return why nothing answered: the operating system's words, if they are in there somewhere.
+
+    The libraries between wrap them several times over, each adding its own address and class.
+    """
+    seen: list[BaseException] = [error]
+    for each in seen:
+        if isinstance(each, OSError) and each.strerror:
+            return f"{each.strerror}, at {os.environ.get('DOCKER_HOST', 'its default socket')}"
+        inner = [each.__cause__, each.__context__, getattr(each, "reason", None), *each.args]
+        seen += [e for e in inner if isinstance(e, BaseException) and e not in seen]
+    return reason(error)
