@@ -11,7 +11,7 @@ ARGS   ?=
 SEEDED := $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint test-partition test-kill test-pause test-clock nightly bench clean distclean
+.PHONY: help setup setup-dev run test lint test-partition test-kill test-pause test-clock mutants nightly bench clean distclean
 
 help:                ## say what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -55,6 +55,10 @@ test-pause: setup     ## register under SIGSTOP-like pauses
 	$(SQUALL) run register --faults pause --time $(TIME) $(SEEDED) $(ARGS)
 test-clock: setup     ## register under clock jumps, strobes and drift
 	$(SQUALL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
+
+MUTANTS ?= leader-local-read ack-before-fsync quorum-off-by-one no-up-to-date-check
+mutants: setup        ## the node broken on purpose: each must end INVALID
+	@for name in $(MUTANTS); do tests/mutants/catch $$name || exit 1; done
 
 nightly: setup        ## what the nightly job runs, one after another
 	@status=0; for faults in kill pause partition clock all; do \
