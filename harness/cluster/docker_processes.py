@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import docker.errors
 import requests.exceptions
@@ -25,7 +25,13 @@ DEATH_TIMEOUT_S = 20
 
 DEATH_POLL_S = 0.01
 START_ATTEMPTS = 5
-START_RETRY_S = 0.3
+"""The engine may still be taking the last process's network apart."""
+
+FREEZE_ATTEMPTS = 20
+"""A process inside an uninterruptible call (an fsync on a busy disk) cannot be frozen just then:
+the engine tries for some milliseconds, thaws what it had and gives up."""
+
+RETRY_S = 0.3
 KILLED_EXIT_CODE = 137
 
 
@@ -46,17 +52,12 @@ class Processes:
     def launch(self, node: str) -> None:
         """Start a node's container."""
         container = self._containers[node]
-        for attempt in range(1, START_ATTEMPTS + 1):
-            try:
-                with engine_trouble(f"{container} could not be started"):
-                    self._engine.api.start(container)
-            except HarnessError:
-                # The engine may still be taking the last process's network apart.
-                if attempt == START_ATTEMPTS:
-                    raise
-                time.sleep(START_RETRY_S)
-            else:
-                return
+
+        def start() -> None:
+            with engine_trouble(f"{container} could not be started"):
+                self._engine.api.start(container)
+
+        _persevere(start, START_ATTEMPTS)
 
     def kill(self, node: str, together: threading.Barrier) -> None:
         """SIGKILL a node at the moment the last of `together` arrives; return when it is dead."""
@@ -100,9 +101,13 @@ class Processes:
         container = self._containers[node]
         if self.notice_death(node):
             raise NodeDied(node, self._crashes.get(node, "killed before it was to be frozen"))
-        if not self._hands.state(container).paused:
-            with engine_trouble(f"{container} could not be paused"):
-                self._engine.api.pause(container)
+
+        def pause() -> None:
+            if not self._hands.state(container).paused:
+                with engine_trouble(f"{container} could not be paused"):
+                    self._engine.api.pause(container)
+
+        _persevere(pause, FREEZE_ATTEMPTS)
         if self._hands.state(container).paused:
             self._seen_frozen.add(node)
 
@@ -146,6 +151,15 @@ class Processes:
         if state.out_of_memory:
             words = f"killed by the kernel, out of memory; before that:\n{words}"
         self._crashes.setdefault(node, f"exit code {state.exit_code}: {words}")
+
+
+def _persevere(act: Callable[[], None], attempts: int) -> None:
+    """Do what the engine may refuse for a moment; the last refusal counts."""
+    for _ in range(attempts - 1):
+        with contextlib.suppress(HarnessError):
+            return act()
+        time.sleep(RETRY_S)
+    return act()
 
 
 @contextlib.contextmanager
