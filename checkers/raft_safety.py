@@ -1,8 +1,9 @@
 """Whether the nodes kept Raft's promises to each other, by what they left behind.
 
 White box: WALs, the state machines' digests, the nodes' own words. The properties of the Raft paper
-are those of `checkers.raft_properties`. Beside them stand three that need to know of the run:
+are those of `checkers.raft_properties`. Beside them stand four that need to know of the run:
 
+    durability          what a node applied is in its log on disk, unless a fault took it from there
     final-state         after recovery all nodes hold the same
     node-assertions     no node stopped by itself, unless a fault took its disk
     evidence-whole      every WAL could be read to its end, unless a fault damaged it
@@ -51,6 +52,7 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
     }
     children = tuple(judge(nodes) for judge in PROPERTIES)
     children += (
+        _durability(nodes, damaged_by_us),
         _final_state(nodes, evidence),
         _assertions(nodes, damaged_by_us),
         _integrity(nodes, damaged_by_us),
@@ -67,6 +69,43 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
         else None,
         method="nodes' WALs and logs",
         children=children,
+    )
+
+
+def _durability(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
+    """Raft 5: what a node applied it had made durable before.
+
+    The logs are copied after the last status was asked for, so each must reach at least that far.
+    """
+    judged = [
+        (node.node, int(node.final.get("applied") or 0), node.entries[-1].index)
+        for node in nodes
+        if node.final and node.entries and not node.damage and node.node not in damaged_by_us
+    ]
+
+    def find() -> Iterator[Anomaly]:
+        for name, applied, last in judged:
+            if last < applied:
+                yield broken(
+                    "not-durable",
+                    f"{name} had applied index {applied}, but its log on disk ends at {last}.",
+                    f"Let I be index {applied}, which {name} said it had applied when the run "
+                    f"ended.\nThen entry I was on {name}'s disk, because a node applies, and "
+                    f"vouches for, only what a power failure cannot take away.\nHowever, its log, "
+                    f"copied after that, ends at index {last}.",
+                    node=name,
+                    applied=applied,
+                    last=last,
+                )
+
+    return conclude(
+        "durability",
+        "What a node applied is in its log on disk.",
+        len(judged),
+        "nodes' logs beside their last status",
+        find(),
+        # Without logs, or without a status, nothing was looked at, and that is told elsewhere.
+        reason=None if judged else "no node gave both a log and a last status",
     )
 
 

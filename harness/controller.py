@@ -20,11 +20,12 @@ from checkers.history import History
 from harness.cluster import Cluster, HarnessError, NodeDied
 from harness.interpreter import Interpreter
 from harness.nemesis import Executed, Nemesis
+from harness.nemesis.storm import observe_all
 from harness.observer import Observer
 from harness.options import NS_PER_MS, NS_PER_S, Options
 from harness.progress import Progress, Silent
 from harness.recorder import Recorder
-from harness.recovery import await_recovery, compare_digests, mend
+from harness.recovery import await_recovery, compare_digests, mend, patience_ns
 from harness.runtime import Event, Runtime
 from harness.scene import Scene
 from harness.seeds import Seeds
@@ -181,7 +182,7 @@ async def _load(scene: Scene, interpreter: Interpreter, script: Script, nemesis:
 
 async def _read_back(scene: Scene, interpreter: Interpreter, script: Script) -> dict[str, Any]:
     """Drive the final reads; they may take as long as the recovery may."""
-    limit_ns = scene.options.recovery_timeout_ns
+    limit_ns = await patience_ns(scene, await observe_all(scene))
     await interpreter.hang_up()  # connections of the storm may still be waiting to try again
     drain = script.final()
     await interpreter.run(TimeLimit(limit_ns, drain), heed_stop=False)

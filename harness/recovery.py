@@ -20,6 +20,9 @@ POLL_NS = 100 * NS_PER_MS
 MEND_ATTEMPTS = 3
 """A heal that fails is tried again: a busy engine is the usual reason."""
 
+DEAD_PATIENCE_NS = 10 * NS_PER_S
+"""A node that died by itself, and again after its restart, is not waited for much longer."""
+
 PROCESS = f"{NEMESIS}/recovery"
 
 
@@ -70,7 +73,7 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
             target = leader.commit
         reason = _missing(statuses, leader, target)
         elapsed_ns = scene.runtime.now_ns() - begin_ns
-        if not reason or elapsed_ns > scene.options.recovery_timeout_ns:
+        if not reason or elapsed_ns > await patience_ns(scene, statuses):
             return {
                 "recovered": not reason,
                 "elapsed_s": round(elapsed_ns / NS_PER_S, 3),
@@ -80,6 +83,14 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
                 "nodes": {node: _facts(status) for node, status in statuses.items()},
             }
         await scene.runtime.sleep_ns(POLL_NS)
+
+
+async def patience_ns(scene: Scene, statuses: dict[str, NodeStatus]) -> int:
+    """Say how long to wait for what is missing."""
+    away = {status.node for status in statuses.values() if not status.reachable}
+    if away and away <= set(await scene.cluster.crashed()):
+        return min(DEAD_PATIENCE_NS, scene.options.recovery_timeout_ns)
+    return scene.options.recovery_timeout_ns
 
 
 def _leader(statuses: dict[str, NodeStatus]) -> NodeStatus | None:
@@ -121,7 +132,7 @@ async def compare_digests(scene: Scene) -> dict[str, Any]:
     Returns {"digests_agree": bool | None, "digests": {node: {...}}}; None if they never stood
     still.
     """
-    give_up_ns = scene.runtime.now_ns() + scene.options.recovery_timeout_ns
+    begin_ns = scene.runtime.now_ns()
     while True:
         statuses = await observe_all(scene)
         facts = {node: _facts(status) for node, status in statuses.items()}
@@ -131,6 +142,6 @@ async def compare_digests(scene: Scene) -> dict[str, Any]:
                 "digests_agree": len({s.digest for s in statuses.values()}) == 1,
                 "digests": facts,
             }
-        if scene.runtime.now_ns() > give_up_ns:
+        if scene.runtime.now_ns() - begin_ns > await patience_ns(scene, statuses):
             return {"digests_agree": None, "digests": facts}
         await scene.runtime.sleep_ns(POLL_NS)
