@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -74,6 +75,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     auto_compaction_mode: str
     auto_compaction_retention: str
     digest_every: int
+    experimental_watch_progress_notify_interval: float
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -153,6 +155,18 @@ def _natural(text: str) -> int:
     return int(text)
 
 
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|ms|s|m|h)")
+_UNIT_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _duration_s(text: str) -> float:
+    """Read a duration as Go writes it, 1h30m, in seconds."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ConfigError(f"a duration such as 10m or 1h30m, not {text!r}")
+    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
@@ -225,6 +239,12 @@ _FLAGS = (
     _Flag("strict-reconfig-check", _boolean, "true", "refuse changes that would lose quorum"),
     _Flag("auto-compaction-mode", _one_of("periodic", "revision"), "periodic", "how to compact"),
     _Flag("auto-compaction-retention", str, "0", "how much history to keep (0: all)"),
+    _Flag(
+        "experimental-watch-progress-notify-interval",
+        _duration_s,
+        "10m",
+        "between promises of progress to an idle watch that asked for them",
+    ),
     _Flag("digest-every", _natural, "64", "applied entries between state digests in the log"),
 )
 

@@ -68,6 +68,8 @@ class Server:
         self.member_id = config.member.id
         self.max_txn_ops = config.max_txn_ops
         self.max_request_bytes = config.max_request_bytes
+        self.election_timeout_s = config.election_timeout / 1000
+        self.progress_notify_s = config.experimental_watch_progress_notify_interval
         self._disk = disk
         self._replica = Replica(
             replica_config(config),

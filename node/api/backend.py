@@ -37,6 +37,8 @@ class Backend(Protocol):
     member_id: int
     max_txn_ops: int
     max_request_bytes: int
+    election_timeout_s: float
+    progress_notify_s: float
     store: Store
 
     async def propose(self, command: bytes) -> Any:

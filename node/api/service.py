@@ -6,25 +6,31 @@ be what the next answer is made of. Everything unknown answers UNIMPLEMENTED.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from node.api import cluster, kv, maintenance
+from node.api import cluster, kv, maintenance, watch
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.errors import NO_LEADER, ApiError
 from node.mvcc.errors import RequestError
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
+Stream = Callable[[Backend, AsyncIterator[Message], Any], Awaitable[None]]
+"""A method whose client streams, and which writes its answers to the call's context."""
 
 GRPC_OVERHEAD_BYTES = 512 * 1024
 """What etcd lets a message have above --max-request-bytes before gRPC itself refuses it."""
 
 KEEPALIVE_INTERVAL_MS_MIN = 5000
 """As etcd: clients that ping more often are hung up on, those that keep to it are not."""
+
+LEADERLESS_TIMEOUTS = 3
+"""As etcd: a stream that wants a leader ends after this many election timeouts without one."""
 
 UNLIMITED = -1
 
@@ -33,6 +39,7 @@ _METHODS: dict[str, tuple[Any, Method]] = {
     **maintenance.METHODS,
     **cluster.METHODS,
 }
+_STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS}
 
 
 class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -46,6 +53,14 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
                 response_serializer=_serialize,
             )
             for path, (message, method) in _METHODS.items()
+        }
+        self._handlers |= {
+            path: grpc.stream_stream_rpc_method_handler(
+                _guarded_stream(backend, stream, on_crash),
+                request_deserializer=message.FromString,
+                response_serializer=_serialize,
+            )
+            for path, (message, stream) in _STREAMS.items()
         }
 
     def service(self, handler_call_details: Any) -> Any:
@@ -90,6 +105,49 @@ def _guarded(
         return await context.abort(error.code, error.text)
 
     return call
+
+
+def _guarded_stream(
+    backend: Backend, stream: Stream, on_crash: Callable[[BaseException], None]
+) -> Callable[[AsyncIterator[Message], Any], Awaitable[None]]:
+    async def call(requests: AsyncIterator[Message], context: Any) -> None:
+        try:
+            if not _wants_leader(context):
+                await stream(backend, requests, context)
+                return
+            if not backend.status().leader:
+                raise ApiError(NO_LEADER)
+            serving = asyncio.ensure_future(stream(backend, requests, context))
+            leaderless = asyncio.create_task(_leaderless(backend))
+            try:
+                await asyncio.wait((serving, leaderless), return_when=asyncio.FIRST_COMPLETED)
+                if not serving.done():
+                    raise ApiError(NO_LEADER)
+                await serving
+            finally:
+                serving.cancel()
+                leaderless.cancel()
+            return
+        except RequestError as refusal:
+            error = ApiError(refusal.text)
+        except ApiError as failure:
+            error = failure
+        except grpc.aio.UsageError:
+            return  # the client went away in the middle of an answer
+        except Exception as bug:
+            on_crash(bug)
+            raise
+        await context.abort(error.code, error.text)
+
+    return call
+
+
+async def _leaderless(backend: Backend) -> None:
+    """Return when there was no leader for a while."""
+    missed = 0
+    while missed < LEADERLESS_TIMEOUTS:
+        await asyncio.sleep(backend.election_timeout_s)
+        missed = 0 if backend.status().leader else missed + 1
 
 
 def _wants_leader(context: Any) -> bool:

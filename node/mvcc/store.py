@@ -28,6 +28,7 @@ from node.mvcc.results import (
     TxnResult,
 )
 from node.mvcc.revisions import Revisions
+from node.mvcc.watching import WatchHub
 
 SNAPSHOT_FORMAT = 1
 
@@ -54,11 +55,12 @@ _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 class Store:
     """A multi-version key-value store: the `StateMachine` that `node.replica` drives."""
 
-    __slots__ = ("_digest", "_history")
+    __slots__ = ("_digest", "_history", "watches")
 
     def __init__(self) -> None:
         self._history = Revisions()
         self._digest = 0
+        self.watches = WatchHub(self._history)
 
     # What the log does.
 
@@ -73,9 +75,12 @@ class Store:
             history.roll_back()
             result = refusal
         digest = self._digest
-        for kv in history.changes:
+        changes = history.changes
+        for kv in changes:
             digest = crc32c(_record_encoder.encode(kv), digest)
         history.commit()
+        if changes and self.watches.count:
+            self.watches.publish(changes)
         self._digest = crc32c(_DIGESTED(index, term, history.current, history.compacted), digest)
         return result
 
@@ -154,5 +159,7 @@ class Store:
             raise SnapshotFormatError(
                 f"the snapshot has format {state.format}, this version reads {SNAPSHOT_FORMAT}"
             )
+        before = self._history.current
         self._history.load(state.revision, state.compacted, state.records)
+        self.watches.replaced(before)
         self._digest = state.digest

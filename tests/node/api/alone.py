@@ -18,6 +18,8 @@ class Alone:
     member_id = 1
     max_txn_ops = 128
     max_request_bytes = 1_572_864
+    election_timeout_s = 1.0
+    progress_notify_s = 600.0
 
     def __init__(self) -> None:
         self.store = Store()

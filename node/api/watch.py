@@ -1,0 +1,115 @@
+"""etcd's Watch service: wishes of a client in, the events of all its watches out, on one stream.
+
+Events are made only when the client's flow control lets the last answer go: the pace is its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aetcd.rpc import kv_pb2, rpc_pb2
+
+from node.api import convert
+from node.api.backend import Backend
+from node.api.convert import Message
+from node.api.headers import header
+from node.mvcc.watch_stream import WatchAnswer, WatchStream
+from node.mvcc.watching import Event, Interest
+
+
+async def watch(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
+    """Serve Watch.Watch until the client closes its side."""
+    wake, room = asyncio.Event(), asyncio.Event()
+    stream = WatchStream(backend.store.watches, backend.max_request_bytes, wake.set)
+    reader = asyncio.create_task(_read(requests, stream, room))
+    reader.add_done_callback(lambda _: wake.set())
+    notifier = asyncio.create_task(_notify(stream, backend.progress_notify_s))
+    try:
+        while True:
+            wake.clear()
+            while (answer := stream.take()) is not None:
+                await context.write(_response(backend, answer))
+                room.set()
+            if reader.done():
+                break
+            await wake.wait()
+        await reader  # whatever it died of is ours
+    finally:
+        reader.cancel()
+        notifier.cancel()
+        stream.close()
+
+
+async def _notify(stream: WatchStream, interval_s: float) -> None:
+    while True:
+        await asyncio.sleep(interval_s)
+        stream.notify_progress()
+
+
+async def _read(requests: AsyncIterator[Message], stream: WatchStream, room: asyncio.Event) -> None:
+    async for message in requests:
+        while stream.is_full:
+            room.clear()
+            await room.wait()
+        _accept(stream, message)
+
+
+def _accept(stream: WatchStream, message: Message) -> None:
+    kind = message.WhichOneof("request_union")
+    if kind == "create_request":
+        request = message.create_request
+        stream.create(
+            _interest(request),
+            watch_id=request.watch_id,
+            fragment=request.fragment,
+            progress_notify=request.progress_notify,
+        )
+    elif kind == "cancel_request":
+        stream.cancel(message.cancel_request.watch_id)
+    elif kind == "progress_request":
+        stream.request_progress()
+
+
+def _interest(request: Message) -> Interest:
+    filters = frozenset(request.filters)
+    return Interest(
+        key=request.key or b"\0",  # as etcd: no key is the smallest one
+        range_end=request.range_end,
+        start_revision=max(request.start_revision, 0),
+        no_put=rpc_pb2.WatchCreateRequest.NOPUT in filters,
+        no_delete=rpc_pb2.WatchCreateRequest.NODELETE in filters,
+        prev_kv=request.prev_kv,
+    )
+
+
+def _response(backend: Backend, answer: WatchAnswer) -> Message:
+    return rpc_pb2.WatchResponse(
+        header=header(backend, answer.revision),
+        watch_id=answer.watch_id,
+        created=answer.created,
+        canceled=answer.canceled,
+        compact_revision=answer.compact_revision,
+        cancel_reason=answer.cancel_reason,
+        fragment=answer.fragment,
+        events=[_event(event) for event in answer.events],
+    )
+
+
+def _event(event: Event) -> Message:
+    kv, previous = event.kv, event.previous
+    if kv.version:
+        message = kv_pb2.Event(type=kv_pb2.Event.PUT, kv=convert.key_value(kv))
+    else:
+        # A delete shows nothing of the key but its name and when it went.
+        gone = kv_pb2.KeyValue(key=kv.key, mod_revision=kv.mod_revision)
+        message = kv_pb2.Event(type=kv_pb2.Event.DELETE, kv=gone)
+    if previous is not None:
+        message.prev_kv.CopyFrom(convert.key_value(previous))
+    return message
+
+
+STREAMS = {
+    "/etcdserverpb.Watch/Watch": (rpc_pb2.WatchRequest, watch),
+}

@@ -1,0 +1,222 @@
+"""Watches: who wants to hear of which keys, and what each must still be told.
+
+A watcher is a place in the history, not a queue. It is *idle* while everything it wants has been
+read; a write to a key of its makes it *behind*, with the revision of that write as its cursor; its
+stream then reads events from the cursor on, at the client's pace. So a slow client costs a number,
+not memory, and no event can be lost between a buffer and the history: there is no buffer to lose it
+from. The newest events are kept a second time, untouched by compaction, for watchers that are
+behind only a little.
+
+Whoever falls behind the compaction is told so and ends; it is never moved on in silence. A snapshot
+from the leader replaces the history under the watchers: each goes on where it was.
+
+Local to a node and no part of the replicated state.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from operator import attrgetter
+
+import msgspec
+
+from node.mvcc.index import FROM_KEY
+from node.mvcc.keyvalue import KeyValue
+from node.mvcc.revisions import Revisions
+
+MAX_WATCHERS = 100_000
+"""Watchers on one node; each costs about a kilobyte."""
+MAX_RECENT = 4096
+"""Events kept for watchers that are a little behind; twice as many before they are trimmed."""
+MAX_SCANNED = 8192
+"""Events looked at for one answer, so that a watcher far behind does not hold up everyone else."""
+MAX_BATCH_BYTES = 1 << 20
+"""A batch ends with the revision that reaches this."""
+EVENT_OVERHEAD_BYTES = 64
+"""What an event costs in a message besides its keys and values, at most."""
+
+_by_mod_revision = attrgetter("mod_revision")
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """A write as a watcher sees it; a tombstone is a delete. `previous` only when asked for."""
+
+    kv: KeyValue
+    previous: KeyValue | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """About its size in a message."""
+        size = len(self.kv.key) + len(self.kv.value) + EVENT_OVERHEAD_BYTES
+        if self.previous is not None:
+            size += len(self.previous.key) + len(self.previous.value) + EVENT_OVERHEAD_BYTES
+        return size
+
+
+class Interest(msgspec.Struct, frozen=True):
+    """What a watcher wants. `start_revision` 0: from the next write on."""
+
+    key: bytes
+    range_end: bytes = b""
+    start_revision: int = 0
+    no_put: bool = False
+    no_delete: bool = False
+    prev_kv: bool = False
+
+    def wants(self, kv: KeyValue) -> bool:
+        """Tell whether an event is for this watcher."""
+        if self.no_put if kv.version else self.no_delete:
+            return False
+        if not self.range_end:
+            return kv.key == self.key
+        return self.key <= kv.key and (self.range_end == FROM_KEY or kv.key < self.range_end)
+
+
+class Watcher:
+    """One watch. `cursor` is the revision to read from, 0 while it is idle."""
+
+    __slots__ = ("cursor", "interest", "on_behind", "since")
+
+    def __init__(self, interest: Interest, on_behind: Callable[[Watcher], None]) -> None:
+        self.interest = interest
+        self.on_behind = on_behind
+        self.cursor = 0
+        self.since = 0  # nothing before this revision is for it
+
+
+class Compacted(Exception):
+    """The watcher's next event may be gone. `revision` is the compaction's."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__(revision)
+        self.revision = revision
+
+
+class WatchHub:
+    """All watchers of a node, over the history of its store."""
+
+    __slots__ = ("_by_key", "_history", "_ranges", "_recent", "_recent_from", "count")
+
+    def __init__(self, history: Revisions) -> None:
+        self._history = history
+        self._by_key: dict[bytes, dict[Watcher, None]] = {}
+        self._ranges: dict[Watcher, None] = {}
+        self._recent: list[KeyValue] = []
+        self._recent_from = 0  # every event from this revision on is in `_recent`
+        self.count = 0
+
+    @property
+    def revision(self) -> int:
+        """The store's revision: what an idle watcher has been told everything up to."""
+        return self._history.current
+
+    def add(self, interest: Interest, on_behind: Callable[[Watcher], None]) -> Watcher:
+        """Begin a watch; `on_behind` is called whenever it has something to read, at once too."""
+        if self.count == 0:
+            self._forget_recent()
+        watcher = Watcher(interest, on_behind)
+        watcher.since = interest.start_revision or self.revision + 1
+        if interest.range_end:
+            self._ranges[watcher] = None
+        else:
+            self._by_key.setdefault(interest.key, {})[watcher] = None
+        self.count += 1
+        if watcher.since <= self.revision:
+            watcher.cursor = watcher.since
+            on_behind(watcher)
+        return watcher
+
+    def remove(self, watcher: Watcher) -> None:
+        """End a watch."""
+        if watcher.interest.range_end:
+            del self._ranges[watcher]
+        else:
+            same_key = self._by_key[watcher.interest.key]
+            del same_key[watcher]
+            if not same_key:
+                del self._by_key[watcher.interest.key]
+        self.count -= 1
+        if self.count == 0:
+            self._forget_recent()
+
+    def publish(self, changes: list[KeyValue]) -> None:
+        """Take in the writes of the revision the store has just reached."""
+        recent = self._recent
+        recent += changes
+        if len(recent) > 2 * MAX_RECENT:
+            self._trim()
+        for kv in changes:
+            for watcher in self._by_key.get(kv.key, ()):
+                self._touch(watcher, kv)
+            for watcher in self._ranges:
+                self._touch(watcher, kv)
+
+    def replaced(self, previous_revision: int) -> None:
+        """The history is another one now, from a snapshot, and continues the previous one."""
+        self._forget_recent()
+        if not self.count:
+            return
+        assert self.revision >= previous_revision, (self.revision, previous_revision)
+        idle = [each for some in self._by_key.values() for each in some if not each.cursor]
+        idle += [each for each in self._ranges if not each.cursor]
+        for watcher in idle:
+            undelivered = max(watcher.since, previous_revision + 1)
+            if undelivered <= self.revision:
+                watcher.cursor = undelivered
+                watcher.on_behind(watcher)
+
+    def read(self, watcher: Watcher) -> list[Event]:
+        """Return the next events of a watcher that is behind, whole revisions; raises Compacted.
+
+        May be empty while there is still more to look at: the watcher is idle when its cursor is 0.
+        """
+        history, interest = self._history, watcher.interest
+        assert watcher.cursor, "an idle watcher has nothing to read"
+        if watcher.cursor >= self._recent_from:
+            source = self._recent
+        elif watcher.cursor < history.compacted:
+            raise Compacted(history.compacted)
+        else:
+            source = history.records
+        begin = position = bisect_left(source, watcher.cursor, key=_by_mod_revision)
+        events: list[Event] = []
+        size, last = 0, 0
+        while position < len(source):
+            kv = source[position]
+            if kv.mod_revision != last:
+                if size >= MAX_BATCH_BYTES or position - begin >= MAX_SCANNED:
+                    watcher.cursor = kv.mod_revision
+                    return events
+                last = kv.mod_revision
+            if interest.wants(kv):
+                event = Event(kv, self._previous(kv) if interest.prev_kv else None)
+                events.append(event)
+                size += event.size_bytes
+            position += 1
+        watcher.cursor, watcher.since = 0, self.revision + 1
+        return events
+
+    def _touch(self, watcher: Watcher, kv: KeyValue) -> None:
+        # A watch from a future revision hears of nothing that comes before it.
+        if not watcher.cursor and kv.mod_revision >= watcher.since and watcher.interest.wants(kv):
+            watcher.cursor = kv.mod_revision
+            watcher.on_behind(watcher)
+
+    def _previous(self, kv: KeyValue) -> KeyValue | None:
+        """The key before this write; None when there was none, or none that may be read still."""
+        before = kv.mod_revision - 1
+        if before < self._history.compacted:
+            return None
+        return self._history.index.at(kv.key, before)
+
+    def _trim(self) -> None:
+        """Forget the oldest of the recent events, a revision whole or not at all."""
+        recent = self._recent
+        first = recent[-MAX_RECENT].mod_revision
+        del recent[: bisect_left(recent, first, key=_by_mod_revision)]
+        self._recent_from = first
+
+    def _forget_recent(self) -> None:
+        self._recent.clear()
+        self._recent_from = self.revision + 1
