@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from node import restore
 from node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
 from node.logs import Log
 from node.server import FATAL_EXIT_CODE, Server, report_fatal
+from node.storage.disk import DiskError
 from node.storage.real import RealDisk
 from node.storage.recovery import DamagedError
 
@@ -25,6 +27,8 @@ CANNOT_START_EXIT_CODE = 3
 
 def main() -> None:
     """Run a node with the process's arguments; exits with one of the codes above."""
+    if sys.argv[1:3] == ["snapshot", "restore"]:
+        raise SystemExit(_restore(sys.argv[3:]))
     try:
         config = parse(sys.argv[1:], os.environ)
         log = Log(config.log_outputs, config.log_format, config.log_level)
@@ -35,6 +39,18 @@ def main() -> None:
         sys.stderr.write(f"squall-node: --log-outputs: {error}\n")
         raise SystemExit(USAGE_EXIT_CODE) from None
     raise SystemExit(asyncio.run(_run(config, log)))
+
+
+def _restore(arguments: list[str]) -> int:
+    try:
+        restore.command(arguments)
+    except ConfigError as error:
+        sys.stderr.write(f"squall-node: {error}\n")
+        return USAGE_EXIT_CODE
+    except (restore.RestoreError, OSError, DiskError) as error:
+        sys.stderr.write(f"squall-node: snapshot restore: {error}\n")
+        return CANNOT_START_EXIT_CODE
+    return 0
 
 
 async def _run(config: Config, log: Log) -> int:
@@ -49,8 +65,11 @@ async def _run(config: Config, log: Log) -> int:
 async def _serve(config: Config, log: Log) -> int:
     """Recover and serve; raises OSError when an address is taken."""
     try:
+        if restore.is_etcds(Path(config.data_dir)):
+            restore.convert(config)
+            log.info("converted", msg="the data directory was an etcd's; see member.etcd")
         server = Server(config, log, RealDisk(config.data_dir))
-    except DamagedError as error:
+    except (DamagedError, restore.RestoreError) as error:
         log.fatal("damaged", msg=str(error))
         return CANNOT_START_EXIT_CODE
     except Exception as bug:  # noqa: BLE001 - whatever it is, the node must say it and go

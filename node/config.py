@@ -249,15 +249,16 @@ _FLAGS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """An argument parser whose error is one line and exit code 4."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise ConfigError."""
         raise ConfigError(message)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog="squall-node",
         description="An etcd-v3-compatible key-value store on Raft.",
         allow_abbrev=False,

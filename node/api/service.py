@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from node.api import cluster, kv, maintenance, watch
+from node.api import cluster, kv, maintenance, snapshot, watch
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.errors import NO_LEADER, ApiError
@@ -39,7 +39,7 @@ _METHODS: dict[str, tuple[Any, Method]] = {
     **maintenance.METHODS,
     **cluster.METHODS,
 }
-_STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS}
+_STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS, **snapshot.STREAMS}
 
 
 class Services(grpc.GenericRpcHandler):  # type: ignore[misc]

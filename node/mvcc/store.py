@@ -133,6 +133,10 @@ class Store:
         """
         return self._history.since(revision)
 
+    def versions(self) -> list[KeyValue]:
+        """Return every version in order of revision: a copy, which later commands leave alone."""
+        return list(self._history.records)
+
     def digest(self) -> str:
         """Eight hex digits, equal at equal index on every node."""
         return f"{self._digest:08x}"

@@ -1,0 +1,73 @@
+"""Maintenance.Snapshot: the store as a database file of etcd's, streamed as it is made.
+
+What is streamed is the store at one applied index: the versions are immutable, and the list of them
+is copied before anything else happens, so writes go on meanwhile. Beside that list no more is held
+than the plan of the pages and one piece of the file; a slow client slows only its own stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Final
+
+from aetcd.rpc import rpc_pb2
+
+from node import etcd_file
+from node.api.backend import Backend
+from node.api.convert import Message
+from node.api.headers import header
+from node.bolt import writing
+from node.bolt.writing import Bucket
+from node.raft.membership import Member
+
+BLOB_BYTES_MAX: Final = 32 * 1024
+"""As etcd's."""
+
+
+async def snapshot(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
+    """Serve Maintenance.Snapshot: blobs of the file, and last the SHA-256 of all before it."""
+    async for _ in requests:
+        break
+    head = header(backend)
+    # Measuring every version takes a while and needs nothing that changes: off the event loop.
+    planned = await asyncio.to_thread(writing.plan, _buckets(backend))
+    remaining = planned.size_bytes
+    checksum = hashlib.sha256()
+    for blob in _blobs(writing.pages(planned)):
+        checksum.update(blob)
+        remaining -= len(blob)
+        await context.write(
+            rpc_pb2.SnapshotResponse(header=head, remaining_bytes=remaining, blob=blob)
+        )
+    assert remaining == 0, remaining
+    await context.write(rpc_pb2.SnapshotResponse(header=head, blob=checksum.digest()))
+
+
+STREAMS = {
+    "/etcdserverpb.Maintenance/Snapshot": (rpc_pb2.SnapshotRequest, snapshot),
+}
+
+
+def _buckets(backend: Backend) -> list[Bucket]:
+    """Take hold of everything the file will say, now."""
+    store = backend.store
+    history = etcd_file.History(store.revision, store.compacted, store.versions())
+    members = [
+        Member(member.id, member.name, member.peer_urls, member.client_urls, member.is_learner)
+        for member in backend.members()
+    ]
+    return etcd_file.buckets(history, backend.status().applied, members, {})
+
+
+def _blobs(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut and join pieces into blobs, all as large as may be but the last."""
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= BLOB_BYTES_MAX:
+            yield bytes(waiting[:BLOB_BYTES_MAX])
+            del waiting[:BLOB_BYTES_MAX]
+    if waiting:
+        yield bytes(waiting)
