@@ -17,7 +17,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import SystemRandom
 from typing import Any, NoReturn
@@ -27,12 +27,16 @@ import grpc.aio
 from node.api.backend import MemberView, StatusView
 from node.api.errors import INDEFINITE, MEMBER_NOT_FOUND, STOPPED, TIMEOUT, ApiError
 from node.api.service import make_server
-from node.config import VERSION, Config, Endpoint, endpoint
+from node.config import VERSION, Config, Endpoint, endpoint, member_id
 from node.http import HttpServer
+from node.leasing import LeaseDesk
 from node.logs import Log
 from node.metrics import Metrics
+from node.mvcc.commands import LeaseRevoke, encode
+from node.mvcc.lessor import Lessor
 from node.mvcc.store import Store
-from node.raft.messages import Message
+from node.raft.messages import LeaseAsk, LeaseTold, Message
+from node.raft.roles import LEADER, ROLE_NAMES
 from node.replica import (
     UPDATE,
     Change,
@@ -52,6 +56,8 @@ GRACE_S = 2.0
 """How long a stopping node lets calls under way finish."""
 HANDOVER_S = 1.0
 """How long a stopping leader tries to make another member lead."""
+DEFAULT_QUOTA_BYTES = 2 << 30
+"""As etcd's: what the store may grow to when nobody says anything else."""
 PUBLISH_RETRY_S = 0.5
 """Between attempts to tell the cluster this member's name and client URLs."""
 
@@ -70,13 +76,21 @@ class Server:
         self.max_request_bytes = config.max_request_bytes
         self.election_timeout_s = config.election_timeout / 1000
         self.progress_notify_s = config.experimental_watch_progress_notify_interval
+        self.quota_bytes = config.quota_backend_bytes or DEFAULT_QUOTA_BYTES
+        # As etcd: a lease must outlive the election of another leader.
+        self.min_lease_ttl_s = -(-3 * config.election_timeout // 2000)
+        self.lessor = Lessor(self.store.leases)
+        self._chance = SystemRandom()
+        nonce = self._chance.getrandbits(63)
         self._disk = disk
+        replica = replica_config(config)
+        self.leasing = LeaseDesk(self, nonce, replica.timeout_us / 1_000_000)
         self._replica = Replica(
-            replica_config(config),
+            replica,
             disk,
             self.store,
-            rng=SystemRandom(),
-            boot_nonce=int.from_bytes(os.urandom(8)) >> 1,
+            rng=self._chance,
+            boot_nonce=nonce,
             now_us=_now_us(),
         )
         self._status: Status = self._replica.status()
@@ -91,6 +105,7 @@ class Server:
         self._stop = asyncio.Event()
         self._stopped = False
         self._peers_known = False
+        self._background: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._transport = Transport(self.cluster_id, self.member_id, self._on_message, log)
 
@@ -147,6 +162,9 @@ class Server:
         if self._batch is not None:
             await asyncio.wait([self._batch])
         self._worker.shutdown(wait=True)
+        self.leasing.close()
+        for task in self._background:
+            task.cancel()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ApiError(STOPPED))
@@ -175,6 +193,9 @@ class Server:
 
     def _on_message(self, message: Message) -> None:
         try:
+            if isinstance(message, LeaseAsk | LeaseTold):
+                self.leasing.receive(message)
+                return
             self._replica.receive(message, _now_us())
         except Exception as bug:  # noqa: BLE001 - whatever it is, the replica is not to be trusted
             self.crash(bug)
@@ -199,7 +220,7 @@ class Server:
         self._transport.flush()
         if out.batch is not None:
             self._execute(out.batch)
-        self._observe(self._replica.status())
+        self._observe(self._replica.status(), now)
         for event in out.events:
             self.log.info(event.name, **event.fields)
         for reply in out.replies:
@@ -209,8 +230,8 @@ class Server:
         self._arm()
 
     def _arm(self) -> None:
-        """Have the loop call at the replica's deadline; a timer that is early is harmless."""
-        deadline_s = self._replica.deadline_us / 1_000_000
+        """Have the loop call at the next deadline; a timer that is early is harmless."""
+        deadline_s = min(self._replica.deadline_us, self.lessor.deadline_us) / 1_000_000
         if self._timer is not None:
             if not self._timer.cancelled() and self._timer.when() <= deadline_s:
                 return
@@ -243,9 +264,13 @@ class Server:
             self.crash(bug)
         self._wake()
 
-    def _observe(self, status: Status) -> None:
-        """Keep what has changed where requests find it."""
+    def _observe(self, status: Status, now_us: int) -> None:
+        """Keep what has changed where requests find it; end the leases that have expired."""
         previous, self._status = self._status, status
+        leads = status.role == ROLE_NAMES[LEADER]
+        self.lessor.stand(status.term if leads else 0, now_us)
+        for revocation in self.lessor.tick(now_us):
+            self._in_background(self._revoke(revocation))
         self._view = _view(status)
         self.metrics.saw(status)
         if status.members != previous.members or not self._peers_known:
@@ -299,10 +324,35 @@ class Server:
             text = TIMEOUT  # whatever the reason, no certainty may be read out of it
         raise ApiError(text)
 
-    async def _change(self, change: Change) -> Any:
+    async def change_members(self, change: Change) -> Any:
+        """Change the members; see `Backend`."""
         return await self._ask(
             lambda ticket, now: self._replica.propose_membership(ticket, change, now)
         )
+
+    async def move_leader(self, target: int) -> None:
+        """Hand leadership over; see `Backend`."""
+        await self._ask(lambda ticket, now: self._replica.transfer_leadership(ticket, target, now))
+
+    def new_lease_id(self) -> int:
+        """Return 63 random bits; see `Backend`."""
+        return self._chance.getrandbits(63) or 1
+
+    def new_member_id(self, peer_urls: Sequence[str]) -> int:
+        """Return an id no earlier member has had; see `Backend`."""
+        return member_id(peer_urls, f"{self.config.initial_cluster_token}{time.time_ns()}")
+
+    async def _revoke(self, revocation: LeaseRevoke) -> None:
+        """Propose the end of a lease; should it fail, the lessor proposes it again."""
+        try:
+            await self.propose(encode(revocation))
+        except ApiError as error:
+            self.log.debug("not-revoked", msg=error.text, lease=f"{revocation.id:x}")
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _publish(self) -> None:
         """Make this member's name and client URLs known to all, until they are."""
@@ -314,12 +364,29 @@ class Server:
                 return
             member = Member(mine.id, wanted[0], mine.peer_urls, wanted[1], mine.is_learner)
             try:
-                await self._change(Change(UPDATE, member))
+                await self.change_members(Change(UPDATE, member))
             except ApiError as error:
                 if error.text == MEMBER_NOT_FOUND:
                     return
                 self.log.debug("not-published", msg=error.text)
                 await asyncio.sleep(PUBLISH_RETRY_S)
+
+    # What the lease desk needs.
+
+    def leader(self) -> int:
+        """Return the leader's id; 0 when it is not known."""
+        return self._view.leader
+
+    def now_us(self) -> int:
+        """Return this node's monotonic clock."""
+        return _now_us()
+
+    def send(self, target: int, message: Message) -> None:
+        """Send a message to another member, perhaps in vain."""
+        self._transport.send(target, message)
+        self._wake()
+
+    # What is told.
 
     def status(self) -> StatusView:
         """Return where this node stands."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
 
 from node.mvcc.store import Store
+from node.raft.membership import Change
 
 
 class MemberView(msgspec.Struct, frozen=True):
@@ -30,6 +32,26 @@ class StatusView(msgspec.Struct, frozen=True):
     last_index: int
 
 
+class LeaseView(msgspec.Struct, frozen=True):
+    """A lease as the leader sees it, in seconds. `ttl_s` is -1 when it is gone."""
+
+    ttl_s: int
+    granted_ttl_s: int = 0
+    keys: tuple[bytes, ...] = ()
+
+
+class Leasing(Protocol):
+    """Whom to ask how much time leases have."""
+
+    async def keep_alive(self, lease_id: int) -> int:
+        """Renew a lease; returns its time in seconds, 0 when it is gone. Raises ApiError."""
+        ...
+
+    async def time_to_live(self, lease_id: int) -> LeaseView:
+        """Return what a lease has left, and its keys. Raises ApiError."""
+        ...
+
+
 class Backend(Protocol):
     """A running node."""
 
@@ -39,7 +61,18 @@ class Backend(Protocol):
     max_request_bytes: int
     election_timeout_s: float
     progress_notify_s: float
+    quota_bytes: int
+    min_lease_ttl_s: int
     store: Store
+
+    @property
+    def leasing(self) -> Leasing:
+        """Whom to ask how much time leases have."""
+        ...
+
+    def new_lease_id(self) -> int:
+        """Return an id no lease has, for all anybody knows."""
+        ...
 
     async def propose(self, command: bytes) -> Any:
         """Take a command through the log and return its result; raises ApiError."""
@@ -47,6 +80,18 @@ class Backend(Protocol):
 
     async def read_barrier(self) -> None:
         """Return once the store has everything acknowledged before the call; raises ApiError."""
+        ...
+
+    async def change_members(self, change: Change) -> Any:
+        """Change the members and return the new ones; raises ApiError."""
+        ...
+
+    async def move_leader(self, target: int) -> None:
+        """Return once `target` leads in this node's place; raises ApiError."""
+        ...
+
+    def new_member_id(self, peer_urls: Sequence[str]) -> int:
+        """Return an id for a member that is to be added."""
         ...
 
     def status(self) -> StatusView:

@@ -27,14 +27,23 @@ MEMBER_NOT_FOUND = "etcdserver: member not found"
 MEMBER_EXISTS = "etcdserver: member ID already exist"
 PEER_URL_EXISTS = "etcdserver: Peer URLs already exists"
 NOT_ENOUGH_STARTED = "etcdserver: re-configuration failed due to not enough started members"
+MEMBER_NOT_LEARNER = "etcdserver: can only promote a learner member"
+LEARNER_NOT_READY = "etcdserver: can only promote a learner member which is in sync with leader"
+TOO_MANY_LEARNERS = "etcdserver: too many learner members in cluster"
+UNHEALTHY = "etcdserver: unhealthy cluster"
+BAD_MEMBER_URLS = "etcdserver: given member URLs are invalid"
+NOT_LEADER = "etcdserver: not leader"
+BAD_TRANSFEREE = "etcdserver: bad leader transferee"
+NOT_FOR_LEARNER = "etcdserver: rpc not supported for learner"
 TOO_MANY_REQUESTS = "etcdserver: too many requests"
 # Nobody knows whether it had one.
 STOPPED = "etcdserver: server stopped"
 LEADER_CHANGED = "etcdserver: leader changed"
 TIMEOUT = "etcdserver: request timed out"
+TIMEOUT_TRANSFER = "etcdserver: request timed out, leader transfer took too long"
 TIMEOUT_LEADER_FAILED = "etcdserver: request timed out, possibly due to previous leader failure"
 
-INDEFINITE = frozenset((STOPPED, LEADER_CHANGED, TIMEOUT, TIMEOUT_LEADER_FAILED))
+INDEFINITE = frozenset((STOPPED, LEADER_CHANGED, TIMEOUT, TIMEOUT_LEADER_FAILED, TIMEOUT_TRANSFER))
 """The texts that claim nothing. An outcome nobody knows must be told in one of these."""
 
 _CODES: dict[str, grpc.StatusCode] = {
@@ -49,6 +58,19 @@ _CODES: dict[str, grpc.StatusCode] = {
     mvcc.COMPACTED: grpc.StatusCode.OUT_OF_RANGE,
     mvcc.FUTURE_REVISION: grpc.StatusCode.OUT_OF_RANGE,
     mvcc.LEASE_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    mvcc.LEASE_EXISTS: grpc.StatusCode.FAILED_PRECONDITION,
+    mvcc.LEASE_TTL_TOO_LARGE: grpc.StatusCode.OUT_OF_RANGE,
+    mvcc.NO_SPACE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    mvcc.CORRUPT: grpc.StatusCode.DATA_LOSS,
+    MEMBER_NOT_LEARNER: grpc.StatusCode.FAILED_PRECONDITION,
+    LEARNER_NOT_READY: grpc.StatusCode.FAILED_PRECONDITION,
+    TOO_MANY_LEARNERS: grpc.StatusCode.FAILED_PRECONDITION,
+    UNHEALTHY: grpc.StatusCode.UNAVAILABLE,
+    BAD_MEMBER_URLS: grpc.StatusCode.INVALID_ARGUMENT,
+    NOT_LEADER: grpc.StatusCode.FAILED_PRECONDITION,
+    BAD_TRANSFEREE: grpc.StatusCode.FAILED_PRECONDITION,
+    NOT_FOR_LEARNER: grpc.StatusCode.UNAVAILABLE,
+    TIMEOUT_TRANSFER: grpc.StatusCode.UNAVAILABLE,
     MEMBER_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     MEMBER_EXISTS: grpc.StatusCode.FAILED_PRECONDITION,
     PEER_URL_EXISTS: grpc.StatusCode.FAILED_PRECONDITION,

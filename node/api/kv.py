@@ -5,21 +5,16 @@ A serializable read is answered at once from whatever this node has applied.
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from aetcd.rpc import rpc_pb2
 
 from node.api import convert
 from node.api.backend import Backend
 from node.api.convert import Message
-from node.api.errors import ApiError
 from node.api.headers import header
-from node.mvcc import commands, validation
-from node.mvcc.commands import Command, Compact, is_write
-from node.mvcc.errors import REQUEST_TOO_LARGE, RequestError
+from node.api.proposing import apply
+from node.mvcc import validation
+from node.mvcc.commands import Compact, is_write
 from node.mvcc.results import CompactResult, DeleteResult, PutResult, TxnResult
-
-_Result = TypeVar("_Result")
 
 
 async def range_(backend: Backend, message: Message) -> Message:
@@ -36,7 +31,7 @@ async def put(backend: Backend, message: Message) -> Message:
     """Serve KV.Put."""
     request = convert.put_request(message)
     validation.check(request)
-    result = await _apply(backend, request, PutResult)
+    result = await apply(backend, request, PutResult)
     return convert.put_response(result, header(backend, result.revision))
 
 
@@ -44,7 +39,7 @@ async def delete_range(backend: Backend, message: Message) -> Message:
     """Serve KV.DeleteRange."""
     request = convert.delete_request(message)
     validation.check(request)
-    result = await _apply(backend, request, DeleteResult)
+    result = await apply(backend, request, DeleteResult)
     return convert.delete_response(result, header(backend, result.revision))
 
 
@@ -53,7 +48,7 @@ async def txn(backend: Backend, message: Message) -> Message:
     request = convert.txn_request(message)
     validation.check(request, backend.max_txn_ops)
     if is_write(request):
-        result = await _apply(backend, request, TxnResult)
+        result = await apply(backend, request, TxnResult)
     else:
         if not _is_serializable(message):
             await backend.read_barrier()
@@ -63,7 +58,7 @@ async def txn(backend: Backend, message: Message) -> Message:
 
 async def compact(backend: Backend, message: Message) -> Message:
     """Serve KV.Compact; the sweep is part of it, so `physical` has nothing left to wait for."""
-    result = await _apply(backend, Compact(message.revision), CompactResult)
+    result = await apply(backend, Compact(message.revision), CompactResult)
     return rpc_pb2.CompactionResponse(header=header(backend, result.revision))
 
 
@@ -74,17 +69,6 @@ METHODS = {
     "/etcdserverpb.KV/Txn": (rpc_pb2.TxnRequest, txn),
     "/etcdserverpb.KV/Compact": (rpc_pb2.CompactionRequest, compact),
 }
-
-
-async def _apply(backend: Backend, command: Command, expected: type[_Result]) -> _Result:
-    data = commands.encode(command)
-    if len(data) > backend.max_request_bytes:
-        raise ApiError(REQUEST_TOO_LARGE)
-    result = await backend.propose(data)
-    if isinstance(result, RequestError):
-        raise ApiError(result.text)
-    assert isinstance(result, expected), result
-    return result
 
 
 def _is_serializable(message: Message) -> bool:

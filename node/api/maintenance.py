@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import grpc
 from aetcd.rpc import rpc_pb2
 from crc32c import crc32c
 
 from node.api.backend import Backend
 from node.api.convert import Message
-from node.api.errors import NO_LEADER, ApiError
+from node.api.errors import NO_LEADER
 from node.api.headers import header
+from node.api.proposing import apply
 from node.config import VERSION
+from node.mvcc.alarms import AlarmKind, Raised
+from node.mvcc.commands import Alarm, AlarmAction
+from node.mvcc.results import AlarmResult
 
 
 async def status(backend: Backend, message: Message) -> Message:
@@ -28,9 +31,18 @@ async def status(backend: Backend, message: Message) -> Message:
         raftIndex=at.commit,
         raftTerm=at.term,
         raftAppliedIndex=at.applied,
-        errors=[] if at.leader else [NO_LEADER],
+        errors=_errors(backend),
         isLearner=this is not None and this.is_learner,
     )
+
+
+def _errors(backend: Backend) -> list[str]:
+    """What is wrong, in etcd's words: no leader, and every alarm as text."""
+    alarms = [
+        f"memberID:{raised.member_id} alarm:{AlarmKind(raised.kind).name} "
+        for raised in backend.store.alarms
+    ]
+    return alarms if backend.status().leader else [NO_LEADER, *alarms]
 
 
 async def hash_(backend: Backend, message: Message) -> Message:
@@ -56,10 +68,27 @@ async def defragment(backend: Backend, message: Message) -> Message:
 
 
 async def alarm(backend: Backend, message: Message) -> Message:
-    """Serve Maintenance.Alarm: none can be raised yet, so none is listed."""
-    if message.action != rpc_pb2.AlarmRequest.GET:
-        raise ApiError("alarms can only be listed", grpc.StatusCode.UNIMPLEMENTED)
-    return rpc_pb2.AlarmResponse(header=header(backend))
+    """Serve Maintenance.Alarm: list, raise or clear; what changed is told."""
+    wanted = AlarmKind(message.alarm)
+    if message.action == AlarmAction.GET:
+        await backend.read_barrier()
+        alarms = tuple(
+            raised for raised in backend.store.alarms if wanted in (AlarmKind.NONE, raised.kind)
+        )
+    else:
+        command = Alarm(message.action, message.memberID, wanted)
+        alarms = (await apply(backend, command, AlarmResult)).changed
+    return rpc_pb2.AlarmResponse(header=header(backend), alarms=map(_alarm_member, alarms))
+
+
+async def move_leader(backend: Backend, message: Message) -> Message:
+    """Serve Maintenance.MoveLeader; only the leader does."""
+    await backend.move_leader(message.targetID)
+    return rpc_pb2.MoveLeaderResponse(header=header(backend))
+
+
+def _alarm_member(raised: Raised) -> Message:
+    return rpc_pb2.AlarmMember(memberID=raised.member_id, alarm=raised.kind)
 
 
 METHODS = {
@@ -68,4 +97,5 @@ METHODS = {
     "/etcdserverpb.Maintenance/HashKV": (rpc_pb2.HashKVRequest, hash_kv),
     "/etcdserverpb.Maintenance/Defragment": (rpc_pb2.DefragmentRequest, defragment),
     "/etcdserverpb.Maintenance/Alarm": (rpc_pb2.AlarmRequest, alarm),
+    "/etcdserverpb.Maintenance/MoveLeader": (rpc_pb2.MoveLeaderRequest, move_leader),
 }

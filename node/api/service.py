@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from node.api import cluster, kv, maintenance, snapshot, watch
+from node.api import cluster, kv, lease, maintenance, snapshot, watch
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.errors import NO_LEADER, ApiError
@@ -38,8 +38,9 @@ _METHODS: dict[str, tuple[Any, Method]] = {
     **kv.METHODS,
     **maintenance.METHODS,
     **cluster.METHODS,
+    **lease.METHODS,
 }
-_STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS, **snapshot.STREAMS}
+_STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS, **lease.STREAMS, **snapshot.STREAMS}
 
 
 class Services(grpc.GenericRpcHandler):  # type: ignore[misc]

@@ -121,11 +121,45 @@ class Compact(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     revision: int
 
 
+class LeaseGrant(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Make a lease. Its id and its time are settled before the log, so that all nodes agree."""
+
+    id: int
+    ttl_s: int
+
+
+class LeaseRevoke(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """End a lease and delete its keys.
+
+    `term` 0: a client wishes it. Else the leader of that term saw it expire, and the command is
+    void in the log of any other term.
+    """
+
+    id: int
+    term: int = 0
+
+
+class AlarmAction(enum.IntEnum):
+    """Numbered as in etcd's protocol."""
+
+    GET = 0
+    ACTIVATE = 1
+    DEACTIVATE = 2
+
+
+class Alarm(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Raise or clear an alarm of a member; `kind` is an `alarms.AlarmKind`."""
+
+    action: int
+    member_id: int
+    kind: int
+
+
 Operation: TypeAlias = Range | Put | DeleteRange | Txn
 """What a transaction may contain."""
 
-Command: TypeAlias = Put | DeleteRange | Txn | Compact
-"""What a log entry may contain. Leases, auth and alarms will join here with tags of their own."""
+Command: TypeAlias = Put | DeleteRange | Txn | Compact | LeaseGrant | LeaseRevoke | Alarm
+"""What a log entry may contain."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from node.mvcc.alarms import Raised
 from node.mvcc.errors import RequestError
 from node.mvcc.keyvalue import KeyValue
 
@@ -51,5 +52,22 @@ class CompactResult(msgspec.Struct, frozen=True):
     revision: int
 
 
+class LeaseResult(msgspec.Struct, frozen=True):
+    """A lease that was granted or revoked."""
+
+    revision: int
+    id: int
+    ttl_s: int = 0
+
+
+class AlarmResult(msgspec.Struct, frozen=True):
+    """The alarms that a command changed."""
+
+    revision: int
+    changed: tuple[Raised, ...] = ()
+
+
 OperationResult: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult
-CommandResult: TypeAlias = OperationResult | CompactResult | RequestError
+CommandResult: TypeAlias = (
+    OperationResult | CompactResult | LeaseResult | AlarmResult | RequestError
+)

@@ -13,7 +13,7 @@ from bisect import bisect_left, bisect_right
 from operator import attrgetter
 
 from node.mvcc.errors import COMPACTED, FUTURE_REVISION, RequestError
-from node.mvcc.index import KeyIndex, survives
+from node.mvcc.index import FROM_KEY, KeyIndex, survives
 from node.mvcc.keyvalue import KeyValue
 
 _by_mod_revision = attrgetter("mod_revision")
@@ -116,6 +116,10 @@ class Revisions:
         for key in last:
             self.index.drop_before(key, revision)
         self.compacted = revision
+
+    def live(self) -> list[KeyValue]:
+        """Return what exists now, in order of keys."""
+        return self.index.scan(b"", FROM_KEY, self.current)
 
     def load(self, current: int, compacted: int, records: list[KeyValue]) -> None:
         """Become the history with these records, which are in order of revision."""

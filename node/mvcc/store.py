@@ -17,13 +17,28 @@ import msgspec
 from crc32c import crc32c
 
 from node.mvcc import commands, ranges, txn
-from node.mvcc.commands import Command, Compact, DeleteRange, Put, Range, Txn, is_write
-from node.mvcc.errors import RequestError
+from node.mvcc.alarms import Alarms, Raised
+from node.mvcc.commands import (
+    Alarm,
+    Command,
+    Compact,
+    DeleteRange,
+    LeaseGrant,
+    LeaseRevoke,
+    Put,
+    Range,
+    Txn,
+    is_write,
+)
+from node.mvcc.errors import LEASE_RENEWED, RequestError
 from node.mvcc.hashing import HashResult, hash_kv
 from node.mvcc.keyvalue import KeyValue
+from node.mvcc.leases import Lease, Leases
 from node.mvcc.results import (
+    AlarmResult,
     CommandResult,
     CompactResult,
+    LeaseResult,
     RangeResult,
     TxnResult,
 )
@@ -41,6 +56,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     compacted: int
     digest: int
     records: list[KeyValue]
+    leases: list[Lease] = []
+    alarms: list[Raised] = []
 
 
 class SnapshotFormatError(Exception):
@@ -55,11 +72,13 @@ _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 class Store:
     """A multi-version key-value store: the `StateMachine` that `node.replica` drives."""
 
-    __slots__ = ("_digest", "_history", "watches")
+    __slots__ = ("_digest", "_history", "alarms", "leases", "watches")
 
     def __init__(self) -> None:
         self._history = Revisions()
         self._digest = 0
+        self.leases = Leases()
+        self.alarms = Alarms()
         self.watches = WatchHub(self._history)
 
     # What the log does.
@@ -70,7 +89,7 @@ class Store:
         assert not history.changes, "a command left writes behind"
         result: CommandResult
         try:
-            result = self._run(commands.decode(command))
+            result = self._run(commands.decode(command), term)
         except RequestError as refusal:
             history.roll_back()
             result = refusal
@@ -78,23 +97,49 @@ class Store:
         changes = history.changes
         for kv in changes:
             digest = crc32c(_record_encoder.encode(kv), digest)
+        if isinstance(result, LeaseResult | AlarmResult):
+            digest = crc32c(command, digest)
         history.commit()
+        if changes and self.leases:
+            self.leases.follow(changes)
+        if isinstance(result, LeaseResult) and not result.ttl_s:
+            self.leases.remove(result.id)
         if changes and self.watches.count:
             self.watches.publish(changes)
         self._digest = crc32c(_DIGESTED(index, term, history.current, history.compacted), digest)
         return result
 
-    def _run(self, command: Command) -> CommandResult:
+    def _run(self, command: Command, term: int) -> CommandResult:
         history = self._history
+        if self.alarms:
+            self.alarms.check(command)
         if isinstance(command, Put):
-            return txn.put(history, command)
+            return txn.put(history, self.leases, command)
         if isinstance(command, DeleteRange):
             return txn.delete(history, command)
         if isinstance(command, Txn):
-            return txn.run(history, command)
-        assert isinstance(command, Compact), command
-        history.compact(command.revision)
-        return CompactResult(history.current)
+            return txn.run(history, self.leases, command)
+        if isinstance(command, Compact):
+            history.compact(command.revision)
+            return CompactResult(history.current)
+        if isinstance(command, LeaseGrant):
+            self.leases.grant(command.id, command.ttl_s)
+            return LeaseResult(history.current, command.id, command.ttl_s)
+        if isinstance(command, LeaseRevoke):
+            return self._revoke(command, term)
+        assert isinstance(command, Alarm), command
+        return AlarmResult(history.current, self.alarms.apply(command))
+
+    def _revoke(self, command: LeaseRevoke, term: int) -> LeaseResult:
+        """Delete the keys of a lease, all at one revision; `apply` forgets the lease itself."""
+        self.leases.check(command.id)
+        if command.term not in (0, term):
+            # The leader that saw it expire was deposed before it could say so: the lease has had
+            # its time again since.
+            raise RequestError(LEASE_RENEWED)
+        for key in self.leases.keys_of(command.id):
+            self._history.delete(key, b"")
+        return LeaseResult(self._history.visible, command.id)
 
     # What may be read.
 
@@ -115,12 +160,14 @@ class Store:
 
     def range(self, request: Range) -> RangeResult:
         """Read now; raises RequestError."""
+        self.alarms.check_readable()
         return ranges.read(self._history, request)
 
     def read_txn(self, request: Txn) -> TxnResult:
         """Run a transaction that only reads; raises RequestError."""
         assert not is_write(request), "a transaction that writes must go through the log"
-        return txn.run(self._history, request)
+        self.alarms.check_readable()
+        return txn.run(self._history, self.leases, request)
 
     def hash_kv(self, revision: int) -> HashResult:
         """Hash all keys up to `revision` as etcd does (0: now); raises RequestError."""
@@ -153,6 +200,8 @@ class Store:
                 history.compacted,
                 self._digest,
                 history.records,
+                list(self.leases),
+                list(self.alarms),
             )
         )
 
@@ -165,5 +214,7 @@ class Store:
             )
         before = self._history.current
         self._history.load(state.revision, state.compacted, state.records)
+        self.leases.load(state.leases, self._history.live() if state.leases else ())
+        self.alarms.load(state.alarms)
         self.watches.replaced(before)
         self._digest = state.digest

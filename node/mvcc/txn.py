@@ -22,8 +22,9 @@ from node.mvcc.commands import (
     Range,
     Txn,
 )
-from node.mvcc.errors import KEY_NOT_FOUND, LEASE_NOT_FOUND, RequestError
+from node.mvcc.errors import KEY_NOT_FOUND, RequestError
 from node.mvcc.keyvalue import KeyValue
+from node.mvcc.leases import Leases
 from node.mvcc.results import DeleteResult, OperationResult, PutResult, TxnResult
 from node.mvcc.revisions import Revisions
 
@@ -35,7 +36,7 @@ class Path(msgspec.Struct, frozen=True):
     steps: tuple[Range | Put | DeleteRange | Path, ...]
 
 
-def run(store: Revisions, txn: Txn) -> TxnResult:
+def run(store: Revisions, leases: Leases, txn: Txn) -> TxnResult:
     """Run a whole transaction up to, not including, its commit; raises RequestError.
 
     After a RequestError the caller rolls back. The result's revision is the one the store has once
@@ -43,16 +44,17 @@ def run(store: Revisions, txn: Txn) -> TxnResult:
     """
     path = _decide(store, txn)
     # etcd checks the puts of the whole path before its ranges: two errors have one winner.
-    _check_puts(store, path)
+    _check_puts(store, leases, path)
     _check_ranges(store, path)
-    result = _execute(store, path)
+    result = _execute(store, leases, path)
     return msgspec.structs.replace(result, revision=store.visible)
 
 
-def put(store: Revisions, op: Put) -> PutResult:
+def put(store: Revisions, leases: Leases, op: Put) -> PutResult:
     """Run one put up to its commit; raises RequestError."""
     value, lease = op.value, op.lease
-    _check_lease(lease)
+    if lease:
+        leases.check(lease)
     if op.ignore_value or op.ignore_lease:
         existing = store.index.latest(op.key)
         if existing is None:
@@ -115,15 +117,16 @@ def _holds(store: Revisions, compare: Compare) -> bool:
     return all(holds(field(kv), compare.operand) for kv in kvs)
 
 
-def _check_puts(store: Revisions, path: Path) -> None:
+def _check_puts(store: Revisions, leases: Leases, path: Path) -> None:
     for step in path.steps:
         if isinstance(step, Path):
-            _check_puts(store, step)
+            _check_puts(store, leases, step)
         elif isinstance(step, Put):
             keeps = step.ignore_value or step.ignore_lease
             if keeps and store.index.latest(step.key) is None:
                 raise RequestError(KEY_NOT_FOUND)
-            _check_lease(step.lease)
+            if step.lease:
+                leases.check(step.lease)
 
 
 def _check_ranges(store: Revisions, path: Path) -> None:
@@ -134,21 +137,17 @@ def _check_ranges(store: Revisions, path: Path) -> None:
             store.check_readable(step.revision)
 
 
-def _check_lease(lease: int) -> None:
-    # There are no leases yet, so none can be found; their table will be asked here.
-    if lease:
-        raise RequestError(LEASE_NOT_FOUND)
+def _execute(store: Revisions, leases: Leases, path: Path) -> TxnResult:
+    return TxnResult(0, path.succeeded, tuple(_step(store, leases, step) for step in path.steps))
 
 
-def _execute(store: Revisions, path: Path) -> TxnResult:
-    return TxnResult(0, path.succeeded, tuple(_step(store, step) for step in path.steps))
-
-
-def _step(store: Revisions, step: Range | Put | DeleteRange | Path) -> OperationResult:
+def _step(
+    store: Revisions, leases: Leases, step: Range | Put | DeleteRange | Path
+) -> OperationResult:
     if isinstance(step, Put):
-        return put(store, step)
+        return put(store, leases, step)
     if isinstance(step, DeleteRange):
         return delete(store, step)
     if isinstance(step, Path):
-        return _execute(store, step)
+        return _execute(store, leases, step)
     return ranges.read(store, step)

@@ -206,6 +206,27 @@ class ReadIndexReply(msgspec.Struct, array_like=True, tag=14, gc=False):
     index: int
 
 
+class LeaseAsk(msgspec.Struct, array_like=True, tag=15, gc=False):
+    """Ask the leader what a lease has left, or to renew it; the shell answers, not the replica."""
+
+    sender: int
+    nonce: int
+    sequence: int
+    lease_id: int
+    renew: bool
+
+
+class LeaseTold(msgspec.Struct, array_like=True, tag=16, gc=False):
+    """The leader's answer, in seconds; `ttl_s` is below 1 for a lease that is gone."""
+
+    sender: int
+    nonce: int
+    sequence: int
+    ttl_s: int
+    granted_ttl_s: int = 0
+    keys: list[bytes] = []
+
+
 Message = (
     RequestVote
     | VoteReply
@@ -221,4 +242,6 @@ Message = (
     | ChangeRefused
     | ReadIndex
     | ReadIndexReply
+    | LeaseAsk
+    | LeaseTold
 )

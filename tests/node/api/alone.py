@@ -20,6 +20,9 @@ class Alone:
     max_request_bytes = 1_572_864
     election_timeout_s = 1.0
     progress_notify_s = 600.0
+    quota_bytes = 2 << 30
+    min_lease_ttl_s = 2
+    leasing: Any = None
 
     def __init__(self) -> None:
         self.store = Store()

@@ -111,12 +111,73 @@ async def test_an_assertion_of_our_own_stops_the_node(
     assert [str(crash) for crash in front.crashes] == ["broken"]
 
 
-async def test_what_is_not_there_yet_is_unimplemented(front: Front) -> None:
-    lease = stubs.LeaseStub(front.channel).LeaseGrant(pb.LeaseGrantRequest(TTL=9))
-    assert (await failure(lease))[0] == grpc.StatusCode.UNIMPLEMENTED
-    alarm = front.maintenance.Alarm(pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE))
-    assert (await failure(alarm))[0] == grpc.StatusCode.UNIMPLEMENTED
-    assert not (await front.maintenance.Alarm(pb.AlarmRequest())).alarms
+async def test_what_etcd_has_and_this_node_has_not_is_unimplemented(front: Front) -> None:
+    downgrade = front.maintenance.Downgrade(pb.DowngradeRequest())
+    assert (await failure(downgrade))[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_lease_is_made_longer_than_an_election_and_refused_when_endless(
+    front: Front,
+) -> None:
+    leases = stubs.LeaseStub(front.channel)
+    made = await leases.LeaseGrant(pb.LeaseGrantRequest(TTL=1, ID=7))
+    assert (made.ID, made.TTL) == (7, 2)
+    assert await failure(leases.LeaseGrant(pb.LeaseGrantRequest(TTL=9, ID=7))) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "etcdserver: lease already exists",
+    )
+    assert await failure(leases.LeaseGrant(pb.LeaseGrantRequest(TTL=9_000_000_001))) == (
+        grpc.StatusCode.OUT_OF_RANGE,
+        "etcdserver: too large lease TTL",
+    )
+    assert await failure(leases.LeaseRevoke(pb.LeaseRevokeRequest(ID=8))) == (
+        grpc.StatusCode.NOT_FOUND,
+        "etcdserver: requested lease not found",
+    )
+    assert [each.ID for each in (await leases.LeaseLeases(pb.LeaseLeasesRequest())).leases] == [7]
+
+
+async def test_a_full_store_raises_an_alarm_and_still_reads_and_deletes(front: Front) -> None:
+    front.node.quota_bytes = 100
+    full = (grpc.StatusCode.RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded")
+    await front.kv.Put(pb.PutRequest(key=b"a"))
+    assert await failure(front.kv.Put(pb.PutRequest(key=b"b", value=b"x" * 100))) == full
+    front.node.quota_bytes = 1 << 20
+    assert await failure(front.kv.Put(pb.PutRequest(key=b"b"))) == full, "the alarm stands"
+    assert (await front.kv.Range(pb.RangeRequest(key=b"a"))).count == 1
+    assert (await front.kv.DeleteRange(pb.DeleteRangeRequest(key=b"a"))).deleted == 1
+    (alarm,) = (await front.maintenance.Alarm(pb.AlarmRequest())).alarms
+    assert (alarm.memberID, alarm.alarm) == (1, pb.NOSPACE)
+    status = await front.maintenance.Status(pb.StatusRequest())
+    assert status.errors == ["memberID:1 alarm:NOSPACE "]
+    clear = pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, memberID=1, alarm=pb.NOSPACE)
+    assert len((await front.maintenance.Alarm(clear)).alarms) == 1
+    await front.kv.Put(pb.PutRequest(key=b"b"))
+
+
+async def test_a_corrupt_cluster_answers_nothing(front: Front) -> None:
+    mark = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=1, alarm=pb.CORRUPT)
+    await front.maintenance.Alarm(mark)
+    corrupt = (grpc.StatusCode.DATA_LOSS, "etcdserver: corrupt cluster")
+    assert await failure(front.kv.Range(pb.RangeRequest(key=b"a"))) == corrupt
+    assert await failure(front.kv.Put(pb.PutRequest(key=b"a"))) == corrupt
+
+
+async def test_a_watch_is_a_stream_of_confirmations_and_events(front: Front) -> None:
+    calls = stubs.WatchStub(front.channel).Watch()
+    await calls.write(pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a")))
+    assert (await calls.read()).created
+    await front.kv.Put(pb.PutRequest(key=b"a", value=b"1"))
+    (event,) = (await calls.read()).events
+    assert (event.kv.key, event.kv.value, event.kv.mod_revision) == (b"a", b"1", 2)
+    await calls.write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
+    progress = await calls.read()
+    assert (progress.watch_id, progress.header.revision) == (-1, 2)
+    await calls.write(pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=0)))
+    assert (await calls.read()).canceled
+    assert front.node.store.watches.count == 0
+    await calls.done_writing()
+    assert await calls.read() == grpc.aio.EOF
 
 
 async def test_members_are_listed_with_their_urls(front: Front) -> None:

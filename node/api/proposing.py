@@ -1,0 +1,36 @@
+"""A command on its way through the log: what is refused before it, and what its result says."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from node.api.backend import Backend
+from node.api.errors import ApiError
+from node.mvcc import commands
+from node.mvcc.alarms import AlarmKind, adds_data
+from node.mvcc.commands import Alarm, AlarmAction, Command
+from node.mvcc.errors import NO_SPACE, REQUEST_TOO_LARGE, RequestError
+
+_Result = TypeVar("_Result")
+
+
+async def apply(backend: Backend, command: Command, expected: type[_Result]) -> _Result:
+    """Have a command applied and return its result; raises ApiError."""
+    data = commands.encode(command)
+    if len(data) > backend.max_request_bytes:
+        raise ApiError(REQUEST_TOO_LARGE)
+    if adds_data(command) and backend.store.size_bytes + len(data) > backend.quota_bytes:
+        await _raise_no_space(backend)
+    result = await backend.propose(data)
+    if isinstance(result, RequestError):
+        raise ApiError(result.text)
+    assert isinstance(result, expected), result
+    return result
+
+
+async def _raise_no_space(backend: Backend) -> None:
+    """Have the whole cluster know that this member is full, then refuse."""
+    if not backend.store.alarms.any(AlarmKind.NOSPACE):
+        alarm = Alarm(AlarmAction.ACTIVATE, backend.member_id, AlarmKind.NOSPACE)
+        await backend.propose(commands.encode(alarm))
+    raise ApiError(NO_SPACE)
