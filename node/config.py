@@ -76,6 +76,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     auto_compaction_retention: str
     digest_every: int
     experimental_watch_progress_notify_interval: float
+    auth_token: str
+    auth_token_ttl: int
+    bcrypt_cost: int
+    cert_file: str
+    key_file: str
+    trusted_ca_file: str
+    client_cert_auth: bool
+    auto_tls: bool
+    peer_cert_file: str
+    peer_key_file: str
+    peer_trusted_ca_file: str
+    peer_client_cert_auth: bool
+    peer_auto_tls: bool
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -245,6 +258,19 @@ _FLAGS = (
         "10m",
         "between promises of progress to an idle watch that asked for them",
     ),
+    _Flag("auth-token", _one_of("simple"), "simple", "what kind of tokens clients get"),
+    _Flag("auth-token-ttl", _natural, "300", "seconds a token lives without being used"),
+    _Flag("bcrypt-cost", _natural, "10", "logarithm of the work to check a password (4 to 31)"),
+    _Flag("cert-file", str, "", "certificate of this server for its clients"),
+    _Flag("key-file", str, "", "private key of this server for its clients"),
+    _Flag("trusted-ca-file", str, "", "whose certificates clients may have"),
+    _Flag("client-cert-auth", _boolean, "false", "take only clients with a certificate"),
+    _Flag("auto-tls", _boolean, "false", "serve clients under a certificate made at the start"),
+    _Flag("peer-cert-file", str, "", "certificate of this member for the others"),
+    _Flag("peer-key-file", str, "", "private key of this member for the others"),
+    _Flag("peer-trusted-ca-file", str, "", "whose certificates other members may have"),
+    _Flag("peer-client-cert-auth", _boolean, "false", "take only members with a certificate"),
+    _Flag("peer-auto-tls", _boolean, "false", "talk to members under certificates nobody checks"),
     _Flag("digest-every", _natural, "64", "applied entries between state digests in the log"),
 )
 

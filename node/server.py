@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import grpc.aio
 
+from node.api.auth_door import Door
 from node.api.backend import MemberView, StatusView
 from node.api.errors import INDEFINITE, MEMBER_NOT_FOUND, STOPPED, TIMEOUT, ApiError
 from node.api.service import make_server
@@ -80,6 +81,12 @@ class Server:
         # As etcd: a lease must outlive the election of another leader.
         self.min_lease_ttl_s = -(-3 * config.election_timeout // 2000)
         self.lessor = Lessor(self.store.leases)
+        self.door = Door(
+            self.store.auth,
+            token_ttl_s=config.auth_token_ttl,
+            bcrypt_cost=config.bcrypt_cost,
+            client_cert_auth=config.client_cert_auth,
+        )
         self._chance = SystemRandom()
         nonce = self._chance.getrandbits(63)
         self._disk = disk
@@ -93,6 +100,7 @@ class Server:
             boot_nonce=nonce,
             now_us=_now_us(),
         )
+        self.door.tokens.listen()  # not before: what the recovered log issued has had its time
         self._status: Status = self._replica.status()
         self._view = _view(self._status)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from node.mvcc.store import Store
 from node.raft.membership import Change
+
+if TYPE_CHECKING:
+    from node.api.auth_door import Door
 
 
 class MemberView(msgspec.Struct, frozen=True):
@@ -68,6 +71,11 @@ class Backend(Protocol):
     @property
     def leasing(self) -> Leasing:
         """Whom to ask how much time leases have."""
+        ...
+
+    @property
+    def door(self) -> Door:
+        """Who finds out who calls."""
         ...
 
     def new_lease_id(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import grpc
 
+from node.mvcc import auth_errors as auth
 from node.mvcc import errors as mvcc
 
 
@@ -81,6 +82,33 @@ _CODES: dict[str, grpc.StatusCode] = {
     LEADER_CHANGED: grpc.StatusCode.UNAVAILABLE,
     TIMEOUT: grpc.StatusCode.UNAVAILABLE,
     TIMEOUT_LEADER_FAILED: grpc.StatusCode.UNAVAILABLE,
+    **dict.fromkeys(
+        (
+            auth.USER_EMPTY,
+            auth.ROLE_EMPTY,
+            auth.AUTH_FAILED,
+            auth.PERMISSION_NOT_GIVEN,
+            auth.INVALID_MANAGEMENT,
+            auth.OLD_REVISION,
+        ),
+        grpc.StatusCode.INVALID_ARGUMENT,
+    ),
+    **dict.fromkeys(
+        (
+            auth.ROOT_USER_NOT_EXIST,
+            auth.ROOT_ROLE_NOT_EXIST,
+            auth.USER_EXISTS,
+            auth.USER_NOT_FOUND,
+            auth.ROLE_EXISTS,
+            auth.ROLE_NOT_FOUND,
+            auth.ROLE_NOT_GRANTED,
+            auth.PERMISSION_NOT_GRANTED,
+            auth.AUTH_NOT_ENABLED,
+        ),
+        grpc.StatusCode.FAILED_PRECONDITION,
+    ),
+    auth.PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    auth.INVALID_TOKEN: grpc.StatusCode.UNAUTHENTICATED,
 }
 
 

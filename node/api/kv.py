@@ -8,12 +8,13 @@ from __future__ import annotations
 from aetcd.rpc import rpc_pb2
 
 from node.api import convert
+from node.api.auth_door import caller
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.headers import header
 from node.api.proposing import apply
-from node.mvcc import validation
-from node.mvcc.commands import Compact, is_write
+from node.mvcc import auth_checks, validation
+from node.mvcc.commands import Compact, Range, Txn, is_write
 from node.mvcc.results import CompactResult, DeleteResult, PutResult, TxnResult
 
 
@@ -23,6 +24,7 @@ async def range_(backend: Backend, message: Message) -> Message:
     validation.check(request)
     if not message.serializable:
         await backend.read_barrier()
+    _check_readable(backend, request)
     result = backend.store.range(request)
     return convert.range_response(result, header(backend, result.revision))
 
@@ -52,6 +54,7 @@ async def txn(backend: Backend, message: Message) -> Message:
     else:
         if not _is_serializable(message):
             await backend.read_barrier()
+        _check_readable(backend, request)
         result = backend.store.read_txn(request)
     return convert.txn_response(result, header(backend, result.revision))
 
@@ -69,6 +72,13 @@ METHODS = {
     "/etcdserverpb.KV/Txn": (rpc_pb2.TxnRequest, txn),
     "/etcdserverpb.KV/Compact": (rpc_pb2.CompactionRequest, compact),
 }
+
+
+def _check_readable(backend: Backend, request: Range | Txn) -> None:
+    """Refuse a read its sender is not permitted; raises RequestError."""
+    auth = backend.store.auth
+    if auth.enabled:
+        auth_checks.check_operation(auth, backend.store.leases, caller(), request)
 
 
 def _is_serializable(message: Message) -> bool:

@@ -7,11 +7,13 @@ from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
+from node.api.auth_door import caller
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.errors import ApiError
 from node.api.headers import header
 from node.api.proposing import apply
+from node.mvcc.auth import PermissionKind
 from node.mvcc.commands import LeaseGrant, LeaseRevoke
 from node.mvcc.errors import LEASE_TTL_TOO_LARGE
 from node.mvcc.leases import MAX_TTL_S
@@ -39,6 +41,9 @@ async def revoke(backend: Backend, message: Message) -> Message:
 async def time_to_live(backend: Backend, message: Message) -> Message:
     """Serve Lease.LeaseTimeToLive; an unknown lease is no error but has -1 to live."""
     view = await backend.leasing.time_to_live(message.ID)
+    if message.keys and backend.store.auth.enabled:
+        for key in view.keys:
+            backend.store.auth.require(caller(), PermissionKind.READ, key)
     return rpc_pb2.LeaseTimeToLiveResponse(
         header=header(backend),
         ID=message.ID,

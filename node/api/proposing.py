@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from node.api.auth_door import caller
 from node.api.backend import Backend
 from node.api.errors import ApiError
 from node.mvcc import commands
 from node.mvcc.alarms import AlarmKind, adds_data
-from node.mvcc.commands import Alarm, AlarmAction, Command
+from node.mvcc.commands import Alarm, AlarmAction, As, Command
 from node.mvcc.errors import NO_SPACE, REQUEST_TOO_LARGE, RequestError
 
 _Result = TypeVar("_Result")
@@ -16,7 +17,11 @@ _Result = TypeVar("_Result")
 
 async def apply(backend: Backend, command: Command, expected: type[_Result]) -> _Result:
     """Have a command applied and return its result; raises ApiError."""
-    data = commands.encode(command)
+    signed = command
+    if backend.store.auth.enabled:
+        who = caller()
+        signed = As(who.user, who.auth_revision, command)
+    data = commands.encode(signed)
     if len(data) > backend.max_request_bytes:
         raise ApiError(REQUEST_TOO_LARGE)
     if adds_data(command) and backend.store.size_bytes + len(data) > backend.quota_bytes:

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from node.api import cluster, kv, lease, maintenance, snapshot, watch
+from node.api import auth, cluster, kv, lease, maintenance, snapshot, watch
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.errors import NO_LEADER, ApiError
@@ -39,6 +39,7 @@ _METHODS: dict[str, tuple[Any, Method]] = {
     **maintenance.METHODS,
     **cluster.METHODS,
     **lease.METHODS,
+    **auth.METHODS,
 }
 _STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS, **lease.STREAMS, **snapshot.STREAMS}
 
@@ -49,7 +50,7 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
     def __init__(self, backend: Backend, on_crash: Callable[[BaseException], None]) -> None:
         self._handlers = {
             path: grpc.unary_unary_rpc_method_handler(
-                _guarded(backend, method, on_crash),
+                _guarded(backend, path, method, on_crash),
                 request_deserializer=message.FromString,
                 response_serializer=_serialize,
             )
@@ -57,7 +58,7 @@ class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
         }
         self._handlers |= {
             path: grpc.stream_stream_rpc_method_handler(
-                _guarded_stream(backend, stream, on_crash),
+                _guarded_stream(backend, path, stream, on_crash),
                 request_deserializer=message.FromString,
                 response_serializer=_serialize,
             )
@@ -89,12 +90,13 @@ def _serialize(message: Message) -> bytes:
 
 
 def _guarded(
-    backend: Backend, method: Method, on_crash: Callable[[BaseException], None]
+    backend: Backend, path: str, method: Method, on_crash: Callable[[BaseException], None]
 ) -> Callable[[Message, Any], Awaitable[Message]]:
     async def call(message: Message, context: Any) -> Message:
         try:
             if not backend.status().leader and _wants_leader(context):
                 raise ApiError(NO_LEADER)
+            await backend.door.admit(backend, path, context)
             return await method(backend, message)
         except RequestError as refusal:
             error = ApiError(refusal.text)
@@ -109,10 +111,11 @@ def _guarded(
 
 
 def _guarded_stream(
-    backend: Backend, stream: Stream, on_crash: Callable[[BaseException], None]
+    backend: Backend, path: str, stream: Stream, on_crash: Callable[[BaseException], None]
 ) -> Callable[[AsyncIterator[Message], Any], Awaitable[None]]:
     async def call(requests: AsyncIterator[Message], context: Any) -> None:
         try:
+            await backend.door.admit(backend, path, context)
             if not _wants_leader(context):
                 await stream(backend, requests, context)
                 return

@@ -12,18 +12,24 @@ from typing import Any
 from aetcd.rpc import kv_pb2, rpc_pb2
 
 from node.api import convert
+from node.api.auth_door import caller
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.headers import header
+from node.mvcc.auth import Caller, PermissionKind
+from node.mvcc.errors import RequestError
 from node.mvcc.watch_stream import WatchAnswer, WatchStream
 from node.mvcc.watching import Event, Interest
+
+DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+"""Why a watch is refused, in the words in which etcd's server quotes its own status."""
 
 
 async def watch(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
     """Serve Watch.Watch until the client closes its side."""
     wake, room = asyncio.Event(), asyncio.Event()
     stream = WatchStream(backend.store.watches, backend.max_request_bytes, wake.set)
-    reader = asyncio.create_task(_read(requests, stream, room))
+    reader = asyncio.create_task(_read(backend, requests, stream, room))
     reader.add_done_callback(lambda _: wake.set())
     notifier = asyncio.create_task(_notify(stream, backend.progress_notify_s))
     try:
@@ -48,20 +54,26 @@ async def _notify(stream: WatchStream, interval_s: float) -> None:
         stream.notify_progress()
 
 
-async def _read(requests: AsyncIterator[Message], stream: WatchStream, room: asyncio.Event) -> None:
+async def _read(
+    backend: Backend, requests: AsyncIterator[Message], stream: WatchStream, room: asyncio.Event
+) -> None:
     async for message in requests:
         while stream.is_full:
             room.clear()
             await room.wait()
-        _accept(stream, message)
+        _accept(backend, stream, message)
 
 
-def _accept(stream: WatchStream, message: Message) -> None:
+def _accept(backend: Backend, stream: WatchStream, message: Message) -> None:
     kind = message.WhichOneof("request_union")
     if kind == "create_request":
         request = message.create_request
+        interest = _interest(request)
+        if not _is_permitted(backend, interest):
+            stream.refuse(DENIED)
+            return
         stream.create(
-            _interest(request),
+            interest,
             watch_id=request.watch_id,
             fragment=request.fragment,
             progress_notify=request.progress_notify,
@@ -70,6 +82,20 @@ def _accept(stream: WatchStream, message: Message) -> None:
         stream.cancel(message.cancel_request.watch_id)
     elif kind == "progress_request":
         stream.request_progress()
+
+
+def _is_permitted(backend: Backend, interest: Interest) -> bool:
+    """Tell whether the client may read what it wants to watch, as things are now."""
+    auth = backend.store.auth
+    if not auth.enabled:
+        return True
+    try:
+        # The stream may be older than the last change of permissions; only its user counts.
+        now = Caller(caller().user, auth.revision)
+        auth.require(now, PermissionKind.READ, interest.key, interest.range_end)
+    except RequestError:
+        return False
+    return True
 
 
 def _interest(request: Message) -> Interest:

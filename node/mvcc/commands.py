@@ -16,6 +16,8 @@ from typing import TypeAlias
 
 import msgspec
 
+from node.mvcc.auth_commands import AuthCommand
+
 
 class SortOrder(enum.IntEnum):
     """Numbered as in etcd's protocol."""
@@ -158,7 +160,18 @@ class Alarm(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
 Operation: TypeAlias = Range | Put | DeleteRange | Txn
 """What a transaction may contain."""
 
-Command: TypeAlias = Put | DeleteRange | Txn | Compact | LeaseGrant | LeaseRevoke | Alarm
+
+class As(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """A command with who gives it; without this, nobody in particular does."""
+
+    user: str
+    auth_revision: int
+    command: Command
+
+
+Command: TypeAlias = (
+    Put | DeleteRange | Txn | Compact | LeaseGrant | LeaseRevoke | Alarm | AuthCommand | As
+)
 """What a log entry may contain."""
 
 _encoder = msgspec.msgpack.Encoder()

@@ -67,7 +67,14 @@ class AlarmResult(msgspec.Struct, frozen=True):
     changed: tuple[Raised, ...] = ()
 
 
+class AuthResult(msgspec.Struct, frozen=True):
+    """A change of users or roles, or a token that was issued."""
+
+    revision: int
+    token: str = ""
+
+
 OperationResult: TypeAlias = RangeResult | PutResult | DeleteResult | TxnResult
 CommandResult: TypeAlias = (
-    OperationResult | CompactResult | LeaseResult | AlarmResult | RequestError
+    OperationResult | CompactResult | LeaseResult | AlarmResult | AuthResult | RequestError
 )

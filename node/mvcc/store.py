@@ -16,10 +16,13 @@ import struct
 import msgspec
 from crc32c import crc32c
 
-from node.mvcc import commands, ranges, txn
+from node.mvcc import auth_checks, commands, ranges, txn
 from node.mvcc.alarms import Alarms, Raised
+from node.mvcc.auth import NOBODY, Auth, AuthState, Caller
+from node.mvcc.auth_commands import AUTH_COMMANDS
 from node.mvcc.commands import (
     Alarm,
+    As,
     Command,
     Compact,
     DeleteRange,
@@ -36,6 +39,7 @@ from node.mvcc.keyvalue import KeyValue
 from node.mvcc.leases import Lease, Leases
 from node.mvcc.results import (
     AlarmResult,
+    AuthResult,
     CommandResult,
     CompactResult,
     LeaseResult,
@@ -58,6 +62,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     records: list[KeyValue]
     leases: list[Lease] = []
     alarms: list[Raised] = []
+    auth: AuthState = AuthState()
 
 
 class SnapshotFormatError(Exception):
@@ -72,13 +77,14 @@ _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 class Store:
     """A multi-version key-value store: the `StateMachine` that `node.replica` drives."""
 
-    __slots__ = ("_digest", "_history", "alarms", "leases", "watches")
+    __slots__ = ("_digest", "_history", "alarms", "auth", "leases", "watches")
 
     def __init__(self) -> None:
         self._history = Revisions()
         self._digest = 0
         self.leases = Leases()
         self.alarms = Alarms()
+        self.auth = Auth()
         self.watches = WatchHub(self._history)
 
     # What the log does.
@@ -89,7 +95,7 @@ class Store:
         assert not history.changes, "a command left writes behind"
         result: CommandResult
         try:
-            result = self._run(commands.decode(command), term)
+            result = self._run(commands.decode(command), index, term)
         except RequestError as refusal:
             history.roll_back()
             result = refusal
@@ -97,7 +103,7 @@ class Store:
         changes = history.changes
         for kv in changes:
             digest = crc32c(_record_encoder.encode(kv), digest)
-        if isinstance(result, LeaseResult | AlarmResult):
+        if isinstance(result, LeaseResult | AlarmResult | AuthResult):
             digest = crc32c(command, digest)
         history.commit()
         if changes and self.leases:
@@ -109,8 +115,13 @@ class Store:
         self._digest = crc32c(_DIGESTED(index, term, history.current, history.compacted), digest)
         return result
 
-    def _run(self, command: Command, term: int) -> CommandResult:
+    def _run(self, command: Command, index: int, term: int) -> CommandResult:
         history = self._history
+        caller = NOBODY
+        if isinstance(command, As):
+            caller, command = Caller(command.user, command.auth_revision), command.command
+        if self.auth.enabled:
+            auth_checks.check(self.auth, self.leases, caller, command)
         if self.alarms:
             self.alarms.check(command)
         if isinstance(command, Put):
@@ -127,6 +138,8 @@ class Store:
             return LeaseResult(history.current, command.id, command.ttl_s)
         if isinstance(command, LeaseRevoke):
             return self._revoke(command, term)
+        if isinstance(command, AUTH_COMMANDS):
+            return AuthResult(history.current, self.auth.apply(index, command))
         assert isinstance(command, Alarm), command
         return AlarmResult(history.current, self.alarms.apply(command))
 
@@ -202,6 +215,7 @@ class Store:
                 history.records,
                 list(self.leases),
                 list(self.alarms),
+                self.auth.state(),
             )
         )
 
@@ -216,5 +230,6 @@ class Store:
         self._history.load(state.revision, state.compacted, state.records)
         self.leases.load(state.leases, self._history.live() if state.leases else ())
         self.alarms.load(state.alarms)
+        self.auth.load(state.auth)
         self.watches.replaced(before)
         self._digest = state.digest

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 
 from node.api import service
+from node.api.auth_door import Door
 from node.api.backend import MemberView, StatusView
 from node.api.errors import ApiError
 from node.mvcc.errors import RequestError
@@ -26,6 +27,8 @@ class Alone:
 
     def __init__(self) -> None:
         self.store = Store()
+        self.door = Door(self.store.auth, token_ttl_s=300, bcrypt_cost=4, client_cert_auth=False)
+        self.door.tokens.listen()
         self.index = 0
         self.barriers = 0
 
