@@ -16,6 +16,7 @@ from pathlib import Path
 
 from node import restore
 from node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
+from node.joining import CannotJoinError, identify
 from node.logs import Log
 from node.server import FATAL_EXIT_CODE, Server, report_fatal
 from node.storage.disk import DiskError
@@ -68,7 +69,11 @@ async def _serve(config: Config, log: Log) -> int:
         if restore.is_etcds(Path(config.data_dir)):
             restore.convert(config)
             log.info("converted", msg="the data directory was an etcd's; see member.etcd")
-        server = Server(config, log, RealDisk(config.data_dir))
+        disk = RealDisk(config.data_dir)
+        server = Server(config, log, disk, await identify(config, disk))
+    except CannotJoinError as error:
+        log.fatal("cannot-join", msg=str(error))
+        return CANNOT_START_EXIT_CODE
     except (DamagedError, restore.RestoreError) as error:
         log.fatal("damaged", msg=str(error))
         return CANNOT_START_EXIT_CODE

@@ -25,6 +25,9 @@ ELECTION_TIMEOUT_MS_MAX = 50_000  # as etcd
 ELECTION_PER_HEARTBEAT_MIN = 5  # as etcd: fewer heartbeats a timeout elect without need
 
 
+BCRYPT_COST_MIN, BCRYPT_COST_MAX = 4, 31  # bcrypt's own
+
+
 class ConfigError(Exception):
     """The command line or the environment asks for what cannot be; one line says what."""
 
@@ -104,6 +107,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def member(self) -> Member:
         """The member of the initial cluster that is this node."""
         return next(member for member in self.members if member.name == self.name)
+
+    @property
+    def compaction_period_us(self) -> int:
+        """How long history is kept by itself; 0 for no such limit. Bare numbers are hours."""
+        text = self.auto_compaction_retention
+        if self.auto_compaction_mode != "periodic":
+            return 0
+        return int((float(text) * 3600 if text.isdecimal() else _duration_s(text)) * 1_000_000)
+
+    @property
+    def compaction_revisions(self) -> int:
+        """How many revisions of history are kept by themselves; 0 for no such limit."""
+        if self.auto_compaction_mode != "revision":
+            return 0
+        return _natural(self.auto_compaction_retention)
 
     @property
     def cluster_id(self) -> int:
@@ -326,6 +344,22 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     return config
 
 
+def _check_certificates(config: Config, side: str, listened: Sequence[str]) -> None:
+    """Refuse https without a certificate, and half a certificate. `side` is "" or "peer_"."""
+
+    def given(name: str) -> Any:
+        return getattr(config, side + name)
+
+    flag = "--" + side.replace("_", "-")
+    if bool(given("cert_file")) != bool(given("key_file")):
+        raise ConfigError(f"{flag}cert-file and {flag}key-file go together")
+    if given("client_cert_auth") and not given("trusted_ca_file"):
+        raise ConfigError(f"{flag}client-cert-auth needs {flag}trusted-ca-file")
+    has_certificate = given("cert_file") or given("auto_tls")
+    if any(endpoint(url).tls for url in listened) and not has_certificate:
+        raise ConfigError(f"https URLs need {flag}cert-file and {flag}key-file, or {flag}auto-tls")
+
+
 def _check(config: Config) -> None:
     """Refuse settings that contradict each other or cannot be honoured."""
     if config.name not in config.initial_cluster:
@@ -344,10 +378,13 @@ def _check(config: Config) -> None:
         raise ConfigError("--election-timeout must be at least 5 times --heartbeat-interval")
     if config.election_timeout > ELECTION_TIMEOUT_MS_MAX:
         raise ConfigError(f"--election-timeout must be at most {ELECTION_TIMEOUT_MS_MAX} ms")
-    if config.auto_compaction_retention != "0":
-        raise ConfigError("--auto-compaction-retention: only 0, no automatic compaction")
-    urls = (*config.listen_peer_urls, *config.listen_client_urls, *config.listen_metrics_urls)
-    if any(endpoint(url).tls for url in (*urls, *config.initial_advertise_peer_urls)):
-        raise ConfigError("https URLs need certificates, which this version does not take")
+    try:
+        _ = (config.compaction_period_us, config.compaction_revisions)
+    except ConfigError as error:
+        raise ConfigError(f"--auto-compaction-retention: {error}") from None
+    _check_certificates(config, "", (*config.listen_client_urls, *config.listen_metrics_urls))
+    _check_certificates(config, "peer_", config.listen_peer_urls)
+    if not BCRYPT_COST_MIN <= config.bcrypt_cost <= BCRYPT_COST_MAX:
+        raise ConfigError(f"--bcrypt-cost must be {BCRYPT_COST_MIN} to {BCRYPT_COST_MAX}")
     if not config.listen_peer_urls or not config.listen_client_urls:
         raise ConfigError("--listen-peer-urls and --listen-client-urls must not be empty")

@@ -6,6 +6,7 @@ Four fixed GETs need no web framework. A connection carries one request and is c
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +17,7 @@ from node.api.backend import Backend, MemberView
 from node.api.errors import ApiError
 from node.config import VERSION, Endpoint
 from node.metrics import Metrics
+from node.mvcc.alarms import AlarmKind
 from node.replica import Status
 
 REQUEST_BYTES_MAX = 16 * 1024
@@ -48,11 +50,17 @@ class HttpServer:
         self._node = node
         self._servers: list[asyncio.Server] = []
 
-    async def listen(self, endpoints: tuple[Endpoint, ...]) -> None:
+    async def listen(
+        self, endpoints: tuple[Endpoint, ...], tls: ssl.SSLContext | None = None
+    ) -> None:
         """Serve at every endpoint; raises OSError when one is taken."""
         for endpoint in endpoints:
             server = await asyncio.start_server(
-                self._connection, endpoint.host, endpoint.port, limit=REQUEST_BYTES_MAX
+                self._connection,
+                endpoint.host,
+                endpoint.port,
+                limit=REQUEST_BYTES_MAX,
+                ssl=tls if endpoint.tls else None,
             )
             self._servers.append(server)
 
@@ -86,7 +94,9 @@ class HttpServer:
             return 405, "text/plain", b"only GET\n"
         url = urlsplit(words[1])
         if url.path == "/health":
-            return await self._health(parse_qs(url.query).get("serializable") == ["true"])
+            query = parse_qs(url.query)
+            excluded = frozenset(query.get("exclude", ()))
+            return await self._health(query.get("serializable") == ["true"], excluded)
         if url.path == "/version":
             version = {"etcdserver": VERSION, "etcdcluster": f"{VERSION.rsplit('.', 1)[0]}.0"}
             return 200, _JSON, msgspec.json.encode(version)
@@ -98,10 +108,13 @@ class HttpServer:
             return 200, _JSON, msgspec.json.encode(describe(self._node))
         return 404, "text/plain", b"404 page not found\n"
 
-    async def _health(self, serializable: bool) -> tuple[int, str, bytes]:
-        """Healthy: there is a leader and, unless `serializable`, a read goes through."""
+    async def _health(self, serializable: bool, excluded: frozenset[str]) -> tuple[int, str, bytes]:
+        """Healthy: no alarm but the excluded, a leader and, unless `serializable`, a read."""
         reason = ""
-        if not self._node.status().leader:
+        alarms = {AlarmKind(raised.kind).name for raised in self._node.store.alarms} - excluded
+        if alarms:
+            reason = f"ALARM {min(alarms)}"
+        elif not self._node.status().leader:
             reason = "RAFT NO LEADER"
         elif not serializable:
             try:

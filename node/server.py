@@ -24,16 +24,19 @@ from typing import Any, NoReturn
 
 import grpc.aio
 
+from node import tls
 from node.api.auth_door import Door
 from node.api.backend import MemberView, StatusView
 from node.api.errors import INDEFINITE, MEMBER_NOT_FOUND, STOPPED, TIMEOUT, ApiError
 from node.api.service import make_server
 from node.config import VERSION, Config, Endpoint, endpoint, member_id
 from node.http import HttpServer
+from node.joining import Identity, of_new_cluster
 from node.leasing import LeaseDesk
 from node.logs import Log
 from node.metrics import Metrics
-from node.mvcc.commands import LeaseRevoke, encode
+from node.mvcc.autocompact import AutoCompactor
+from node.mvcc.commands import Command, Compact, encode
 from node.mvcc.lessor import Lessor
 from node.mvcc.store import Store
 from node.raft.messages import LeaseAsk, LeaseTold, Message
@@ -66,13 +69,17 @@ PUBLISH_RETRY_S = 0.5
 class Server:
     """A running node; the `Backend` of its services. `run` returns when it was asked to stop."""
 
-    def __init__(self, config: Config, log: Log, disk: Disk) -> None:
+    def __init__(
+        self, config: Config, log: Log, disk: Disk, identity: Identity | None = None
+    ) -> None:
+        who = identity or of_new_cluster(config)
+        self._first_peers = who.peers
         self.config = config
         self.log = log
         self.store = Store()
         self.metrics = Metrics()
-        self.cluster_id = config.cluster_id
-        self.member_id = config.member.id
+        self.cluster_id = who.cluster_id
+        self.member_id = who.member_id
         self.max_txn_ops = config.max_txn_ops
         self.max_request_bytes = config.max_request_bytes
         self.election_timeout_s = config.election_timeout / 1000
@@ -81,6 +88,11 @@ class Server:
         # As etcd: a lease must outlive the election of another leader.
         self.min_lease_ttl_s = -(-3 * config.election_timeout // 2000)
         self.lessor = Lessor(self.store.leases)
+        self._compactor = AutoCompactor(
+            _now_us(),
+            period_us=config.compaction_period_us,
+            revisions=config.compaction_revisions,
+        )
         self.door = Door(
             self.store.auth,
             token_ttl_s=config.auth_token_ttl,
@@ -90,7 +102,7 @@ class Server:
         self._chance = SystemRandom()
         nonce = self._chance.getrandbits(63)
         self._disk = disk
-        replica = replica_config(config)
+        replica = replica_config(config, who)
         self.leasing = LeaseDesk(self, nonce, replica.timeout_us / 1_000_000)
         self._replica = Replica(
             replica,
@@ -115,7 +127,9 @@ class Server:
         self._peers_known = False
         self._background: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._transport = Transport(self.cluster_id, self.member_id, self._on_message, log)
+        self._transport = Transport(
+            self.cluster_id, self.member_id, self._on_message, log, tls.for_peers(config)
+        )
 
     # Life and death.
 
@@ -126,11 +140,14 @@ class Server:
             self._loop.add_signal_handler(number, self._stop.set)
         config = self.config
         grpc_server = make_server(self, self.crash)
+        credentials = tls.for_clients(config)
         for url in config.listen_client_urls:
-            _bind(grpc_server, endpoint(url))
+            _bind(grpc_server, endpoint(url), credentials)
         http_server = HttpServer(self)
         await self._transport.listen(tuple(map(endpoint, config.listen_peer_urls)))
-        await http_server.listen(tuple(map(endpoint, config.listen_metrics_urls)))
+        await http_server.listen(
+            tuple(map(endpoint, config.listen_metrics_urls)), tls.for_metrics(config)
+        )
         await grpc_server.start()
         self.log.info(
             "started",
@@ -239,12 +256,15 @@ class Server:
 
     def _arm(self) -> None:
         """Have the loop call at the next deadline; a timer that is early is harmless."""
-        deadline_s = min(self._replica.deadline_us, self.lessor.deadline_us) / 1_000_000
+        deadline_s = self._deadline_us() / 1_000_000
         if self._timer is not None:
             if not self._timer.cancelled() and self._timer.when() <= deadline_s:
                 return
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline_s, self._on_deadline)
+
+    def _deadline_us(self) -> int:
+        return min(self._replica.deadline_us, self.lessor.deadline_us, self._compactor.deadline_us)
 
     def _on_deadline(self) -> None:
         self._timer = None
@@ -278,21 +298,31 @@ class Server:
         leads = status.role == ROLE_NAMES[LEADER]
         self.lessor.stand(status.term if leads else 0, now_us)
         for revocation in self.lessor.tick(now_us):
-            self._in_background(self._revoke(revocation))
+            self._in_background(self._propose_own(revocation))
+        old = self._compactor.tick(now_us, status.revision, leads)
+        if old > max(self.store.compacted, 0):
+            self._in_background(self._propose_own(Compact(old)))
         self._view = _view(status)
         self.metrics.saw(status)
         if status.members != previous.members or not self._peers_known:
             self._peers_known = True
-            self._transport.set_peers(
-                {
-                    member.id: endpoint(member.peer_urls[0])
-                    for member in status.members.values()
-                    if member.id != self.member_id and member.peer_urls
-                }
-            )
+            self._know_peers(status.members)
         if status.leader and not self._ready.is_set():
             self._ready.set()
             self.log.info("ready")
+
+    def _know_peers(self, members: dict[int, Member]) -> None:
+        self._transport.members = tuple(members.values())
+        if self.member_id not in members:
+            # It joins, and its log does not say so yet: whoever feeds it must be answered.
+            members = {member.id: member for member in self._first_peers} | members
+        self._transport.set_peers(
+            {
+                member.id: endpoint(member.peer_urls[0])
+                for member in members.values()
+                if member.id != self.member_id and member.peer_urls
+            }
+        )
 
     # What clients ask for.
 
@@ -350,12 +380,12 @@ class Server:
         """Return an id no earlier member has had; see `Backend`."""
         return member_id(peer_urls, f"{self.config.initial_cluster_token}{time.time_ns()}")
 
-    async def _revoke(self, revocation: LeaseRevoke) -> None:
-        """Propose the end of a lease; should it fail, the lessor proposes it again."""
+    async def _propose_own(self, command: Command) -> None:
+        """Propose what nobody asked for; should it fail, it comes up again by itself."""
         try:
-            await self.propose(encode(revocation))
+            await self.propose(encode(command))
         except ApiError as error:
-            self.log.debug("not-revoked", msg=error.text, lease=f"{revocation.id:x}")
+            self.log.debug("not-proposed", msg=error.text, command=type(command).__name__)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -368,7 +398,10 @@ class Server:
         while True:
             await self._ready.wait()
             mine = self._status.members.get(self.member_id)
-            if mine is None or (mine.name, mine.client_urls) == wanted:
+            if mine is None:  # it joins, and has not heard yet that it was added
+                await asyncio.sleep(PUBLISH_RETRY_S)
+                continue
+            if (mine.name, mine.client_urls) == wanted:
                 return
             member = Member(mine.id, wanted[0], mine.peer_urls, wanted[1], mine.is_learner)
             try:
@@ -429,17 +462,16 @@ def report_fatal(log: Log, error: BaseException) -> None:
     )
 
 
-def replica_config(config: Config) -> ReplicaConfig:
+def replica_config(config: Config, who: Identity) -> ReplicaConfig:
     """Translate the command line's settings into the replica's."""
-    joins = config.initial_cluster_state == "existing"
-    members = tuple(Member(m.id, "", m.peer_urls) for m in config.members)
     return ReplicaConfig(
-        cluster_id=config.cluster_id,
-        member_id=config.member.id,
-        initial_members=() if joins else members,
+        cluster_id=who.cluster_id,
+        member_id=who.member_id,
+        initial_members=who.initial_members,
         heartbeat_us=config.heartbeat_interval * 1000,
         election_us=config.election_timeout * 1000,
         pre_vote=config.pre_vote,
+        strict_reconfig=config.strict_reconfig_check,
         snapshot_count=config.snapshot_count,
         max_wals=config.max_wals,
         max_snapshots=config.max_snapshots,
@@ -448,6 +480,7 @@ def replica_config(config: Config) -> ReplicaConfig:
 
 
 def _view(status: Status) -> StatusView:
+    mine = status.members.get(status.member_id)
     return StatusView(
         status.role,
         status.term,
@@ -455,6 +488,7 @@ def _view(status: Status) -> StatusView:
         status.commit,
         status.applied,
         status.last_index,
+        is_learner=mine is not None and mine.is_learner,
     )
 
 
@@ -464,11 +498,16 @@ def _prefixed(text: str) -> str:
     return f"etcdserver: {text}"
 
 
-def _bind(server: grpc.aio.Server, where: Endpoint) -> None:
+def _bind(
+    server: grpc.aio.Server, where: Endpoint, credentials: grpc.ServerCredentials | None
+) -> None:
     """Bind a gRPC port; raises OSError when it is taken."""
     host = f"[{where.host}]" if ":" in where.host else where.host
     try:
-        server.add_insecure_port(f"{host}:{where.port}")
+        if where.tls:
+            server.add_secure_port(f"{host}:{where.port}", credentials)
+        else:
+            server.add_insecure_port(f"{host}:{where.port}")
     except RuntimeError as error:
         raise OSError(f"cannot listen for clients: {error}") from error
 

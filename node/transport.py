@@ -23,6 +23,7 @@ import msgspec
 from node.config import Endpoint
 from node.logs import Log
 from node.raft import codec
+from node.raft.membership import Member
 from node.raft.messages import Message
 
 PROTOCOL_VERSION = 1
@@ -56,6 +57,13 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     target: int
 
 
+class Census(msgspec.Struct, frozen=True, array_like=True):
+    """What a node that is to join is told when its hello names no cluster: who is there."""
+
+    cluster_id: int
+    members: tuple[Member, ...]
+
+
 _hello_decoder = msgspec.msgpack.Decoder(Hello)
 
 
@@ -81,6 +89,7 @@ class Transport:
         self.log = log
         self._server_tls = tls[0] if tls else None
         self._client_tls = tls[1] if tls else None
+        self.members: tuple[Member, ...] = ()  # for those who ask before they join
         self._peers: dict[int, _Peer] = {}
         self._servers: list[asyncio.Server] = []
         self._incoming: dict[int, _Incoming] = {}
@@ -91,7 +100,11 @@ class Transport:
         loop = asyncio.get_running_loop()
         for endpoint in endpoints:
             server = await loop.create_server(
-                lambda: _Incoming(self), endpoint.host, endpoint.port, ssl=self._server_tls
+                lambda: _Incoming(self),
+                endpoint.host,
+                endpoint.port,
+                ssl=self._server_tls if endpoint.tls else None,
+                ssl_handshake_timeout=HELLO_TIMEOUT_S if endpoint.tls else None,
             )
             self._servers.append(server)
 
@@ -104,7 +117,7 @@ class Transport:
         for member, endpoint in peers.items():
             if member not in self._peers:
                 hello = Hello(PROTOCOL_VERSION, self.cluster_id, self.member_id, member)
-                self._peers[member] = _Peer(endpoint, hello, self._client_tls, self.log)
+                self._peers[member] = _Peer(endpoint, hello, self._client_tls if endpoint.tls else None, self.log)
 
     def connected(self) -> list[int]:
         """Return the members there is a connection to."""
@@ -224,10 +237,19 @@ class _Incoming(asyncio.Protocol):
         except msgspec.MsgspecError:
             self._refuse("it began with something that is no hello")
             return
-        if reason := self._owner.welcome(self, hello):
+        if not hello.cluster_id and not hello.target and hello.protocol == PROTOCOL_VERSION:
+            self._count_members()
+        elif reason := self._owner.welcome(self, hello):
             self._refuse(reason)
         else:
             self.sender = hello.sender
+
+    def _count_members(self) -> None:
+        """Tell a node that wants to join who is there, and hang up."""
+        census = Census(self._owner.cluster_id, self._owner.members)
+        assert isinstance(self._transport, asyncio.WriteTransport)
+        self._transport.write(frame(msgspec.msgpack.encode(census)))
+        self.hang_up()
 
     def _refuse(self, reason: str) -> None:
         address = self._transport.get_extra_info("peername") if self._transport else None

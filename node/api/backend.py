@@ -33,6 +33,7 @@ class StatusView(msgspec.Struct, frozen=True):
     commit: int
     applied: int
     last_index: int
+    is_learner: bool = False
 
 
 class LeaseView(msgspec.Struct, frozen=True):

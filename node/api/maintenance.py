@@ -21,7 +21,6 @@ async def status(backend: Backend, message: Message) -> Message:
     del message
     at = backend.status()
     size = backend.store.size_bytes
-    this = next((m for m in backend.members() if m.id == backend.member_id), None)
     return rpc_pb2.StatusResponse(
         header=header(backend),
         version=VERSION,
@@ -32,7 +31,7 @@ async def status(backend: Backend, message: Message) -> Message:
         raftTerm=at.term,
         raftAppliedIndex=at.applied,
         errors=_errors(backend),
-        isLearner=this is not None and this.is_learner,
+        isLearner=at.is_learner,
     )
 
 

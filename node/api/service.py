@@ -12,11 +12,12 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from aetcd.rpc import rpc_pb2
 
 from node.api import auth, cluster, kv, lease, maintenance, snapshot, watch
 from node.api.backend import Backend
 from node.api.convert import Message
-from node.api.errors import NO_LEADER, ApiError
+from node.api.errors import NO_LEADER, NOT_FOR_LEARNER, ApiError
 from node.mvcc.errors import RequestError
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
@@ -96,6 +97,8 @@ def _guarded(
         try:
             if not backend.status().leader and _wants_leader(context):
                 raise ApiError(NO_LEADER)
+            if backend.status().is_learner and not _may_serve_as_learner(message):
+                raise ApiError(NOT_FOR_LEARNER)
             await backend.door.admit(backend, path, context)
             return await method(backend, message)
         except RequestError as refusal:
@@ -115,6 +118,8 @@ def _guarded_stream(
 ) -> Callable[[AsyncIterator[Message], Any], Awaitable[None]]:
     async def call(requests: AsyncIterator[Message], context: Any) -> None:
         try:
+            if backend.status().is_learner:
+                raise ApiError(NOT_FOR_LEARNER)
             await backend.door.admit(backend, path, context)
             if not _wants_leader(context):
                 await stream(backend, requests, context)
@@ -152,6 +157,13 @@ async def _leaderless(backend: Backend) -> None:
     while missed < LEADERLESS_TIMEOUTS:
         await asyncio.sleep(backend.election_timeout_s)
         missed = 0 if backend.status().leader else missed + 1
+
+
+def _may_serve_as_learner(message: Message) -> bool:
+    """As etcd: a learner tells where it stands and what it has, and nothing it must ask about."""
+    if isinstance(message, rpc_pb2.RangeRequest):
+        return bool(message.serializable)
+    return isinstance(message, rpc_pb2.StatusRequest)
 
 
 def _wants_leader(context: Any) -> bool:

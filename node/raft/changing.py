@@ -59,7 +59,7 @@ def _check_health(raft: Raft, change: Change, configuration: Configuration) -> N
             raise ChangeRejectedError(
                 "can only promote a learner member which is in sync with leader"
             )
-    if change.kind not in (ADD, REMOVE):
+    if change.kind not in (ADD, REMOVE) or not raft.config.strict_reconfig:
         return
     voters = configuration.voters()
     if change.kind == ADD and len(voters) == 2:

@@ -100,6 +100,7 @@ def changed(configuration: Configuration, change: Change) -> Configuration:
             raise ChangeRejectedError("re-configuration failed due to not enough started members")
         return left
     if change.kind == UPDATE:
+        _check_urls(configuration, member)
         # An update never changes who counts, whatever the wish says.
         return _with(configuration, msgspec.structs.replace(member, is_learner=old.is_learner))
     assert change.kind == PROMOTE, change
@@ -111,7 +112,12 @@ def changed(configuration: Configuration, change: Change) -> Configuration:
 def _check_new(configuration: Configuration, member: Member, old: Member | None) -> None:
     if old is not None:
         raise ChangeRejectedError("member ID already exist")
-    taken = {url for other in configuration.members for url in other.peer_urls}
+    _check_urls(configuration, member)
+
+
+def _check_urls(configuration: Configuration, member: Member) -> None:
+    others = (other for other in configuration.members if other.id != member.id)
+    taken = {url for other in others for url in other.peer_urls}
     if any(url in taken for url in member.peer_urls):
         raise ChangeRejectedError("Peer URLs already exists")
 

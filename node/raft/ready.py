@@ -17,6 +17,7 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     election_us: int = 1_000_000
     pre_vote: bool = True
     check_quorum: bool = True
+    strict_reconfig: bool = True
     commit_notice_us: int = 5_000
     max_batch_entries: int = 1024
     max_batch_bytes: int = 1 << 20

@@ -109,6 +109,7 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     commit_notice_us: int = 5_000  # a follower hears of a commit at the latest after this
     pre_vote: bool = True
     check_quorum: bool = True
+    strict_reconfig: bool = True  # refuse a change of members that would leave no started quorum
     max_batch_entries: int = 1024  # entries in one AppendEntries
     max_batch_bytes: int = MIB  # etcd's limit of one append message
     max_inflight: int = 512  # unacknowledged AppendEntries per follower, as etcd

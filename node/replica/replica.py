@@ -419,6 +419,7 @@ def _raft_config(config: ReplicaConfig) -> RaftConfig:
         commit_notice_us=config.commit_notice_us,
         pre_vote=config.pre_vote,
         check_quorum=config.check_quorum,
+        strict_reconfig=config.strict_reconfig,
         max_batch_entries=config.max_batch_entries,
         max_batch_bytes=config.max_batch_bytes,
         max_inflight=config.max_inflight,

@@ -1,0 +1,117 @@
+"""Who this node is: read from its data directory, computed for a new cluster, asked of an old one.
+
+A member that was added later has an id that nobody can compute from its flags, in a cluster whose
+id comes from members it may never have met. So a node that joins asks the peers on its command line
+for the members, as etcd does, and finds itself there by its peer URLs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import struct
+
+import msgspec
+
+from node.config import Config, Endpoint, endpoint
+from node.raft.membership import Member
+from node.storage import frames, wal
+from node.storage.disk import Disk
+from node.transport import MAX_FRAME_BYTES, PROTOCOL_VERSION, Census, Hello, frame
+
+ASK_TIMEOUT_S = 2.0
+"""How long one peer may take to answer."""
+ATTEMPTS = 5
+"""Rounds over all peers before a node that never ran gives up."""
+PAUSE_S = 0.5
+
+_LENGTH = struct.Struct("!I")
+_header = msgspec.msgpack.Decoder(tuple[int, int, int, int])
+
+
+class CannotJoinError(Exception):
+    """The cluster cannot be asked, or does not know this node. Says what to do."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this node is.
+
+    `initial_members` begin the log of a new cluster; `peers` are members to talk to until the log
+    says who they are.
+    """
+
+    cluster_id: int
+    member_id: int
+    initial_members: tuple[Member, ...] = ()
+    peers: tuple[Member, ...] = ()
+
+
+def of_new_cluster(config: Config) -> Identity:
+    """Compute the identity from the command line alone."""
+    members = tuple(Member(m.id, "", m.peer_urls) for m in config.members)
+    return Identity(config.cluster_id, config.member.id, members)
+
+
+async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None) -> Identity:
+    """Find out who this node is; raises CannotJoinError."""
+    if config.initial_cluster_state == "new":
+        return of_new_cluster(config)
+    recorded = _recorded(disk)
+    census = await _census(config, tls, attempts=ATTEMPTS if recorded is None else 1)
+    if recorded is not None:
+        return Identity(*recorded, peers=census.members if census else ())
+    if census is None:
+        raise CannotJoinError(
+            "no peer of --initial-cluster answered, so the existing cluster cannot be joined: "
+            "check that its members run and that the peer URLs are right"
+        )
+    mine = sorted(config.initial_advertise_peer_urls)
+    me = next((m for m in census.members if sorted(m.peer_urls) == mine), None)
+    if me is None:
+        raise CannotJoinError(
+            f"the cluster has no member with the peer URLs {','.join(mine)}: add this one first "
+            "(etcdctl member add), with the same URLs as --initial-advertise-peer-urls"
+        )
+    return Identity(census.cluster_id, me.id, peers=census.members)
+
+
+def _recorded(disk: Disk) -> tuple[int, int] | None:
+    """Read (cluster id, member id) from the log; None when there is no log yet."""
+    disk.makedirs(wal.DIRECTORY)
+    for name in sorted(disk.listdir(wal.DIRECTORY)):
+        record = frames.body_at(disk.read(f"{wal.DIRECTORY}/{name}"), 0, 0)
+        if record is not None and record[0][0] == frames.SEGMENT_HEADER:
+            _, cluster_id, member_id, _ = _header.decode(record[0][1:])
+            return cluster_id, member_id
+    return None
+
+
+async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> Census | None:
+    others = [
+        endpoint(url)
+        for name, urls in config.initial_cluster.items()
+        if name != config.name
+        for url in urls
+    ]
+    for attempt in range(attempts):
+        if attempt:
+            await asyncio.sleep(PAUSE_S)
+        for other in others:
+            try:
+                async with asyncio.timeout(ASK_TIMEOUT_S):
+                    return await _ask(other, tls)
+            except (OSError, TimeoutError, EOFError, msgspec.MsgspecError):
+                continue  # the next one may know
+    return None
+
+
+async def _ask(peer: Endpoint, tls: ssl.SSLContext | None) -> Census:
+    reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=tls)
+    try:
+        writer.write(frame(msgspec.msgpack.encode(Hello(PROTOCOL_VERSION, 0, 0, 0))))
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > MAX_FRAME_BYTES:
+            raise OSError(f"a peer announced {length} bytes")
+        return msgspec.msgpack.decode(await reader.readexactly(length), type=Census)
+    finally:
+        writer.close()

@@ -1,0 +1,54 @@
+"""When to compact without being asked: keep the history of a period, or a number of revisions.
+
+Every member keeps watch so that a new leader knows at once how old which revision is; only the
+leader's word becomes a command. Time is the node's own monotonic clock, handed in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+NEVER_US = 1 << 62
+HOUR_US = 3_600_000_000
+SAMPLES = 10
+"""Looks at the revision in each interval, as etcd."""
+REVISION_CHECK_US = 300_000_000
+"""How often the mode `revision` looks, as etcd: five minutes."""
+
+
+class AutoCompactor:
+    """Names the revision to compact to. `period_us` or `revisions` is what to keep; 0 is off."""
+
+    __slots__ = ("_interval_us", "_last", "_period_us", "_revisions", "_samples", "deadline_us")
+
+    def __init__(self, now_us: int, *, period_us: int = 0, revisions: int = 0) -> None:
+        assert not (period_us and revisions), "one mode or the other"
+        self._period_us = period_us
+        self._revisions = revisions
+        # etcd compacts once a period, but at least every hour.
+        self._interval_us = min(period_us, HOUR_US) // SAMPLES if period_us else REVISION_CHECK_US
+        self._samples: deque[tuple[int, int]] = deque()
+        self._last = 0
+        active = period_us or revisions
+        self.deadline_us = now_us + self._interval_us if active else NEVER_US
+        if period_us:
+            self._samples.append((now_us, 0))
+
+    def tick(self, now_us: int, revision: int, leads: bool) -> int:
+        """Return the revision to compact to now; 0 for none."""
+        if now_us < self.deadline_us:
+            return 0
+        self.deadline_us = now_us + self._interval_us
+        wanted = self._aged(now_us, revision) if self._period_us else revision - self._revisions
+        if not leads or wanted <= self._last:
+            return 0
+        self._last = wanted
+        return wanted
+
+    def _aged(self, now_us: int, revision: int) -> int:
+        """Note the revision, and return the newest that is a whole period old."""
+        self._samples.append((now_us, revision))
+        aged = 0
+        while self._samples and self._samples[0][0] <= now_us - self._period_us:
+            aged = self._samples.popleft()[1]
+        return aged
