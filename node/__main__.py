@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from node import restore
+from node import restore, tls
 from node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
 from node.joining import CannotJoinError, identify
 from node.logs import Log
@@ -70,7 +70,7 @@ async def _serve(config: Config, log: Log) -> int:
             restore.convert(config)
             log.info("converted", msg="the data directory was an etcd's; see member.etcd")
         disk = RealDisk(config.data_dir)
-        server = Server(config, log, disk, await identify(config, disk))
+        server = Server(config, log, disk, await identify(config, disk, tls.for_joining(config)))
     except CannotJoinError as error:
         log.fatal("cannot-join", msg=str(error))
         return CANNOT_START_EXIT_CODE

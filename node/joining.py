@@ -106,7 +106,7 @@ async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> 
 
 
 async def _ask(peer: Endpoint, tls: ssl.SSLContext | None) -> Census:
-    reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=tls)
+    reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=tls if peer.tls else None)
     try:
         writer.write(frame(msgspec.msgpack.encode(Hello(PROTOCOL_VERSION, 0, 0, 0))))
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))

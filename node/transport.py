@@ -117,7 +117,9 @@ class Transport:
         for member, endpoint in peers.items():
             if member not in self._peers:
                 hello = Hello(PROTOCOL_VERSION, self.cluster_id, self.member_id, member)
-                self._peers[member] = _Peer(endpoint, hello, self._client_tls if endpoint.tls else None, self.log)
+                self._peers[member] = _Peer(
+                    endpoint, hello, self._client_tls if endpoint.tls else None, self.log
+                )
 
     def connected(self) -> list[int]:
         """Return the members there is a connection to."""
