@@ -19,7 +19,7 @@ from node.storage import frames, wal
 from node.storage.disk import Disk
 from node.transport import MAX_FRAME_BYTES, PROTOCOL_VERSION, Census, Hello, frame
 
-ASK_TIMEOUT_S = 2.0
+ASK_TIMEOUT_S = 1.0
 """How long one peer may take to answer."""
 ATTEMPTS = 5
 """Rounds over all peers before a node that never ran gives up."""
@@ -54,9 +54,12 @@ def of_new_cluster(config: Config) -> Identity:
 
 async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None) -> Identity:
     """Find out who this node is; raises CannotJoinError."""
-    if config.initial_cluster_state == "new":
-        return of_new_cluster(config)
     recorded = _recorded(disk)
+    if config.initial_cluster_state == "new":
+        identity = of_new_cluster(config)
+        if recorded is None:
+            await _refuse_to_forget(identity, config, tls)
+        return identity
     census = await _census(config, tls, attempts=ATTEMPTS if recorded is None else 1)
     if recorded is not None:
         return Identity(*recorded, peers=census.members if census else ())
@@ -73,6 +76,24 @@ async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None
             "(etcdctl member add), with the same URLs as --initial-advertise-peer-urls"
         )
     return Identity(census.cluster_id, me.id, peers=census.members)
+
+
+async def _refuse_to_forget(identity: Identity, config: Config, tls: ssl.SSLContext | None) -> None:
+    """Raise CannotJoinError when the others have worked with this member already.
+
+    With an empty data directory it has forgotten its votes and what it acknowledged; as the same
+    member it could elect a leader, or commit, against its own word.
+    """
+    census = await _census(config, tls, attempts=1)
+    if census is None or census.cluster_id != identity.cluster_id:
+        return
+    known = next((m for m in census.members if m.id == identity.member_id), None)
+    if known is None or known.name:
+        raise CannotJoinError(
+            f"member {identity.member_id:x} has already been part of this cluster, and this data "
+            "directory is empty. Restore the directory, or remove the member (etcdctl member "
+            "remove), add it anew, and start with --initial-cluster-state existing"
+        )
 
 
 def _recorded(disk: Disk) -> tuple[int, int] | None:
@@ -96,17 +117,25 @@ async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> 
     for attempt in range(attempts):
         if attempt:
             await asyncio.sleep(PAUSE_S)
-        for other in others:
-            try:
-                async with asyncio.timeout(ASK_TIMEOUT_S):
-                    return await _ask(other, tls)
-            except (OSError, TimeoutError, EOFError, msgspec.MsgspecError):
-                continue  # the next one may know
+        # All at once: a peer that does not answer must not hold up the start.
+        for census in await asyncio.gather(*(_try(other, tls) for other in others)):
+            if census is not None and census.members:
+                return census
     return None
 
 
+async def _try(peer: Endpoint, tls: ssl.SSLContext | None) -> Census | None:
+    try:
+        async with asyncio.timeout(ASK_TIMEOUT_S):
+            return await _ask(peer, tls)
+    except (OSError, TimeoutError, EOFError, msgspec.MsgspecError):
+        return None
+
+
 async def _ask(peer: Endpoint, tls: ssl.SSLContext | None) -> Census:
-    reader, writer = await asyncio.open_connection(peer.host, peer.port, ssl=tls if peer.tls else None)
+    reader, writer = await asyncio.open_connection(
+        peer.host, peer.port, ssl=tls if peer.tls else None
+    )
     try:
         writer.write(frame(msgspec.msgpack.encode(Hello(PROTOCOL_VERSION, 0, 0, 0))))
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))

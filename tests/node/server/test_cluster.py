@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -85,6 +86,21 @@ def settled(cluster: Cluster) -> list[dict[str, Any]]:
         return statuses if len({status.get("applied") for status in statuses}) == 1 else []
 
     return until(same, "one applied index everywhere")
+
+
+def test_a_member_that_lost_its_data_does_not_come_back_as_the_same(
+    cluster_of: MakeCluster,
+) -> None:
+    cluster = cluster_of(3)
+    cluster.start()
+    node = cluster.nodes[0]
+    until(lambda: len([m for m in node.status()["members"] if m["name"]]) == 3, "all names")
+    cluster.kill(node)
+    shutil.rmtree(node.directory / node.name)
+    node.start(cluster.initial)
+    until(lambda: node.process is not None and node.process.poll() == 3, "its refusal")
+    node.process = None
+    assert "remove the member" in node.events("cannot-join")[0]["msg"]
 
 
 def test_a_minority_answers_no_write_and_no_linearizable_read(cluster_of: MakeCluster) -> None:

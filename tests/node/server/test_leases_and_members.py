@@ -220,8 +220,9 @@ def test_a_sixth_member_joins_serves_and_leaves(etcdctl: Etcdctl, tmp_path: Path
     sixth.start(everyone)
     until(sixth.has_leader, "the new member's leader")
     until(
-        lambda: "rpc not supported for learner"
-        in etcdctl.run("get", "a", endpoints=sixth.endpoint)[1],
+        lambda: (
+            "rpc not supported for learner" in etcdctl.run("get", "a", endpoints=sixth.endpoint)[1]
+        ),
         "a learner that knows it is one",
     )
     until(lambda: etcdctl.run("member", "promote", member)[0] == 0, "the promotion")
