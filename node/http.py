@@ -102,7 +102,7 @@ class HttpServer:
             return 200, _JSON, msgspec.json.encode(version)
         if url.path == "/metrics":
             node = self._node
-            text = node.metrics.exposition(node.replica_status(), node.store.size_bytes)
+            text = node.metrics.exposition(node.replica_status(), node.store, node.quota_bytes)
             return 200, "text/plain; version=0.0.4", text.encode()
         if url.path == "/debug/status":
             return 200, _JSON, msgspec.json.encode(describe(self._node))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+import time
 from bisect import bisect_left
+from pathlib import Path
 
 from node.config import VERSION
+from node.mvcc.store import Store
 from node.replica import Status
 
 _FSYNC_BUCKETS_S = tuple(0.001 * 2**n for n in range(14))  # as etcd: 1 ms doubling
@@ -39,6 +43,7 @@ class Metrics:
         self.wal_fsync = Histogram(_FSYNC_BUCKETS_S)
         self.proposals_pending = 0
         self.proposals_failed = 0
+        self._started_s = time.time()
         self._leader = 0
         self._leader_changes = 0
 
@@ -48,28 +53,43 @@ class Metrics:
             self._leader = status.leader
             self._leader_changes += 1
 
-    def exposition(self, status: Status, size_bytes: int) -> str:
+    def exposition(self, status: Status, store: Store, quota_bytes: int) -> str:
         """Return the text of /metrics."""
-        gauges = {
+        size, me = store.size_bytes, status.members.get(status.member_id)
+        gauges: dict[str, float] = {
             "etcd_server_has_leader": int(bool(status.leader)),
             "etcd_server_is_leader": int(status.leader == status.member_id),
+            "etcd_server_is_learner": int(me is not None and me.is_learner),
             "etcd_server_proposals_committed_total": status.commit,
             "etcd_server_proposals_applied_total": status.applied,
             "etcd_server_proposals_pending": self.proposals_pending,
-            "etcd_mvcc_db_total_size_in_bytes": size_bytes,
-            "etcd_mvcc_db_total_size_in_use_in_bytes": size_bytes,
+            "etcd_server_quota_backend_bytes": quota_bytes,
+            "etcd_mvcc_db_total_size_in_bytes": size,
+            "etcd_mvcc_db_total_size_in_use_in_bytes": size,
             "etcd_debugging_mvcc_current_revision": status.revision,
+            "etcd_debugging_mvcc_compact_revision": store.compacted,
+            "etcd_debugging_mvcc_watcher_total": store.watches.count,
+            "process_resident_memory_bytes": _resident_bytes(),
+            "process_start_time_seconds": self._started_s,
         }
-        counters = {
+        counters: dict[str, float] = {
             "etcd_server_leader_changes_seen_total": self._leader_changes,
             "etcd_server_proposals_failed_total": self.proposals_failed,
+            "process_cpu_seconds_total": time.process_time(),
         }
         lines = [
             "# TYPE etcd_server_version gauge",
             f'etcd_server_version{{server_version="{VERSION}"}} 1',
+            "# TYPE etcd_server_id gauge",
+            f'etcd_server_id{{server_id="{status.member_id:x}"}} 1',
         ]
         for kind, numbers in (("gauge", gauges), ("counter", counters)):
             for name, number in numbers.items():
                 lines += [f"# TYPE {name} {kind}", f"{name} {number}"]
         lines += self.wal_fsync.lines("etcd_disk_wal_fsync_duration_seconds")
         return "\n".join(lines) + "\n"
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()

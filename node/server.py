@@ -17,32 +17,26 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import SystemRandom
 from typing import Any, NoReturn
 
-import grpc.aio
-
 from node import tls
 from node.api.auth_door import Door
 from node.api.backend import MemberView, StatusView
-from node.api.errors import INDEFINITE, MEMBER_NOT_FOUND, STOPPED, TIMEOUT, ApiError
-from node.api.service import make_server
-from node.config import VERSION, Config, Endpoint, endpoint, member_id
+from node.api.errors import INDEFINITE, STOPPED, TIMEOUT, ApiError
+from node.api.service import bind, make_server
+from node.config import VERSION, Config, endpoint, member_id
+from node.errands import Errands
 from node.http import HttpServer
 from node.joining import Identity, of_new_cluster
 from node.leasing import LeaseDesk
 from node.logs import Log
 from node.metrics import Metrics
-from node.mvcc.autocompact import AutoCompactor
-from node.mvcc.commands import Command, Compact, encode
-from node.mvcc.lessor import Lessor
 from node.mvcc.store import Store
 from node.raft.messages import LeaseAsk, LeaseTold, Message
-from node.raft.roles import LEADER, ROLE_NAMES
 from node.replica import (
-    UPDATE,
     Change,
     Member,
     Outcome,
@@ -62,8 +56,6 @@ HANDOVER_S = 1.0
 """How long a stopping leader tries to make another member lead."""
 DEFAULT_QUOTA_BYTES = 2 << 30
 """As etcd's: what the store may grow to when nobody says anything else."""
-PUBLISH_RETRY_S = 0.5
-"""Between attempts to tell the cluster this member's name and client URLs."""
 
 
 class Server:
@@ -87,12 +79,8 @@ class Server:
         self.quota_bytes = config.quota_backend_bytes or DEFAULT_QUOTA_BYTES
         # As etcd: a lease must outlive the election of another leader.
         self.min_lease_ttl_s = -(-3 * config.election_timeout // 2000)
-        self.lessor = Lessor(self.store.leases)
-        self._compactor = AutoCompactor(
-            _now_us(),
-            period_us=config.compaction_period_us,
-            revisions=config.compaction_revisions,
-        )
+        self._errands = Errands(self, config, log, _now_us())
+        self.lessor = self._errands.lessor
         self.door = Door(
             self.store.auth,
             token_ttl_s=config.auth_token_ttl,
@@ -125,7 +113,6 @@ class Server:
         self._stop = asyncio.Event()
         self._stopped = False
         self._peers_known = False
-        self._background: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._transport = Transport(
             self.cluster_id, self.member_id, self._on_message, log, tls.for_peers(config)
@@ -142,7 +129,7 @@ class Server:
         grpc_server = make_server(self, self.crash)
         credentials = tls.for_clients(config)
         for url in config.listen_client_urls:
-            _bind(grpc_server, endpoint(url), credentials)
+            bind(grpc_server, endpoint(url), credentials)
         http_server = HttpServer(self)
         await self._transport.listen(tuple(map(endpoint, config.listen_peer_urls)))
         await http_server.listen(
@@ -157,9 +144,8 @@ class Server:
             version=VERSION,
         )
         self._pump()
-        publishing = self._loop.create_task(self._publish())
+        self._errands.begin_publishing()
         await self._stop.wait()
-        publishing.cancel()
         await self._hand_over()
         await grpc_server.stop(GRACE_S)
         await http_server.close()
@@ -168,7 +154,11 @@ class Server:
 
     async def _hand_over(self) -> None:
         """Spare the cluster an election timeout: make another member lead, if there is one."""
-        heirs = self._transport.connected()
+        heirs = [
+            member
+            for member in self._transport.connected()
+            if member in self._status.members and not self._status.members[member].is_learner
+        ]
         if self._view.leader != self.member_id or not heirs:
             return
         try:
@@ -188,8 +178,7 @@ class Server:
             await asyncio.wait([self._batch])
         self._worker.shutdown(wait=True)
         self.leasing.close()
-        for task in self._background:
-            task.cancel()
+        self._errands.close()
         for future in self._waiting.values():
             if not future.done():
                 future.set_exception(ApiError(STOPPED))
@@ -264,7 +253,7 @@ class Server:
         self._timer = self._loop.call_at(deadline_s, self._on_deadline)
 
     def _deadline_us(self) -> int:
-        return min(self._replica.deadline_us, self.lessor.deadline_us, self._compactor.deadline_us)
+        return min(self._replica.deadline_us, self._errands.deadline_us)
 
     def _on_deadline(self) -> None:
         self._timer = None
@@ -293,17 +282,11 @@ class Server:
         self._wake()
 
     def _observe(self, status: Status, now_us: int) -> None:
-        """Keep what has changed where requests find it; end the leases that have expired."""
+        """Keep what has changed where requests find it, and see to what is due."""
         previous, self._status = self._status, status
-        leads = status.role == ROLE_NAMES[LEADER]
-        self.lessor.stand(status.term if leads else 0, now_us)
-        for revocation in self.lessor.tick(now_us):
-            self._in_background(self._propose_own(revocation))
-        old = self._compactor.tick(now_us, status.revision, leads)
-        if old > max(self.store.compacted, 0):
-            self._in_background(self._propose_own(Compact(old)))
         self._view = _view(status)
         self.metrics.saw(status)
+        self._errands.observe(status, now_us)
         if status.members != previous.members or not self._peers_known:
             self._peers_known = True
             self._know_peers(status.members)
@@ -379,38 +362,6 @@ class Server:
     def new_member_id(self, peer_urls: Sequence[str]) -> int:
         """Return an id no earlier member has had; see `Backend`."""
         return member_id(peer_urls, f"{self.config.initial_cluster_token}{time.time_ns()}")
-
-    async def _propose_own(self, command: Command) -> None:
-        """Propose what nobody asked for; should it fail, it comes up again by itself."""
-        try:
-            await self.propose(encode(command))
-        except ApiError as error:
-            self.log.debug("not-proposed", msg=error.text, command=type(command).__name__)
-
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-    async def _publish(self) -> None:
-        """Make this member's name and client URLs known to all, until they are."""
-        wanted = (self.config.name, self.config.advertise_client_urls)
-        while True:
-            await self._ready.wait()
-            mine = self._status.members.get(self.member_id)
-            if mine is None:  # it joins, and has not heard yet that it was added
-                await asyncio.sleep(PUBLISH_RETRY_S)
-                continue
-            if (mine.name, mine.client_urls) == wanted:
-                return
-            member = Member(mine.id, wanted[0], mine.peer_urls, wanted[1], mine.is_learner)
-            try:
-                await self.change_members(Change(UPDATE, member))
-            except ApiError as error:
-                if error.text == MEMBER_NOT_FOUND:
-                    return
-                self.log.debug("not-published", msg=error.text)
-                await asyncio.sleep(PUBLISH_RETRY_S)
 
     # What the lease desk needs.
 
@@ -496,20 +447,6 @@ def _prefixed(text: str) -> str:
     if text.startswith("etcdserver: "):
         return text
     return f"etcdserver: {text}"
-
-
-def _bind(
-    server: grpc.aio.Server, where: Endpoint, credentials: grpc.ServerCredentials | None
-) -> None:
-    """Bind a gRPC port; raises OSError when it is taken."""
-    host = f"[{where.host}]" if ":" in where.host else where.host
-    try:
-        if where.tls:
-            server.add_secure_port(f"{host}:{where.port}", credentials)
-        else:
-            server.add_insecure_port(f"{host}:{where.port}")
-    except RuntimeError as error:
-        raise OSError(f"cannot listen for clients: {error}") from error
 
 
 def _now_us() -> int:

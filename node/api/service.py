@@ -18,6 +18,7 @@ from node.api import auth, cluster, kv, lease, maintenance, snapshot, watch
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.errors import NO_LEADER, NOT_FOR_LEARNER, ApiError
+from node.config import Endpoint
 from node.mvcc.errors import RequestError
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
@@ -83,6 +84,20 @@ def make_server(backend: Backend, on_crash: Callable[[BaseException], None]) -> 
     )
     server.add_generic_rpc_handlers((Services(backend, on_crash),))
     return server
+
+
+def bind(
+    server: grpc.aio.Server, where: Endpoint, credentials: grpc.ServerCredentials | None
+) -> None:
+    """Bind a gRPC port; raises OSError when it is taken."""
+    host = f"[{where.host}]" if ":" in where.host else where.host
+    try:
+        if where.tls:
+            server.add_secure_port(f"{host}:{where.port}", credentials)
+        else:
+            server.add_insecure_port(f"{host}:{where.port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen for clients: {error}") from error
 
 
 def _serialize(message: Message) -> bytes:

@@ -69,6 +69,8 @@ class SnapshotFormatError(Exception):
     """A snapshot of a format this version does not know: run the version that wrote it."""
 
 
+_TABLE_RESULTS = frozenset((LeaseResult, AlarmResult, AuthResult))
+"""Of commands that change a table beside the keys, which the digest must show too."""
 _DIGESTED = struct.Struct("<QQQq").pack
 _record_encoder = msgspec.msgpack.Encoder()
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
@@ -103,15 +105,17 @@ class Store:
         changes = history.changes
         for kv in changes:
             digest = crc32c(_record_encoder.encode(kv), digest)
-        if isinstance(result, LeaseResult | AlarmResult | AuthResult):
+        changed_table = type(result) in _TABLE_RESULTS
+        if changed_table:
             digest = crc32c(command, digest)
         history.commit()
-        if changes and self.leases:
-            self.leases.follow(changes)
-        if isinstance(result, LeaseResult) and not result.ttl_s:
+        if changes:
+            if self.leases:
+                self.leases.follow(changes)
+            if self.watches.count:
+                self.watches.publish(changes)
+        if changed_table and isinstance(result, LeaseResult) and not result.ttl_s:
             self.leases.remove(result.id)
-        if changes and self.watches.count:
-            self.watches.publish(changes)
         self._digest = crc32c(_DIGESTED(index, term, history.current, history.compacted), digest)
         return result
 

@@ -223,8 +223,8 @@ class LeaseTold(msgspec.Struct, array_like=True, tag=16, gc=False):
     nonce: int
     sequence: int
     ttl_s: int
-    granted_ttl_s: int = 0
-    keys: list[bytes] = []
+    granted_ttl_s: int
+    keys: list[bytes]
 
 
 Message = (

@@ -14,6 +14,7 @@ from aetcd.rpc import rpc_pb2_grpc as stubs
 from node.api.backend import StatusView
 from node.api.errors import TIMEOUT, ApiError
 from node.api.service import make_server
+from node.mvcc.commands import Put, encode
 from tests.node.api.alone import Alone
 
 
@@ -178,6 +179,24 @@ async def test_a_watch_is_a_stream_of_confirmations_and_events(front: Front) -> 
     assert front.node.store.watches.count == 0
     await calls.done_writing()
     assert await calls.read() == grpc.aio.EOF
+
+
+async def test_a_stream_that_requires_a_leader_ends_when_there_is_none(front: Front) -> None:
+    front.node.election_timeout_s = 0.001
+    leaderless = (grpc.StatusCode.UNAVAILABLE, "etcdserver: no leader")
+    stub = stubs.WatchStub(front.channel)
+    wish = pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"a"))
+    demanding = stub.Watch(metadata=(("hasleader", "true"),))
+    patient = stub.Watch()
+    for calls in (demanding, patient):
+        await calls.write(wish)
+        assert (await calls.read()).created
+    front.node.status = lambda: StatusView("follower", 2, 0, 0, 0, 0)  # type: ignore[method-assign]
+    assert await failure(demanding.read()) == leaderless
+    assert await failure(stub.Watch(metadata=(("hasleader", "true"),)).read()) == leaderless
+    front.node.store.apply(1, 1, encode(Put(b"a")))
+    assert len((await patient.read()).events) == 1
+    patient.cancel()
 
 
 async def test_members_are_listed_with_their_urls(front: Front) -> None:

@@ -211,7 +211,7 @@ def test_what_is_not_served_says_so(cluster_of: MakeCluster) -> None:
     cluster = cluster_of(1)
     cluster.start()
     with pytest.raises(grpc.RpcError) as refusal:
-        stubs.AuthStub(cluster.nodes[0].channel).AuthEnable(pb.AuthEnableRequest())
+        stubs.MaintenanceStub(cluster.nodes[0].channel).Downgrade(pb.DowngradeRequest())
     assert refusal.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
