@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
-from aetcd.rpc import kv_pb2, rpc_pb2
+from aetcd.rpc import auth_pb2, kv_pb2, rpc_pb2
 from google.protobuf.message import DecodeError
 
 from node.bolt.pages import DamagedFileError
 from node.bolt.reading import Database
 from node.bolt.writing import Bucket, Item
+from node.mvcc.alarms import Raised
+from node.mvcc.auth import FIRST_AUTH_REVISION, AuthState, Role, User
+from node.mvcc.auth_commands import Permission
 from node.mvcc.keyvalue import KeyValue, revision_key, to_protobuf
+from node.mvcc.leases import Lease
 from node.mvcc.revisions import FIRST_REVISION, NEVER_COMPACTED
 from node.raft.membership import Member
 
@@ -88,26 +92,108 @@ def read_history(database: Database) -> History:
     return History(max(FIRST_REVISION, last, compacted), compacted, records)
 
 
-def lease_item(lease_id: int, ttl_s: int) -> Item:
-    """Return a lease as the `lease` bucket has it."""
-    # leasepb.Lease {1: ID, 2: TTL} is not among the compiled messages; LeaseGrantRequest has the
-    # same two fields, the other way round.
-    message = rpc_pb2.LeaseGrantRequest(TTL=lease_id, ID=ttl_s)
-    return _SIGNED.pack(lease_id), message.SerializeToString()
+def tables(
+    leases: Iterable[Lease], alarms: Iterable[Raised], auth: AuthState
+) -> dict[bytes, list[Item]]:
+    """Return the items of the buckets besides keys and cluster."""
+    return {
+        b"alarm": sorted((_alarm_key(raised), b"") for raised in alarms),
+        b"auth": [
+            (b"authEnabled", b"\1" if auth.enabled else b"\0"),
+            (b"authRevision", _NUMBER.pack(auth.revision)),
+        ],
+        b"authRoles": sorted(map(_role_item, auth.roles)),
+        b"authUsers": sorted(map(_user_item, auth.users)),
+        b"lease": sorted(map(_lease_item, leases)),
+    }
 
 
-def read_leases(database: Database) -> list[tuple[int, int]]:
-    """Read (id, TTL in seconds) of every lease; raises DamagedFileError."""
+def read_leases(database: Database) -> list[Lease]:
+    """Read the leases; raises DamagedFileError."""
     leases = []
     for key, value in database.items(b"lease"):
-        try:
-            message = rpc_pb2.LeaseGrantRequest.FromString(value)
-        except DecodeError as error:
-            raise DamagedFileError(f"the lease {key!r} cannot be read: {error}") from None
+        message = _parsed(rpc_pb2.LeaseGrantRequest, value, f"the lease {key!r}")
         if key != _SIGNED.pack(message.TTL):
             raise DamagedFileError(f"the lease {key!r} says it is {message.TTL}")
-        leases.append((message.TTL, message.ID))
+        leases.append(Lease(message.TTL, message.ID))
     return leases
+
+
+def read_alarms(database: Database) -> list[Raised]:
+    """Read the alarms that stand; raises DamagedFileError."""
+    alarms = []
+    for key, _ in database.items(b"alarm"):
+        message = _parsed(rpc_pb2.AlarmMember, key, "an alarm")
+        alarms.append(Raised(message.memberID, message.alarm))
+    return alarms
+
+
+def read_auth(database: Database) -> AuthState:
+    """Read users and roles; raises DamagedFileError."""
+    switches = dict(database.items(b"auth"))
+    revision = switches.get(b"authRevision", _NUMBER.pack(FIRST_AUTH_REVISION))
+    if len(revision) != _NUMBER.size:
+        raise DamagedFileError("its auth revision is no number")
+    users = [_user(value) for _, value in database.items(b"authUsers")]
+    roles = [_role(value) for _, value in database.items(b"authRoles")]
+    return AuthState(
+        switches.get(b"authEnabled") == b"\1",
+        max(FIRST_AUTH_REVISION, _NUMBER.unpack(revision)[0]),
+        tuple(sorted(users, key=lambda user: user.name)),
+        tuple(sorted(roles, key=lambda role: role.name)),
+    )
+
+
+def _lease_item(lease: Lease) -> Item:
+    # leasepb.Lease {1: ID, 2: TTL} is not among the compiled messages; LeaseGrantRequest has the
+    # same two fields, the other way round.
+    message = rpc_pb2.LeaseGrantRequest(TTL=lease.id, ID=lease.ttl_s)
+    return _SIGNED.pack(lease.id), message.SerializeToString()
+
+
+def _alarm_key(raised: Raised) -> bytes:
+    message = rpc_pb2.AlarmMember(memberID=raised.member_id, alarm=raised.kind)
+    key: bytes = message.SerializeToString()
+    return key
+
+
+def _user_item(user: User) -> Item:
+    message = auth_pb2.User(
+        name=user.name.encode(),
+        password=user.password_hash,
+        roles=user.roles,
+        options=auth_pb2.UserAddOptions(no_password=user.no_password),
+    )
+    return user.name.encode(), message.SerializeToString()
+
+
+def _user(value: bytes) -> User:
+    message = _parsed(auth_pb2.User, value, "a user")
+    roles = tuple(sorted(message.roles))
+    return User(message.name.decode(), message.password, roles, message.options.no_password)
+
+
+def _role_item(role: Role) -> Item:
+    permissions = [
+        auth_pb2.Permission(permType=each.kind, key=each.key, range_end=each.range_end)
+        for each in role.permissions
+    ]
+    message = auth_pb2.Role(name=role.name.encode(), keyPermission=permissions)
+    return role.name.encode(), message.SerializeToString()
+
+
+def _role(value: bytes) -> Role:
+    message = _parsed(auth_pb2.Role, value, "a role")
+    permissions = (Permission(p.permType, p.key, p.range_end) for p in message.keyPermission)
+    ordered = sorted(permissions, key=lambda each: (each.key, each.range_end))
+    return Role(message.name.decode(), tuple(ordered))
+
+
+def _parsed(kind: Any, data: bytes, what: str) -> Any:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        raise DamagedFileError(f"{what} cannot be read: {error}") from None
 
 
 def _member(member: Member) -> Item:
@@ -131,10 +217,7 @@ def _record(key: bytes, value: bytes) -> KeyValue:
     main, underscore, sub = _REVISION.unpack_from(key)
     if underscore != b"_":
         raise DamagedFileError(f"the key bucket has {key!r}, which is no revision")
-    try:
-        message = kv_pb2.KeyValue.FromString(value)
-    except DecodeError as error:
-        raise DamagedFileError(f"the version at {main} is no KeyValue: {error}") from None
+    message = _parsed(kv_pb2.KeyValue, value, f"the version at {main}")
     if len(key) > _REVISION.size:
         return KeyValue(message.key, b"", 0, main, 0, 0, sub)
     if message.mod_revision != main or message.version < 1:

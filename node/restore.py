@@ -30,6 +30,7 @@ from node import config, etcd_file, etcd_wal
 from node.bolt.pages import DamagedFileError
 from node.bolt.reading import Database
 from node.config import Config
+from node.mvcc.keyvalue import KeyValue
 from node.mvcc.store import SNAPSHOT_FORMAT
 from node.mvcc.store import Snapshot as MachineState
 from node.raft.membership import Configuration, Member
@@ -204,9 +205,25 @@ def _read(database: Database) -> bytes:
     digest = 0
     for kv in history.records:
         digest = crc32c(msgspec.msgpack.encode(kv), digest)
-    return msgspec.msgpack.encode(
-        MachineState(SNAPSHOT_FORMAT, history.revision, history.compacted, digest, history.records)
+    state = MachineState(
+        SNAPSHOT_FORMAT,
+        history.revision,
+        history.compacted,
+        digest,
+        history.records,
+        etcd_file.read_leases(database),
+        etcd_file.read_alarms(database),
+        etcd_file.read_auth(database),
     )
+    held = {lease.id for lease in state.leases}
+    if any(kv.lease not in held for kv in _live(history.records) if kv.lease):
+        raise DamagedFileError("a key hangs on a lease that is not there")
+    return msgspec.msgpack.encode(state)
+
+
+def _live(records: list[KeyValue]) -> list[KeyValue]:
+    newest = {kv.key: kv for kv in records}
+    return [kv for kv in newest.values() if kv.version]
 
 
 def _sync_directory(directory: Path) -> None:

@@ -58,7 +58,8 @@ def _buckets(backend: Backend) -> list[Bucket]:
         Member(member.id, member.name, member.peer_urls, member.client_urls, member.is_learner)
         for member in backend.members()
     ]
-    return etcd_file.buckets(history, backend.status().applied, members, {})
+    tables = etcd_file.tables(store.leases, store.alarms, store.auth.state())
+    return etcd_file.buckets(history, backend.status().applied, members, tables)
 
 
 def _blobs(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
@@ -90,13 +92,41 @@ def etcd(program: Any) -> Iterator[Callable[[Path, int], Etcd]]:
 def fill(etcdctl: Etcdctl, endpoint: str) -> None:
     """Write versions, deletions and a compaction."""
     at = f"--endpoints={endpoint}"
-    for number in range(60):
-        etcdctl(at, "put", f"n{number % 20}", f"value {number}")
+    with grpc.insecure_channel(endpoint) as channel:
+        put = stubs.KVStub(channel).Put
+        for number in range(60):
+            put(pb.PutRequest(key=b"n%d" % (number % 20), value=b"value %d" % number), timeout=20)
     etcdctl(at, "compaction", "30")
     etcdctl(at, "put", "a", "one")
     etcdctl(at, "put", "a", "two")
     etcdctl(at, "put", "gone", "x")
     etcdctl(at, "del", "gone")
+    lease = etcdctl(at, "lease", "grant", "6000").split()[1]
+    etcdctl(at, "put", "leased", "x", f"--lease={lease}")
+    etcdctl(at, "user", "add", "root:rootpw")
+    etcdctl(at, "role", "add", "root")
+    etcdctl(at, "user", "grant-role", "root", "root")
+    etcdctl(at, "user", "add", "ann:annpw")
+    etcdctl(at, "role", "add", "files")
+    etcdctl(at, "role", "grant-permission", "files", "read", "a")
+    etcdctl(at, "role", "grant-permission", "files", "readwrite", "b/", "--prefix")
+    etcdctl(at, "user", "grant-role", "ann", "files")
+
+
+def check_tables(etcdctl: Etcdctl, endpoint: str) -> None:
+    """The lease and the users of `fill` are there, and passwords are right."""
+    at = f"--endpoints={endpoint}"
+    (lease,) = re.findall(r"^[0-9a-f]{8,}$", etcdctl(at, "lease", "list"), re.MULTILINE)
+    shown = etcdctl(at, "lease", "timetolive", lease, "--keys")
+    assert "granted with TTL(6000s)" in shown
+    assert "attached keys([leased])" in shown
+    etcdctl(at, "auth", "enable")
+    ann = (at, "--user=ann:annpw")
+    assert etcdctl(*ann, "get", "a") == "a\ntwo\n"
+    assert etcdctl(*ann, "put", "b/1", "x") == "OK\n"
+    assert "permission denied" in etcdctl.run(*ann, "put", "a", "x")[1]
+    assert "invalid user ID or password" in etcdctl.run(at, "--user=ann:no", "get", "a")[1]
+    etcdctl(at, "--user=root:rootpw", "auth", "disable")
 
 
 def hash_of(etcdctl: Etcdctl, endpoint: str) -> tuple[int, int]:
@@ -143,10 +173,12 @@ def test_a_real_etcd_boots_from_our_snapshot(
     assert hash_of(etcdctl, endpoint) == (hash_, revision)
     at = f"--endpoints={endpoint}"
     assert etcdctl(at, "get", "a") == "a\ntwo\n"
-    assert etcdctl(at, "get", "a", f"--rev={revision - 3}") == "a\none\n"
+    assert etcdctl(at, "get", "a", f"--rev={revision - 4}") == "a\none\n"
     assert etcdctl(at, "get", "gone") == ""
-    assert etcdctl(at, "get", "gone", f"--rev={revision - 1}") == "gone\nx\n"
+    assert etcdctl(at, "get", "gone", f"--rev={revision - 2}") == "gone\nx\n"
     assert "has been compacted" in etcdctl.run(at, "get", "a", "--rev=29")[1]
+    check_tables(etcdctl, endpoint)
+    revision = hash_of(etcdctl, endpoint)[1]
     etcdctl(at, "put", "a", "three")
     etcdctl(at, "compaction", str(revision + 1))
     etcdctl(at, "defrag")
@@ -180,6 +212,7 @@ def test_our_node_starts_on_what_etcdctl_restored(
     started_on(node, restored, "r1")
     assert hash_of(etcdctl, node.endpoint) == before
     assert etcdctl(f"--endpoints={node.endpoint}", "get", "a") == "a\ntwo\n"
+    check_tables(etcdctl, node.endpoint)
     node.put(b"a", b"three")
     node.stop(signal.SIGKILL)
     node.start(f"r1={node.peer_url}")

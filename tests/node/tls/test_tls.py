@@ -176,14 +176,11 @@ def test_a_lone_node_with_a_certificate_of_its_own_making_serves(
     node.extra = ["--auto-tls", f"--listen-client-urls={client}"]
     node.start(f"n1={node.peer_url}")
     until(node.has_leader, "a leader")
+    made = node.directory / node.name / "fixtures" / "client"
     done = subprocess.run(
         [
-            program("etcdctl"),
-            f"--endpoints={client}",
-            "--insecure-skip-tls-verify",
-            "put",
-            "a",
-            "b",
+            *(program("etcdctl"), f"--endpoints={client}"),
+            *(f"--cacert={made / 'cert.pem'}", "put", "a", "b"),
         ],
         capture_output=True,
         text=True,
@@ -192,8 +189,7 @@ def test_a_lone_node_with_a_certificate_of_its_own_making_serves(
         env={**os.environ, "ETCDCTL_API": "3"},
     )
     assert done.stdout == "OK\n", done.stderr
-    key = node.directory / node.name / "fixtures" / "client" / "key.pem"
-    assert key.stat().st_mode & 0o077 == 0
+    assert (made / "key.pem").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(
