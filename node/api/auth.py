@@ -37,7 +37,6 @@ from node.mvcc.auth_errors import (
     OLD_REVISION,
     PERMISSION_NOT_GIVEN,
     ROLE_NOT_FOUND,
-    USER_EMPTY,
     USER_NOT_FOUND,
 )
 from node.mvcc.results import AuthResult
@@ -89,8 +88,8 @@ async def status(backend: Backend, message: Message) -> Message:
 
 async def user_add(backend: Backend, message: Message) -> Message:
     """Serve Auth.UserAdd."""
-    if not message.name:
-        raise ApiError(USER_EMPTY)
+    # Before any hashing: nobody else shall make this node work so hard.
+    backend.store.auth.require_root(caller())
     without = message.options.no_password
     hashed = b"" if without else await backend.door.hash_password(message.password)
     await _change(backend, UserAdd(message.name, hashed, without))
@@ -127,6 +126,7 @@ async def user_delete(backend: Backend, message: Message) -> Message:
 
 async def user_change_password(backend: Backend, message: Message) -> Message:
     """Serve Auth.UserChangePassword."""
+    backend.store.auth.require_root(caller())
     hashed = await backend.door.hash_password(message.password)
     await _change(backend, UserChangePassword(message.name, hashed))
     return rpc_pb2.AuthUserChangePasswordResponse(header=header(backend))
@@ -183,6 +183,7 @@ async def role_delete(backend: Backend, message: Message) -> Message:
 
 async def role_grant(backend: Backend, message: Message) -> Message:
     """Serve Auth.RoleGrantPermission."""
+    backend.store.auth.require_root(caller())
     if not message.HasField("perm") or message.perm.permType not in set(PermissionKind):
         raise ApiError(PERMISSION_NOT_GIVEN)
     granted = message.perm
