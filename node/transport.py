@@ -31,6 +31,11 @@ PROTOCOL_VERSION = 1
 MAX_FRAME_BYTES = 64 << 20
 """Far above the largest message Raft builds; more is garbage or an attack."""
 MAX_HELLO_BYTES = 256
+MAX_STRANGERS = 64
+"""Connections that have not said hello yet. One more, and the oldest is hung up on: a member says
+hello at once."""
+MAX_INCOMING = 64
+"""Members with a connection to this one, many times what a cluster has."""
 MAX_QUEUED_BYTES = 32 << 20
 """What waits for a slow peer before messages to it are dropped: twice Raft's bytes in flight."""
 WRITE_BUFFER_BYTES = 1 << 20
@@ -93,7 +98,7 @@ class Transport:
         self._peers: dict[int, _Peer] = {}
         self._servers: list[asyncio.Server] = []
         self._incoming: dict[int, _Incoming] = {}
-        self._strangers: set[_Incoming] = set()
+        self._strangers: dict[_Incoming, None] = {}  # oldest first
 
     async def listen(self, endpoints: tuple[Endpoint, ...]) -> None:
         """Accept peers at every endpoint; raises OSError when one is taken."""
@@ -148,7 +153,14 @@ class Transport:
 
     def arrived(self, incoming: _Incoming) -> None:
         """Note a connection that has not said hello yet."""
-        self._strangers.add(incoming)
+        if len(self._strangers) >= MAX_STRANGERS:
+            oldest = next(iter(self._strangers))
+            self._forget_stranger(oldest)
+            oldest.hang_up()
+        self._strangers[incoming] = None
+
+    def _forget_stranger(self, incoming: _Incoming) -> None:
+        self._strangers.pop(incoming, None)
 
     def welcome(self, incoming: _Incoming, hello: Hello) -> str:
         """Judge a hello; returns why it is refused, or nothing."""
@@ -158,10 +170,12 @@ class Transport:
             return f"it belongs to cluster {hello.cluster_id:x}, we to {self.cluster_id:x}"
         if hello.target != self.member_id:
             return f"it means member {hello.target:x}, we are {self.member_id:x}"
+        if hello.sender not in self._incoming and len(self._incoming) >= MAX_INCOMING:
+            return f"{MAX_INCOMING} members have connections already"
         previous = self._incoming.get(hello.sender)
         if previous is not None:
             previous.hang_up()  # it dialled anew: nothing more will come on the old connection
-        self._strangers.discard(incoming)
+        self._forget_stranger(incoming)
         self._incoming[hello.sender] = incoming
         peer = self._peers.get(hello.sender)
         if peer is not None:
@@ -170,7 +184,7 @@ class Transport:
 
     def gone(self, incoming: _Incoming) -> None:
         """Forget a connection that ended."""
-        self._strangers.discard(incoming)
+        self._forget_stranger(incoming)
         if self._incoming.get(incoming.sender) is incoming:
             del self._incoming[incoming.sender]
 
