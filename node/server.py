@@ -81,12 +81,7 @@ class Server:
         self.min_lease_ttl_s = -(-3 * config.election_timeout // 2000)
         self._errands = Errands(self, config, log, _now_us())
         self.lessor = self._errands.lessor
-        self.door = Door(
-            self.store.auth,
-            token_ttl_s=config.auth_token_ttl,
-            bcrypt_cost=config.bcrypt_cost,
-            client_cert_auth=config.client_cert_auth,
-        )
+        self.door = Door.of(self.store.auth, config)
         self._chance = SystemRandom()
         nonce = self._chance.getrandbits(63)
         self._disk = disk

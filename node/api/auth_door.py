@@ -22,6 +22,7 @@ import bcrypt
 
 from node.api.backend import Backend
 from node.api.errors import TOO_MANY_REQUESTS, ApiError
+from node.config import Config
 from node.mvcc import auth_errors as errors
 from node.mvcc.auth import NOBODY, Auth, Caller
 from node.mvcc.errors import RequestError
@@ -130,6 +131,16 @@ class Door:
         self._bcrypt_cost = bcrypt_cost
         self._client_cert_auth = client_cert_auth
         self._passwords = 0
+
+    @classmethod
+    def of(cls, auth: Auth, config: Config) -> Door:
+        """Return a door as the command line wants it."""
+        return cls(
+            auth,
+            token_ttl_s=config.auth_token_ttl,
+            bcrypt_cost=config.bcrypt_cost,
+            client_cert_auth=config.client_cert_auth,
+        )
 
     async def admit(self, backend: Backend, path: str, context: Any) -> None:
         """Find out who calls `path`; raises ApiError or RequestError."""
