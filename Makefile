@@ -26,11 +26,11 @@ $(VENV)/.python-stamp:
 	@touch $@
 
 $(VENV)/.run-stamp: $(VENV)/.python-stamp pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop,security]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop]'
 	@touch $@
 
 $(VENV)/.dev-stamp: $(VENV)/.run-stamp pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop,security,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop,dev]'
 	@touch $@
 
 run: setup           ## a storm of every fault over five containers, one verdict, one report
