@@ -14,6 +14,9 @@ from typing import Any, Final
 DEPTH_MAX: Final = 200
 """Nesting deeper than this is no history."""
 
+DIGITS_MAX: Final = 400
+"""A number longer than this is text."""
+
 _LEXEME = re.compile(
     r"""[\s,]*(?:(?P<comment>;[^\n]*)
       |(?P<open>\#\{|[(\[{])
@@ -24,6 +27,7 @@ _LEXEME = re.compile(
       |(?P<atom>[^\s,;()\[\]{}"]+))""",
     re.VERBOSE | re.DOTALL,
 )
+_INTEGER = re.compile(rf"[+-]?\d{{1,{DIGITS_MAX}}}[NM]?", re.ASCII)
 _BLANK = re.compile(r"(?:[\s,]|;[^\n]*(?:\n|\Z))*")
 _CLOSES: Final = {"(": ")", "[": "]", "{": "}", "#{": "}"}
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
@@ -41,10 +45,46 @@ def read(text: str) -> Iterator[Any]:
         yield reader.form(0)
 
 
+def read_numbered(text: str) -> Iterator[tuple[int, Any]]:
+    """Return forms with the numbers of their lines; one vector or list gives its elements."""
+    reader = _Reader(text)
+    while not reader.at_end():
+        if text[reader.place] in "([":
+            yield from reader.elements()
+        else:
+            yield reader.line(), reader.form(0)
+
+
 class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._counted = (0, 1)  # a place, and the number of its line
+
+    @property
+    def place(self) -> int:
+        """Where the next character is."""
+        return self._at
+
+    def line(self) -> int:
+        """The number of the line that is read now."""
+        since, number = self._counted
+        number += self._text.count("\n", since, self._at)
+        self._counted = (self._at, number)
+        return number
+
+    def elements(self) -> Iterator[tuple[int, Any]]:
+        """Read a vector or list element by element."""
+        _, opening = self._next()
+        while True:
+            if self.at_end():
+                raise self._error(f"{opening!r} is never closed")
+            if self._text[self._at] in ")]}":
+                break
+            yield self.line(), self.form(1)
+        _, closing = self._next()
+        if closing != _CLOSES[opening]:
+            raise self._error(f"{opening!r} is closed by {closing!r}")
 
     def at_end(self) -> bool:
         """Skip blanks and comments, and say whether anything is left."""
@@ -103,7 +143,7 @@ class _Reader:
             return text[1:]
         if text in _WORDS:
             return _WORDS[text]
-        if re.fullmatch(r"[+-]?\d+[NM]?", text):
+        if _INTEGER.fullmatch(text):
             return int(text.rstrip("NM"))
         try:
             return float(text.rstrip("M"))

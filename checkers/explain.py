@@ -11,12 +11,33 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from checkers.history import Operation, OpType
-from checkers.lanes import render
+from checkers.lanes import describe, render
 from checkers.registers import swapped
 from checkers.verdict import Anomaly
 
 LANES_OPS_MAX: Final = 40
 """More operations than this are no picture; the explanation then stands alone."""
+
+
+_LETTERS: Final = {
+    "write": "W",
+    "put": "W",
+    "cas": "C",
+    "txn": "T",
+    "transfer": "T",
+    "delete": "D",
+    "add": "A",
+    "append": "A",
+    "acquire": "L",
+    "release": "U",
+    "compact": "C",
+    "enqueue": "E",
+    "dequeue": "D",
+    "watch": "V",
+    "grant": "G",
+    "revoke": "X",
+}
+"""How operations are named in a proof, by what they do; anything else is a read."""
 
 
 class Cast:
@@ -45,7 +66,7 @@ class Cast:
         for operation in operations:
             if operation.index in self.names:
                 continue
-            letter = {"write": "W", "cas": "C"}.get(operation.f, "R")
+            letter = _LETTERS.get(operation.f, "R")
             letters[letter] = letters.get(letter, 0) + 1
             self.names[operation.index] = f"{letter}{letters[letter]}"
             self.operations.append(operation)
@@ -94,6 +115,10 @@ class Cast:
         )
 
 
+_REGISTER_FUNCTIONS: Final = frozenset({"read", "serializable-read", "write", "cas"})
+"""Operations that have words of their own; others are shown as the lanes write them."""
+
+
 def value_phrase(value: Any) -> str:
     """A value within a sentence."""
     return "nil" if value is None else str(value)
@@ -108,6 +133,8 @@ def who(operation: Operation) -> str:
 def phrase(operation: Operation) -> str:
     """Name an operation: "p0's write of 2"."""
     f, given = operation.f, operation.input
+    if f not in _REGISTER_FUNCTIONS:
+        return f"{who(operation)}'s `{describe(operation)}`"
     if f == "write":
         return f"{who(operation)}'s write of {value_phrase(given)}"
     if f == "cas":

@@ -1,99 +1,179 @@
-"""Histories of other tools, in our words: Jepsen's EDN and JSON, Porcupine's logs of Jepsen runs.
+"""Histories of other tools, in our words, whatever file they come in.
 
-Dialects differ where it matters. In Knossos a read that answered nil is one whose answer nobody
-kept, and a failed compare-and-set never happened. In Porcupine's etcd logs nil is an absent key and
-a failed compare-and-set is an answer: the value was not the one expected. The caller says which.
-Files have an order and often no time, so the place in the file is the time.
+`load` finds out by itself what it was given: Jepsen's EDN (one vector, one list or a stream of
+maps), elle-cli's JSON (one array, or an object a line), Porcupine's logs of Jepsen runs, or our own
+`history.jsonl`. It finds out as well what the operations are about, and suggests the model that
+judges them; `catalogue.check_file` goes on from there.
+
+A file has an order, which counts, and often times, which are kept where they agree with the order.
+Everything that is wrong with a file raises MalformedHistory with its name and the line.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Any, Final
-
-import msgspec
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
 
 from checkers import edn
-from checkers.history import History, MalformedHistory, Op, OpType
+from checkers.dialects import Record, guess_model, to_history
+from checkers.history import History, MalformedHistory
+from checkers.jsonl import read_history
 
-_LOG_LINE = re.compile(r"INFO\s+jepsen\.util\s+-\s+(\d+)\s+:(\w+)\s+:(\w+)\s+(.*)")
-_TYPES: Final = {one.value: one for one in OpType}
+FILE_BYTES_MAX: Final = 4 << 30
+"""The largest file read: a history of ten million operations is half of it."""
+
+_LOG_LINE = re.compile(r"INFO\s+jepsen\.util\s+-\s+(\S+)\s+:(\w+)\s+:(\w+)\s+(.*)")
+_OURS = re.compile(rb'\s*\{\s*"squall"\s*:')
 
 
-def read_edn(text: str, name: str = "history.edn") -> list[dict[str, Any]]:
-    """Read a history that is one vector, one list or a stream of maps; raises MalformedHistory."""
+class Foreign(NamedTuple):
+    """A history that was read, and what it seems to be about.
+
+    `model` is a name of `catalogue.JUDGES`, or "" when nothing fits. `format` is the kind of file.
+    """
+
+    history: History
+    model: str
+    format: str
+
+
+def load(data: bytes, name: str = "history", model: str | None = None) -> Foreign:
+    """Read a file's content; raises MalformedHistory.
+
+    `name` is what messages call the file; `model` overrides what its operations look like.
+    """
+    if len(data) > FILE_BYTES_MAX:
+        raise MalformedHistory(f"{name}: {len(data):,} bytes; the most is {FILE_BYTES_MAX:,}")
+    if _OURS.match(data):
+        history = read_history(data.splitlines(keepends=True), name).history
+        return Foreign(history, model or guess_own(history), "jsonl")
     try:
-        return _maps(edn.read(text), name)
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise MalformedHistory(f"{name}:{line}: not UTF-8 text: {error.reason}") from None
+    if (at := text.find("\0")) >= 0:
+        raise MalformedHistory(f"{name}:{_line_of(text, at)}: a NUL byte; this is no text")
+    kind, records = _records(text, name)
+    model = model or guess_model(records)
+    return Foreign(to_history(records, name, model, log=kind == "log"), model, kind)
+
+
+def guess_own(history: History) -> str:
+    """Suggest the model of a history of ours: its header names the workload."""
+    named = str(history.header.get("workload", ""))
+    if named == "register":
+        return "cas-register"
+    if named:
+        return named
+    return guess_model(
+        [
+            Record(
+                0,
+                {
+                    "type": op.type.value,
+                    "f": op.f,
+                    "value": op.value,
+                    "key": op.key,
+                    "process": op.process,
+                },
+            )
+            for op in history[:2000]
+            if op.is_client
+        ]
+    )
+
+
+def _records(text: str, name: str) -> tuple[str, list[Record]]:
+    """Read the maps of a file with the numbers of their lines."""
+    begin = text.lstrip()[:1]
+    if text.lstrip().startswith("INFO"):
+        return "log", list(_log(text, name))
+    if begin in {"[", "{"} and _looks_like_json(text):
+        return "json", list(_json(text, name))
+    try:
+        return "edn", [
+            Record(line, _map(form, f"{name}:{line}")) for line, form in edn.read_numbered(text)
+        ]
     except edn.MalformedEdn as error:
-        raise MalformedHistory(f"{name}: {error}") from None
+        raise MalformedHistory(_located(name, str(error))) from None
+    except RecursionError:
+        raise MalformedHistory(f"{name}: nested too deeply") from None
 
 
-def read_json(data: bytes, name: str = "history.json") -> list[dict[str, Any]]:
-    """Read elle-cli's JSON, one array of objects; raises MalformedHistory."""
-    try:
-        return _maps([msgspec.json.decode(data)], name)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedHistory(f"{name}: {error}") from None
+def _located(name: str, message: str) -> str:
+    """Turn "line 3: what" into "name:3: what"."""
+    found = re.fullmatch(r"line (\d+): (.*)", message, re.DOTALL)
+    return f"{name}:{found[1]}: {found[2]}" if found else f"{name}: {message}"
 
 
-def read_log(lines: Iterable[str], name: str = "etcd.log") -> list[dict[str, Any]]:
+def _looks_like_json(text: str) -> bool:
+    """JSON's first key is a string followed by a colon; EDN's is a keyword."""
+    return re.match(r"\s*\[?\s*(\{\s*(\"[^\"]*\"\s*:|\})|\])", text) is not None
+
+
+def _map(form: Any, where: str) -> dict[str, Any]:
+    if not isinstance(form, dict):
+        raise MalformedHistory(f"{where}: an operation is a map, not {_short(form)}")
+    return form
+
+
+def _short(form: Any) -> str:
+    text = repr(form)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _line_of(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+_JSON_BLANK = re.compile(r"[\s,]*")
+
+
+def _json(text: str, name: str) -> Iterator[Record]:
+    """Read one array of objects, or objects one after the other."""
+    decode = json.JSONDecoder().raw_decode
+    blank = _JSON_BLANK
+    at = blank.match(text, 0).end()  # type: ignore[union-attr]
+    inside = text[at] == "["
+    at += inside
+    line, counted = 1, 0
+    while True:
+        at = blank.match(text, at).end()  # type: ignore[union-attr]
+        line += text.count("\n", counted, at)
+        counted = at
+        if at >= len(text):
+            if inside:
+                raise MalformedHistory(f"{name}:{line}: ends before the array is closed by ']'")
+            return
+        if inside and text[at] == "]":
+            inside = False
+            if text[at + 1 :].strip():
+                raise MalformedHistory(f"{name}:{line}: something follows the array's ']'")
+            return
+        try:
+            form, at = decode(text, at)
+        except json.JSONDecodeError as error:
+            where = _line_of(text, min(error.pos, len(text)))
+            raise MalformedHistory(f"{name}:{where}: not JSON: {error.msg}") from None
+        except (RecursionError, ValueError) as error:
+            raise MalformedHistory(f"{name}:{line}: not JSON: {error}") from None
+        yield Record(line, _map(form, f"{name}:{line}"))
+
+
+def _log(text: str, name: str) -> Iterator[Record]:
     """Read the lines `INFO  jepsen.util - 0 :invoke :read nil`; others are skipped."""
-    found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(text.split("\n"), 1):
         match = _LOG_LINE.match(line)
         if match:
             try:
                 value = next(edn.read(match[4]), None)
             except edn.MalformedEdn as error:
-                raise MalformedHistory(f"{name}:{number}: {error}") from None
-            found.append(
-                {"process": int(match[1]), "type": match[2], "f": match[3], "value": value}
+                what = str(error).partition(": ")[2]
+                raise MalformedHistory(f"{name}:{number}: {what}") from None
+            process: int | str = int(match[1]) if match[1].isdecimal() else match[1]
+            yield Record(
+                number, {"process": process, "type": match[2], "f": match[3], "value": value}
             )
-    return found
-
-
-def _maps(forms: Iterable[Any], name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for form in forms:
-        for one in form if isinstance(form, list) else [form]:
-            if not isinstance(one, dict):
-                raise MalformedHistory(f"{name}: an operation is a map, not {one!r}")
-            found.append(one)
-    return found
-
-
-def to_history(maps: Iterable[dict[str, Any]], *, name: str, knossos: bool) -> History:
-    """Make a history of one key out of Jepsen's operations; `knossos` chooses the dialect."""
-    return History(list(_ops(maps, name, knossos)))
-
-
-def _ops(maps: Iterable[dict[str, Any]], name: str, knossos: bool) -> Iterator[Op]:
-    asked: dict[int, Any] = {}
-    index = 0
-    for number, one in enumerate(maps, 1):
-        process, kind, f = one.get("process"), one.get("type"), one.get("f")
-        if not isinstance(process, int):
-            continue  # the nemesis
-        if kind not in _TYPES or not isinstance(f, str):
-            raise MalformedHistory(f"{name}: operation {number} has type {kind!r} and f {f!r}")
-        outcome, value = _TYPES[kind], one.get("value")
-        if outcome is OpType.INVOKE:
-            asked[process] = value
-            value = None if f == "read" else value
-        elif outcome is OpType.OK and f == "cas":
-            value = {"swapped": True}
-        elif outcome is OpType.FAIL and f == "cas" and not knossos:
-            outcome, value = OpType.OK, {"swapped": False}
-        elif outcome is OpType.OK and f == "read" and knossos and value is None:
-            outcome = OpType.FAIL  # its answer was not kept, so it constrains nothing
-        yield Op(
-            index=index,
-            time_ns=index,
-            process=process,
-            type=outcome,
-            f=f,
-            key="register",
-            value=value,
-        )
-        index += 1

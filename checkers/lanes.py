@@ -29,6 +29,12 @@ from checkers.registers import FOREVER, swapped
 COLUMN_NS: Final = 1_000_000
 """What one column stands for: a millisecond."""
 
+TXN: Final = "txn"
+"""The function whose words are micro-operations."""
+
+ANSWERED: Final = frozenset({"get", "dequeue", "acquire", "grant"})
+"""Functions whose one word is what they were answered."""
+
 _LANE = re.compile(r"(?P<process>[\w/-]+):(?P<rest>.*)")
 _INTERVAL = re.compile(r"\|(?P<text>[^|!?]*)(?P<end>[|!?])")
 _WORD = re.compile(r'"[^"]*"|\S+')
@@ -99,8 +105,12 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
             words.append(word)
     if len(words) < 2:
         raise ValueError("a function and a key, at least")
-    f, key, arguments = words[0], words[1], words[2:]
-    given, answer = _given_and_answer(f, arguments)
+    f, arguments = words[0], words[2:]
+    key = words[1] if f != TXN and words[1] != "-" else None
+    if f == TXN:
+        given, answer = _micro_operations(words[1:])
+    else:
+        given, answer = _given_and_answer(f, arguments)
     if not isinstance(process, int):
         # A fault: its intent and what was found are one and the same in a test.
         given, answer, meta = (meta, meta, {}) if f == "start" else ({}, meta, {})
@@ -140,14 +150,29 @@ def _given_and_answer(f: str, arguments: list[str]) -> tuple[Any, Any]:
         if rest[0] != "saw":
             raise ValueError(f"`saw VALUE` or `refused`, not {rest[0]!r}")
         return given, {"swapped": False, "seen": _value(rest[1])}
-    if f.endswith("read"):
+    if f == "transfer":
+        source, target, amount = map(_value, arguments)
+        return {"from": source, "to": target, "amount": amount}, None
+    if f.endswith("read") or f in ANSWERED:
         return None, _value(arguments[0]) if arguments else None
     return (_value(arguments[0]) if arguments else None), None
+
+
+def _micro_operations(words: list[str]) -> tuple[Any, Any]:
+    """Read `append:x:1 r:x:[1,2]`: what was asked, and what was answered."""
+    asked, answered = [], []
+    for word in words:
+        f, key, value = word.split(":", 2)
+        answered.append([f, _value(key), _value(value)])
+        asked.append([f, _value(key), None if f == "r" else _value(value)])
+    return asked, answered
 
 
 def _value(word: str) -> Any:
     if word == "nil":
         return None
+    if word[:1] in {"[", "{"}:
+        return json.loads(word)
     return int(word) if re.fullmatch(r"-?\d+", word) else word
 
 
@@ -226,15 +251,22 @@ def _name(process: int | str) -> str:
 
 def describe(operation: Operation) -> str:
     """Say what an operation did, in the words of the lanes."""
-    f, words = operation.f, [operation.f, operation.key or "-"]
+    f, words = operation.f, [operation.f]
     answered = operation.outcome is OpType.OK
+    if f != TXN:
+        words.append(operation.key or "-")
     if f == "cas" and isinstance(operation.input, list | tuple):
         words += map(value_text, operation.input)
         if answered and not swapped(operation.output):
             output = operation.output
             known = isinstance(output, dict) and "seen" in output
             words += ["saw", value_text(output["seen"])] if known else ["refused"]
-    elif f.endswith("read"):
+    elif f == TXN:
+        mops = operation.output if answered else operation.input
+        words += [":".join(map(value_text, mop)) for mop in mops]
+    elif f == "transfer":
+        words += [value_text(operation.input[name]) for name in ("from", "to", "amount")]
+    elif f.endswith("read") or f in ANSWERED:
         if answered:
             words.append(value_text(operation.output))
     elif operation.input is not None:

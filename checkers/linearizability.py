@@ -5,6 +5,7 @@ cheapest path that decides is taken:
 
 * `zones`: exact, O(n log n), when every value is written once (and refused compare-and-sets say
   what they saw). Unanswered operations cost nothing.
+* `appends`: a text that is put, appended to and got, which amounts to such a register.
 * `search`: any model, any values; exponential in concurrency at worst, so it has a budget, and when
   that is spent the verdict is unknown and says what was given up.
 
@@ -14,6 +15,7 @@ Both judge what a client could see. Serializable reads promise less and are left
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -23,10 +25,14 @@ from checkers.conflicts import explain_conflict
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who
 from checkers.history import History, Operation, OpType
-from checkers.models import FUNCTIONS, MODELS, UNKNOWN, CasRegister, Model
+from checkers.models import UNKNOWN, CasRegister, Model
+from checkers.objects import KeyValue
 from checkers.registers import FOREVER, IGNORED, register_history
 from checkers.search import Call, Found, search
 from checkers.shrink import shrink
+from checkers.specifications import FUNCTIONS, MODELS
+from checkers.texts import FUNCTIONS as TEXT_FUNCTIONS
+from checkers.texts import Ambiguous, Texts
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
 from checkers.zones import decide
@@ -35,6 +41,9 @@ CLAIM: Final = "Every operation takes effect at one instant between its call and
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+AFTER_PROOF_S: Final = 1.0
+"""Seconds to search other keys once one is known to be invalid: for more examples only."""
 
 SHRINK_STATES_MAX: Final = 20_000
 """States one judgement may visit while a counterexample is being made smaller."""
@@ -79,7 +88,10 @@ def check_linearizability(
             tally.add(key, judged)
     searches.sort(key=lambda waiting: waiting[0])
     for at, (_, key, mine, why) in enumerate(searches):
-        share = msgspec.structs.replace(budget, time_s=meter.remaining_s / (len(searches) - at))
+        left_s = meter.remaining_s
+        if tally.invalid_keys:
+            left_s = min(left_s, AFTER_PROOF_S)
+        share = msgspec.structs.replace(budget, time_s=left_s / (len(searches) - at))
         tally.add(key, _judge_by_search(key, mine, make(), Meter(share), why))
     keys = len(history.by_key)
     validity, reason = tally.conclude()
@@ -144,13 +156,15 @@ class _Tally:
             more = f" (and {counted(others, 'more key')})" if others else ""
             return Validity.UNKNOWN, self.gave_up[0] + more
         if not self.operations:
-            return Validity.UNKNOWN, "there is no operation to judge"
+            return Validity.UNKNOWN, "vacuous: there is no operation to judge"
         return Validity.VALID, None
 
 
 def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -> _Judged | str:
     """Decide a key without search, or return why it needs one."""
     functions = FUNCTIONS.get(model.name)
+    if model.name == KeyValue.name:
+        return _judge_texts(key, operations)
     if functions is None:
         return f"a {model.name} is no register"
     foreign = {one.f for one in operations} - functions
@@ -171,6 +185,31 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
     return decision.reason or (
         f"{counted(len(register.opaque), 'refused compare-and-set')} did not say what it saw"
     )
+
+
+def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
+    """Decide a text that is put, appended to and got as the register it amounts to."""
+    foreign = {one.f for one in operations} - TEXT_FUNCTIONS
+    if foreign:
+        reason = f"a kv has no operation {', '.join(sorted(foreign))}"
+        return _Judged(Validity.UNKNOWN, "none", reason=reason)
+    first: _Judged | None = None
+    try:
+        texts = Texts(operations)
+        for reading in texts.readings():
+            register = register_history(reading)
+            decision = decide(register.columns)
+            if decision.conflict is None:
+                if decision.valid:
+                    return _Judged(Validity.VALID, "appends")
+                return decision.reason
+            if first is None:
+                tell = partial(explain_conflict, key, register, decision.conflict)
+                first = _Judged(Validity.INVALID, "appends", tell)
+    except Ambiguous as why:
+        return str(why)
+    assert first is not None
+    return first if texts.complete else "texts can be taken apart in several ways"
 
 
 def _judge_by_search(

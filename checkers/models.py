@@ -21,7 +21,7 @@ States are immutable and hashable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any, Final, Protocol
 
 from checkers.registers import freeze, swapped
@@ -131,16 +131,4 @@ class CasRegister:
 
 _REGISTER = Register()
 
-MODELS: Final[dict[str, Callable[[], Model]]] = {
-    Register.name: Register,
-    CasRegister.name: CasRegister,
-}
-"""Models by the name the command line knows them under."""
-
-FUNCTIONS: Final[dict[str, frozenset[str]]] = {
-    Register.name: frozenset({"read", "write"}),
-    CasRegister.name: frozenset({"read", "write", "cas"}),
-}
-"""What operations each model understands."""
-
-__all__ = ["FUNCTIONS", "MODELS", "UNKNOWN", "CasRegister", "Given", "Model", "Register"]
+__all__ = ["UNKNOWN", "CasRegister", "Given", "Model", "Register"]
