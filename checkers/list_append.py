@@ -229,7 +229,7 @@ class ListAppend:
                     before = node
                 else:
                     before = -1
-        unread = self._unread(installers)
+        unread = self._unread(installers, happened)
         for key, nodes in unread.items():
             last = installers.get(key, [])[-1:]
             for node in nodes:
@@ -256,9 +256,11 @@ class ListAppend:
                         add(node, RW, following)
         self.happened = happened
 
-    def _unread(self, installers: dict[Hashable, list[int]]) -> dict[Hashable, list[int]]:
-        """Return by key who appended an element that was acknowledged and never read."""
-        ok, ret = self.txns.ok, self.txns.ret
+    def _unread(
+        self, installers: dict[Hashable, list[int]], happened: Sequence[bool]
+    ) -> dict[Hashable, list[int]]:
+        """Return by key who certainly appended an element that was never read."""
+        ret = self.txns.ret
         found: dict[Hashable, list[int]] = {}
         for key, mine in self.writer.items():
             if key in self._broken:
@@ -266,7 +268,7 @@ class ListAppend:
             read = set(self.order.get(key, ()))
             if len(mine) == len(read):
                 continue
-            nodes = {node for element, node in mine.items() if element not in read and ok[node]}
+            nodes = {node for element, node in mine.items() if element not in read and happened[node]}
             nodes -= set(installers.get(key, ()))
             if nodes:
                 found[key] = sorted(nodes, key=ret.__getitem__)[:UNREAD_MAX]
