@@ -23,10 +23,25 @@ SNIPPETS = (
     *(b"nil", b"[", b"]", b"{", b"}", b'"', b"\\", b"\0", b"\xff", b"-1", b"1e999", b"NaN"),
     *(b":ok", b":info", b":fail", b":invoke", b":txn", b"[[:append 1 2]]", b"#{1 2}", b"null"),
     *(b"99999999999999999999999", b"true", b":process nil", b":f 3", b"[1 [2 3]]", b"{}", b"()"),
-    *(b'"value":{"a":1}', b'"key":[]', b":value {}", b":value [[:r {} []]]", b":error \"x\""),
+    *(b'"value":{"a":1}', b'"key":[]', b":value {}", b":value [[:r {} []]]", b':error "x"'),
 )
-MODELS = (None, None, None, "kv", "bank", "set", "counter", "mutex", "queue", "list-append",
-          "rw-register", "multi-register", "long-fork", "fenced-mutex", "cas-register")
+MODELS = (
+    None,
+    None,
+    None,
+    "kv",
+    "bank",
+    "set",
+    "counter",
+    "mutex",
+    "queue",
+    "list-append",
+    "rw-register",
+    "multi-register",
+    "long-fork",
+    "fenced-mutex",
+    "cas-register",
+)
 
 
 def damage(chance: random.Random, data: bytes) -> bytes:

@@ -17,6 +17,7 @@ import msgspec
 from checkers.bank import check_bank
 from checkers.budget import Meter, OutOfBudget
 from checkers.counters import check_counters
+from checkers.etcd_order import check_etcd_order
 from checkers.foreign import load
 from checkers.history import History, MalformedHistory, OpType
 from checkers.isolation import LEVELS, STRICT_SERIALIZABLE, level_of
@@ -80,6 +81,15 @@ def _counter(history: History, budget: Budget) -> Verdict:
     return msgspec.structs.replace(exact, checker="counter")
 
 
+def _etcd(history: History, budget: Budget) -> Verdict:
+    """The revisions' own order first: accepting, it is a proof; else the search has a say."""
+    ordered = check_etcd_order(history)
+    if ordered.validity is not Validity.UNKNOWN:
+        return ordered
+    searched = check_linearizability(history, budget, MODELS["etcd"])
+    return ordered if searched.validity is Validity.UNKNOWN else searched
+
+
 def _comments(_history: History, _budget: Budget) -> Verdict:
     return Verdict(
         checker="comments",
@@ -94,6 +104,7 @@ JUDGES: Final[dict[str, Judge]] = {
     "set": lambda history, _budget: check_sets(history),
     "set-eventual": lambda history, _budget: check_sets(history, linearizable=False),
     "counter": _counter,
+    "etcd": _etcd,
     "bank": lambda history, _budget: check_bank(history),
     "long-fork": lambda history, _budget: check_long_fork(history),
     "comments": _comments,
@@ -108,6 +119,15 @@ def check_file(name: str, data: bytes, model: str | None, budget: Budget) -> Ver
     The verdict's `stats` say `format` and `model`. A history in which nothing happened is unknown:
     whoever calls that a pass has checked nothing.
     """
+    try:
+        return _check_file(name, data, model, budget)
+    except MalformedHistory as error:
+        # What a file calls things may hold anything; the message is one line.
+        text = str(error)
+        raise MalformedHistory("".join(one if one.isprintable() else " " for one in text)) from None
+
+
+def _check_file(name: str, data: bytes, model: str | None, budget: Budget) -> Verdict:
     meter = Meter(budget)
     found = load(data, name, model.partition(":")[0] if model else None)
     wanted = model or found.model

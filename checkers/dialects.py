@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 from checkers.history import History, MalformedHistory, Op, OpType
 
 _TYPES: Final = {one.value: one for one in OpType}
+_NAMES: Final = tuple(_TYPES)  # a tuple: what a file calls a type may not be hashable
 
 REGISTER_KEY: Final = "register"
 """What the only register of a file is called."""
@@ -116,7 +117,7 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
             continue
         where = f"{name}:{line}"
         kind, f = fields.get("type"), fields.get("f", "txn")
-        if not isinstance(kind, str) or kind not in _TYPES or not isinstance(f, str):
+        if kind not in _NAMES or not isinstance(f, str) or not f.isprintable():
             raise MalformedHistory(f"{where}: an operation of type {kind!r} and f {f!r}")
         index = fields.get("index")
         if isinstance(index, int):

@@ -286,4 +286,8 @@ def value_text(value: Any) -> str:
         return "nil"
     if isinstance(value, str) and re.fullmatch(r"[\w.:/+-]+", value):
         return value
-    return json.dumps(value, separators=(",", ":"), default=str).replace(" ", "_")
+    try:
+        text = json.dumps(value, separators=(",", ":"), default=str)
+    except (TypeError, ValueError):
+        text = str(value)  # a map with keys that JSON has not
+    return text.replace(" ", "_")

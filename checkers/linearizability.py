@@ -24,14 +24,14 @@ from checkers.budget import Meter, OutOfBudget
 from checkers.conflicts import explain_conflict
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who
-from checkers.history import History, Operation, OpType
+from checkers.history import History, MalformedHistory, Operation, OpType
+from checkers.lanes import describe
 from checkers.models import UNKNOWN, CasRegister, Model
 from checkers.objects import KeyValue
 from checkers.registers import FOREVER, IGNORED, register_history
-from checkers.search import Call, Found, search
+from checkers.search import Call, Found, Misfit, search
 from checkers.shrink import shrink
-from checkers.specifications import FUNCTIONS, MODELS
-from checkers.texts import FUNCTIONS as TEXT_FUNCTIONS
+from checkers.specifications import FUNCTIONS, MODELS, REGISTERS
 from checkers.texts import Ambiguous, Texts
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
@@ -163,15 +163,15 @@ class _Tally:
 def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -> _Judged | str:
     """Decide a key without search, or return why it needs one."""
     functions = FUNCTIONS.get(model.name)
-    if model.name == KeyValue.name:
-        return _judge_texts(key, operations)
-    if functions is None:
-        return f"a {model.name} is no register"
-    foreign = {one.f for one in operations} - functions
+    foreign = {one.f for one in operations} - functions if functions is not None else None
     if foreign:
         names = ", ".join(sorted(foreign))
         reason = f"a {model.name} has no operation {names}"
         return _Judged(Validity.UNKNOWN, "none", reason=reason)
+    if model.name == KeyValue.name:
+        return _judge_texts(key, operations)
+    if model.name not in REGISTERS:
+        return f"a {model.name} is no register"
     register = register_history(operations)
     if register.contradictions:
         first = register.contradictions[0]
@@ -189,10 +189,6 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
 
 def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
     """Decide a text that is put, appended to and got as the register it amounts to."""
-    foreign = {one.f for one in operations} - TEXT_FUNCTIONS
-    if foreign:
-        reason = f"a kv has no operation {', '.join(sorted(foreign))}"
-        return _Judged(Validity.UNKNOWN, "none", reason=reason)
     first: _Judged | None = None
     try:
         texts = Texts(operations)
@@ -215,7 +211,13 @@ def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
 def _judge_by_search(
     key: str | None, operations: list[Operation], model: Model, meter: Meter, why: str
 ) -> _Judged:
-    found = search(model, calls_of(operations), meter)
+    try:
+        found = search(model, calls_of(operations), meter)
+    except Misfit as why:
+        one = operations[why.row]
+        raise MalformedHistory(
+            f"op {one.index}: a {model.name} cannot make sense of `{describe(one)}` ({why})"
+        ) from None
     if found.valid is None:
         reason = f"{found.reason} (searched because {why})"
         return _Judged(Validity.UNKNOWN, "search", reason=reason, visited=found.visited)
@@ -275,7 +277,7 @@ def _explain_stuck(
         one = Meter(budget, states_max=SHRINK_STATES_MAX)
         return search(model, calls_of(candidate), one).valid is False
 
-    if model.name in FUNCTIONS:
+    if model.name in REGISTERS:
         smaller = shrink(operations, invalid)
         again = search(model, calls_of(smaller), Meter(Budget()))
         if again.valid is False:

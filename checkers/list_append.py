@@ -268,7 +268,9 @@ class ListAppend:
             read = set(self.order.get(key, ()))
             if len(mine) == len(read):
                 continue
-            nodes = {node for element, node in mine.items() if element not in read and happened[node]}
+            nodes = {
+                node for element, node in mine.items() if element not in read and happened[node]
+            }
             nodes -= set(installers.get(key, ()))
             if nodes:
                 found[key] = sorted(nodes, key=ret.__getitem__)[:UNREAD_MAX]

@@ -236,7 +236,5 @@ def _circle(following: dict[Hashable, set[Hashable]]) -> list[Hashable]:
                 ready.append(one)
     if not left:
         return []
-    graph: Any = nx.DiGraph(
-        ((a,), (b,)) for a in left for b in following.get(a, ()) if b in left
-    )
+    graph: Any = nx.DiGraph(((a,), (b,)) for a in left for b in following.get(a, ()) if b in left)
     return [edge[0][0] for edge in nx.find_cycle(graph)]

@@ -66,6 +66,18 @@ _Trail = tuple[Any, int] | None
 """How a configuration came about: (how it began, the call that took effect last)."""
 
 
+class Misfit(Exception):
+    """A model cannot apply a call: `row` says which, and the cause why."""
+
+    def __init__(self, row: int, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.row = row
+
+
+_MISFITS: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+"""What a model raises on an argument or answer of the wrong shape."""
+
+
 class _Calls:
     """The calls, their kinds, and the model's steps remembered."""
 
@@ -82,15 +94,26 @@ class _Calls:
             if kind == len(self.sample):
                 self.sample.append(call)
             self.kind.append(kind)
-        self.pure = [model.read_only(call.given, call.answer) for call in self.sample]
+        self.pure = [self._read_only(kind) for kind in range(len(self.sample))]
         self._steps: dict[tuple[int, Hashable], tuple[bool, Hashable]] = {}
+
+    def _read_only(self, kind: int) -> bool:
+        call = self.sample[kind]
+        try:
+            return self.model.read_only(call.given, call.answer)
+        except _MISFITS as error:
+            raise Misfit(self.kind.index(kind), error) from error
 
     def step(self, state: Hashable, kind: int) -> tuple[bool, Hashable]:
         """Return whether a call of this kind fits `state`, and the state after it."""
         found = self._steps.get((kind, state))
         if found is None:
             call = self.sample[kind]
-            found = self._steps[kind, state] = self.model.step(state, call.given, call.answer)
+            try:
+                found = self.model.step(state, call.given, call.answer)
+            except _MISFITS as error:
+                raise Misfit(self.kind.index(kind), error) from error
+            self._steps[kind, state] = found
         return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from checkers.etcd import FUNCTIONS as ETCD_FUNCTIONS
+from checkers.etcd import EtcdKv
 from checkers.models import CasRegister, Model, Register
 from checkers.objects import (
     Counter,
@@ -26,11 +28,23 @@ MODELS: Final[dict[str, Callable[[], Model]]] = {
     Mutex.name: Mutex,
     FencedMutex.name: FencedMutex,
     MultiRegister.name: MultiRegister,
+    EtcdKv.name: EtcdKv,
 }
 """Every model; a user's own is handed to `check_linearizability` directly."""
 
 FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     Register.name: frozenset({"read", "write"}),
     CasRegister.name: frozenset({"read", "write", "cas"}),
+    KeyValue.name: frozenset({"get", "put", "append"}),
+    Set.name: frozenset({"add", "remove", "read"}),
+    Counter.name: frozenset({"add", "read"}),
+    Queue.name: frozenset({"enqueue", "dequeue"}),
+    Mutex.name: frozenset({"acquire", "release"}),
+    FencedMutex.name: frozenset({"acquire", "release"}),
+    MultiRegister.name: frozenset({"txn"}),
+    EtcdKv.name: ETCD_FUNCTIONS,
 }
-"""The registers, which can be decided without search, and what each understands."""
+"""What operations each model understands."""
+
+REGISTERS: Final = frozenset({Register.name, CasRegister.name})
+"""Models that can be decided without search, by their zones."""

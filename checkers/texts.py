@@ -21,8 +21,6 @@ import msgspec
 
 from checkers.history import Operation, OpType
 
-FUNCTIONS: Final = frozenset({"get", "put", "append"})
-
 READINGS_MAX: Final = 2_000
 """Readings of one key's history that are tried before a search is left to decide."""
 
