@@ -97,7 +97,7 @@ def main() -> int:
             if "\n" in str(error) or not str(error).startswith((name, "no model", "no level")):
                 print(f"seed {seed}: {name}: not one clear line: {error}")
                 return 1
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it is the find
             print(f"seed {seed}: {name}")
             traceback.print_exc()
             return 1

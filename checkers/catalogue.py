@@ -21,12 +21,15 @@ from checkers.etcd_order import check_etcd_order
 from checkers.foreign import load
 from checkers.history import History, MalformedHistory, OpType
 from checkers.isolation import LEVELS, STRICT_SERIALIZABLE, level_of
+from checkers.leases import check_leases
 from checkers.linearizability import check_linearizability
+from checkers.locks import check_locks
 from checkers.long_fork import check_long_fork
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
 from checkers.sets import check_sets
 from checkers.specifications import MODELS
 from checkers.verdict import Budget, Validity, Verdict
+from checkers.watches import check_watches
 
 Judge = Callable[[History, Budget], Verdict]
 
@@ -35,7 +38,6 @@ ALIASES: Final = {
     "set-full": "set",
     "append": LIST_APPEND,
     "wr": RW_REGISTER,
-    "lock": "mutex",
 }
 """Other names people use."""
 
@@ -106,6 +108,9 @@ JUDGES: Final[dict[str, Judge]] = {
     "counter": _counter,
     "etcd": _etcd,
     "bank": lambda history, _budget: check_bank(history),
+    "watch": lambda history, _budget: check_watches(history),
+    "lease": lambda history, _budget: check_leases(history),
+    "lock": lambda history, _budget: check_locks(history),
     "long-fork": lambda history, _budget: check_long_fork(history),
     "comments": _comments,
 }

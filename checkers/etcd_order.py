@@ -163,8 +163,10 @@ def _shared(placed: Sequence[_Placed]) -> Iterator[_Break]:
                 (last.operation, one.operation),
                 [
                     f"Then each is the change that made revision {one.revision}.",
-                    "However, a revision is one request's change: the store has two pasts, or has "
-                    "lost one of them.",
+                    (
+                        "However, a revision is one request's change: the store has two pasts, or has "
+                        "lost one of them."
+                    ),
                 ],
                 f"Two requests were both acknowledged as revision {one.revision}.",
             )
@@ -200,13 +202,15 @@ def _real_time(placed: Sequence[_Placed]) -> Iterator[_Break]:
 
 def _turned(before: _Placed, one: _Placed) -> _Break:
     cast = Cast([before.operation, one.operation])
-    first, second = cast.name(before.operation), cast.name(one.operation)
+    _first, second = cast.name(before.operation), cast.name(one.operation)
     return _Break(
         "stale-revision",
         (before.operation, one.operation),
         [
-            f"Then {second} answers with a revision {'after' if one.changed else 'not before'} "
-            f"{before.revision}, because {cast.order(before.operation, one.operation)}.",
+            (
+                f"Then {second} answers with a revision {'after' if one.changed else 'not before'} "
+                f"{before.revision}, because {cast.order(before.operation, one.operation)}."
+            ),
             f"However, {second} answered with revision {one.revision}.",
         ],
         f"An answer of revision {one.revision} came after one of revision {before.revision} had "
@@ -286,10 +290,14 @@ class _Replay:
             "phantom-revision",
             (operation,),
             [
-                f"Then some request put {value_text(value)} to {key} at revision {revision}, "
-                f"because {name} shows it.",
-                f"However, no request of the history, answered at that revision or never "
-                f"answered and called in time, does that.",
+                (
+                    f"Then some request put {value_text(value)} to {key} at revision {revision}, "
+                    f"because {name} shows it."
+                ),
+                (
+                    "However, no request of the history, answered at that revision or never "
+                    "answered and called in time, does that."
+                ),
             ],
             f"{key} held {value_text(value)} of revision {revision}, which nobody wrote.",
         )
@@ -300,8 +308,10 @@ class _Replay:
             "wrong-answer",
             (one.operation,),
             [
-                f"Then {name} answers with at least revision {self._first + one.changed}, because "
-                f"the store began at {self._first}, and a change comes after that.",
+                (
+                    f"Then {name} answers with at least revision {self._first + one.changed}, because "
+                    f"the store began at {self._first}, and a change comes after that."
+                ),
                 f"However, {name} answered with revision {one.revision}.",
             ],
             f"The store answered with revision {one.revision}, from before its beginning.",
@@ -322,8 +332,10 @@ class _Replay:
             "wrong-answer",
             (*last, operation),
             [
-                f"Then, all changes up to revision {operation.output['revision']} replayed, "
-                f"{name} is answered with {value_text(expected)}{because}.",
+                (
+                    f"Then, all changes up to revision {operation.output['revision']} replayed, "
+                    f"{name} is answered with {value_text(expected)}{because}."
+                ),
                 f"However, {name} was answered with {value_text(said)}.",
             ],
             f"At revision {operation.output['revision']} the store answered what its own changes "

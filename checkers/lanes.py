@@ -13,6 +13,11 @@ it returned (`nil`: absent); `cas x 1 2` swapped, `cas x 1 2 saw 3` was refused 
 adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text. A lane that
 is not called p<number> is the nemesis: function, fault id, and `name=value` into its value.
 
+Other data types use the same form: what `get`, `dequeue` and `acquire` are followed by is their
+answer, what anything else is followed by its argument; `[1,2]` is a list. A transaction is `txn`
+and its micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers. Where
+the argument is a map the answer follows: `put store {"key":"a","value":1} {"revision":2}`.
+
 What `render` writes, `parse` reads: same intervals, same order. Lines starting with # are comments.
 """
 
@@ -32,7 +37,7 @@ COLUMN_NS: Final = 1_000_000
 TXN: Final = "txn"
 """The function whose words are micro-operations."""
 
-ANSWERED: Final = frozenset({"get", "dequeue", "acquire", "grant"})
+ANSWERED: Final = frozenset({"get", "dequeue", "acquire"})
 """Functions whose one word is what they were answered."""
 
 _LANE = re.compile(r"(?P<process>[\w/-]+):(?P<rest>.*)")
@@ -94,6 +99,8 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
     for word in _WORD.findall(text.strip().strip("-").strip()):
         if word.startswith('"'):
             error = word.strip('"')
+        elif word.startswith(("{", "[")):
+            words.append(word)
         elif word.startswith("@"):
             node = word[1:]
         elif "=" in word:
@@ -107,7 +114,11 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
         raise ValueError("a function and a key, at least")
     f, arguments = words[0], words[2:]
     key = words[1] if f != TXN and words[1] != "-" else None
-    if f == TXN:
+    if arguments and arguments[0].startswith("{") and f not in ANSWERED and f != "read":
+        key = words[1] if words[1] != "-" else None
+        given, *rest = map(json.loads, arguments)
+        answer = rest[0] if rest else None
+    elif f == TXN:
         given, answer = _micro_operations(words[1:])
     else:
         given, answer = _given_and_answer(f, arguments)
@@ -253,7 +264,7 @@ def describe(operation: Operation) -> str:
     """Say what an operation did, in the words of the lanes."""
     f, words = operation.f, [operation.f]
     answered = operation.outcome is OpType.OK
-    if f != TXN:
+    if f != TXN or isinstance(operation.input, dict):
         words.append(operation.key or "-")
     if f == "cas" and isinstance(operation.input, list | tuple):
         words += map(value_text, operation.input)
@@ -261,6 +272,10 @@ def describe(operation: Operation) -> str:
             output = operation.output
             known = isinstance(output, dict) and "seen" in output
             words += ["saw", value_text(output["seen"])] if known else ["refused"]
+    elif isinstance(operation.input, dict) and f != "transfer":
+        words.append(value_text(operation.input))
+        if answered:
+            words.append(value_text(operation.output))
     elif f == TXN:
         mops = operation.output if answered else operation.input
         words += [":".join(map(value_text, mop)) for mop in mops]

@@ -213,10 +213,10 @@ def _judge_by_search(
 ) -> _Judged:
     try:
         found = search(model, calls_of(operations), meter)
-    except Misfit as why:
-        one = operations[why.row]
+    except Misfit as misfit:
+        one = operations[misfit.row]
         raise MalformedHistory(
-            f"op {one.index}: a {model.name} cannot make sense of `{describe(one)}` ({why})"
+            f"op {one.index}: a {model.name} cannot make sense of `{describe(one)}` ({misfit})"
         ) from None
     if found.valid is None:
         reason = f"{found.reason} (searched because {why})"

@@ -1,7 +1,8 @@
 """Test cases as text: what went in, a line of dashes, and what every reader is told.
 
     # One sentence: what must be rejected.
-    checker lost-commits            which checker judges (or: checker linearizable register)
+    checker lost-commits            which checker judges (or: checker linearizable register,
+                                    or any name of the catalogue: checker list-append:serializable)
     recovered                       the final phase saw the cluster come back
     node n1 entries=1/1/a,2/1/b committed=2 led=1 hard=1/2/2 digests=64/5/d1 final=64/5/d1
     p0: |-write x 1-|               lanes, as in checkers.lanes
@@ -19,6 +20,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from checkers.catalogue import judge_of
 from checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
 from checkers.history import History
 from checkers.judge import standard_checkers
@@ -50,6 +52,8 @@ def run_case(text: str) -> Verdict:
             nodes[node.node] = node
         else:
             lanes.append(line)
+    if name not in {one.name for one in standard_checkers()} and not model:
+        return judge_of(name)(parse("\n".join(lanes)), Budget())
     if model:
         checker = linearizability(model)
     else:
