@@ -40,6 +40,7 @@ class RwRegister:
         self.graph = Dependencies(txns.call, txns.ret)
         self.writer: dict[Hashable, dict[Hashable, int]] = {}
         self.unknown_elements = 0
+        self.against_time: list[Finding] = []  # to be told where no circle shows the same
         self._closed = closed
         self._overwritten: dict[Hashable, dict[Hashable, int]] = {}
         self._doubtful: set[Hashable] = set()
@@ -133,12 +134,22 @@ class RwRegister:
                 for one in (first_value, value):
                     if one is not None:
                         mine.setdefault(None, set()).add(one)
-            if realtime:
-                self._in_real_time(touched, mine)
             if key in self._doubtful:
                 following[key] = {}
                 continue
             circle = _circle(mine)
+            if realtime and not circle:
+                in_time = {value: set(later) for value, later in mine.items()}
+                self._in_real_time(touched, in_time)
+                against = _circle(in_time)
+                if not against:
+                    following[key] = in_time
+                else:
+                    # Transactions show this better, with real time among their own edges.
+                    nodes = tuple(self.writer[key].get(value, _ABSENT) for value in against)
+                    self.against_time.append(
+                        Finding("cyclic-versions", tuple(n for n in nodes if n >= 0), key, against)
+                    )
             if circle:
                 nodes = tuple(self.writer[key].get(value, _ABSENT) for value in circle)
                 self.findings.append(

@@ -78,6 +78,8 @@ def check_isolation(
     meter.look()
     found.graph.add_process_order([one.process for one in txns.operations], found.happened)
     circles = found.graph.circles(edges_of(allowed))
+    if not circles and isinstance(found, RwRegister):
+        found.findings += found.against_time
     told: list[_Told] = [(one.name, partial(explain_finding, one, found)) for one in found.findings]
     told += [(one.name, partial(explain_circle, one, found)) for one in circles]
     return _conclude(txns, found, told, allowed, meter.now_s() - started_s, data)

@@ -244,7 +244,9 @@ def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
     upto = max([event.mod for _, event in watch.events], default=0)
     upto = max([upto, *(revision for _, revision in watch.progress)])
     last = next((event for _, event in reversed(watch.events)), None)
-    vouched = _phrase(last) if last is not None and last.mod == upto else "progress"
+    vouched = _phrase(last) if last is not None and last.mod == upto else (
+        f"progress to revision {upto}"
+    )
     for event in canonical:
         due = watch.start <= event.mod <= upto and watch.wants(event)
         if due and (event.mod, event.key) not in got:
@@ -253,7 +255,7 @@ def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
                 watch.operation,
                 f"{who(watch.operation)}'s watch was never sent {_phrase(event)}.",
                 f"Then it was sent every change from revision {watch.start} to {upto}, "
-                f"because it was sent {vouched} of revision {upto}.",
+                f"because it was sent {vouched}.",
                 f"However, {_phrase(event)} happened, and was not sent.",
             )
 
