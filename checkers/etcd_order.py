@@ -164,7 +164,8 @@ def _shared(placed: Sequence[_Placed]) -> Iterator[_Break]:
                 [
                     f"Then each is the change that made revision {one.revision}.",
                     (
-                        "However, a revision is one request's change: the store has two pasts, or has "
+                        "However, a revision is one request's change: the store has two "
+                        "pasts, or has "
                         "lost one of them."
                     ),
                 ],
@@ -309,7 +310,8 @@ class _Replay:
             (one.operation,),
             [
                 (
-                    f"Then {name} answers with at least revision {self._first + one.changed}, because "
+                    f"Then {name} answers with at least revision "
+                    f"{self._first + one.changed}, because "
                     f"the store began at {self._first}, and a change comes after that."
                 ),
                 f"However, {name} answered with revision {one.revision}.",
@@ -351,14 +353,19 @@ class _Gaps:
         acked = {one.revision for one in placed if one.changed}
         self.shown: dict[int, dict[str, Any]] = {}  # revision -> what was seen of its change
         self.showing: dict[int, Operation] = {}
-        self._reads: dict[str, list[tuple[int, bool]]] = {}  # key -> (revision, is a read)
+        self._reads: dict[str, list[tuple[int, int]]] = {}  # key -> (revision, what of it)
         for one in placed:
+            present = set()
             for key, value, _, mod, *_ in _kvs(one.operation.output):
+                present.add(key)
                 if mod not in acked:
                     self.shown.setdefault(mod, {})[key] = value
                     self.showing.setdefault(mod, one.operation)
             for key in _keys(one.operation.f, one.operation.input):
-                self._reads.setdefault(key, []).append((one.revision, not one.changed))
+                what = _CHANGED
+                if not one.changed:
+                    what = _PRESENT if key in present else _ABSENT
+                self._reads.setdefault(key, []).append((one.revision, what))
         returns = sorted(
             (one.operation.completed_ns or 0, one.revision)
             for one in placed
@@ -416,14 +423,13 @@ class _Gaps:
                 break
             if self._floor(one) >= revision:
                 return self._take(chosen), keys  # and so have all that were called later
-            if not _would_change(one.f, one.input, store):
-                continue
+            # Whether it would change anything is judged by a store that may be guessed itself: so
+            # its keys are doubtful even when it is not the one.
             mine = _keys(one.f, one.input)
-            if any(self._seen_without(key, revision) for key in mine):
-                continue
-            if chosen is None:
-                chosen = one
             keys.update(mine)
+            fits = chosen is None and _would_change(one.f, one.input, store)
+            if fits and not self._refuted(one, mine, revision):
+                chosen = one
         else:
             return self._take(chosen), keys
         return self._take(chosen), None
@@ -433,12 +439,22 @@ class _Gaps:
             self._unseen.remove(chosen)
         return chosen
 
-    def _seen_without(self, key: str, revision: int) -> bool:
-        """Whether a key was read after a revision, before it changed, and showed no change."""
-        events = self._reads.get(key, [])
-        at = bisect_left(events, (revision, False))
-        return at < len(events) and events[at][1]
+    def _refuted(self, one: Operation, keys: list[str], revision: int) -> bool:
+        """Whether a key was read after a revision, before it changed, and showed another past."""
+        for key in keys:
+            events = self._reads.get(key, [])
+            at = bisect_left(events, (revision, _CHANGED))
+            if at == len(events) or events[at][1] == _CHANGED:
+                continue
+            # What was shown is of another revision, so nobody put it at this one; and a deleted
+            # key is not shown at all.
+            if one.f == "put" or (one.f == "delete" and events[at][1] == _PRESENT):
+                return True
+        return False
 
+
+_CHANGED, _ABSENT, _PRESENT = range(3)
+"""What an operation says of a key it names: it changed, it was not there, it was."""
 
 CANDIDATES_MAX: Final = 1_000
 """Unanswered requests looked at for one revision that nobody saw."""

@@ -137,13 +137,15 @@ def _early(probe: Operation, lease: _Lease) -> Anomaly | None:
         f"{who(probe)} did not find {probe.input['key']}, whose lease could not have ended yet.",
         [
             (
-                f"Then the lease lasts until {cast.at(until)} at least, because {names[0]} was called "
+                f"Then the lease lasts until {cast.at(until)} at least, because {names[0]} "
+                f"was called "
                 f"at {cast.at(renewal.invoked_ns)} and promised "
                 f"{(until - renewal.invoked_ns) // 1_000_000:,} ms; {names[1]} attached "
                 f"{probe.input['key']} to it, and nobody had called a revoke."
             ),
             (
-                f"However, {names[2]} had already been answered at {cast.at(answered)} that the key "
+                f"However, {names[2]} had already been answered at {cast.at(answered)} that "
+                f"the key "
                 f"is "
                 f"gone."
             ),
@@ -167,7 +169,8 @@ def _undead(probe: Operation, lease: _Lease) -> Anomaly | None:
         f"{who(probe)} found {probe.input['key']}, whose lease had been revoked.",
         [
             (
-                f"Then {probe.input['key']} is gone, because {names[0]} had attached it to the lease "
+                f"Then {probe.input['key']} is gone, because {names[0]} had attached it to "
+                f"the lease "
                 f"which {names[1]} revoked, and {cast.order(revoke, probe)}."
             ),
             f"However, {names[2]} found it.",

@@ -198,7 +198,8 @@ def _late_uses(guarded: Sequence[Operation]) -> list[Anomaly]:
                     f"{_token(highest)} had been used.",
                     [
                         (
-                            f"Then {second} is refused, because {cast.order(highest, one)}, under the "
+                            f"Then {second} is refused, because {cast.order(highest, one)}, "
+                            f"under the "
                             f"greater token {_token(highest)}."
                         ),
                         (

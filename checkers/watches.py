@@ -244,8 +244,8 @@ def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
     upto = max([event.mod for _, event in watch.events], default=0)
     upto = max([upto, *(revision for _, revision in watch.progress)])
     last = next((event for _, event in reversed(watch.events)), None)
-    vouched = _phrase(last) if last is not None and last.mod == upto else (
-        f"progress to revision {upto}"
+    vouched = (
+        _phrase(last) if last is not None and last.mod == upto else (f"progress to revision {upto}")
     )
     for event in canonical:
         due = watch.start <= event.mod <= upto and watch.wants(event)
