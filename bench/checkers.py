@@ -341,9 +341,10 @@ def plot(results: dict[str, dict[str, Any]]) -> str:
         return round(x, 1), round(y, 1)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>',
-        f'<text x="{left}" y="18">Seconds to judge a history, by its size (both logarithmic)</text>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"',
+        ' font-family="sans-serif" font-size="13">',
+        '<rect width="100%" height="100%" fill="white"/>',
+        f'<text x="{left}" y="18">Seconds to judge a history by its size (logarithmic)</text>',
     ]
     for power in (4, 5, 6):
         x, y = at(10**power, 10**y0)

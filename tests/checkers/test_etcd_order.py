@@ -17,7 +17,7 @@ from checkers.search import search
 from checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force
 
-SEEDS = int(os.environ.get("CHECKERS_SEEDS", "20000"))
+SEEDS = int(os.environ.get("CHECKERS_SEEDS", "8000"))
 """Random histories judged by revisions, by search and by brute force."""
 
 
