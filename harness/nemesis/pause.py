@@ -2,6 +2,10 @@
 
 Not a partition: peers' packets are acknowledged, and the node wakes up believing no time has
 passed. A leader that wakes and still answers reads from its own state is what this fault is for.
+
+A `relay` goes one step further: a minority freezes and falls behind; then the leader freezes, and
+the laggards wake just when the others' trust in it has run out. They are the first to campaign,
+with the least complete logs: an election that must not be won (Raft, section 5.4.1).
 """
 
 from __future__ import annotations
@@ -10,11 +14,18 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from harness.cluster import Measured
+from harness.cluster import Measured, NodeDied
 from harness.nemesis import Resolved, View
 from harness.nemesis.condition import Damage
-from harness.nemesis.victims import Victims, candidates, describe
+from harness.nemesis.victims import SCOPES, Victims, candidates, describe
+from harness.options import NS_PER_S
 from harness.scene import Scene
+
+RELAY = "relay"
+LEASE_NS = NS_PER_S
+"""etcd's default election timeout: for so long voters trust a leader that fell silent."""
+REIGN_NS = 2 * NS_PER_S
+"""How long a leader of the laggards' choice is left alone with the damage it may do."""
 
 
 class Pause:
@@ -23,7 +34,7 @@ class Pause:
     name = "pause"
 
     def __init__(self, random: Random, nodes: tuple[str, ...]) -> None:
-        self._victims = Victims(random, nodes)
+        self._victims = Victims(random, nodes, (*SCOPES, RELAY, RELAY))
         self._kills_before: Counter[str] = Counter()
 
     def draw(self) -> dict[str, Any]:
@@ -33,7 +44,7 @@ class Pause:
     def resolve(self, intent: dict[str, Any], view: View) -> list[Resolved]:
         """Choose among nodes that run: the dead cannot freeze."""
         condition = view.condition
-        return [
+        return _relays(intent, view) + [
             Resolved(
                 targets=targets,
                 detail=describe(intent, view, targets),
@@ -53,8 +64,56 @@ class Pause:
         `pause` returns only once they are frozen, so a node that was killed after that had been:
         the kill may have taken the cluster's own measurement with it.
         """
-        measured = await scene.cluster.resume(resolved.targets)
+        if resolved.data.get(RELAY):
+            measured = await _hand_over(scene, resolved.targets)
+        else:
+            measured = await scene.cluster.resume(resolved.targets)
         killed = [node for node in resolved.targets if scene.kills[node] > self._kills_before[node]]
         if measured.effective is None and killed:
             return Measured(effective=True, effect=f"killed while frozen: {' '.join(killed)}")
         return measured
+
+
+def _relays(intent: dict[str, Any], view: View) -> list[Resolved]:
+    """Let the largest minority without the leader fall behind, if a relay is meant and can be."""
+    running = view.condition.running
+    if intent["scope"] != RELAY or view.leader not in running:
+        return []
+    order = [node for node in intent["order"] if node in running and node != view.leader]
+    laggards = tuple(sorted(order[: (len(view.nodes) - 1) // 2]))
+    if not laggards:
+        return []
+    return [
+        Resolved(
+            targets=laggards,
+            detail=f"relay: {' '.join(laggards)} fall behind, then the leader freezes",
+            damage=Damage(paused=frozenset(laggards)),
+            data={RELAY: True},
+        )
+    ]
+
+
+async def _hand_over(scene: Scene, laggards: tuple[str, ...]) -> Measured:
+    """Freeze whoever leads, wake the laggards when trust in it has run out, then wake it too."""
+    cluster = scene.cluster
+    leader = await _leader_among(scene, laggards)
+    if leader:
+        try:
+            await cluster.pause((leader,))
+        except NodeDied:
+            leader = ""  # somebody else took it away: as good
+    try:
+        await scene.runtime.sleep_ns(LEASE_NS)
+        measured = await cluster.resume(laggards)
+        await scene.runtime.sleep_ns(REIGN_NS)
+    finally:
+        if leader:
+            await cluster.resume((leader,))
+    return measured
+
+
+async def _leader_among(scene: Scene, laggards: tuple[str, ...]) -> str:
+    others = [node for node in scene.cluster.nodes if node not in laggards]
+    statuses = [await scene.cluster.observe(node) for node in others]
+    leaders = [status for status in statuses if status.role == "leader"]
+    return max(leaders, key=lambda status: status.term).node if leaders else ""

@@ -19,10 +19,12 @@ SCOPES = ("one", "leader", "minority", "majority", "all")
 class Victims:
     """Draws intents for faults that hit whole nodes."""
 
-    def __init__(self, random: Random, nodes: tuple[str, ...]) -> None:
+    def __init__(
+        self, random: Random, nodes: tuple[str, ...], scopes: tuple[str, ...] = SCOPES
+    ) -> None:
         self._random = random
         self._nodes = nodes
-        self._scopes = Deck(random, SCOPES)
+        self._scopes = Deck(random, scopes)
 
     def draw(self) -> dict[str, Any]:
         """Draw a scope, and an order of preference among the nodes."""

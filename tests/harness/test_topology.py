@@ -187,3 +187,13 @@ def test_every_size_of_cluster_has_shapes_to_draw(nodes: int):
         assert any(resolved.damage.grudge.values())
         if nodes >= 5:
             assert here.condition.plus(resolved.damage).expect == "available"
+
+
+def test_a_relay_leaves_the_leader_to_the_majority_that_goes_on() -> None:
+    """The laggards are a minority without the leader, or nothing they missed was ever committed."""
+    pause = Pause(Random(1), FIVE)
+    intent = {"scope": "relay", "order": list(FIVE)}
+    relay = pause.resolve(intent, view())[0]
+    assert relay.data == {"relay": True}
+    assert len(relay.targets) == 2
+    assert view().leader not in relay.targets
