@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import difflib
 import importlib
-import re
 import sys
 import traceback
 import webbrowser
@@ -28,10 +26,21 @@ from checkers.evidence import Evidence
 from checkers.history import MalformedHistory
 from harness import version
 from harness.cluster import HarnessError
-from harness.duration import parse_duration_ns
 from harness.judgement import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
 from harness.nemesis import KINDS
+from harness.node_source import is_loaded, node_package, rerun
 from harness.options import NS_PER_S, Options
+from harness.parameters import (
+    NODE_COUNTS,
+    Concurrency,
+    Duration,
+    Faults,
+    NodeName,
+    OneOf,
+    Seeds,
+    clients,
+    simulated,
+)
 from harness.progress import Silent
 from harness.rejudge import rebuild, recheck
 from harness.seeds import draw_seed
@@ -43,73 +52,7 @@ from reports import index, terminal
 from workloads import WORKLOADS
 
 PROGRAM = "squall"
-NODE_COUNTS = ("3", "5", "7")
 DEFAULT_STORE = Path("store")
-
-
-class Duration(click.ParamType[Any]):
-    """A duration with its unit, as nanoseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Parse, or say what to write instead."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_duration_ns(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx, param) from None
-
-
-class OneOf(click.ParamType[Any]):
-    """One of some names, with a suggestion when it is none of them."""
-
-    def __init__(self, what: str, names: tuple[str, ...]) -> None:
-        self.name = what
-        self._names = names
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Accept a name that there is."""
-        if value in self._names:
-            return str(value)
-        close = difflib.get_close_matches(str(value), self._names, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(self._names)}"
-        raise click.BadParameter(f"no {self.name} is called {value!r}; {hint}", ctx, param)
-
-
-class Faults(click.ParamType[Any]):
-    """Kinds of fault, separated by commas; `all` and `none` stand for what they say."""
-
-    name = "faults"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return the kinds in the order in which they are listed to people."""
-        if isinstance(value, tuple):
-            return value
-        if value in ("all", "none"):
-            return KINDS if value == "all" else ()
-        kind = OneOf("fault", (*KINDS, "all", "none"))
-        asked = {kind.convert(word.strip(), param, ctx) for word in value.split(",")}
-        if asked & {"all", "none"}:
-            self.fail("`all` and `none` stand alone", param, ctx)
-        return tuple(kind for kind in KINDS if kind in asked)
-
-
-class Concurrency(click.ParamType[Any]):
-    """A number of clients, or a multiple of the number of nodes (`4n`)."""
-
-    name = "clients"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Check the shape; the number of nodes is not known here."""
-        if not re.fullmatch(r"[1-9]\d*n?", str(value)):
-            self.fail(f"{value!r} is no number of clients; write 20, or 4n", param, ctx)
-        return str(value)
-
-
-def _clients(concurrency: str, nodes: int) -> int:
-    return int(concurrency[:-1]) * nodes if concurrency.endswith("n") else int(concurrency)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -174,6 +117,9 @@ def run(workload: str, **asked: Any) -> int:
     nodes = int(asked["nodes"])
     seed = asked["seed"] if asked["seed"] is not None else draw_seed()
     world, why_not_containers = settle(asked["cluster"])
+    source = node_package(asked["node_source"])
+    if world == "sim" and source is not None and not is_loaded(source):
+        return rerun(source, click.get_current_context().obj)
     if why_not_containers:
         _fail(f"{why_not_containers}\n*** NO CONTAINERS: this run is SIMULATED in one process ***")
     request = Request(
@@ -186,12 +132,12 @@ def run(workload: str, **asked: Any) -> int:
             prefix=f"{PROGRAM}/{seed}/",
             time_limit_ns=asked["time_ns"],
             rate=asked["rate"],
-            concurrency=_clients(asked["concurrency"], nodes),
+            concurrency=clients(asked["concurrency"], nodes),
             op_timeout_ns=asked["op_timeout_ns"],
             recovery_timeout_ns=asked["recovery_timeout_ns"],
         ),
         store=asked["store"],
-        node_source=_node_package(asked["node_source"]),
+        node_source=source,
         keep=asked["keep"],
         start_timeout_s=asked["start_timeout_ns"] / NS_PER_S,
         check_time_s=asked["check_time_ns"] / NS_PER_S,
@@ -206,13 +152,6 @@ def run(workload: str, **asked: Any) -> int:
             outcome = carry_out(request, conductor, shown)
     _tell(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
     return outcome.exit_code
-
-
-def _node_package(source: Path | None) -> Path | None:
-    """Accept the node package itself, or a checkout that contains it."""
-    if source is None or (source / "__main__.py").is_file():
-        return source
-    return source / "node"
 
 
 def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
@@ -231,6 +170,70 @@ def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
         click.echo(text.rstrip().rpartition("\n")[2])
     else:
         Console().print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+
+
+@cli.command()
+@click.option(
+    "--seeds", type=Seeds(), required=True, help="The seeds, both ends included, as in 1..300."
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Processes at a time. One a core if not given."
+)
+@click.option("--first", is_flag=True, help="Stop at the first failing seed.")
+@simulated
+def sweep(seeds: range, jobs: int | None, first: bool, **asked: Any) -> int:
+    """Simulate many seeds, each with faults of its own, and list those that fail.
+
+    Every seed draws its own network, disks, protocol timeouts and faults, and is judged by the
+    same checkers as any run and by invariants that watch every applied entry. A failing seed is
+    printed as soon as it is found, with the line that repeats it.
+
+    Exits 0 if no seed failed, 1 if the node broke a promise, 2 if nothing was put to the test, 3 if
+    a run could not be judged.
+    """
+    source = node_package(asked["node_source"])
+    if source is not None and not is_loaded(source):
+        return rerun(source, click.get_current_context().obj)
+    sweeping = importlib.import_module("harness.sweeping")
+    code: int = sweeping.run_sweep(seeds, _sweep_of(asked, source), jobs, first=first)
+    return code
+
+
+@cli.command()
+@click.argument("seed", type=click.IntRange(min=0))
+@click.option("--from", "from_ns", type=Duration(), help="Leave out what happened before.")
+@click.option("--to", "to_ns", type=Duration(), help="Leave out what happened after.")
+@click.option("--node", type=NodeName(), help="Show one node only, as in n2.")
+@simulated
+def trace(seed: int, from_ns: int | None, to_ns: int | None, node: int | None, **asked: Any) -> int:
+    """Simulate SEED again and print what happened: messages, roles, disks, faults.
+
+    One line an event: simulated seconds, node, what, details. How the run ended goes to standard
+    error, and into the exit code as with `sweep`. Give it the options the sweep had; the line that
+    the sweep prints for a failing seed has them.
+    """
+    source = node_package(asked["node_source"])
+    if node is not None and node >= int(asked["nodes"]):
+        raise click.BadParameter(f"there are {asked['nodes']} nodes, so no n{node + 1}")
+    if source is not None and not is_loaded(source):
+        return rerun(source, click.get_current_context().obj)
+    sweeping = importlib.import_module("harness.sweeping")
+    code: int = sweeping.run_trace(seed, _sweep_of(asked, source), (from_ns, to_ns), node)
+    return code
+
+
+def _sweep_of(asked: dict[str, Any], source: Path | None) -> Any:
+    what = importlib.import_module("harness.sim.sweep").Sweep
+    nodes = int(asked["nodes"])
+    return what(
+        workload=asked["workload"],
+        time_s=asked["time_ns"] / NS_PER_S,
+        rate=asked["rate"],
+        concurrency=clients(asked["concurrency"], nodes),
+        size=nodes,
+        faults=asked["faults"],
+        node_source=str(source or ""),
+    )
 
 
 @cli.command()
@@ -319,7 +322,7 @@ def clean(everything: bool) -> int:
 def image(node_source: Path | None) -> int:
     """Build the node's image, if what is in it has changed."""
     builder = importlib.import_module("harness.image")
-    made = builder.ensure_image(_node_package(node_source), lambda line: click.echo(line, err=True))
+    made = builder.ensure_image(node_package(node_source), lambda line: click.echo(line, err=True))
     click.echo(f"{made.tag}  {made.digest}  {'built' if made.built else 'was there'}")
     return 0
 
@@ -357,7 +360,7 @@ def main() -> None:
 def exit_code_of(words: list[str]) -> int:
     """Run one command line and return its exit code; every error becomes one line."""
     try:
-        code = cli.main(args=words, prog_name=PROGRAM, standalone_mode=False)
+        code = cli.main(args=words, prog_name=PROGRAM, standalone_mode=False, obj=words)
     except click.ClickException as error:
         _fail(error.format_message())
         return EXIT_USAGE

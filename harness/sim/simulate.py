@@ -73,7 +73,7 @@ class Simulation(msgspec.Struct, kw_only=True):
     events: int
     invariant_checks: int
     simulated_s: float
-    elapsed_s: float
+    cpu_s: float
     world: Any  # SimWorld, for the transcript
 
     def transcript(self, shown: Filter = Filter()) -> Iterator[str]:  # noqa: B008 - frozen
@@ -157,9 +157,7 @@ class _Stage:
             schedule=self.nemesis.executed(),
         )
 
-    def conclude(
-        self, findings: Findings | None, error: str | None, elapsed_s: float
-    ) -> Simulation:
+    def conclude(self, findings: Findings | None, error: str | None, cpu_s: float) -> Simulation:
         """Put together what the run left."""
         world = self.world
         history, digest = self.recorder.history(), world.trace.digest()
@@ -177,7 +175,7 @@ class _Stage:
             events=world.loop.events,
             invariant_checks=world.invariants.checks,
             simulated_s=world.loop.now_us / 1e6,
-            elapsed_s=elapsed_s,
+            cpu_s=cpu_s,
             world=world,
         )
 
@@ -201,7 +199,7 @@ def simulate(
     halt = stage.runtime.event()
     if stop is not None:
         stop(halt)
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     findings, error = stage.play(
         conduct(
             runtime=stage.runtime,
@@ -218,7 +216,7 @@ def simulate(
     )
     if stage.world.invariants.broken is not None:
         findings = stage.stopped(into)
-    return stage.conclude(findings, error, time.perf_counter() - begun_s)
+    return stage.conclude(findings, error, time.process_time() - begun_s)
 
 
 def calm_plan(options: Options, faults: tuple[str, ...], size: int = 5) -> Plan:

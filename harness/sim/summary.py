@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from harness.sim.sweep import Result, Row, Sweep
 
 FAILURES_SHOWN = 50
-"""Failing seeds listed in full; the rest is counted."""
+"""Failing seeds told in full as they come; the rest is only listed."""
+
+SEEDS_SHOWN = 20
+"""Seeds listed in the end for each broken rule."""
+
+IDLE_SHOWN = 5
+"""Reasons listed why seeds had no effect."""
 
 TEXT_MAX = 300
 """Characters of a failure's description."""
@@ -23,7 +29,7 @@ class Summary:
         self.failures: list[Row] = []
         self.idle: Counter[str] = Counter()
         self.operations = self.ok = self.events = self.faults = self.triggered = 0
-        self.simulated_s = self.elapsed_s = self.elections_max = 0.0
+        self.simulated_s = self.cpu_s = self.elections_max = 0.0
 
     @property
     def exit_code(self) -> int:
@@ -47,30 +53,37 @@ class Summary:
         self.faults += row.faults
         self.triggered += row.triggered
         self.simulated_s += row.simulated_s
-        self.elapsed_s += row.elapsed_s
+        self.cpu_s += row.cpu_s
         self.elections_max = max(self.elections_max, row.elections)
 
     def lines(self) -> Iterator[str]:
-        """Yield the summary; failing seeds in order of their number."""
-        for row in sorted(self.failures, key=lambda row: row.seed)[:FAILURES_SHOWN]:
-            yield from failure_lines(row, self.what)
-        if len(self.failures) > FAILURES_SHOWN:
-            yield f"... and {len(self.failures) - FAILURES_SHOWN} more failing seeds"
+        """Yield the summary: how the seeds ended, what they went through, what it cost."""
         total = sum(self.results.values())
         counts = ", ".join(f"{self.results[result]:,} {result}" for result in Result)
-        yield f"{total:,} seeds: {counts}"
+        yield f"{'seeds':<12} {total:,}: {counts}"
+        yield f"{'operations':<12} {self.operations:,}, of which {self.ok:,} ok"
+        yield f"{'faults':<12} {self.faults:,} timed, {self.triggered:,} triggered"
+        speed = self.simulated_s / self.cpu_s if self.cpu_s else 0.0
         yield (
-            f"{self.operations:,} operations ({self.ok:,} ok), {self.faults:,} timed and "
-            f"{self.triggered:,} triggered faults, {self.events:,} events"
+            f"{'simulated':<12} {self.simulated_s / 3600:,.2f} h and {self.events:,} events in "
+            f"{self.cpu_s / 3600:,.2f} h of one core: {speed:.0f} times real time"
         )
-        speed = self.simulated_s / self.elapsed_s if self.elapsed_s else 0.0
         yield (
-            f"{self.simulated_s / 3600:,.2f} simulated hours in {self.elapsed_s / 3600:,.2f} of "
-            f"one core: {speed:.0f} times real time"
+            f"{'recovery':<12} a bare quorum took {self.elections_max:g} election timeouts at most"
         )
-        yield (f"slowest to recover with a bare quorum: {self.elections_max:g} election timeouts")
-        for reason, count in self.idle.most_common(5):
-            yield f"{count:,} idle: {reason}"
+        for reason, count in self.idle.most_common(IDLE_SHOWN):
+            yield f"{'idle':<12} {count:,}: {reason}"
+        yield from self._failing()
+
+    def _failing(self) -> Iterator[str]:
+        """Yield the failing seeds, by the rule that each broke."""
+        by_rule: dict[str, list[int]] = {}
+        for row in sorted(self.failures, key=lambda row: row.seed):
+            by_rule.setdefault(f"{row.result} ({row.rule})", []).append(row.seed)
+        for what, seeds in sorted(by_rule.items(), key=lambda each: (-len(each[1]), each[0])):
+            shown = " ".join(map(str, seeds[:SEEDS_SHOWN]))
+            more = f" and {len(seeds) - SEEDS_SHOWN:,} more" if len(seeds) > SEEDS_SHOWN else ""
+            yield f"{'failing':<12} {len(seeds):,} {what}: {shown}{more}"
 
 
 def failure_lines(row: Row, what: Sweep) -> Iterator[str]:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-from collections.abc import Iterable, Iterator
+import shlex
+import signal
+from collections.abc import Generator, Iterable, Iterator
 from enum import StrEnum
 from typing import Any
 
@@ -67,7 +69,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     triggered: int = 0
     events: int = 0
     simulated_s: float = 0.0
-    elapsed_s: float = 0.0
+    cpu_s: float = 0.0
     elections: float = 0.0
     digest: str = ""
     history_digest: str = ""
@@ -75,7 +77,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """What every seed of a sweep does. `time_s` is the length of the load in simulated seconds."""
+    """What every seed of a sweep does. `time_s` is the length of the load in simulated seconds.
+
+    `node_source` is where the node under test came from, for the line that repeats a seed.
+    """
 
     workload: str = "register"
     time_s: float = 20.0
@@ -84,6 +89,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 5
     faults: tuple[str, ...] | None = None
     checks: bool = True
+    node_source: str = ""
 
     def plan(self, seed: int) -> Plan:
         """Return what to simulate; everything else is drawn by the seed."""
@@ -104,14 +110,22 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
 
     def command(self, seed: int) -> str:
         """Return the line that repeats one seed."""
-        return (
+        words = (
             f"squall trace {seed} --workload {self.workload} --time {self.time_s:g}s "
             f"--rate {self.rate:g} --concurrency {self.concurrency} --nodes {self.size}"
         )
+        if self.faults is not None:
+            words += f" --faults {','.join(self.faults) or 'none'}"
+        if self.node_source:
+            words += f" --node-source {shlex.quote(self.node_source)}"
+        return words
 
 
-def sweep(seeds: Iterable[int], what: Sweep, jobs: int) -> Iterator[Row]:
-    """Run every seed and yield its row as soon as it is there, in any order."""
+def sweep(seeds: Iterable[int], what: Sweep, jobs: int) -> Generator[Row, None, None]:
+    """Run every seed and yield its row as soon as it is there, in any order.
+
+    Closing the generator ends the sweep.
+    """
     if jobs <= 1:
         for seed in seeds:
             yield run_seed(seed, what)
@@ -157,7 +171,7 @@ def judge(run: Simulation, workload: Workload, *, checks: bool = True) -> Row:
         triggered=sum(run.world.triggers.fired),
         events=run.events,
         simulated_s=run.simulated_s,
-        elapsed_s=run.elapsed_s,
+        cpu_s=run.cpu_s,
         elections=run.liveness.elections if run.liveness is not None else 0.0,
         digest=run.digest,
         history_digest=history_digest(history),
@@ -233,6 +247,8 @@ _what: Any = None  # what this worker process was told to do with every seed
 def _prepare(what: Sweep) -> None:
     global _what  # noqa: PLW0603 - a worker's one piece of state, set once
     _what = what
+    # Ctrl-C reaches every process of the terminal; the parent alone ends the sweep.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run(seed: int) -> Row:
