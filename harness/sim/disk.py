@@ -214,13 +214,15 @@ class SimDisk:
         raise self.failed
 
     def _apply(self, op: DiskOp) -> None:
+        if isinstance(op, Append):  # almost everything is an Append or a Sync
+            file = self._names[op.path]
+            file.pending.append((_WRITE, op.offset, op.data))
+            file.size = max(file.size, op.offset + len(op.data))
+            return
+        if isinstance(op, Sync):
+            self._names[op.path].sync()
+            return
         match op:
-            case Append(path, offset, data):
-                file = self._names[path]
-                file.pending.append((_WRITE, offset, data))
-                file.size = max(file.size, offset + len(data))
-            case Sync(path):
-                self._names[path].sync()
             case Create(path, size):
                 file = self._names.get(path) or _File()
                 file.size = size

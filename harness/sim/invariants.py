@@ -134,8 +134,10 @@ class Invariants:
         seen.revision = revision
         if index > seen.applied:
             seen.applied = index
-        known = self._digests.setdefault(index, (digest, node))
-        if known[0] != digest:
+        known = self._digests.get(index)
+        if known is None:
+            self._digests[index] = (digest, node)
+        elif known[0] != digest:
             self._break(
                 "convergence",
                 node,

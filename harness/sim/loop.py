@@ -4,12 +4,16 @@ An event is a plain tuple `(time_us, sequence, kind, a, b)`: integers compare fa
 the unique sequence number decides ties by order of scheduling, so payloads are never compared. Time
 is integer microseconds and jumps from event to event; idle time costs nothing.
 
+What shall happen at once, after the present event and before any other, needs no heap: it waits in
+a queue of its own (`soon`).
+
 Nothing is ever removed from the heap. Whoever wants to forget an event puts an epoch into it and
 ignores it when it fires.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Any
@@ -34,6 +38,7 @@ class Loop:
         self.stopped: str | None = None
         self._max_events = max_events
         self._heap: list[tuple[int, int, int, Any, Any]] = []
+        self._soon: deque[tuple[int, Any, Any]] = deque()
         self._sequence = 0
         self._handlers: list[Handler] = []
 
@@ -54,6 +59,10 @@ class Loop:
         self._sequence = sequence = self._sequence + 1
         heappush(self._heap, (self.now_us + delay_us, sequence, kind, a, b))
 
+    def soon(self, kind: int, a: Any = None, b: Any = None) -> None:
+        """Have the handler of `kind` called with (a, b) before time goes on, in order of asking."""
+        self._soon.append((kind, a, b))
+
     def stop(self, reason: str) -> None:
         """End the run after the present event. The first reason stays."""
         if self.stopped is None:
@@ -65,20 +74,24 @@ class Loop:
         An event exactly at `until_us` still happens, and afterwards the clock stands at `until_us`.
         Raises TooManyEventsError at the cap; whatever a handler raises comes out as it is.
         """
-        heap, handlers, left = self._heap, self._handlers, self._max_events - self.events
+        heap, soon, handlers = self._heap, self._soon, self._handlers
+        left = self._max_events - self.events
         end = until_us if until_us is not None else 1 << 62
         begun = left
         try:
-            while heap and self.stopped is None:
-                if heap[0][0] > end:
+            while self.stopped is None:
+                if not soon and (not heap or heap[0][0] > end):
                     break
                 if left <= 0:
                     raise TooManyEventsError(
                         f"{self._max_events:,} events by {self.now_us / 1e6:.3f} s of simulated "
                         "time: a storm of messages, or raise the cap on events"
                     )
-                self.now_us, _, kind, a, b = heappop(heap)
                 left -= 1
+                if soon:
+                    kind, a, b = soon.popleft()
+                else:
+                    self.now_us, _, kind, a, b = heappop(heap)
                 handlers[kind](a, b)
         finally:
             self.events += begun - left

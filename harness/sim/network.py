@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -51,6 +52,7 @@ class Link:
     __slots__ = (
         "clogged_until_us",
         "codec",
+        "delays_us",
         "delivered",
         "dropped",
         "duplicated",
@@ -66,11 +68,18 @@ class Link:
     def __init__(self, random: Callable[[], float], profile: LinkProfile) -> None:
         self.random = random
         self.profile = profile
+        self.delays_us = _delays_us(profile.delay_us, profile.tail_us)
         self.last_us = 0
         self.clogged_until_us = 0
         self.hold_us = 0
         self.in_flight = 0
         self.sent = self.delivered = self.dropped = self.lost = self.duplicated = self.codec = 0
+
+
+@lru_cache(maxsize=64)
+def _delays_us(delay_us: int, tail_us: int) -> tuple[int, ...]:
+    """Return the quantiles of a link's delay: a draw is a look-up."""
+    return tuple(delay_us + tail_us * thousandths // 1000 for thousandths in _TAIL)
 
 
 Deliver = Callable[[int, int, Any], None]
@@ -170,6 +179,7 @@ class Network:
         for row in self.links:
             for link in row:
                 link.profile = profile
+                link.delays_us = _delays_us(profile.delay_us, profile.tail_us)
                 link.clogged_until_us = 0
 
     def totals(self) -> dict[str, int]:
@@ -182,7 +192,7 @@ class Network:
 
     def _put(self, source: int, target: int, link: Link, message: Any) -> None:
         profile, random = link.profile, link.random
-        delay = profile.delay_us + profile.tail_us * _TAIL[int(random() * _STEPS)] // 1000
+        delay = link.delays_us[int(random() * _STEPS)]
         if profile.slow_p and random() < profile.slow_p:
             delay += int(random() * profile.slow_us)
         if link.hold_us:

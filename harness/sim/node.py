@@ -26,6 +26,7 @@ from harness.sim.trace import Kind, Trace
 from harness.sim.triggers import Moment, Triggers
 from node.mvcc.store import Store
 from node.raft.messages import AppendEntries, AppendReply, RequestVote, VoteReply
+from node.raft.roles import LEADER
 from node.replica import Event, Output, Replica, ReplicaConfig
 from node.storage.disk import Append, Batch, Create, DiskError
 from workloads.kv import Indefinite, Request
@@ -87,6 +88,8 @@ class SimNode:
         watches = world.triggers.watches
         self._watches_configurations = watches(Moment.CONFIGURES)
         self._watches_acknowledgements = watches(Moment.ACKNOWLEDGES)
+        self._watches_replication = watches(Moment.REPLICATES)
+        self._heard_term = 0  # the last term in which, as its leader, it heard an acknowledgement
         self._watches_disk = watches(Moment.APPENDS) or watches(Moment.SNAPSHOTS)
         loop = world.loop
         self._on_tick = loop.register(self._tick)
@@ -187,6 +190,8 @@ class SimNode:
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
             self._die(error)
             return
+        if self._watches_replication and type(message) is AppendReply and not message.rejected:
+            self._hear_acknowledgement(message.term)
         self._pump()
 
     def request(self, request: Request, answered: Answered) -> None:
@@ -294,6 +299,12 @@ class SimNode:
             self._die(error)
             return
         self._pump()
+
+    def _hear_acknowledgement(self, term: int) -> None:
+        assert self.replica is not None
+        if term > self._heard_term and self.replica.raft.role == LEADER:
+            self._heard_term = term
+            self._world.triggers.reached(self.number, Moment.REPLICATES)
 
     def _fail_disk(self, error: DiskError) -> None:
         assert self.replica is not None

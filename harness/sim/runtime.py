@@ -3,7 +3,8 @@
 The `Runtime` protocol of `harness.runtime` without asyncio. A task is driven by `send()`; to wait,
 it leaves a token with whoever shall wake it and yields. A wake with an old token is ignored, so
 nothing ever has to be taken back: a timeout and an answer that race are decided by the order of the
-heap, the same way every time.
+heap, the same way every time. Timeouts are lazy, as nodes' timers are: a task has one on the heap,
+which is armed again if it fires before the moment that the task waits for by then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from typing import Any, Generic, TypeVar
 from harness.sim.loop import Loop
 
 T = TypeVar("T")
+
+
+_FAR = 1 << 62
+"""Microseconds that no run lasts."""
 
 
 class Cancelled(BaseException):
@@ -44,13 +49,19 @@ class SimTask(Generic[T]):
         "_value",
         "joined",
         "name",
+        "timer_us",
         "token",
+        "until_token",
+        "until_us",
     )
 
     def __init__(self, runtime: SimRuntime, coroutine: Coroutine[Any, Any, T], name: str) -> None:
         self.name = name
         self.token = 0
         self.joined = False
+        self.timer_us = _FAR  # when its event on the heap fires ...
+        self.until_us = _FAR  # ... and when it is to be woken ...
+        self.until_token = 0  # ... if it still waits for the same thing
         self._runtime = runtime
         self._coroutine = coroutine
         self._cancelling = False
@@ -104,7 +115,7 @@ class SimTask(Generic[T]):
                 runtime.failed.append(self)
         finally:
             runtime.current = before
-            if self._finished.is_set():
+            if self._finished._set:  # noqa: SLF001 - a task and its flag are one thing
                 runtime.ended(self)
 
     def unwind(self) -> None:
@@ -124,12 +135,21 @@ class SimEvent:
         self._waiting: dict[SimTask[Any], int] = {}
 
     def set(self) -> None:
-        """Raise the flag and wake every waiter, in the order in which they came."""
+        """Raise the flag and wake every waiter, in the order in which they came.
+
+        From outside of any task a single waiter runs at once: make it the last thing you do.
+        """
         self._set = True
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
+            runtime = self._runtime
+            if runtime.current is None and len(waiting) == 1:
+                # No task is running that would have to pause first.
+                ((task, token),) = waiting.items()
+                runtime.resume(task, token)
+                return
             for task, token in waiting.items():
-                self._runtime.wake(task, token)
+                runtime.wake(task, token)
 
     def clear(self) -> None:
         """Lower the flag."""
@@ -193,11 +213,20 @@ class SimRuntime:
 
     def wake(self, task: SimTask[Any], token: int) -> None:
         """Resume a task now, unless it was woken by something else since it left `token`."""
-        self.loop.after(0, self._wake, task, token)
+        self.loop.soon(self._wake, task, token)
+
+    def resume(self, task: SimTask[Any], token: int) -> None:
+        """Run a task now, unless it was woken by something else since it left `token`."""
+        if task.token == token and not task._finished._set:  # noqa: SLF001
+            task.step(True)
 
     def wake_late(self, task: SimTask[Any], token: int, timeout_ns: int) -> None:
         """Resume a task with False in `timeout_ns`, unless it was woken since."""
-        self.loop.after(_us(timeout_ns), self._timeout, task, token)
+        at_us = self.loop.now_us + _us(timeout_ns)
+        task.until_us, task.until_token = at_us, token
+        if at_us < task.timer_us:
+            task.timer_us = at_us
+            self.loop.at(at_us, self._timeout, task, at_us)
 
     def run(self, coroutine: Coroutine[Any, Any, T], name: str = "main") -> T:
         """Run until `coroutine` has finished and return its result.
@@ -237,12 +266,20 @@ class SimRuntime:
         self.loop.stop(FINISHED)
 
     def _on_wake(self, task: SimTask[Any], token: int) -> None:
-        if task.token == token and not task.done():
+        if task.token == token and not task._finished._set:  # noqa: SLF001
             task.step(True)
 
-    def _on_timeout(self, task: SimTask[Any], token: int) -> None:
-        if task.token == token and not task.done():
-            task.step(False)
+    def _on_timeout(self, task: SimTask[Any], armed_us: int) -> None:
+        if armed_us != task.timer_us:
+            return  # an earlier one took its place
+        task.timer_us = _FAR
+        if task.token != task.until_token or task._finished._set:  # noqa: SLF001
+            return
+        if armed_us < task.until_us:
+            task.timer_us = task.until_us
+            self.loop.at(task.until_us, self._timeout, task, task.until_us)
+            return
+        task.step(False)
 
 
 UNWINDING_MAX = 100

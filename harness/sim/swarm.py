@@ -24,6 +24,9 @@ KIB = 1024
 NEVER = 1 << 40
 """More entries than any run has: no snapshot."""
 
+STRUGGLE_P = 0.15
+"""How many seeds are a struggle for leadership."""
+
 NEMESES = ("kill", "pause", "partition", "clock")
 """Timed faults, drawn and driven by the nemesis, in both worlds."""
 
@@ -98,7 +101,7 @@ def draw(streams: Streams) -> Swarm:
     latency_us, link = _link(rng)
     knobs = _knobs(rng, latency_us)
     victims = _pick(rng, (1, 1, 2, 3))
-    return Swarm(
+    drawn = Swarm(
         knobs=knobs,
         link=link,
         disk=_disk(rng, knobs.election_us),
@@ -108,6 +111,56 @@ def draw(streams: Streams) -> Swarm:
         triggers=_triggers(streams.of("swarm", "triggers"), knobs.election_us),
         max_victims=victims,
         faults=_subset(streams.of("swarm", "faults"), NEMESES),
+    )
+    struggle = streams.of("swarm", "struggle")
+    return _struggle(struggle, drawn) if struggle.random() < STRUGGLE_P else drawn
+
+
+def _struggle(rng: Random, drawn: Swarm) -> Swarm:
+    """Turn a set-up into a struggle for leadership, entry by entry.
+
+    Raft's figure 8 needs three things in a row: a leader that is cut off with entries of its own, a
+    next one that is cut off before anybody has its first entry, and the first again, cut off while
+    it replicates what it has from its earlier term. One entry a message makes room between the old
+    entries and the first of the new term; the triggers cut at these very moments.
+    """
+    election_us = _pick(rng, (100_000, 300_000))
+    knobs = msgspec.structs.replace(
+        drawn.knobs,
+        election_us=election_us,
+        heartbeat_us=election_us // 4,
+        max_batch_entries=1,
+        max_inflight=_pick(rng, (1, 4)),
+        snapshot_count=NEVER,
+    )
+    cut = _pick(rng, (Action.ISOLATE, Action.CRASH))
+    link = LinkProfile(delay_us=_pick(rng, (300, 1_000)), tail_us=_pick(rng, (100, 1_000)))
+    mends_us = (election_us, 3 * election_us)
+    triggers = (
+        Trigger(
+            moment=Moment.LEADS,
+            action=Action.ISOLATE,
+            p=0.5,
+            after_us=1,
+            mend_us=_pick(rng, mends_us),
+        ),
+        Trigger(
+            moment=Moment.REPLICATES,
+            action=cut,
+            p=0.7,
+            after_us=20_000,
+            mend_us=_pick(rng, mends_us),
+        ),
+        Trigger(
+            moment=Moment.APPENDS,
+            action=Action.ISOLATE,
+            p=0.05,
+            after_us=1,
+            mend_us=_pick(rng, mends_us),
+        ),
+    )
+    return msgspec.structs.replace(
+        drawn, knobs=knobs, link=link, triggers=triggers, max_victims=_pick(rng, (2, 3))
     )
 
 

@@ -12,6 +12,7 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ RING = 400
 MAX_TRANSCRIPT = 20_000_000
 """Events kept when a whole transcript is asked for; about 2 GB. Older ones fall out."""
 
+_COLUMNS = tuple(itemgetter(number) for number in range(5))
 _BLOCK = 4096  # events folded into the digest at a time
 
 
@@ -76,13 +78,14 @@ class Trace:
         self._keep = keep
         self._events: list[tuple[int, int, int, int, int, Any]] = []
         self._folded = 0  # how many of them are in the digest already
+        self._fold_at = _BLOCK
         self._hash = hashlib.blake2b(digest_size=16, person=b"squall.trace")
 
     def note(self, at_us: int, kind: int, node: int, x: int = 0, y: int = 0, d: Any = None) -> None:
         """Record one event; `d` is kept by reference and must not change afterwards."""
         events = self._events
         events.append((at_us, kind, node, x, y, d))
-        if len(events) - self._folded >= _BLOCK:
+        if len(events) >= self._fold_at:
             self._fold()
 
     def digest(self) -> str:
@@ -98,11 +101,13 @@ class Trace:
     def _fold(self) -> None:
         events = self._events
         # Column by column: that runs in C, and a block's digest is as good as its rows'.
-        for column in list(zip(*events[self._folded :], strict=True))[:5]:
-            self._hash.update(array("q", column).tobytes())
+        fresh = events[self._folded :]
+        for column in _COLUMNS:
+            self._hash.update(array("q", map(column, fresh)).tobytes())
         if len(events) > self._keep:
             del events[: -self._keep]
         self._folded = len(events)
+        self._fold_at = self._folded + _BLOCK
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ class Moment(StrEnum):
     CONFIGURES = "has appended a configuration entry"
     ACKNOWLEDGES = "acknowledges entries"
     RESTARTS = "has restarted"
+    REPLICATES = "leads and hears its first acknowledgement"
 
 
 class Action(StrEnum):

@@ -263,6 +263,22 @@ class Raft:
 
     # Output.
 
+    @property
+    def owes_nothing(self) -> bool:
+        """Whether `ready` would give nothing, whatever it may save: after every other message."""
+        log = self.log
+        return not (
+            self.messages
+            or self.reads
+            or self.replicate_due
+            or self.read_queue
+            or self.held
+            or self.hard_dirty
+            or log.handed < log.last_index
+            or self.snapshot_unsaved is not None
+            or self.events
+        )
+
     def ready(self, can_save: bool) -> Ready:
         """Give everything that is owed by now; a batch to save only if `can_save`."""
         if self.role == LEADER:
