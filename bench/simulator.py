@@ -4,9 +4,9 @@
 
 Five nodes, 200 client operations a simulated second, every kind of fault as the swarm draws it,
 invariants on, history recorded. User CPU time of this process is what counts, so that a busy
-machine does not pass for a slow program; each seed is run `--repeat` times and its best time taken. Caches
-and hyperthreads are shared all the same: the yardstick, a fixed loop over a heap and a dictionary
-timed between the runs, says by how much this machine is slower than it was at its best.
+machine does not pass for a slow program; each seed is run `--repeat` times and its best time taken.
+Caches and hyperthreads are shared all the same: the yardstick, a fixed loop over a heap and a
+dictionary timed between the runs, says how much slower than at its best this machine was.
 """
 
 from __future__ import annotations

@@ -89,7 +89,6 @@ class SimNode:
         self._watches_configurations = watches(Moment.CONFIGURES)
         self._watches_acknowledgements = watches(Moment.ACKNOWLEDGES)
         self._watches_replication = watches(Moment.REPLICATES)
-        self._heard_term = 0  # the last term in which, as its leader, it heard an acknowledgement
         self._watches_disk = watches(Moment.APPENDS) or watches(Moment.SNAPSHOTS)
         loop = world.loop
         self._on_tick = loop.register(self._tick)
@@ -191,7 +190,7 @@ class SimNode:
             self._die(error)
             return
         if self._watches_replication and type(message) is AppendReply and not message.rejected:
-            self._hear_acknowledgement(message.term)
+            self._hear_acknowledgement(message)
         self._pump()
 
     def request(self, request: Request, answered: Answered) -> None:
@@ -300,10 +299,10 @@ class SimNode:
             return
         self._pump()
 
-    def _hear_acknowledgement(self, term: int) -> None:
+    def _hear_acknowledgement(self, message: AppendReply) -> None:
         assert self.replica is not None
-        if term > self._heard_term and self.replica.raft.role == LEADER:
-            self._heard_term = term
+        raft = self.replica.raft
+        if raft.role == LEADER and message.term == raft.term and message.index < raft.term_start:
             self._world.triggers.reached(self.number, Moment.REPLICATES)
 
     def _fail_disk(self, error: DiskError) -> None:

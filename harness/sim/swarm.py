@@ -135,32 +135,25 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
     )
     cut = _pick(rng, (Action.ISOLATE, Action.CRASH))
     link = LinkProfile(delay_us=_pick(rng, (300, 1_000)), tail_us=_pick(rng, (100, 1_000)))
-    mends_us = (election_us, 3 * election_us)
-    triggers = (
+    mend_us = _pick(rng, (election_us // 2, election_us))
+    blows = (
+        (Moment.LEADS, Action.ISOLATE, 0.6, 1),
+        (Moment.REPLICATES, cut, 0.4, 1_000),
+        (Moment.APPENDS, cut, 0.005, 1_000),  # the first one: without it nothing begins
+    )
+    triggers = tuple(
         Trigger(
-            moment=Moment.LEADS,
-            action=Action.ISOLATE,
-            p=0.5,
-            after_us=1,
-            mend_us=_pick(rng, mends_us),
-        ),
-        Trigger(
-            moment=Moment.REPLICATES,
-            action=cut,
-            p=0.7,
-            after_us=20_000,
-            mend_us=_pick(rng, mends_us),
-        ),
-        Trigger(
-            moment=Moment.APPENDS,
-            action=Action.ISOLATE,
-            p=0.05,
-            after_us=1,
-            mend_us=_pick(rng, mends_us),
-        ),
+            moment=moment, action=action, p=p, after_us=after_us, mend_us=mend_us, restless=True
+        )
+        for moment, action, p, after_us in blows
     )
     return msgspec.structs.replace(
-        drawn, knobs=knobs, link=link, triggers=triggers, max_victims=_pick(rng, (2, 3))
+        drawn,
+        knobs=knobs,
+        link=link,
+        triggers=triggers,
+        max_victims=_pick(rng, (2, 3)),
+        faults=(),
     )
 
 

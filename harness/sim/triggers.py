@@ -31,7 +31,7 @@ class Moment(StrEnum):
     CONFIGURES = "has appended a configuration entry"
     ACKNOWLEDGES = "acknowledges entries"
     RESTARTS = "has restarted"
-    REPLICATES = "leads and hears its first acknowledgement"
+    REPLICATES = "leads, and what is acknowledged is of earlier terms"
 
 
 class Action(StrEnum):
@@ -46,8 +46,9 @@ class Action(StrEnum):
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """When a node is at `moment`, with probability `p`, do `action` to it after up to `after_us`.
 
-    It is mended after at least `mend_us` and at most four times that; afterwards the trigger rests
-    for as long as its victim suffered, or the run would be spent on elections alone.
+    It is mended after at least `mend_us` and at most four times that. Afterwards the trigger rests
+    for as long as its victim suffered, or the run would be spent on elections alone; unless it is
+    `restless`: some failures need the same blow twice in a row.
     """
 
     moment: Moment
@@ -55,6 +56,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     p: float
     after_us: int = 1_000
     mend_us: int = 300_000
+    restless: bool = False
 
 
 class Victims(Protocol):
@@ -130,7 +132,8 @@ class Triggers:
         if not self._victims.break_node(node, trigger.action, mend_us):
             return
         self.fired[number] += 1
-        self._rests_until_us[number] = self._loop.now_us + 2 * mend_us
+        if not trigger.restless:
+            self._rests_until_us[number] = self._loop.now_us + 2 * mend_us
         self._suffering[node] = trigger.action
         self._on_fire(node, trigger)
         self._loop.after(mend_us, self._mend, node, trigger.action)
