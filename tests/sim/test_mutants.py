@@ -1,0 +1,74 @@
+"""Planted bugs: every patch still fits the node, and easy ones are found by a few seeds.
+
+`bench/mutants.py` measures how soon each is found; this only guards that the sweep still has teeth.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATCHES = sorted((ROOT / "tests" / "mutants").glob("*.patch"))
+
+HUNT = """
+import sys
+from harness.sim.sweep import Result, Sweep, run_seed
+for seed in range(int(sys.argv[1]), int(sys.argv[2])):
+    row = run_seed(seed, Sweep(time_s=float(sys.argv[3])))
+    if row.result is Result.ALARM:
+        print(row.rule)
+        break
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the node and its patches, so that two tests never plant in the same place."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "tests" / "mutants", folder / "tests" / "mutants")
+    shutil.copytree(ROOT / "node", folder / "node", ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def plant(checkout: Path, name: str) -> Path:
+    plant = checkout / "tests" / "mutants" / "plant"
+    done = subprocess.run([plant, name], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{name} does not apply any more: {done.stderr}{done.stdout}"
+    return Path(done.stdout.strip()).parent
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+def test_every_patch_says_what_it_breaks_applies_and_compiles(checkout, patch):
+    theory, _, diff = patch.read_text().partition("\n--- a/")
+    assert len(theory.split()) > 15, "two lines: what is broken, who had it, what the paper says"
+    source = plant(checkout, patch.stem)
+    for line in diff.splitlines():
+        if line.startswith("+++ b/"):
+            changed = source / line.removeprefix("+++ b/")
+            compile(changed.read_text(), str(changed), "exec")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "count", "time_s"),
+    [
+        ("quorum-off-by-one", 0, 8, 5.0),
+        ("no-up-to-date-check", 0, 8, 5.0),
+        ("fig8-commit-old-term", 3, 1, 20.0),
+    ],
+)
+def test_a_planted_bug_is_found_within_a_few_seeds(checkout, name, first, count, time_s):
+    source = plant(checkout, name)
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", HUNT, str(first), str(first + count), str(time_s)],
+        env=os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip(), f"{name} was not found"
