@@ -263,21 +263,11 @@ class Raft:
 
     # Output.
 
-    @property
     def owes_nothing(self) -> bool:
         """Whether `ready` would give nothing, whatever it may save: after every other message."""
-        log = self.log
-        return not (
-            self.messages
-            or self.reads
-            or self.replicate_due
-            or self.read_queue
-            or self.held
-            or self.hard_dirty
-            or log.handed < log.last_index
-            or self.snapshot_unsaved is not None
-            or self.events
-        )
+        sent = self.messages or self.reads or self.events or self.held
+        begun = self.replicate_due or self.read_queue or self.hard_dirty or self.snapshot_unsaved
+        return not sent and not begun and self.log.handed == self.log.last_index
 
     def ready(self, can_save: bool) -> Ready:
         """Give everything that is owed by now; a batch to save only if `can_save`."""

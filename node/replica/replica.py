@@ -240,7 +240,7 @@ class Replica:
         log = raft.log
         if self._more or (log.commit > self.applied and log.durable > self.applied):
             self._apply()
-        if raft.owes_nothing and persistence.own is None:
+        if raft.owes_nothing() and persistence.own is None:
             return self._output([], None)
         idle = persistence.outstanding is None
         ready = raft.ready(idle)
