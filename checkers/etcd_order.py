@@ -23,10 +23,7 @@ the values is another question: `linearizability` answers it key by key.
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from checkers.etcd import (
@@ -37,11 +34,11 @@ from checkers.etcd import (
     misshapen,
     misshapen_answer,
 )
+from checkers.etcd_gaps import Gaps, Placed, keys_of, requests_of
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
-from checkers.registers import freeze
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
 
@@ -49,14 +46,6 @@ CLAIM: Final = "The order of the revisions explains every answer, and respects r
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
-
-
-class _Placed(NamedTuple):
-    """An operation at the revision it claims; `changed`: it made that revision."""
-
-    revision: int
-    operation: Operation
-    changed: bool
 
 
 class _Break(NamedTuple):
@@ -80,7 +69,7 @@ def etcd_order() -> Checker:
 
 def check_etcd_order(history: History, *, first_revision: int = FIRST_REVISION) -> Verdict:
     """Judge a whole store's history; the store was empty at `first_revision`."""
-    placed: list[_Placed] = []
+    placed: list[Placed] = []
     open_ops: list[Operation] = []
     unplaced = 0
     for one in history.operations:
@@ -127,14 +116,14 @@ def check_etcd_order(history: History, *, first_revision: int = FIRST_REVISION) 
     )
 
 
-def _place(one: Operation) -> _Placed | None:
+def _place(one: Operation) -> Placed | None:
     answer = one.output
     revision = answer.get("revision")
     if not isinstance(revision, int):
         return None
     if one.f == "range" and one.input.get("revision"):
         revision = int(one.input["revision"])  # it looks at the past, and says so
-    return _Placed(revision, one, _changed(one.f, one.input, answer))
+    return Placed(revision, one, _changed(one.f, one.input, answer))
 
 
 def _changed(f: str, request: Any, answer: Any) -> bool:
@@ -152,8 +141,8 @@ def _changed(f: str, request: Any, answer: Any) -> bool:
     )
 
 
-def _shared(placed: Sequence[_Placed]) -> Iterator[_Break]:
-    last: _Placed | None = None
+def _shared(placed: Sequence[Placed]) -> Iterator[_Break]:
+    last: Placed | None = None
     for one in placed:
         if not one.changed:
             continue
@@ -174,7 +163,7 @@ def _shared(placed: Sequence[_Placed]) -> Iterator[_Break]:
         last = one
 
 
-def _real_time(placed: Sequence[_Placed]) -> Iterator[_Break]:
+def _real_time(placed: Sequence[Placed]) -> Iterator[_Break]:
     """Pass over calls and returns in time, with the highest revision returned so far."""
     current = [one for one in placed if not one.operation.input.get("revision")]
     events: list[tuple[int, int, int]] = []
@@ -184,8 +173,8 @@ def _real_time(placed: Sequence[_Placed]) -> Iterator[_Break]:
         events.append((one.operation.invoked_ns, 0, at))
         events.append((one.operation.completed_ns or 0, 1, at))
     events.sort()
-    highest: _Placed | None = None
-    floor: list[_Placed | None] = [None] * len(current)
+    highest: Placed | None = None
+    floor: list[Placed | None] = [None] * len(current)
     for _, returned, at in events:
         one = current[at]
         if not returned:
@@ -201,7 +190,7 @@ def _real_time(placed: Sequence[_Placed]) -> Iterator[_Break]:
             highest = one
 
 
-def _turned(before: _Placed, one: _Placed) -> _Break:
+def _turned(before: Placed, one: Placed) -> _Break:
     cast = Cast([before.operation, one.operation])
     _first, second = cast.name(before.operation), cast.name(one.operation)
     return _Break(
@@ -223,7 +212,7 @@ class _Replay:
     """The store, rebuilt revision by revision."""
 
     def __init__(
-        self, placed: Sequence[_Placed], open_ops: Sequence[Operation], first_revision: int
+        self, placed: Sequence[Placed], open_ops: Sequence[Operation], first_revision: int
     ) -> None:
         self._placed = placed
         self._first = first_revision
@@ -232,7 +221,7 @@ class _Replay:
         self.resolved = 0
         # Keys of which a gap may have changed more than is known; None: all of them.
         self._doubtful: set[str] | None = set()
-        self._gaps = _Gaps(placed, open_ops)
+        self._gaps = Gaps(placed, open_ops)
 
     def run(self) -> Iterator[_Break]:
         """Replay everything; yield where an answer differs."""
@@ -253,7 +242,7 @@ class _Replay:
                 yield self._differs(operation, expected)
             if one.changed:
                 store.revision = one.revision
-                for key in _keys(operation.f, operation.input):
+                for key in keys_of(operation.f, operation.input):
                     self._last[key] = operation
 
     def _fill(self, revision: int) -> Iterator[_Break]:
@@ -303,7 +292,7 @@ class _Replay:
             f"{key} held {value_text(value)} of revision {revision}, which nobody wrote.",
         )
 
-    def _too_early(self, one: _Placed) -> _Break:
+    def _too_early(self, one: Placed) -> _Break:
         name = Cast([one.operation]).name(one.operation)
         return _Break(
             "wrong-answer",
@@ -321,12 +310,12 @@ class _Replay:
 
     def _differs(self, operation: Operation, expected: dict[str, Any]) -> _Break:
         said = {name: operation.output.get(name) for name in expected}
-        keys = _keys(operation.f, operation.input)
+        keys = keys_of(operation.f, operation.input)
         last = [self._last[key] for key in keys if key in self._last][:1]
         cast = Cast([*last, operation])
         name = cast.name(operation)
         because = f", the last change of it being {cast.name(last[0])}" if last else ""
-        ranged = any("end" in request for request in _requests(operation.f, operation.input))
+        ranged = any("end" in request for request in requests_of(operation.f, operation.input))
         certain = self._doubtful is not None and not (
             self._doubtful if ranged else self._doubtful & set(keys)
         )
@@ -344,167 +333,6 @@ class _Replay:
             f"do not add up to.",
             certain=certain,
         )
-
-
-class _Gaps:
-    """Which unanswered requests can have made the revisions that nobody acknowledged."""
-
-    def __init__(self, placed: Sequence[_Placed], open_ops: Sequence[Operation]) -> None:
-        acked = {one.revision for one in placed if one.changed}
-        self.shown: dict[int, dict[str, Any]] = {}  # revision -> what was seen of its change
-        self.showing: dict[int, Operation] = {}
-        self._reads: dict[str, list[tuple[int, int]]] = {}  # key -> (revision, what of it)
-        for one in placed:
-            present = set()
-            for key, value, _, mod, *_ in _kvs(one.operation.output):
-                present.add(key)
-                if mod not in acked:
-                    self.shown.setdefault(mod, {})[key] = value
-                    self.showing.setdefault(mod, one.operation)
-            for key in _keys(one.operation.f, one.operation.input):
-                what = _CHANGED
-                if not one.changed:
-                    what = _PRESENT if key in present else _ABSENT
-                self._reads.setdefault(key, []).append((one.revision, what))
-        returns = sorted(
-            (one.operation.completed_ns or 0, one.revision)
-            for one in placed
-            if not one.operation.input.get("revision")
-        )
-        self._times = [time for time, _ in returns]
-        self._highest = list(accumulate((revision for _, revision in returns), max))
-        self._makers = self._match(open_ops)
-        made = {one.index for one in self._makers.values()}
-        self._unseen = deque(
-            one for one in sorted(open_ops, key=lambda one: one.invoked_ns) if one.index not in made
-        )
-
-    def _match(self, open_ops: Sequence[Operation]) -> dict[int, Operation]:
-        """Find for each revision of which something was seen the request that wrote that."""
-        by_write: dict[tuple[str, Any], list[Operation]] = {}
-        for one in open_ops:
-            for key, value in _writes(one.f, one.input).items():
-                by_write.setdefault((key, freeze(value)), []).append(one)
-        makers: dict[int, Operation] = {}
-        used: set[int] = set()
-        for revision in sorted(self.shown):
-            shown = self.shown[revision]
-            key, value = next(iter(shown.items()))
-            for one in by_write.get((key, freeze(value)), ()):
-                writes = _writes(one.f, one.input)
-                if (
-                    one.index not in used
-                    and self._floor(one) < revision
-                    and all(writes.get(k, _NOTHING) == v for k, v in shown.items())
-                ):
-                    makers[revision] = one
-                    used.add(one.index)
-                    break
-        return makers
-
-    def _floor(self, one: Operation) -> int:
-        """The highest revision that had been returned when a request was called."""
-        at = bisect_left(self._times, one.invoked_ns)
-        return self._highest[at - 1] if at else 0
-
-    def maker(self, revision: int) -> Operation | None:
-        """The request whose change was seen at a revision."""
-        return self._makers.get(revision)
-
-    def guess(self, revision: int, store: Store) -> tuple[Operation | None, set[str] | None]:
-        """Choose a maker for a revision nobody saw; also the keys others might have changed.
-
-        The keys are None when there are too many candidates to look at.
-        """
-        chosen: Operation | None = None
-        keys: set[str] = set()
-        for tried, one in enumerate(self._unseen):
-            if tried >= CANDIDATES_MAX:
-                break
-            if self._floor(one) >= revision:
-                return self._take(chosen), keys  # and so have all that were called later
-            # Whether it would change anything is judged by a store that may be guessed itself: so
-            # its keys are doubtful even when it is not the one.
-            mine = _keys(one.f, one.input)
-            keys.update(mine)
-            fits = chosen is None and _would_change(one.f, one.input, store)
-            if fits and not self._refuted(one, mine, revision):
-                chosen = one
-        else:
-            return self._take(chosen), keys
-        return self._take(chosen), None
-
-    def _take(self, chosen: Operation | None) -> Operation | None:
-        if chosen is not None:
-            self._unseen.remove(chosen)
-        return chosen
-
-    def _refuted(self, one: Operation, keys: list[str], revision: int) -> bool:
-        """Whether a key was read after a revision, before it changed, and showed another past."""
-        for key in keys:
-            events = self._reads.get(key, [])
-            at = bisect_left(events, (revision, _CHANGED))
-            if at == len(events) or events[at][1] == _CHANGED:
-                continue
-            # What was shown is of another revision, so nobody put it at this one; and a deleted
-            # key is not shown at all.
-            if one.f == "put" or (one.f == "delete" and events[at][1] == _PRESENT):
-                return True
-        return False
-
-
-_CHANGED, _ABSENT, _PRESENT = range(3)
-"""What an operation says of a key it names: it changed, it was not there, it was."""
-
-CANDIDATES_MAX: Final = 1_000
-"""Unanswered requests looked at for one revision that nobody saw."""
-
-
-def _would_change(f: str, request: Any, store: Store) -> bool:
-    """Whether a request would change the store as it is."""
-    if f == "put":
-        return True
-    if f == "delete":
-        return bool(list(store.within(request)))
-    if f != "txn":
-        return False
-    branch = "then" if store.holds(request) else "else"
-    return any(_would_change(inner, one, store) for inner, one in request.get(branch, ()))
-
-
-def _requests(f: str, request: Any) -> list[Any]:
-    """A request, or those within a transaction."""
-    if f != "txn":
-        return [request]
-    inner = [*request.get("then", ()), *request.get("else", ())]
-    return [one for name, given in inner for one in _requests(name, given)]
-
-
-def _keys(f: str, request: Any) -> list[str]:
-    """The keys a request names."""
-    return [one["key"] for one in _requests(f, request) if "key" in one]
-
-
-_NOTHING: Final = object()
-
-
-def _writes(f: str, request: Any) -> dict[str, Any]:
-    """What an unanswered request could have put."""
-    if f == "put":
-        return {request["key"]: request["value"]}
-    if f == "txn":
-        found: dict[str, Any] = {}
-        for inner, one in [*request.get("else", ()), *request.get("then", ())]:
-            found |= _writes(inner, one)
-        return found
-    return {}
-
-
-def _kvs(answer: Any) -> Iterator[Any]:
-    """Every kv an answer shows."""
-    yield from answer.get("kvs", ())
-    for inner in answer.get("answers", ()):
-        yield from _kvs(inner)
 
 
 def _tell(found: _Break) -> Anomaly:
