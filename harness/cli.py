@@ -258,7 +258,7 @@ def check(path: Path, check_time_ns: int, as_json: bool) -> int:
         text = terminal.final_lines(
             found.run,
             found.verdict,
-            str(path),
+            str(path) if path.is_dir() else None,
             found.evidence,
             operations=len(found.history.operations),
         )

@@ -28,7 +28,7 @@ _WORD_STYLES = {"VALID": "green", "INVALID": "red", "UNKNOWN": "yellow", "ERROR"
 def final_lines(
     run: Run,
     verdict: Verdict,
-    folder: str,
+    folder: str | None,
     evidence: Evidence | None = None,
     *,
     elapsed_s: float | None = None,
@@ -36,8 +36,9 @@ def final_lines(
 ) -> str:
     """Write the last lines of a run; the very last one is the verdict.
 
-    `folder` is the run's folder as the reader would type it; `elapsed_s` everything from the first
-    container to this line; `operations` how many were judged.
+    `folder` is the run's folder as the reader would type it, None for a history that came without
+    one; `elapsed_s` everything from the first container to this line; `operations` how many were
+    judged.
     """
     evidence = evidence or Evidence()
     rows = judgement.properties(verdict)
@@ -47,12 +48,13 @@ def final_lines(
         blocks.append(
             [f"! {words.shortened(text, 400)}" for text in evidence.trouble[:TROUBLE_MAX]]
         )
-    anchor = "#anomaly=1" if any(row.anomalies for row in rows) else ""
-    commands = [("report", f"{folder}/report.html{anchor}")]
-    commands += [(each.name, each.line) for each in repeat.commands(run, folder)]
-    blocks.append([f"{name:<8} {line}" for name, line in commands])
+    if folder is not None:
+        anchor = "#anomaly=1" if any(row.anomalies for row in rows) else ""
+        commands = [("report", f"{folder}/report.html{anchor}")]
+        commands += [(each.name, each.line) for each in repeat.commands(run, folder)]
+        blocks.append([f"{name:<8} {line}" for name, line in commands])
     took = f" in {elapsed_s:.0f} s" if elapsed_s is not None else ""
-    last = f"{verdict_word}{took}  seed {run.seed}"
+    last = f"{verdict_word}{took}" + (f"  seed {run.seed}" if folder is not None else "")
     return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}\n"
 
 
