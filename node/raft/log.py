@@ -93,7 +93,11 @@ class RaftLog:
     def truncate(self, first: int) -> None:
         """Drop the entries from `first` on: another leader's log has other ones there."""
         # A committed entry is in every later leader's log (§5.4, Leader Completeness).
-        assert self.commit < first <= self.last_index, (first, self)
+        assert self.commit < first <= self.last_index, (
+            f"the leader's log differs from this one at index {first}, but index {self.commit} is "
+            f"committed here: it was elected without all committed entries (Raft, section 5.4). "
+            f"{self}"
+        )
         del self.entries[first - self.base_index - 1 :]
         kept = first - 1
         self.last_index = kept

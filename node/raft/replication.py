@@ -169,7 +169,11 @@ def on_append_reply(raft: Raft, message: AppendReply) -> None:
         if _fall_back(raft, progress, message):
             replicate(raft, progress)
         return
-    assert message.index <= raft.log.last_index, (message, raft)
+    assert message.index <= raft.log.last_index, (
+        f"{message.sender:x} holds index {message.index}, committed under an earlier leader, but "
+        f"the log of this leader of term {raft.term} ends at {raft.log.last_index}: it was elected "
+        f"without all committed entries (Raft, section 5.4.1). {raft}"
+    )
     news = progress.acknowledged(message.index, raft.now_us)
     if progress.state == PROBE and (news or message.index >= progress.next - 1):
         progress.become_replicate()
