@@ -342,13 +342,18 @@ def test_an_interrupt_before_anything_ran_is_exit_130(
     monkeypatch: pytest.MonkeyPatch, capfd: Any, tmp_path: Path
 ):
     """Ctrl-C is no error of anybody's."""
+    # A shell's background jobs inherit an ignored interrupt.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted(*_: Any) -> World:
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the interrupt came")
 
     monkeypatch.setattr(cli, "conductor_of", lambda world: interrupted)
-    assert squall(capfd, "run", "--quiet", "--store", str(tmp_path))[0] == 130
+    try:
+        assert squall(capfd, "run", "--quiet", "--store", str(tmp_path))[0] == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_an_error_nobody_foresaw_is_ours(monkeypatch: pytest.MonkeyPatch, capfd: Any):
