@@ -64,8 +64,9 @@ nightly: setup        ## what the nightly job runs, one after another
 	@status=0; for faults in kill pause partition clock all; do \
 	  $(SQUALL) run register --faults $$faults --time 120s --keep $(ARGS) || status=1; done; exit $$status
 
-bench: setup-dev      ## measurements, as ratios taken side by side
-	$(BIN)/python -m pytest -q bench
+bench: setup-dev      ## measurements: the simulator against the clock, the checkers beside their peers
+	$(BIN)/python -m bench.simulator
+	$(BIN)/python -m bench.checkers --quick
 
 clean: setup          ## remove containers, networks and volumes that runs left behind
 	$(SQUALL) clean
