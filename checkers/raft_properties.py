@@ -255,8 +255,6 @@ PROPERTIES: Final[tuple[Callable[[tuple[NodeEvidence, ...]], Verdict], ...]] = (
     _hard_state,
     _state_machine,
 )
-
-
 """Every property, in the order in which they are told."""
 
 
