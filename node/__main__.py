@@ -12,17 +12,20 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from node import restore, tls
 from node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
+from node.corruption import CorruptError
 from node.joining import CannotJoinError, identify
 from node.logs import Log
+from node.loop import new_loop
+from node.new_cluster import begin_anew
 from node.server import FATAL_EXIT_CODE, Server, report_fatal
 from node.storage.disk import DiskError
-from node.storage.real import RealDisk
 from node.storage.recovery import DamagedError
+from node.wal_dir import WalElsewhereError, open_disk
 
 CANNOT_START_EXIT_CODE = 3
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -42,7 +45,11 @@ def main() -> None:
     except OSError as error:
         sys.stderr.write(f"squall-node: --log-outputs: {error}\n")
         raise SystemExit(USAGE_EXIT_CODE) from None
-    raise SystemExit(asyncio.run(_run(config, log)))
+    for note in config.notes:
+        log.warn("setting-without-effect", msg=note)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        code = runner.run(_run(config, log))
+    raise SystemExit(code)
 
 
 def _restore(arguments: list[str]) -> int:
@@ -59,11 +66,18 @@ def _restore(arguments: list[str]) -> int:
 
 async def _run(config: Config, log: Log) -> int:
     try:
-        with _data_dir_locked(Path(config.data_dir)):
+        with ExitStack() as locks:
+            for directory, what in _directories(config).items():
+                locks.enter_context(_locked(directory, what))
             return await _serve(config, log)
     except OSError as error:
         log.fatal("cannot-start", msg=f"this node cannot start: {error}", error=repr(error))
         return CANNOT_START_EXIT_CODE
+
+
+def _directories(config: Config) -> dict[Path, str]:
+    log = {Path(config.wal_dir).resolve(): "log directory"} if config.wal_dir else {}
+    return log | {Path(config.data_dir).resolve(): "data directory"}
 
 
 async def _serve(config: Config, log: Log) -> int:
@@ -72,8 +86,19 @@ async def _serve(config: Config, log: Log) -> int:
         if restore.is_etcds(Path(config.data_dir)):
             restore.convert(config)
             log.info("converted", msg="the data directory was an etcd's; see member.etcd")
-        disk = RealDisk(config.data_dir)
-        server = Server(config, log, disk, await identify(config, disk, tls.for_joining(config)))
+        disk = open_disk(config)
+        identity = await identify(config, disk, tls.for_joining(config))
+        if config.force_new_cluster:
+            left = begin_anew(disk, identity, config.initial_advertise_peer_urls)
+            log.warn(
+                "new-cluster",
+                msg="--force-new-cluster: this member goes on alone; leave the flag out next time",
+                left=[f"{member:x}" for member in left],
+            )
+        server = Server(config, log, disk, identity)
+    except WalElsewhereError as error:
+        log.fatal("cannot-start", msg=str(error))
+        return CANNOT_START_EXIT_CODE
     except CannotJoinError as error:
         log.fatal("cannot-join", msg=str(error))
         return CANNOT_START_EXIT_CODE
@@ -84,7 +109,11 @@ async def _serve(config: Config, log: Log) -> int:
         report_fatal(log, bug)
         return FATAL_EXIT_CODE
     _collect_seldom()
-    await server.run()
+    try:
+        await server.run()
+    except CorruptError as error:
+        log.fatal("corrupt", msg=str(error))
+        return CANNOT_START_EXIT_CODE
     return 0
 
 
@@ -99,14 +128,14 @@ def _collect_seldom() -> None:
 
 
 @contextmanager
-def _data_dir_locked(directory: Path) -> Iterator[None]:
+def _locked(directory: Path, what: str) -> Iterator[None]:
     """Keep a second node out of the directory; the kernel drops the lock with the process."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OSError(f"another node uses the data directory {directory}") from None
+            raise OSError(f"another node uses the {what} {directory}") from None
         yield
 
 

@@ -1,21 +1,26 @@
 """A node's settings: etcd's own flag names, its environment names, its defaults.
 
 `--flag value`, `--flag=value` and Go's single dash all work; `ETCD_FLAG_NAME` in the environment
-sets what the command line leaves out. A flag that cannot be honoured is refused, not ignored.
-Identities are computed as etcd computes them, so both speak of a member by the same number.
+sets what the command line leaves out. As with etcd, a `--config-file` stands alone: nothing else is
+looked at then. What becomes of each of etcd's flags here, `flags` says. Identities are computed as
+etcd computes them, so both speak of a member by the same number.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import msgspec
+
+from node import config_file, flags
+from node.endpoints import ConfigError, Endpoint, endpoint
+from node.flags import Flag
+
+__all__ = ["Config", "ConfigError", "Endpoint", "endpoint", "parse"]
 
 USAGE_EXIT_CODE = 4
 VERSION = "3.5.0"
@@ -27,17 +32,9 @@ ELECTION_PER_HEARTBEAT_MIN = 5  # as etcd: fewer heartbeats a timeout elect with
 
 BCRYPT_COST_MIN, BCRYPT_COST_MAX = 4, 31  # bcrypt's own
 
-
-class ConfigError(Exception):
-    """The command line or the environment asks for what cannot be; one line says what."""
-
-
-class Endpoint(msgspec.Struct, frozen=True):
-    """Where to listen or to connect."""
-
-    host: str
-    port: int
-    tls: bool = False
+_FORMATS = {"zap": "json", "capnslog": "text"}
+_FOR_OTHERS = {"ETCD_CONFIG_FILE", "ETCD_UNSUPPORTED_ARCH"}
+"""Variables that begin as a flag's do and are none."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -49,10 +46,14 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the command line says; see `flags` for meanings and defaults."""
+    """Everything the command line says; see `flags` for meanings and defaults.
+
+    `notes` says, a line each, what was asked for and has no effect.
+    """
 
     name: str
     data_dir: str
+    wal_dir: str
     listen_peer_urls: tuple[str, ...]
     initial_advertise_peer_urls: tuple[str, ...]
     listen_client_urls: tuple[str, ...]
@@ -60,15 +61,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     initial_cluster: dict[str, tuple[str, ...]]
     initial_cluster_token: str
     initial_cluster_state: str
+    force_new_cluster: bool
     heartbeat_interval: int
     election_timeout: int
     snapshot_count: int
     max_wals: int
     max_snapshots: int
     listen_metrics_urls: tuple[str, ...]
+    host_whitelist: tuple[str, ...]
     quota_backend_bytes: int
     max_txn_ops: int
     max_request_bytes: int
+    max_concurrent_streams: int
+    grpc_keepalive_min_time: float
+    grpc_keepalive_interval: float
+    grpc_keepalive_timeout: float
     logger: str
     log_level: str
     log_outputs: tuple[str, ...]
@@ -79,6 +86,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     auto_compaction_retention: str
     digest_every: int
     experimental_watch_progress_notify_interval: float
+    experimental_initial_corrupt_check: bool
+    experimental_corrupt_check_time: float
     auth_token: str
     auth_token_ttl: int
     bcrypt_cost: int
@@ -86,12 +95,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str
     trusted_ca_file: str
     client_cert_auth: bool
+    client_crl_file: str
     auto_tls: bool
     peer_cert_file: str
     peer_key_file: str
     peer_trusted_ca_file: str
     peer_client_cert_auth: bool
+    peer_crl_file: str
+    peer_cert_allowed_cn: str
+    peer_cert_allowed_hostname: str
     peer_auto_tls: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -114,14 +128,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         text = self.auto_compaction_retention
         if self.auto_compaction_mode != "periodic":
             return 0
-        return int((float(text) * 3600 if text.isdecimal() else _duration_s(text)) * 1_000_000)
+        hours = text.isdecimal()
+        return int((float(text) * 3600 if hours else flags.duration_s(text)) * 1_000_000)
 
     @property
     def compaction_revisions(self) -> int:
         """How many revisions of history are kept by themselves; 0 for no such limit."""
         if self.auto_compaction_mode != "revision":
             return 0
-        return _natural(self.auto_compaction_retention)
+        return flags.natural(self.auto_compaction_retention)
 
     @property
     def cluster_id(self) -> int:
@@ -141,158 +156,6 @@ def cluster_id(member_ids: Any) -> int:
     return int.from_bytes(hashlib.sha1(data, usedforsecurity=False).digest()[:8])
 
 
-def endpoint(url: str) -> Endpoint:
-    """Return where a URL points; raises ConfigError for one etcd would not take."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port:
-        raise ConfigError(f"not a URL of the form http://host:port: {url!r}")
-    if parts.path not in ("", "/"):
-        raise ConfigError(f"a URL must not have a path: {url!r}")
-    return Endpoint(parts.hostname, port, parts.scheme == "https")
-
-
-def _urls(text: str) -> tuple[str, ...]:
-    urls = tuple(url.strip().rstrip("/") for url in text.split(",") if url.strip())
-    for url in urls:
-        endpoint(url)
-    return urls
-
-
-def _cluster(text: str) -> dict[str, tuple[str, ...]]:
-    members: dict[str, tuple[str, ...]] = {}
-    for pair in filter(None, text.split(",")):
-        name, equals, url = pair.strip().partition("=")
-        if not name or not equals:
-            raise ConfigError(f"--initial-cluster wants name=URL pairs, not {pair!r}")
-        members[name] = (*members.get(name, ()), *_urls(url))
-    return members
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in ("true", "t", "1"):
-        return True
-    if text.lower() in ("false", "f", "0"):
-        return False
-    raise ConfigError(f"true or false, not {text!r}")
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise ConfigError(f"a whole number of at least 0, not {text!r}")
-    return int(text)
-
-
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|ms|s|m|h)")
-_UNIT_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def _duration_s(text: str) -> float:
-    """Read a duration as Go writes it, 1h30m, in seconds."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ConfigError(f"a duration such as 10m or 1h30m, not {text!r}")
-    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ConfigError(f"one of {', '.join(choices)}, not {text!r}")
-        return text
-
-    return parse
-
-
-class _Flag(msgspec.Struct, frozen=True):
-    """A flag: how its text is read, what it is when nobody gives it, what `--help` says."""
-
-    name: str
-    parse: Callable[[str], Any]
-    default: str
-    help: str
-
-    @property
-    def field(self) -> str:
-        return self.name.replace("-", "_")
-
-    @property
-    def variable(self) -> str:
-        return "ETCD_" + self.field.upper()
-
-
-_FLAGS = (
-    _Flag("name", str, "default", "name of this member"),
-    _Flag("data-dir", str, "", "data directory (default: NAME.etcd)"),
-    _Flag("listen-peer-urls", _urls, "http://localhost:2380", "where peers are listened for"),
-    _Flag(
-        "initial-advertise-peer-urls",
-        _urls,
-        "http://localhost:2380",
-        "this member's peer URLs as the others see them",
-    ),
-    _Flag("listen-client-urls", _urls, "http://localhost:2379", "where clients are listened for"),
-    _Flag(
-        "advertise-client-urls",
-        _urls,
-        "http://localhost:2379",
-        "this member's client URLs as clients see them",
-    ),
-    _Flag("initial-cluster", _cluster, "", "name=URL pairs (default: this member alone)"),
-    _Flag("initial-cluster-token", str, "etcd-cluster", "tells clusters with equal URLs apart"),
-    _Flag("initial-cluster-state", _one_of("new", "existing"), "new", "new or existing"),
-    _Flag("heartbeat-interval", _natural, "100", "milliseconds between heartbeats"),
-    _Flag("election-timeout", _natural, "1000", "milliseconds without a leader before an election"),
-    _Flag("snapshot-count", _natural, "100000", "applied entries between snapshots"),
-    _Flag("max-wals", _natural, "5", "WAL segments kept (0: all)"),
-    _Flag("max-snapshots", _natural, "5", "snapshots kept (0: all)"),
-    _Flag("listen-metrics-urls", _urls, "", "where /health, /version and /metrics are served"),
-    _Flag("quota-backend-bytes", _natural, "0", "bytes the store may grow to (0: 2 GiB)"),
-    _Flag("max-txn-ops", _natural, "128", "operations in a transaction"),
-    _Flag("max-request-bytes", _natural, "1572864", "bytes in a request"),
-    _Flag("logger", _one_of("zap", "capnslog"), "zap", "accepted for etcd's sake"),
-    _Flag(
-        "log-level",
-        _one_of("debug", "info", "warn", "error", "panic", "fatal"),
-        "info",
-        "least level that is logged",
-    ),
-    _Flag("log-outputs", _words, "default", "stderr, stdout or file names"),
-    _Flag("log-format", _one_of("json", "text"), "json", "json or text"),
-    _Flag("pre-vote", _boolean, "true", "ask before disturbing: §9.6 of the Raft thesis"),
-    _Flag("strict-reconfig-check", _boolean, "true", "refuse changes that would lose quorum"),
-    _Flag("auto-compaction-mode", _one_of("periodic", "revision"), "periodic", "how to compact"),
-    _Flag("auto-compaction-retention", str, "0", "how much history to keep (0: all)"),
-    _Flag(
-        "experimental-watch-progress-notify-interval",
-        _duration_s,
-        "10m",
-        "between promises of progress to an idle watch that asked for them",
-    ),
-    _Flag("auth-token", _one_of("simple"), "simple", "what kind of tokens clients get"),
-    _Flag("auth-token-ttl", _natural, "300", "seconds a token lives without being used"),
-    _Flag("bcrypt-cost", _natural, "10", "logarithm of the work to check a password (4 to 31)"),
-    _Flag("cert-file", str, "", "certificate of this server for its clients"),
-    _Flag("key-file", str, "", "private key of this server for its clients"),
-    _Flag("trusted-ca-file", str, "", "whose certificates clients may have"),
-    _Flag("client-cert-auth", _boolean, "false", "take only clients with a certificate"),
-    _Flag("auto-tls", _boolean, "false", "serve clients under a certificate made at the start"),
-    _Flag("peer-cert-file", str, "", "certificate of this member for the others"),
-    _Flag("peer-key-file", str, "", "private key of this member for the others"),
-    _Flag("peer-trusted-ca-file", str, "", "whose certificates other members may have"),
-    _Flag("peer-client-cert-auth", _boolean, "false", "take only members with a certificate"),
-    _Flag("peer-auto-tls", _boolean, "false", "talk to members under certificates nobody checks"),
-    _Flag("digest-every", _natural, "64", "applied entries between state digests in the log"),
-)
-
-
 class CommandParser(argparse.ArgumentParser):
     """An argument parser whose error is one line and exit code 4."""
 
@@ -308,14 +171,49 @@ def _parser() -> CommandParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", "-version", action="store_true", help="print and exit")
-    for flag in _FLAGS:
-        names = (f"--{flag.name}", f"-{flag.name}")
-        shown = f"{flag.help} [{flag.default}]".replace("%", "%%")
-        if flag.parse is _boolean:  # Go's booleans may stand alone
-            parser.add_argument(*names, dest=flag.field, nargs="?", const="true", help=shown)
-        else:
-            parser.add_argument(*names, dest=flag.field, help=shown)
+    parser.add_argument("--config-file", "-config-file", help="YAML or JSON, in place of all else")
+    for title, table in (
+        (None, flags.HONOURED),
+        ("without effect here", flags.NOTHING_TO_TUNE),
+        ("refused unless they ask for the default", flags.NOT_SERVED),
+    ):
+        group = parser.add_argument_group(title) if title else parser
+        for flag in table:
+            names = (flag.source, f"-{flag.name}")
+            shown = f"{flag.help} [{flag.default}]".replace("%", "%%")
+            if flag.parse is flags.boolean:  # Go's booleans may stand alone
+                group.add_argument(*names, dest=flag.field, nargs="?", const="true", help=shown)
+            else:
+                group.add_argument(*names, dest=flag.field, help=shown)
     return parser
+
+
+class _Said:
+    """What was said of each flag, and where: on the command line, in the environment, in a file."""
+
+    def __init__(self, texts: Mapping[str, str], environment: Mapping[str, str]) -> None:
+        self._texts = texts
+        self._environment = environment
+
+    def of(self, flag: Flag) -> tuple[str | None, str]:
+        """Return (text or None, the name it was given under)."""
+        text = self._texts.get(flag.name)
+        if text is None and flag.variable in self._environment:
+            return self._environment[flag.variable], flag.variable
+        return text, flag.source
+
+    def value(self, flag: Flag) -> Any:
+        """Return what a flag is set to; raises ConfigError."""
+        text, source = self.of(flag)
+        try:
+            return flag.parse(flag.default if text is None else text)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from None
+
+    def differs(self, flag: Flag) -> bool:
+        """Tell whether a flag is set to anything but its default; raises ConfigError."""
+        text, _ = self.of(flag)
+        return bool(text) and self.value(flag) != flag.parse(flag.default)
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
@@ -326,20 +224,36 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
             f"etcd Version: {VERSION}\nsquall-node on Python {sys.version.split()[0]}\n"
         )
         raise SystemExit(0)
-    values: dict[str, Any] = {}
-    for flag in _FLAGS:
-        text = given[flag.field]
-        source = f"--{flag.name}"
-        if text is None and flag.variable in environment:
-            text, source = environment[flag.variable], flag.variable
-        try:
-            values[flag.field] = flag.parse(flag.default if text is None else text)
-        except ConfigError as error:
-            raise ConfigError(f"{source}: {error}") from None
+    path = given["config_file"] or environment.get("ETCD_CONFIG_FILE")
+    every = (*flags.HONOURED, *flags.NOTHING_TO_TUNE, *flags.NOT_SERVED)
+    if path:
+        said = _Said(config_file.read(path, {flag.name for flag in every}), {})
+    else:
+        texts = {flag.name: given[flag.field] for flag in every if given[flag.field] is not None}
+        said = _Said(texts, environment)
+    for flag in flags.NOT_SERVED:
+        if said.differs(flag):
+            raise ConfigError(f"{said.of(flag)[1]} is not served: {flag.help}")
+    values = {flag.field: said.value(flag) for flag in flags.HONOURED}
+    if values.pop("debug"):
+        values["log_level"] = "debug"
+    values["log_format"] = values["log_format"] or _FORMATS[values["logger"]]
     values["data_dir"] = values["data_dir"] or f"{values['name']}.etcd"
     if not values["initial_cluster"]:
         values["initial_cluster"] = {values["name"]: values["initial_advertise_peer_urls"]}
-    config = Config(**values)
+    notes = [
+        f"{said.of(flag)[1]} has no effect: {flag.help}"
+        for flag in flags.NOTHING_TO_TUNE
+        if said.differs(flag)
+    ]
+    if not path:
+        known = {flag.variable for flag in every} | _FOR_OTHERS
+        notes += [
+            f"{name} in the environment names no flag"
+            for name in sorted(environment)
+            if name.startswith("ETCD_") and name not in known
+        ]
+    config = Config(**values, notes=tuple(notes))
     _check(config)
     return config
 
@@ -355,6 +269,9 @@ def _check_certificates(config: Config, side: str, listened: Sequence[str]) -> N
         raise ConfigError(f"{flag}cert-file and {flag}key-file go together")
     if given("client_cert_auth") and not given("trusted_ca_file"):
         raise ConfigError(f"{flag}client-cert-auth needs {flag}trusted-ca-file")
+    names = config.peer_cert_allowed_cn or config.peer_cert_allowed_hostname
+    if side and names and not given("trusted_ca_file"):
+        raise ConfigError(f"{flag}cert-allowed-cn and its like need {flag}trusted-ca-file")
     has_certificate = given("cert_file") or given("auto_tls")
     if any(endpoint(url).tls for url in listened) and not has_certificate:
         raise ConfigError(f"https URLs need {flag}cert-file and {flag}key-file, or {flag}auto-tls")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from node.api.backend import Backend
 from node.api.errors import MEMBER_NOT_FOUND, ApiError
@@ -24,10 +24,18 @@ PUBLISH_RETRY_S = 0.5
 """Between attempts to tell the cluster this member's name and client URLs."""
 
 
+class Host(Backend, Protocol):
+    """The node whose errands these are."""
+
+    def replica_status(self) -> Status:
+        """Return everything the replica knows of itself."""
+        ...
+
+
 class Errands:
     """The errands of one node. `lessor` keeps the time of leases while the node leads."""
 
-    def __init__(self, node: Backend, config: Config, log: Log, now_us: int) -> None:
+    def __init__(self, node: Host, config: Config, log: Log, now_us: int) -> None:
         self._node = node
         self._config = config
         self._log = log
@@ -79,7 +87,7 @@ class Errands:
         name, client_urls = self._config.name, self._config.advertise_client_urls
         while True:
             # A node that joins may not have heard yet that it was added.
-            mine = next((each for each in node.members() if each.id == node.member_id), None)
+            mine = node.replica_status().members.get(node.member_id)
             if mine is not None and node.status().leader:
                 if (mine.name, mine.client_urls) == (name, client_urls):
                     return

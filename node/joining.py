@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import struct
 
 import msgspec
 
-from node.config import Config, Endpoint, endpoint
+from node.config import Config, endpoint
+from node.greetings import PROTOCOL_VERSION, Census, Hello, ask
 from node.raft.membership import Member
 from node.storage import frames, wal
 from node.storage.disk import Disk
-from node.transport import MAX_FRAME_BYTES, PROTOCOL_VERSION, Census, Hello, frame
 
 ASK_TIMEOUT_S = 1.0
 """How long one peer may take to answer."""
@@ -25,7 +24,8 @@ ATTEMPTS = 5
 """Rounds over all peers before a node that never ran gives up."""
 PAUSE_S = 0.5
 
-_LENGTH = struct.Struct("!I")
+ANYBODY = Hello(PROTOCOL_VERSION, 0, 0, 0)
+"""The hello of a node that is to join."""
 _header = msgspec.msgpack.Decoder(tuple[int, int, int, int])
 
 
@@ -55,6 +55,13 @@ def of_new_cluster(config: Config) -> Identity:
 async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None) -> Identity:
     """Find out who this node is; raises CannotJoinError."""
     recorded = _recorded(disk)
+    if config.force_new_cluster:
+        if recorded is None:
+            raise CannotJoinError(
+                f"--force-new-cluster begins with the data of a member, and {config.data_dir} has "
+                "none: check --data-dir and --wal-dir, or leave the flag out"
+            )
+        return Identity(*recorded)
     if config.initial_cluster_state == "new":
         identity = of_new_cluster(config)
         if recorded is None:
@@ -118,29 +125,9 @@ async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> 
         if attempt:
             await asyncio.sleep(PAUSE_S)
         # All at once: a peer that does not answer must not hold up the start.
-        for census in await asyncio.gather(*(_try(other, tls) for other in others)):
+        for census in await asyncio.gather(
+            *(ask(other, ANYBODY, Census, tls, ASK_TIMEOUT_S) for other in others)
+        ):
             if census is not None and census.members:
                 return census
     return None
-
-
-async def _try(peer: Endpoint, tls: ssl.SSLContext | None) -> Census | None:
-    try:
-        async with asyncio.timeout(ASK_TIMEOUT_S):
-            return await _ask(peer, tls)
-    except (OSError, TimeoutError, EOFError, msgspec.MsgspecError):
-        return None
-
-
-async def _ask(peer: Endpoint, tls: ssl.SSLContext | None) -> Census:
-    reader, writer = await asyncio.open_connection(
-        peer.host, peer.port, ssl=tls if peer.tls else None
-    )
-    try:
-        writer.write(frame(msgspec.msgpack.encode(Hello(PROTOCOL_VERSION, 0, 0, 0))))
-        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-        if length > MAX_FRAME_BYTES:
-            raise OSError(f"a peer announced {length} bytes")
-        return msgspec.msgpack.decode(await reader.readexactly(length), type=Census)
-    finally:
-        writer.close()

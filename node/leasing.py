@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from node.api.backend import LeaseView
-from node.api.errors import NO_LEADER, TIMEOUT, ApiError
+from node.api.errors import NO_LEADER, TIMEOUT, TOO_MANY_REQUESTS, ApiError
 from node.mvcc.lessor import Lessor
 from node.mvcc.store import Store
 from node.raft.messages import LeaseAsk, LeaseTold, Message
@@ -22,6 +22,8 @@ RETRY_S = 0.5
 """Between two attempts to ask the leader, as etcd's."""
 MAX_ANSWERING = 4096
 """Other members' questions in work; more are dropped, and asked again."""
+MAX_ASKING = 16_384
+"""Own clients' questions that wait for the leader's answer; more are refused."""
 GONE = -1
 
 
@@ -105,6 +107,8 @@ class LeaseDesk:
         if not leader or leader == node.member_id:
             await asyncio.sleep(RETRY_S / 10)
             return None
+        if len(self._asked) >= MAX_ASKING:
+            raise ApiError(TOO_MANY_REQUESTS)
         self._sequence = sequence = self._sequence + 1
         future: asyncio.Future[LeaseView] = asyncio.get_running_loop().create_future()
         self._asked[sequence] = future

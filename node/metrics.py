@@ -8,6 +8,7 @@ from bisect import bisect_left
 from pathlib import Path
 
 from node.config import VERSION
+from node.etcd_file import about_bytes
 from node.mvcc.store import Store
 from node.replica import Status
 
@@ -55,7 +56,8 @@ class Metrics:
 
     def exposition(self, status: Status, store: Store, quota_bytes: int) -> str:
         """Return the text of /metrics."""
-        size, me = store.size_bytes, status.members.get(status.member_id)
+        virtual_bytes, resident_bytes = _memory_bytes()
+        size, me = about_bytes(store), status.members.get(status.member_id)
         gauges: dict[str, float] = {
             "etcd_server_has_leader": int(bool(status.leader)),
             "etcd_server_is_leader": int(status.leader == status.member_id),
@@ -69,7 +71,11 @@ class Metrics:
             "etcd_debugging_mvcc_current_revision": status.revision,
             "etcd_debugging_mvcc_compact_revision": store.compacted,
             "etcd_debugging_mvcc_watcher_total": store.watches.count,
-            "process_resident_memory_bytes": _resident_bytes(),
+            "etcd_debugging_mvcc_keys_total": store.key_count,
+            "process_resident_memory_bytes": resident_bytes,
+            "process_virtual_memory_bytes": virtual_bytes,
+            "process_open_fds": len(list(Path("/proc/self/fd").iterdir())),
+            "process_max_fds": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "process_start_time_seconds": self._started_s,
         }
         counters: dict[str, float] = {
@@ -80,6 +86,8 @@ class Metrics:
         lines = [
             "# TYPE etcd_server_version gauge",
             f'etcd_server_version{{server_version="{VERSION}"}} 1',
+            "# TYPE etcd_cluster_version gauge",
+            f'etcd_cluster_version{{cluster_version="{VERSION.rpartition(".")[0]}"}} 1',
             "# TYPE etcd_server_id gauge",
             f'etcd_server_id{{server_id="{status.member_id:x}"}} 1',
         ]
@@ -90,6 +98,8 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def _memory_bytes() -> tuple[int, int]:
+    """Return what this process has mapped, and what of it is in memory."""
+    virtual, resident, *_ = Path("/proc/self/statm").read_text().split()
+    page = resource.getpagesize()
+    return int(virtual) * page, int(resident) * page

@@ -40,6 +40,7 @@ from node.replica.persistence import BOOTSTRAP_TERM
 from node.replica.sessions import Sessions
 from node.storage import snapshot, wal
 from node.storage.real import RealDisk
+from node.wal_dir import note_place
 
 DATABASE: Final = Path("member/snap/db")
 SET_ASIDE: Final = "member.etcd"
@@ -64,6 +65,11 @@ def is_etcds(data_dir: Path) -> bool:
 def convert(settings: Config) -> None:
     """Make the directory, which `is_etcds`, one of ours; raises RestoreError and OSError."""
     data_dir = Path(settings.data_dir)
+    if settings.wal_dir:
+        raise RestoreError(
+            f"{data_dir} is an etcd's, and its log would become another one: move what is in "
+            f"{settings.wal_dir} to {data_dir / wal.DIRECTORY} and start without --wal-dir"
+        )
     aside, stage = data_dir / SET_ASIDE, data_dir / STAGE
     if (data_dir / DATABASE).is_file():
         directory = data_dir / "member"
@@ -96,14 +102,21 @@ def command(arguments: Sequence[str]) -> None:
     for name in _RESTORE_FLAGS:
         parser.add_argument(f"--{name}")
     given = parser.parse_args(list(arguments))
-    settings = config.parse(_passed_on(given), os.environ)
+    # A config file would stand alone, and what was said here would count for nothing.
+    environment = {name: text for name, text in os.environ.items() if name != "ETCD_CONFIG_FILE"}
+    settings = config.parse(_passed_on(given), environment)
     data_dir = Path(settings.data_dir)
     if data_dir.exists():
         raise RestoreError(f'data-dir "{data_dir}" exists')
+    log_dir = Path(settings.wal_dir).resolve() if settings.wal_dir else None
+    if log_dir is not None and log_dir.exists() and any(log_dir.iterdir()):
+        raise RestoreError(f'wal-dir "{log_dir}" is not empty')
     file = Path(given.file)
     _check_hash(file, skip=given.skip_hash_check)
     stage = data_dir.with_name(f"{data_dir.name}.{STAGE}")
-    _build(file, stage, settings)
+    _build(file, stage, settings, log_dir)
+    if log_dir is not None:
+        note_place(stage, log_dir)
     stage.rename(data_dir)
     _sync_directory(data_dir.parent)
     sys.stdout.write(
@@ -115,6 +128,7 @@ def command(arguments: Sequence[str]) -> None:
 _RESTORE_FLAGS: Final = (
     "name",
     "data-dir",
+    "wal-dir",
     "initial-cluster",
     "initial-cluster-token",
     "initial-advertise-peer-urls",
@@ -165,8 +179,8 @@ def _refuse_newer_log(directory: Path) -> None:
             )
 
 
-def _build(file: Path, root: Path, settings: Config) -> None:
-    """Write the member's whole directory under `root`, durably."""
+def _build(file: Path, root: Path, settings: Config, log_dir: Path | None = None) -> None:
+    """Write the member's whole directory under `root`, its log perhaps elsewhere, durably."""
     state = machine_state(file)
     members = tuple(
         Member(member.id, "", member.peer_urls)
@@ -178,7 +192,7 @@ def _build(file: Path, root: Path, settings: Config) -> None:
     log = wal.Wal(bounds.cluster_id, bounds.member_id, bounds.segment_bytes)
     mark = (taken.index, taken.term)
     promise = HardState(BOOTSTRAP_TERM, 0, FIRST_INDEX)
-    disk = RealDisk(root)
+    disk = RealDisk(root, {wal.DIRECTORY: log_dir} if log_dir else None)
     try:
         disk.makedirs(wal.DIRECTORY)
         disk.makedirs(snapshot.DIRECTORY)

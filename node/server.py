@@ -18,21 +18,24 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from random import SystemRandom
 from typing import Any, NoReturn
 
 from node import tls
 from node.api.auth_door import Door
 from node.api.backend import MemberView, StatusView
-from node.api.errors import INDEFINITE, STOPPED, TIMEOUT, ApiError
-from node.api.service import bind, make_server
+from node.api.errors import STOPPED, ApiError
+from node.api.service import limits, make_server
 from node.config import VERSION, Config, endpoint, member_id
+from node.corruption import Comparison
+from node.departures import Departures
+from node.drafting import Drafting
 from node.errands import Errands
 from node.http import HttpServer
 from node.joining import Identity, of_new_cluster
 from node.leasing import LeaseDesk
 from node.logs import Log
+from node.loop import DiskThread
 from node.metrics import Metrics
 from node.mvcc.store import Store
 from node.raft.messages import LeaseAsk, LeaseTold, Message
@@ -41,12 +44,15 @@ from node.replica import (
     Member,
     Outcome,
     Replica,
-    ReplicaConfig,
     Reply,
     Status,
 )
-from node.storage.disk import Batch, Disk
+from node.storage.disk import Batch
+from node.storage.real import RealDisk
 from node.transport import Transport
+from node.troubles import Troubles
+from node.tuning import replica_config
+from node.views import member_views, status_view
 
 FATAL_EXIT_CODE = 2
 
@@ -62,11 +68,12 @@ class Server:
     """A running node; the `Backend` of its services. `run` returns when it was asked to stop."""
 
     def __init__(
-        self, config: Config, log: Log, disk: Disk, identity: Identity | None = None
+        self, config: Config, log: Log, disk: RealDisk, identity: Identity | None = None
     ) -> None:
         who = identity or of_new_cluster(config)
         self._first_peers = who.peers
         self.config = config
+        self._initial_names = {member.id: member.name for member in config.members}
         self.log = log
         self.store = Store()
         self.metrics = Metrics()
@@ -84,8 +91,8 @@ class Server:
         self.door = Door.of(self.store.auth, config)
         self._chance = SystemRandom()
         nonce = self._chance.getrandbits(63)
-        self._disk = disk
         replica = replica_config(config, who)
+        self._troubles = Troubles(replica.election_us, replica.timeout_us)
         self.leasing = LeaseDesk(self, nonce, replica.timeout_us / 1_000_000)
         self._replica = Replica(
             replica,
@@ -97,40 +104,56 @@ class Server:
         )
         self.door.tokens.listen()  # not before: what the recovered log issued has had its time
         self._status: Status = self._replica.status()
-        self._view = _view(self._status)
+        self._view = status_view(self._status)
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._next_ticket = 0
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="disk")
-        self._batch: asyncio.Future[None] | None = None
+        self._disk_thread = DiskThread(disk, self.metrics.wal_fsync.observe, self._on_written)
+        self._drafting = Drafting(disk, self._on_drafted)
         self._pump_due = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_us = 0  # when it calls
         self._ready = asyncio.Event()
         self._stop = asyncio.Event()
         self._stopped = False
         self._peers_known = False
         self._loop = asyncio.get_running_loop()
         self._transport = Transport(
-            self.cluster_id, self.member_id, self._on_message, log, tls.for_peers(config)
+            self.cluster_id,
+            self.member_id,
+            self._on_message,
+            log,
+            tls.for_peers(config),
+            tls.PeerNames(config.peer_cert_allowed_cn, config.peer_cert_allowed_hostname),
         )
+        self._comparison = Comparison(self, log, tls.for_joining(config))
+        self._transport.on_hash_ask = self._comparison.hash
+        self._departures = Departures(
+            self.member_id, self._transport, log, told=self._on_told_removed, stop=self._stop.set
+        )
+        self._departures.begin(self._replica.settled().removed)
 
     # Life and death.
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; raises OSError when an address is taken."""
+        """Serve until SIGTERM or SIGINT; raises OSError when an address is taken.
+
+        Raises CorruptError when data was to be compared first, and it differs.
+        """
         self._loop.set_exception_handler(self._on_stray_exception)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
         config = self.config
-        grpc_server = make_server(self, self.crash)
-        credentials = tls.for_clients(config)
-        for url in config.listen_client_urls:
-            bind(grpc_server, endpoint(url), credentials)
-        http_server = HttpServer(self)
+        if config.experimental_initial_corrupt_check:
+            await self._comparison.check_at_start()
+        http_server = HttpServer(self, frozenset(config.host_whitelist))
+        grpc_server = make_server(self, self.crash, limits(config), http_server)
         await self._transport.listen(tuple(map(endpoint, config.listen_peer_urls)))
         await http_server.listen(
             tuple(map(endpoint, config.listen_metrics_urls)), tls.for_metrics(config)
         )
-        await grpc_server.start()
+        credentials = tls.for_clients(config)
+        for where in map(endpoint, config.listen_client_urls):
+            await grpc_server.listen(where.host, where.port, credentials if where.tls else None)
         self.log.info(
             "started",
             name=config.name,
@@ -140,6 +163,7 @@ class Server:
         )
         self._pump()
         self._errands.begin_publishing()
+        self._comparison.begin(config.experimental_corrupt_check_time)
         await self._stop.wait()
         await self._hand_over()
         await grpc_server.stop(GRACE_S)
@@ -168,10 +192,10 @@ class Server:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+        self._comparison.close()
+        await self._drafting.close()
         await self._transport.close()
-        if self._batch is not None:
-            await asyncio.wait([self._batch])
-        self._worker.shutdown(wait=True)
+        await self._disk_thread.close()
         self.leasing.close()
         self._errands.close()
         for future in self._waiting.values():
@@ -210,6 +234,10 @@ class Server:
             self.crash(bug)
         self._wake()
 
+    def _on_told_removed(self) -> None:
+        self._replica.removed()
+        self._wake()
+
     def _pump(self) -> None:
         self._pump_due = False
         if self._stopped:
@@ -228,10 +256,15 @@ class Server:
             self._transport.send(target, message)
         self._transport.flush()
         if out.batch is not None:
-            self._execute(out.batch)
+            self._disk_thread.write(out.batch)
         self._observe(self._replica.status(), now)
         for event in out.events:
             self.log.info(event.name, **event.fields)
+            if event.name == "configuration":
+                self._departures.know(self._replica.settled().removed)
+                self._know_peers(self._status.members)
+            elif event.name == "snapshot-begun":
+                self._drafting.begin(self._replica.draft)
         for reply in out.replies:
             future = self._waiting.pop(reply.ticket, None)
             if future is not None and not future.done():
@@ -240,33 +273,22 @@ class Server:
 
     def _arm(self) -> None:
         """Have the loop call at the next deadline; a timer that is early is harmless."""
-        deadline_s = self._deadline_us() / 1_000_000
+        deadline_us = min(self._replica.deadline_us, self._errands.deadline_us)
         if self._timer is not None:
-            if not self._timer.cancelled() and self._timer.when() <= deadline_s:
+            if self._timer_us <= deadline_us:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline_s, self._on_deadline)
-
-    def _deadline_us(self) -> int:
-        return min(self._replica.deadline_us, self._errands.deadline_us)
+        self._timer_us = deadline_us
+        # In whole milliseconds, upwards: uvloop rounds, and what fires early only to be armed
+        # again at once would spin until the time has come.
+        delay_ms = max(0, -((_now_us() - deadline_us) // 1000))
+        self._timer = self._loop.call_later(delay_ms / 1000, self._on_deadline)
 
     def _on_deadline(self) -> None:
         self._timer = None
         self._pump()
 
-    def _execute(self, batch: Batch) -> None:
-        assert self._batch is None, "the replica gave a second batch before the first was durable"
-        self._batch = self._loop.run_in_executor(self._worker, self._write, batch)
-        self._batch.add_done_callback(lambda done: self._on_written(batch, done))
-
-    def _write(self, batch: Batch) -> None:
-        began = time.perf_counter()
-        self._disk.execute(batch.ops)
-        self.metrics.wal_fsync.observe(time.perf_counter() - began)
-
-    def _on_written(self, batch: Batch, done: asyncio.Future[None]) -> None:
-        self._batch = None
-        error = done.exception()
+    def _on_written(self, batch: Batch, error: BaseException | None) -> None:
         if error is not None:
             self._replica.disk_failed(error)
             self.crash(error)
@@ -276,11 +298,20 @@ class Server:
             self.crash(bug)
         self._wake()
 
+    def _on_drafted(self, data: bytes, error: BaseException | None) -> None:
+        if error is not None:
+            self._replica.disk_failed(error)
+            self.crash(error)
+        self._replica.drafted(data)
+        self._wake()
+
     def _observe(self, status: Status, now_us: int) -> None:
         """Keep what has changed where requests find it, and see to what is due."""
         previous, self._status = self._status, status
-        self._view = _view(status)
-        self.metrics.saw(status)
+        self._view = status_view(status)
+        if status.leader != previous.leader:
+            self.metrics.saw(status)
+            self._troubles.leader_changed(status.leader, now_us)
         self._errands.observe(status, now_us)
         if status.members != previous.members or not self._peers_known:
             self._peers_known = True
@@ -291,6 +322,8 @@ class Server:
 
     def _know_peers(self, members: dict[int, Member]) -> None:
         self._transport.members = tuple(members.values())
+        # Who is being removed is still answered: a leader that removes itself counts the others.
+        members = {member.id: member for member in self._replica.settled().members} | members
         if self.member_id not in members:
             # It joins, and its log does not say so yet: whoever feeds it must be answered.
             members = {member.id: member for member in self._first_peers} | members
@@ -335,9 +368,8 @@ class Server:
             return reply.result
         if is_proposal:
             self.metrics.proposals_failed += 1
-        text = _prefixed(reply.error)
-        if reply.outcome is Outcome.UNKNOWN and text not in INDEFINITE:
-            text = TIMEOUT  # whatever the reason, no certainty may be read out of it
+        peers = self._transport.connected()
+        text = self._troubles.text(reply, self._status, peers, _now_us(), is_proposal=is_proposal)
         raise ApiError(text)
 
     async def change_members(self, change: Change) -> Any:
@@ -380,11 +412,8 @@ class Server:
         return self._view
 
     def members(self) -> tuple[MemberView, ...]:
-        """Return the members by id."""
-        return tuple(
-            MemberView(m.id, m.name, m.peer_urls, m.client_urls, m.is_learner)
-            for m in sorted(self._status.members.values(), key=lambda m: m.id)
-        )
+        """Return the members by id, named as they published it or as --initial-cluster has it."""
+        return member_views(self._status.members.values(), self._initial_names)
 
     def replica_status(self) -> Status:
         """Return everything the replica knows of itself."""
@@ -393,9 +422,8 @@ class Server:
     def name_of(self, member_id: int) -> str:
         """Return a member's name: as it published it, or as --initial-cluster has it."""
         member = self._status.members.get(member_id)
-        if member is not None and member.name:
-            return member.name
-        return next((m.name for m in self.config.members if m.id == member_id), "")
+        published = member.name if member is not None else ""
+        return published or self._initial_names.get(member_id, "")
 
 
 def report_fatal(log: Log, error: BaseException) -> None:
@@ -406,42 +434,6 @@ def report_fatal(log: Log, error: BaseException) -> None:
         error=repr(error),
         traceback="".join(traceback.format_exception(error)),
     )
-
-
-def replica_config(config: Config, who: Identity) -> ReplicaConfig:
-    """Translate the command line's settings into the replica's."""
-    return ReplicaConfig(
-        cluster_id=who.cluster_id,
-        member_id=who.member_id,
-        initial_members=who.initial_members,
-        heartbeat_us=config.heartbeat_interval * 1000,
-        election_us=config.election_timeout * 1000,
-        pre_vote=config.pre_vote,
-        strict_reconfig=config.strict_reconfig_check,
-        snapshot_count=config.snapshot_count,
-        max_wals=config.max_wals,
-        max_snapshots=config.max_snapshots,
-        digest_every=config.digest_every,
-    )
-
-
-def _view(status: Status) -> StatusView:
-    mine = status.members.get(status.member_id)
-    return StatusView(
-        status.role,
-        status.term,
-        status.leader,
-        status.commit,
-        status.applied,
-        status.last_index,
-        is_learner=mine is not None and mine.is_learner,
-    )
-
-
-def _prefixed(text: str) -> str:
-    if text.startswith("etcdserver: "):
-        return text
-    return f"etcdserver: {text}"
 
 
 def _now_us() -> int:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import grpc
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,23 +29,25 @@ SELF_SIGNED_DAYS: Final = 365  # as etcd's --self-signed-cert-validity
 
 
 class Files(msgspec.Struct, frozen=True):
-    """Where a certificate, its key and the CA of the other side are; "" for none."""
+    """Where a certificate, its key and the CA of the other side are; "" for none.
+
+    `revoked` is a list of certificates (PEM) that the CA has taken back.
+    """
 
     cert: str
     key: str
     ca: str
     demands_certificate: bool
+    revoked: str = ""
 
 
-def for_clients(config: Config) -> grpc.ServerCredentials | None:
+def for_clients(config: Config) -> ssl.SSLContext | None:
     """Return what the client ports use; None when none of them is https. Raises OSError."""
     if not any(endpoint(url).tls for url in config.listen_client_urls):
         return None
-    files = _client_files(config)
-    key, cert = _read(files.key), _read(files.cert)
-    _check_pair(files)
-    ca = _read(files.ca) if files.ca else None
-    return grpc.ssl_server_credentials([(key, cert)], ca, files.demands_certificate)
+    context = _server_context(_client_files(config))
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
 
 
 def for_metrics(config: Config) -> ssl.SSLContext | None:
@@ -74,6 +76,34 @@ def for_peers(config: Config) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
     return _server_context(files), dialling
 
 
+class PeerNames(msgspec.Struct, frozen=True):
+    """Whom a peer's certificate must name; empty for anybody the CA has signed.
+
+    `common_name` is --peer-cert-allowed-cn, `host` --peer-cert-allowed-hostname.
+    """
+
+    common_name: str = ""
+    host: str = ""
+
+    def admits(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Tell whether a certificate, as `ssl` decodes it, is one of theirs."""
+        found = certificate or {}
+        names = {
+            value for part in found.get("subject", ()) for key, value in part if key == "commonName"
+        }
+        if self.common_name and self.common_name not in names:
+            return False
+        hosts = {value for _, value in found.get("subjectAltName", ())}
+        return not self.host or any(_covers(pattern, self.host) for pattern in hosts)
+
+
+def _covers(pattern: str, host: str) -> bool:
+    """Tell whether a name in a certificate, perhaps with a wildcard in front, is a host's."""
+    if pattern.startswith("*."):
+        return host.partition(".")[2] == pattern[2:]
+    return pattern == host
+
+
 def for_joining(config: Config) -> ssl.SSLContext | None:
     """Return what members are dialled with before there is a log. Raises OSError."""
     contexts = for_peers(config)
@@ -82,7 +112,9 @@ def for_joining(config: Config) -> ssl.SSLContext | None:
 
 def _client_files(config: Config) -> Files:
     demands = bool(config.trusted_ca_file) or config.client_cert_auth
-    files = Files(config.cert_file, config.key_file, config.trusted_ca_file, demands)
+    files = Files(
+        config.cert_file, config.key_file, config.trusted_ca_file, demands, config.client_crl_file
+    )
     if config.auto_tls and not config.cert_file:
         return _self_signed(config, "client", config.listen_client_urls, files)
     return files
@@ -90,7 +122,13 @@ def _client_files(config: Config) -> Files:
 
 def _peer_files(config: Config) -> Files:
     demands = bool(config.peer_trusted_ca_file) or config.peer_client_cert_auth
-    files = Files(config.peer_cert_file, config.peer_key_file, config.peer_trusted_ca_file, demands)
+    files = Files(
+        config.peer_cert_file,
+        config.peer_key_file,
+        config.peer_trusted_ca_file,
+        demands,
+        config.peer_crl_file,
+    )
     if config.peer_auto_tls and not config.peer_cert_file:
         return _self_signed(config, "peer", config.listen_peer_urls, files)
     return files
@@ -102,13 +140,19 @@ def _server_context(files: Files) -> ssl.SSLContext:
     _load(context, files)
     if files.demands_certificate:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(files.ca)
+        _trust(context, files.ca)
+    if files.revoked:
+        _trust(context, files.revoked)
+        context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
     return context
 
 
-def _check_pair(files: Files) -> None:
-    """Refuse a key that does not fit its certificate now: gRPC would only fail every handshake."""
-    _load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), files)
+def _trust(context: ssl.SSLContext, path: str) -> None:
+    """Load authorities or a list of what they revoked; raises OSError that names the file."""
+    try:
+        context.load_verify_locations(path)
+    except OSError as error:
+        raise OSError(f"cannot use {path}: {error}") from None
 
 
 def _load(context: ssl.SSLContext, files: Files) -> None:
@@ -116,10 +160,6 @@ def _load(context: ssl.SSLContext, files: Files) -> None:
         context.load_cert_chain(files.cert, files.key)
     except OSError as error:  # ssl.SSLError is one
         raise OSError(f"cannot use {files.cert} with {files.key}: {error}") from None
-
-
-def _read(path: str) -> bytes:
-    return Path(path).read_bytes()
 
 
 def _self_signed(config: Config, side: str, urls: tuple[str, ...], files: Files) -> Files:
@@ -132,7 +172,7 @@ def _self_signed(config: Config, side: str, urls: tuple[str, ...], files: Files)
         key.touch(mode=0o600)
         key.write_bytes(key_pem)
         cert.write_bytes(cert_pem)  # last: it says that both are there
-    return Files(str(cert), str(key), files.ca, files.demands_certificate)
+    return msgspec.structs.replace(files, cert=str(cert), key=str(key))
 
 
 def _make_certificate(hosts: list[str]) -> tuple[bytes, bytes]:

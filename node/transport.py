@@ -1,8 +1,9 @@
 """Messages between members: length-prefixed msgpack over TCP, as fast as they come.
 
 Each member dials every other one and only writes on the connections it dialled; what it reads
-arrives on connections others dialled. The first frame is a hello (protocol, cluster id, sender,
-target): whoever is not of this cluster, or means someone else, is hung up on.
+arrives on connections others dialled. The first frame is a hello (`greetings`): whoever is not of
+this cluster, or means someone else, is hung up on. A member that was removed is told so first, as
+etcd answers its like with 410 Gone: it may never have heard of it.
 
 Raft repeats what matters, so a message that cannot be sent now is dropped, never kept for later:
 while there is no connection, and when the queue of a slow peer is full. Frames written in one turn
@@ -15,22 +16,33 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import cast
 
 import msgspec
 
 from node.config import Endpoint
+from node.greetings import (
+    LENGTH,
+    MAX_FAREWELL_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_HELLO_BYTES,
+    PROTOCOL_VERSION,
+    Census,
+    Farewell,
+    HashAsk,
+    HashTold,
+    Hello,
+    farewell_decoder,
+    first_words,
+    frame,
+)
 from node.logs import Log
 from node.raft import codec
 from node.raft.membership import Member
 from node.raft.messages import Message
+from node.tls import PeerNames
 
-PROTOCOL_VERSION = 1
-
-MAX_FRAME_BYTES = 64 << 20
-"""Far above the largest message Raft builds; more is garbage or an attack."""
-MAX_HELLO_BYTES = 256
 MAX_STRANGERS = 64
 """Connections that have not said hello yet. One more, and the oldest is hung up on: a member says
 hello at once."""
@@ -50,32 +62,6 @@ UNACKNOWLEDGED_MS_MAX = 2000
 """TCP_USER_TIMEOUT. After a cut of some seconds the kernel would retransmit only every ten or more,
 and the link would stay dead that long after it was healed: a new connection is quicker."""
 
-_LENGTH = struct.Struct("!I")
-
-
-class Hello(msgspec.Struct, frozen=True, array_like=True):
-    """The first frame of a connection, from whoever dialled."""
-
-    protocol: int
-    cluster_id: int
-    sender: int
-    target: int
-
-
-class Census(msgspec.Struct, frozen=True, array_like=True):
-    """What a node that is to join is told when its hello names no cluster: who is there."""
-
-    cluster_id: int
-    members: tuple[Member, ...]
-
-
-_hello_decoder = msgspec.msgpack.Decoder(Hello)
-
-
-def frame(body: bytes) -> bytes:
-    """Return a body with its length before it."""
-    return _LENGTH.pack(len(body)) + body
-
 
 class Transport:
     """The connections of this member to all others. `on_message` gets what arrives, in order."""
@@ -87,7 +73,9 @@ class Transport:
         on_message: Callable[[Message], None],
         log: Log,
         tls: tuple[ssl.SSLContext, ssl.SSLContext] | None = None,
+        names: PeerNames | None = None,
     ) -> None:
+        self.names = names or PeerNames()
         self.cluster_id = cluster_id
         self.member_id = member_id
         self.on_message = on_message
@@ -95,6 +83,10 @@ class Transport:
         self._server_tls = tls[0] if tls else None
         self._client_tls = tls[1] if tls else None
         self.members: tuple[Member, ...] = ()  # for those who ask before they join
+        self.on_farewell: Callable[[], None] = lambda: None  # a peer says this member was removed
+        self.on_hash_ask: Callable[[int], Awaitable[HashTold]] | None = None
+        self._answering: set[asyncio.Task[None]] = set()
+        self._removed: frozenset[int] = frozenset()
         self._peers: dict[int, _Peer] = {}
         self._servers: list[asyncio.Server] = []
         self._incoming: dict[int, _Incoming] = {}
@@ -104,13 +96,16 @@ class Transport:
         """Accept peers at every endpoint; raises OSError when one is taken."""
         loop = asyncio.get_running_loop()
         for endpoint in endpoints:
-            server = await loop.create_server(
-                lambda: _Incoming(self),
-                endpoint.host,
-                endpoint.port,
-                ssl=self._server_tls if endpoint.tls else None,
-                ssl_handshake_timeout=HELLO_TIMEOUT_S if endpoint.tls else None,
-            )
+            try:
+                server = await loop.create_server(
+                    lambda: _Incoming(self),
+                    endpoint.host,
+                    endpoint.port,
+                    ssl=self._server_tls if endpoint.tls else None,
+                    ssl_handshake_timeout=HELLO_TIMEOUT_S if endpoint.tls else None,
+                )
+            except OSError as error:
+                raise OSError(f"cannot listen for peers: {error}") from error
             self._servers.append(server)
 
     def set_peers(self, peers: Mapping[int, Endpoint]) -> None:
@@ -123,8 +118,21 @@ class Transport:
             if member not in self._peers:
                 hello = Hello(PROTOCOL_VERSION, self.cluster_id, self.member_id, member)
                 self._peers[member] = _Peer(
-                    endpoint, hello, self._client_tls if endpoint.tls else None, self.log
+                    endpoint,
+                    hello,
+                    self._client_tls if endpoint.tls else None,
+                    self.log,
+                    self._was_removed,
                 )
+
+    def dismiss(self, removed: frozenset[int]) -> None:
+        """Tell these members, now or when they dial, that they were removed; heed them no more."""
+        self._removed = removed
+        for member in removed & self._incoming.keys():
+            self._incoming[member].say_farewell(member)
+
+    def _was_removed(self) -> None:
+        self.on_farewell()
 
     def connected(self) -> list[int]:
         """Return the members there is a connection to."""
@@ -148,6 +156,8 @@ class Transport:
         self._peers.clear()
         for server in self._servers:
             server.close()
+        for task in self._answering:
+            task.cancel()
         for incoming in (*self._incoming.values(), *self._strangers):
             incoming.hang_up()
 
@@ -170,6 +180,9 @@ class Transport:
             return f"it belongs to cluster {hello.cluster_id:x}, we to {self.cluster_id:x}"
         if hello.target != self.member_id:
             return f"it means member {hello.target:x}, we are {self.member_id:x}"
+        if hello.sender in self._removed:
+            incoming.say_farewell(hello.sender)
+            return f"member {hello.sender:x} was removed from the cluster"
         if hello.sender not in self._incoming and len(self._incoming) >= MAX_INCOMING:
             return f"{MAX_INCOMING} members have connections already"
         previous = self._incoming.get(hello.sender)
@@ -181,6 +194,23 @@ class Transport:
         if peer is not None:
             peer.hurry()
         return ""
+
+    def answer(self, incoming: _Incoming, ask: HashAsk) -> None:
+        """Hash this member's keys for whoever asked; it stays a stranger all the while."""
+
+        async def tell() -> None:
+            assert self.on_hash_ask is not None
+            incoming.tell(await self.on_hash_ask(ask.revision))
+
+        if self.on_hash_ask is None or (ask.cluster_id, ask.target) != (
+            self.cluster_id,
+            self.member_id,
+        ):
+            incoming.hang_up()
+            return
+        task = asyncio.ensure_future(tell())
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
     def gone(self, incoming: _Incoming) -> None:
         """Forget a connection that ended."""
@@ -195,11 +225,15 @@ class _Incoming(asyncio.Protocol):
     def __init__(self, owner: Transport) -> None:
         self._owner = owner
         self._buffer = bytearray()
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.Transport | None = None
         self.sender = 0
+        self._asked = False  # a question, which is being answered
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # to uvloop a mere duck
+        if not self._owner.names.admits(transport.get_extra_info("peercert")):
+            self._refuse("its certificate is for somebody else")
+            return
         self._owner.arrived(self)
         asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._expect_greeted)
 
@@ -209,7 +243,7 @@ class _Incoming(asyncio.Protocol):
         self._owner.gone(self)
 
     def _expect_greeted(self) -> None:
-        if not self.sender:
+        if not self.sender and not self._asked:
             self.hang_up()
 
     def hang_up(self) -> None:
@@ -217,18 +251,27 @@ class _Incoming(asyncio.Protocol):
             self._transport.close()
             self._transport = None
 
+    def say_farewell(self, member: int) -> None:
+        self.tell(Farewell(self._owner.cluster_id, member))
+
+    def tell(self, answer: Census | Farewell | HashTold) -> None:
+        """Say this, and hang up."""
+        if self._transport is not None:
+            self._transport.write(frame(msgspec.msgpack.encode(answer)))
+            self.hang_up()
+
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
         buffer += data
         start, end = 0, len(buffer)
-        while self._transport is not None and end - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(buffer, start)
+        while self._transport is not None and end - start >= LENGTH.size:
+            (length,) = LENGTH.unpack_from(buffer, start)
             if length > (MAX_FRAME_BYTES if self.sender else MAX_HELLO_BYTES):
                 self._refuse(f"it sent a frame of {length} bytes")
                 return
-            if end - start < _LENGTH.size + length:
+            if end - start < LENGTH.size + length:
                 break
-            start += _LENGTH.size
+            start += LENGTH.size
             self._frame(bytes(buffer[start : start + length]))
             start += length
         del buffer[:start]
@@ -248,24 +291,21 @@ class _Incoming(asyncio.Protocol):
         self._owner.on_message(message)
 
     def _greeted(self, body: bytes) -> None:
-        try:
-            hello = _hello_decoder.decode(body)
-        except msgspec.MsgspecError:
+        if self._asked:
+            return  # who asks has nothing to add
+        hello = first_words(body)
+        if hello is None:
             self._refuse("it began with something that is no hello")
-            return
-        if not hello.cluster_id and not hello.target and hello.protocol == PROTOCOL_VERSION:
-            self._count_members()
+        elif isinstance(hello, HashAsk):
+            self._asked = True
+            self._owner.answer(self, hello)
+        elif not hello.cluster_id and not hello.target and hello.protocol == PROTOCOL_VERSION:
+            # It wants to join.
+            self.tell(Census(self._owner.cluster_id, self._owner.members))
         elif reason := self._owner.welcome(self, hello):
             self._refuse(reason)
         else:
             self.sender = hello.sender
-
-    def _count_members(self) -> None:
-        """Tell a node that wants to join who is there, and hang up."""
-        census = Census(self._owner.cluster_id, self._owner.members)
-        assert isinstance(self._transport, asyncio.WriteTransport)
-        self._transport.write(frame(msgspec.msgpack.encode(census)))
-        self.hang_up()
 
     def _refuse(self, reason: str) -> None:
         address = self._transport.get_extra_info("peername") if self._transport else None
@@ -277,16 +317,23 @@ class _Incoming(asyncio.Protocol):
 
 
 class _Peer(asyncio.Protocol):
-    """The connection to one member: dialled again and again, frames out, nothing in."""
+    """The connection to one member: dialled again and again, frames out, a farewell in."""
 
     def __init__(
-        self, endpoint: Endpoint, hello: Hello, tls: ssl.SSLContext | None, log: Log
+        self,
+        endpoint: Endpoint,
+        hello: Hello,
+        tls: ssl.SSLContext | None,
+        log: Log,
+        on_farewell: Callable[[], None],
     ) -> None:
         self.endpoint = endpoint
         self.connected = False
         self._hello = hello
         self._tls = tls
         self._log = log
+        self._on_farewell = on_farewell
+        self._heard = bytearray()
         self._transport: asyncio.Transport | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -306,7 +353,7 @@ class _Peer(asyncio.Protocol):
 
     def queue(self, body: bytes) -> None:
         if self._pending_bytes + len(body) <= MAX_QUEUED_BYTES:
-            self._pending.append(_LENGTH.pack(len(body)))
+            self._pending.append(LENGTH.pack(len(body)))
             self._pending.append(body)
             self._pending_bytes += len(body)
 
@@ -326,6 +373,7 @@ class _Peer(asyncio.Protocol):
                         lambda: self, self.endpoint.host, self.endpoint.port, ssl=self._tls
                     )
             except (OSError, TimeoutError) as error:
+                self._abandon()
                 self._log.debug(
                     "peer-unreachable", member=f"{self._hello.target:x}", error=str(error)
                 )
@@ -338,6 +386,15 @@ class _Peer(asyncio.Protocol):
                 await self._changed.wait()
             await self._pause(backoff_s)
 
+    def _abandon(self) -> None:
+        """Forget a connection that was made in the very moment in which the time was up.
+
+        uvloop closes it then and calls nobody; to write on it would be an error.
+        """
+        if self._transport is not None:
+            self._transport.abort()
+            self.connection_lost(None)
+
     async def _pause(self, seconds: float) -> None:
         self._changed.clear()
         try:
@@ -347,15 +404,27 @@ class _Peer(asyncio.Protocol):
             pass
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # to uvloop a mere duck
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
         transport.write(frame(msgspec.msgpack.encode(self._hello)))
+        self._heard.clear()
         self._paused = False
         self.connected = True
+
+    def data_received(self, data: bytes) -> None:
+        if len(self._heard) + len(data) > LENGTH.size + MAX_FAREWELL_BYTES:
+            return  # no farewell; what else a peer may want to say, it says on its own connection
+        self._heard += data
+        try:
+            farewell = farewell_decoder.decode(self._heard[LENGTH.size :])
+        except msgspec.MsgspecError:
+            return  # not all of it has come, or it is none
+        if (farewell.cluster_id, farewell.member) == (self._hello.cluster_id, self._hello.sender):
+            self._on_farewell()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc

@@ -6,7 +6,8 @@ tables say is read behind a barrier.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 from aetcd.rpc import auth_pb2, rpc_pb2
 
@@ -41,6 +42,8 @@ from node.mvcc.auth_errors import (
 )
 from node.mvcc.results import AuthResult
 
+Method = Callable[[Backend, Message], Awaitable[Message]]
+
 ATTEMPTS: Final = 3
 """To issue a token, each after the tables changed while the password was being checked."""
 
@@ -59,20 +62,6 @@ async def authenticate(backend: Backend, message: Message) -> Message:
         else:
             return rpc_pb2.AuthenticateResponse(header=header(backend), token=result.token)
     raise AssertionError("the last attempt returns or raises")
-
-
-async def enable(backend: Backend, message: Message) -> Message:
-    """Serve Auth.AuthEnable."""
-    del message
-    await _change(backend, AuthEnable())
-    return rpc_pb2.AuthEnableResponse(header=header(backend))
-
-
-async def disable(backend: Backend, message: Message) -> Message:
-    """Serve Auth.AuthDisable."""
-    del message
-    await _change(backend, AuthDisable())
-    return rpc_pb2.AuthDisableResponse(header=header(backend))
 
 
 async def status(backend: Backend, message: Message) -> Message:
@@ -118,36 +107,12 @@ async def user_list(backend: Backend, message: Message) -> Message:
     )
 
 
-async def user_delete(backend: Backend, message: Message) -> Message:
-    """Serve Auth.UserDelete."""
-    await _change(backend, UserDelete(message.name))
-    return rpc_pb2.AuthUserDeleteResponse(header=header(backend))
-
-
 async def user_change_password(backend: Backend, message: Message) -> Message:
     """Serve Auth.UserChangePassword."""
     backend.store.auth.require_root(caller())
     hashed = await backend.door.hash_password(message.password)
     await _change(backend, UserChangePassword(message.name, hashed))
     return rpc_pb2.AuthUserChangePasswordResponse(header=header(backend))
-
-
-async def user_grant_role(backend: Backend, message: Message) -> Message:
-    """Serve Auth.UserGrantRole."""
-    await _change(backend, UserGrantRole(message.user, message.role))
-    return rpc_pb2.AuthUserGrantRoleResponse(header=header(backend))
-
-
-async def user_revoke_role(backend: Backend, message: Message) -> Message:
-    """Serve Auth.UserRevokeRole."""
-    await _change(backend, UserRevokeRole(message.name, message.role))
-    return rpc_pb2.AuthUserRevokeRoleResponse(header=header(backend))
-
-
-async def role_add(backend: Backend, message: Message) -> Message:
-    """Serve Auth.RoleAdd."""
-    await _change(backend, RoleAdd(message.name))
-    return rpc_pb2.AuthRoleAddResponse(header=header(backend))
 
 
 async def role_get(backend: Backend, message: Message) -> Message:
@@ -175,12 +140,6 @@ async def role_list(backend: Backend, message: Message) -> Message:
     )
 
 
-async def role_delete(backend: Backend, message: Message) -> Message:
-    """Serve Auth.RoleDelete."""
-    await _change(backend, RoleDelete(message.role))
-    return rpc_pb2.AuthRoleDeleteResponse(header=header(backend))
-
-
 async def role_grant(backend: Backend, message: Message) -> Message:
     """Serve Auth.RoleGrantPermission."""
     backend.store.auth.require_root(caller())
@@ -190,12 +149,6 @@ async def role_grant(backend: Backend, message: Message) -> Message:
     permission = Permission(granted.permType, granted.key, granted.range_end)
     await _change(backend, RoleGrant(message.name, permission))
     return rpc_pb2.AuthRoleGrantPermissionResponse(header=header(backend))
-
-
-async def role_revoke(backend: Backend, message: Message) -> Message:
-    """Serve Auth.RoleRevokePermission."""
-    await _change(backend, RoleRevoke(message.role, message.key, message.range_end))
-    return rpc_pb2.AuthRoleRevokePermissionResponse(header=header(backend))
 
 
 def permission_message(permission: Permission) -> Message:
@@ -211,31 +164,54 @@ async def _change(backend: Backend, command: AuthCommand) -> None:
     await apply(backend, command, AuthResult)
 
 
-METHODS = {
-    "/etcdserverpb.Auth/Authenticate": (rpc_pb2.AuthenticateRequest, authenticate),
-    "/etcdserverpb.Auth/AuthEnable": (rpc_pb2.AuthEnableRequest, enable),
-    "/etcdserverpb.Auth/AuthDisable": (rpc_pb2.AuthDisableRequest, disable),
-    "/etcdserverpb.Auth/AuthStatus": (rpc_pb2.AuthStatusRequest, status),
-    "/etcdserverpb.Auth/UserAdd": (rpc_pb2.AuthUserAddRequest, user_add),
-    "/etcdserverpb.Auth/UserGet": (rpc_pb2.AuthUserGetRequest, user_get),
-    "/etcdserverpb.Auth/UserList": (rpc_pb2.AuthUserListRequest, user_list),
-    "/etcdserverpb.Auth/UserDelete": (rpc_pb2.AuthUserDeleteRequest, user_delete),
-    "/etcdserverpb.Auth/UserChangePassword": (
-        rpc_pb2.AuthUserChangePasswordRequest,
-        user_change_password,
+_CHANGES: dict[str, Callable[[Message], AuthCommand]] = {
+    "AuthEnable": lambda _: AuthEnable(),
+    "AuthDisable": lambda _: AuthDisable(),
+    "UserDelete": lambda message: UserDelete(message.name),
+    "UserGrantRole": lambda message: UserGrantRole(message.user, message.role),
+    "UserRevokeRole": lambda message: UserRevokeRole(message.name, message.role),
+    "RoleAdd": lambda message: RoleAdd(message.name),
+    "RoleDelete": lambda message: RoleDelete(message.role),
+    "RoleRevokePermission": lambda message: RoleRevoke(
+        message.role, message.key, message.range_end
     ),
-    "/etcdserverpb.Auth/UserGrantRole": (rpc_pb2.AuthUserGrantRoleRequest, user_grant_role),
-    "/etcdserverpb.Auth/UserRevokeRole": (rpc_pb2.AuthUserRevokeRoleRequest, user_revoke_role),
-    "/etcdserverpb.Auth/RoleAdd": (rpc_pb2.AuthRoleAddRequest, role_add),
-    "/etcdserverpb.Auth/RoleGet": (rpc_pb2.AuthRoleGetRequest, role_get),
-    "/etcdserverpb.Auth/RoleList": (rpc_pb2.AuthRoleListRequest, role_list),
-    "/etcdserverpb.Auth/RoleDelete": (rpc_pb2.AuthRoleDeleteRequest, role_delete),
-    "/etcdserverpb.Auth/RoleGrantPermission": (
-        rpc_pb2.AuthRoleGrantPermissionRequest,
-        role_grant,
-    ),
-    "/etcdserverpb.Auth/RoleRevokePermission": (
-        rpc_pb2.AuthRoleRevokePermissionRequest,
-        role_revoke,
-    ),
+}
+"""Methods that do no more than take a command through the log, and answer nothing but a header."""
+
+_OTHERS: dict[str, Method] = {
+    "Authenticate": authenticate,
+    "AuthStatus": status,
+    "UserAdd": user_add,
+    "UserGet": user_get,
+    "UserList": user_list,
+    "UserChangePassword": user_change_password,
+    "RoleGet": role_get,
+    "RoleList": role_list,
+    "RoleGrantPermission": role_grant,
+}
+
+
+def _message_type(method: str, kind: str) -> Any:
+    """Return a method's message: UserGet has AuthUserGetRequest, AuthEnable AuthEnableRequest."""
+    prefix = "" if method.startswith("Auth") else "Auth"
+    return getattr(rpc_pb2, f"{prefix}{method}{kind}")
+
+
+def _changing(method: str, command: Callable[[Message], AuthCommand]) -> Method:
+    """Return how a method of `_CHANGES` is served."""
+    answer = _message_type(method, "Response")
+
+    async def serve(backend: Backend, message: Message) -> Message:
+        await _change(backend, command(message))
+        return answer(header=header(backend))
+
+    return serve
+
+
+METHODS: dict[str, tuple[Any, Method]] = {
+    f"/etcdserverpb.Auth/{name}": (_message_type(name, "Request"), method)
+    for name, method in (
+        *_OTHERS.items(),
+        *((name, _changing(name, command)) for name, command in _CHANGES.items()),
+    )
 }

@@ -43,8 +43,18 @@ LEADER_CHANGED = "etcdserver: leader changed"
 TIMEOUT = "etcdserver: request timed out"
 TIMEOUT_TRANSFER = "etcdserver: request timed out, leader transfer took too long"
 TIMEOUT_LEADER_FAILED = "etcdserver: request timed out, possibly due to previous leader failure"
+TIMEOUT_CONNECTION_LOST = "etcdserver: request timed out, possibly due to connection lost"
 
-INDEFINITE = frozenset((STOPPED, LEADER_CHANGED, TIMEOUT, TIMEOUT_LEADER_FAILED, TIMEOUT_TRANSFER))
+INDEFINITE = frozenset(
+    (
+        STOPPED,
+        LEADER_CHANGED,
+        TIMEOUT,
+        TIMEOUT_LEADER_FAILED,
+        TIMEOUT_CONNECTION_LOST,
+        TIMEOUT_TRANSFER,
+    )
+)
 """The texts that claim nothing. An outcome nobody knows must be told in one of these."""
 
 _CODES: dict[str, grpc.StatusCode] = {
@@ -81,6 +91,7 @@ _CODES: dict[str, grpc.StatusCode] = {
     STOPPED: grpc.StatusCode.UNAVAILABLE,
     LEADER_CHANGED: grpc.StatusCode.UNAVAILABLE,
     TIMEOUT: grpc.StatusCode.UNAVAILABLE,
+    TIMEOUT_CONNECTION_LOST: grpc.StatusCode.UNAVAILABLE,
     TIMEOUT_LEADER_FAILED: grpc.StatusCode.UNAVAILABLE,
     **dict.fromkeys(
         (

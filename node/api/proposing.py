@@ -9,6 +9,8 @@ from node.api.backend import Backend
 from node.api.errors import ApiError
 from node.mvcc import commands
 from node.mvcc.alarms import AlarmKind, adds_data
+from node.mvcc.auth_commands import Authenticate
+from node.mvcc.auth_errors import OLD_REVISION
 from node.mvcc.commands import Alarm, AlarmAction, As, Command
 from node.mvcc.errors import NO_SPACE, REQUEST_TOO_LARGE, RequestError
 
@@ -16,21 +18,28 @@ _Result = TypeVar("_Result")
 
 
 async def apply(backend: Backend, command: Command, expected: type[_Result]) -> _Result:
-    """Have a command applied and return its result; raises ApiError."""
-    signed = command
-    if backend.store.auth.enabled:
-        who = caller()
-        signed = As(who.user, who.auth_revision, command)
-    data = commands.encode(signed)
-    if len(data) > backend.max_request_bytes:
-        raise ApiError(REQUEST_TOO_LARGE)
-    if adds_data(command) and backend.store.size_bytes + len(data) > backend.quota_bytes:
-        await _raise_no_space(backend)
-    result = await backend.propose(data)
-    if isinstance(result, RequestError):
-        raise ApiError(result.text)
-    assert isinstance(result, expected), result
-    return result
+    """Have a command applied and return its result; raises ApiError.
+
+    One that met newer users and roles than those it was let in under did nothing; as etcd, it is
+    tried again under the newer ones.
+    """
+    who = caller()
+    revision = who.auth_revision
+    while True:
+        signed = As(who.user, revision, command) if backend.store.auth.enabled else command
+        data = commands.encode(signed)
+        if len(data) > backend.max_request_bytes:
+            raise ApiError(REQUEST_TOO_LARGE)
+        if adds_data(command) and backend.store.size_bytes + len(data) > backend.quota_bytes:
+            await _raise_no_space(backend)
+        result = await backend.propose(data)
+        if isinstance(result, expected):
+            return result
+        assert isinstance(result, RequestError), result
+        newer = backend.store.auth.revision
+        if result.text != OLD_REVISION or isinstance(command, Authenticate) or newer <= revision:
+            raise ApiError(result.text)
+        revision = newer
 
 
 async def _raise_no_space(backend: Backend) -> None:

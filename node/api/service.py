@@ -1,4 +1,4 @@
-"""The gRPC front: one generic handler that finds a method by its path.
+"""etcd's six services as methods of `node.rpc`, each behind the same door.
 
 A refusal becomes its gRPC status. An assertion of our own stops the node: what it found wrong may
 be what the next answer is made of. Everything unknown answers UNIMPLEMENTED.
@@ -10,16 +10,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import grpc
-import grpc.aio
 from aetcd.rpc import rpc_pb2
 
 from node.api import auth, cluster, kv, lease, maintenance, snapshot, watch
 from node.api.backend import Backend
 from node.api.convert import Message
 from node.api.errors import NO_LEADER, NOT_FOR_LEARNER, ApiError
-from node.config import Endpoint
+from node.config import Config
+from node.http import HttpServer
 from node.mvcc.errors import RequestError
+from node.rpc import MAX_STREAMS, Limits, Server
+from node.rpc import Method as RpcMethod
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
 Stream = Callable[[Backend, AsyncIterator[Message], Any], Awaitable[None]]
@@ -28,13 +29,8 @@ Stream = Callable[[Backend, AsyncIterator[Message], Any], Awaitable[None]]
 GRPC_OVERHEAD_BYTES = 512 * 1024
 """What etcd lets a message have above --max-request-bytes before gRPC itself refuses it."""
 
-KEEPALIVE_INTERVAL_MS_MIN = 5000
-"""As etcd: clients that ping more often are hung up on, those that keep to it are not."""
-
 LEADERLESS_TIMEOUTS = 3
 """As etcd: a stream that wants a leader ends after this many election timeouts without one."""
-
-UNLIMITED = -1
 
 _METHODS: dict[str, tuple[Any, Method]] = {
     **kv.METHODS,
@@ -46,63 +42,38 @@ _METHODS: dict[str, tuple[Any, Method]] = {
 _STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS, **lease.STREAMS, **snapshot.STREAMS}
 
 
-class Services(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """All methods of a node. `on_crash` is told of an exception that must stop the node."""
-
-    def __init__(self, backend: Backend, on_crash: Callable[[BaseException], None]) -> None:
-        self._handlers = {
-            path: grpc.unary_unary_rpc_method_handler(
-                _guarded(backend, path, method, on_crash),
-                request_deserializer=message.FromString,
-                response_serializer=_serialize,
-            )
-            for path, (message, method) in _METHODS.items()
-        }
-        self._handlers |= {
-            path: grpc.stream_stream_rpc_method_handler(
-                _guarded_stream(backend, path, stream, on_crash),
-                request_deserializer=message.FromString,
-                response_serializer=_serialize,
-            )
-            for path, (message, stream) in _STREAMS.items()
-        }
-
-    def service(self, handler_call_details: Any) -> Any:
-        """Return the handler of a call; None answers UNIMPLEMENTED."""
-        return self._handlers.get(handler_call_details.method)
-
-
-def make_server(backend: Backend, on_crash: Callable[[BaseException], None]) -> grpc.aio.Server:
-    """Return a server that has no port yet and is not started."""
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", backend.max_request_bytes + GRPC_OVERHEAD_BYTES),
-            ("grpc.max_send_message_length", UNLIMITED),
-            ("grpc.so_reuseport", 0),  # a second node on the same port must fail, not share it
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", KEEPALIVE_INTERVAL_MS_MIN),
-        ]
+def limits(config: Config) -> Limits:
+    """Return what the command line lets clients do."""
+    return Limits(
+        min(config.max_concurrent_streams, MAX_STREAMS),
+        config.grpc_keepalive_min_time,
+        config.grpc_keepalive_interval,
+        config.grpc_keepalive_timeout,
     )
-    server.add_generic_rpc_handlers((Services(backend, on_crash),))
-    return server
 
 
-def bind(
-    server: grpc.aio.Server, where: Endpoint, credentials: grpc.ServerCredentials | None
-) -> None:
-    """Bind a gRPC port; raises OSError when it is taken."""
-    host = f"[{where.host}]" if ":" in where.host else where.host
-    try:
-        if where.tls:
-            server.add_secure_port(f"{host}:{where.port}", credentials)
-        else:
-            server.add_insecure_port(f"{host}:{where.port}")
-    except RuntimeError as error:
-        raise OSError(f"cannot listen for clients: {error}") from error
+def make_server(
+    backend: Backend,
+    on_crash: Callable[[BaseException], None],
+    limits: Limits | None = None,
+    http: HttpServer | None = None,
+) -> Server:
+    """Return a server of all methods that listens nowhere yet.
 
-
-def _serialize(message: Message) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
+    `on_crash` is told of an exception that must stop the node; `http` answers what
+    is not gRPC.
+    """
+    limit = backend.max_request_bytes + GRPC_OVERHEAD_BYTES
+    methods = {
+        path: RpcMethod(message.FromString, _guarded(backend, path, method, on_crash), False, limit)
+        for path, (message, method) in _METHODS.items()
+    }
+    for path, (message, stream) in _STREAMS.items():
+        serve = _guarded_stream(backend, path, stream, on_crash)
+        methods[path] = RpcMethod(message.FromString, serve, True, limit)
+    if http is None:
+        return Server(methods, limit, limits)
+    return Server(methods, limit, limits, http.connection, http.page)
 
 
 def _guarded(
@@ -156,8 +127,6 @@ def _guarded_stream(
             error = ApiError(refusal.text)
         except ApiError as failure:
             error = failure
-        except grpc.aio.UsageError:
-            return  # the client went away in the middle of an answer
         except Exception as bug:
             on_crash(bug)
             raise

@@ -2,7 +2,9 @@
 
 What is streamed is the store at one applied index: the versions are immutable, and the list of them
 is copied before anything else happens, so writes go on meanwhile. Beside that list no more is held
-than the plan of the pages and one piece of the file; a slow client slows only its own stream.
+than the plan of the pages and one piece of the file; a slow client slows only its own stream. But
+that list keeps alive what the store has compacted since: so only a few streams may be under way at
+once, and one whose client has stopped reading is ended.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from aetcd.rpc import rpc_pb2
 from node import etcd_file
 from node.api.backend import Backend
 from node.api.convert import Message
+from node.api.errors import TIMEOUT, TOO_MANY_REQUESTS, ApiError
 from node.api.headers import header
 from node.bolt import writing
 from node.bolt.writing import Bucket
@@ -24,12 +27,32 @@ from node.raft.membership import Member
 
 BLOB_BYTES_MAX: Final = 32 * 1024
 """As etcd's."""
+MAX_STREAMS: Final = 8
+"""Snapshots under way at once on one node; one more is refused."""
+STALLED_S: Final = 60.0
+"""A client that has not taken one blob in this time will not take the rest."""
+
+_under_way: set[asyncio.Task[Any]] = set()
 
 
 async def snapshot(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
     """Serve Maintenance.Snapshot: blobs of the file, and last the SHA-256 of all before it."""
     async for _ in requests:
         break
+    task = asyncio.current_task()
+    assert task is not None
+    if len(_under_way) >= MAX_STREAMS:
+        raise ApiError(TOO_MANY_REQUESTS)
+    _under_way.add(task)
+    try:
+        await _stream(backend, context)
+    except TimeoutError:
+        raise ApiError(TIMEOUT) from None
+    finally:
+        _under_way.discard(task)
+
+
+async def _stream(backend: Backend, context: Any) -> None:
     head = header(backend)
     # Measuring every version takes a while and needs nothing that changes: off the event loop.
     planned = await asyncio.to_thread(writing.plan, _buckets(backend))
@@ -38,9 +61,10 @@ async def snapshot(backend: Backend, requests: AsyncIterator[Message], context: 
     for blob in _blobs(writing.pages(planned)):
         checksum.update(blob)
         remaining -= len(blob)
-        await context.write(
-            rpc_pb2.SnapshotResponse(header=head, remaining_bytes=remaining, blob=blob)
-        )
+        async with asyncio.timeout(STALLED_S):
+            await context.write(
+                rpc_pb2.SnapshotResponse(header=head, remaining_bytes=remaining, blob=blob)
+            )
     assert remaining == 0, remaining
     await context.write(rpc_pb2.SnapshotResponse(header=head, blob=checksum.digest()))
 

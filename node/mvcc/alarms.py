@@ -2,7 +2,8 @@
 
 NOSPACE is raised by the member whose store has outgrown its quota, before it refuses the first
 write; from then on every member refuses what would add data, because the log says so and not
-because of its own size. CORRUPT stops reads and writes alike.
+because of its own size. CORRUPT stops every change of keys and leases and, as in etcd,
+nothing else: what is there can still be read, compared and saved.
 """
 
 from __future__ import annotations
@@ -12,8 +13,22 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from node.mvcc.commands import Alarm, AlarmAction, Command, LeaseGrant, Operation, Put, Txn
+from node.mvcc.commands import (
+    Alarm,
+    AlarmAction,
+    Command,
+    Compact,
+    DeleteRange,
+    LeaseGrant,
+    LeaseRevoke,
+    Operation,
+    Put,
+    Txn,
+)
 from node.mvcc.errors import CORRUPT, NO_SPACE, RequestError
+
+CHANGES = (Put, DeleteRange, Txn, Compact, LeaseGrant, LeaseRevoke)
+"""What a corrupt cluster refuses; its users, roles and members may still be changed."""
 
 
 class AlarmKind(enum.IntEnum):
@@ -34,50 +49,44 @@ class Raised(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False)
 class Alarms:
     """All alarms that stand."""
 
-    __slots__ = ("_raised",)
+    __slots__ = ("raised",)
 
     def __init__(self) -> None:
-        self._raised: dict[Raised, None] = {}
+        self.raised: dict[Raised, None] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._raised)
+        return bool(self.raised)
 
     def __iter__(self) -> Iterator[Raised]:
         """Iterate in order of member."""
-        return iter(sorted(self._raised))
+        return iter(sorted(self.raised))
 
     def any(self, kind: AlarmKind) -> bool:
         """Tell whether an alarm of this kind stands, of whatever member."""
-        return any(raised.kind == kind for raised in self._raised)
+        return any(raised.kind == kind for raised in self.raised)
 
     def apply(self, command: Alarm) -> tuple[Raised, ...]:
         """Raise or clear an alarm; returns those that changed."""
         raised = Raised(command.member_id, command.kind)
         activates = command.action == AlarmAction.ACTIVATE
-        if command.kind == AlarmKind.NONE or (raised in self._raised) == activates:
+        if command.kind == AlarmKind.NONE or (raised in self.raised) == activates:
             return ()
         if activates:
-            self._raised[raised] = None
+            self.raised[raised] = None
         else:
-            del self._raised[raised]
+            del self.raised[raised]
         return (raised,)
 
     def check(self, command: Command) -> None:
         """Refuse what an alarm forbids; raises RequestError."""
-        if isinstance(command, Alarm):
-            return
-        self.check_readable()
+        if isinstance(command, CHANGES) and self.any(AlarmKind.CORRUPT):
+            raise RequestError(CORRUPT)
         if adds_data(command) and self.any(AlarmKind.NOSPACE):
             raise RequestError(NO_SPACE)
 
-    def check_readable(self) -> None:
-        """Refuse everything while data is known to be corrupt; raises RequestError."""
-        if self.any(AlarmKind.CORRUPT):
-            raise RequestError(CORRUPT)
-
     def load(self, raised: Iterable[Raised]) -> None:
         """Become the table with these alarms."""
-        self._raised = dict.fromkeys(raised)
+        self.raised = dict.fromkeys(raised)
 
 
 def adds_data(command: Command | Operation) -> bool:

@@ -178,18 +178,15 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
 
 
-def encode(command: Command) -> bytes:
-    """Return the bytes of a command as they stand in the log."""
-    return _encoder.encode(command)
+encode = _encoder.encode
+"""Return the bytes of a command as they stand in the log."""
 
+decode = _decoder.decode
+"""Read what `encode` wrote.
 
-def decode(data: bytes) -> Command:
-    """Read what `encode` wrote.
-
-    Raises msgspec.ValidationError or msgspec.DecodeError: such bytes are damage, since only
-    `encode` ever writes a log entry.
-    """
-    return _decoder.decode(data)
+Raises msgspec.ValidationError or msgspec.DecodeError: such bytes are damage, since only `encode`
+ever writes a log entry.
+"""
 
 
 def is_write(operation: Operation) -> bool:

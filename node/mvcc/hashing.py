@@ -7,11 +7,14 @@ live key: so nodes agree whether or not they have swept away what the compaction
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import msgspec
 from crc32c import crc32c
 
 from node.mvcc.errors import COMPACTED, FUTURE_REVISION, RequestError
-from node.mvcc.keyvalue import revision_key, to_protobuf
+from node.mvcc.keyvalue import KeyValue, revision_key, to_protobuf
 from node.mvcc.revisions import Revisions
 
 
@@ -24,22 +27,24 @@ class HashResult(msgspec.Struct, frozen=True):
     revision: int
 
 
-def hash_kv(store: Revisions, revision: int) -> HashResult:
-    """Hash the history up to `revision` (0: now); raises RequestError."""
+def hash_kv(store: Revisions, revision: int) -> Callable[[], HashResult]:
+    """Return what hashes the history up to `revision` (0: now); raises RequestError.
+
+    It goes by the store as it is now and changes nothing, so it may be called in another thread.
+    """
     if 0 < revision <= store.compacted:
         raise RequestError(COMPACTED)
     if revision > store.current:
         raise RequestError(FUTURE_REVISION)
     upto = revision or store.current
-    records = [kv for kv in store.records if kv.mod_revision <= upto]
+    return partial(_hash, store.upto(upto), upto, store.compacted, store.current)
+
+
+def _hash(records: list[KeyValue], upto: int, compacted: int, current: int) -> HashResult:
     newest = {kv.key: kv for kv in records}
     nothing_lives = not any(kv.version for kv in newest.values())
     crc: int = crc32c(b"key")
     for kv in records:
-        if (
-            kv.mod_revision > store.compacted
-            or nothing_lives
-            or (kv.version and newest[kv.key] is kv)
-        ):
+        if kv.mod_revision > compacted or nothing_lives or (kv.version and newest[kv.key] is kv):
             crc = crc32c(to_protobuf(kv), crc32c(revision_key(kv), crc))
-    return HashResult(crc, upto, store.compacted, store.current)
+    return HashResult(crc, upto, compacted, current)

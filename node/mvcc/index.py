@@ -29,6 +29,9 @@ class KeyIndex:
         self._keys: SortedList[bytes] = SortedList()
         self._versions: dict[bytes, list[KeyValue]] = {}
 
+    def __len__(self) -> int:
+        return len(self._versions)
+
     def latest(self, key: bytes) -> KeyValue | None:
         """Return the key as it is now; None when it does not exist."""
         versions = self._versions.get(key)

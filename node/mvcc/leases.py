@@ -28,27 +28,27 @@ class Lease(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Leases:
     """All leases by id. `on_grant` is called with each that is granted."""
 
-    __slots__ = ("_keys", "_lease_of", "_table", "on_grant")
+    __slots__ = ("_keys", "_lease_of", "on_grant", "table")
 
     def __init__(self) -> None:
-        self._table: dict[int, Lease] = {}
+        self.table: dict[int, Lease] = {}
         self._keys: dict[int, dict[bytes, None]] = {}
         self._lease_of: dict[bytes, int] = {}
         self.on_grant: Callable[[int], None] | None = None
 
     def __contains__(self, lease_id: int) -> bool:
-        return lease_id in self._table
+        return lease_id in self.table
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self.table)
 
     def __iter__(self) -> Iterator[Lease]:
         """Iterate in order of id."""
-        return iter(sorted(self._table.values(), key=lambda lease: lease.id))
+        return iter(sorted(self.table.values(), key=lambda lease: lease.id))
 
     def find(self, lease_id: int) -> Lease | None:
         """Return a lease; None when there is none of that id."""
-        return self._table.get(lease_id)
+        return self.table.get(lease_id)
 
     def keys_of(self, lease_id: int) -> list[bytes]:
         """Return the keys that hang on a lease, in order."""
@@ -56,23 +56,23 @@ class Leases:
 
     def grant(self, lease_id: int, ttl_s: int) -> None:
         """Add a lease; raises RequestError when its id is taken."""
-        if lease_id in self._table:
+        if lease_id in self.table:
             raise RequestError(LEASE_EXISTS)
-        self._table[lease_id] = Lease(lease_id, ttl_s)
+        self.table[lease_id] = Lease(lease_id, ttl_s)
         self._keys[lease_id] = {}
         if self.on_grant is not None:
             self.on_grant(lease_id)
 
     def check(self, lease_id: int) -> None:
         """Raise RequestError when there is no such lease."""
-        if lease_id not in self._table:
+        if lease_id not in self.table:
             raise RequestError(LEASE_NOT_FOUND)
 
     def remove(self, lease_id: int) -> None:
         """Forget a lease whose keys have been deleted."""
         left = self._keys.pop(lease_id)
         assert not left, (lease_id, left)
-        del self._table[lease_id]
+        del self.table[lease_id]
 
     def follow(self, changes: Iterable[KeyValue]) -> None:
         """Note what the written keys hang on from now on."""
@@ -86,7 +86,7 @@ class Leases:
 
     def load(self, leases: Iterable[Lease], live: Iterable[KeyValue]) -> None:
         """Become the table with these leases, over the newest versions of all keys."""
-        self._table = {lease.id: lease for lease in leases}
-        self._keys = {lease_id: {} for lease_id in self._table}
+        self.table = {lease.id: lease for lease in leases}
+        self._keys = {lease_id: {} for lease_id in self.table}
         self._lease_of = {}
         self.follow(live)

@@ -12,11 +12,14 @@ travels in the snapshot, and is equal at equal index on nodes that agree.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import cast
 
 import msgspec
 from crc32c import crc32c
 
-from node.mvcc import auth_checks, commands, ranges, txn
+from node.mvcc import auth_checks, ranges, txn
 from node.mvcc.alarms import Alarms, Raised
 from node.mvcc.auth import NOBODY, Auth, AuthState, Caller
 from node.mvcc.auth_commands import AUTH_COMMANDS
@@ -31,6 +34,7 @@ from node.mvcc.commands import (
     Put,
     Range,
     Txn,
+    decode,
     is_write,
 )
 from node.mvcc.errors import LEASE_RENEWED, RequestError
@@ -46,14 +50,17 @@ from node.mvcc.results import (
     RangeResult,
     TxnResult,
 )
-from node.mvcc.revisions import Revisions
-from node.mvcc.watching import WatchHub
+from node.mvcc.revisions import Revisions, encoded_pieces
+from node.mvcc.watching import DEFAULT, Limits, WatchHub
 
 SNAPSHOT_FORMAT = 1
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The whole state as it is written. Maps by name: later tables join as new optional fields."""
+    """The whole state as it is written. Maps by name: later tables join as new optional fields.
+
+    `records` is encoded already when it is written.
+    """
 
     format: int
     revision: int
@@ -72,7 +79,8 @@ class SnapshotFormatError(Exception):
 _TABLE_RESULTS = frozenset((LeaseResult, AlarmResult, AuthResult))
 """Of commands that change a table beside the keys, which the digest must show too."""
 _DIGESTED = struct.Struct("<QQQq").pack
-_record_encoder = msgspec.msgpack.Encoder()
+_NO_RECORDS = msgspec.Raw(b"\x90")
+_encode_record = msgspec.msgpack.Encoder().encode
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 
 
@@ -81,13 +89,13 @@ class Store:
 
     __slots__ = ("_digest", "_history", "alarms", "auth", "leases", "watches")
 
-    def __init__(self) -> None:
+    def __init__(self, watching: Limits = DEFAULT) -> None:
         self._history = Revisions()
         self._digest = 0
         self.leases = Leases()
         self.alarms = Alarms()
         self.auth = Auth()
-        self.watches = WatchHub(self._history)
+        self.watches = WatchHub(self._history, watching)
 
     # What the log does.
 
@@ -97,20 +105,20 @@ class Store:
         assert not history.changes, "a command left writes behind"
         result: CommandResult
         try:
-            result = self._run(commands.decode(command), index, term)
+            result = self._run(decode(command), index, term)
         except RequestError as refusal:
             history.roll_back()
             result = refusal
         digest = self._digest
         changes = history.changes
         for kv in changes:
-            digest = crc32c(_record_encoder.encode(kv), digest)
+            digest = crc32c(_encode_record(kv), digest)
         changed_table = type(result) in _TABLE_RESULTS
         if changed_table:
             digest = crc32c(command, digest)
-        history.commit()
         if changes:
-            if self.leases:
+            history.commit()
+            if self.leases.table:
                 self.leases.follow(changes)
             if self.watches.count:
                 self.watches.publish(changes)
@@ -122,19 +130,19 @@ class Store:
     def _run(self, command: Command, index: int, term: int) -> CommandResult:
         history = self._history
         caller = NOBODY
-        if isinstance(command, As):
+        if type(command) is As:
             caller, command = Caller(command.user, command.auth_revision), command.command
         if self.auth.enabled:
             auth_checks.check(self.auth, self.leases, caller, command)
-        if self.alarms:
+        if self.alarms.raised:
             self.alarms.check(command)
-        if isinstance(command, Put):
+        if type(command) is Put:
             return txn.put(history, self.leases, command)
-        if isinstance(command, DeleteRange):
+        if type(command) is DeleteRange:
             return txn.delete(history, command)
-        if isinstance(command, Txn):
+        if type(command) is Txn:
             return txn.run(history, self.leases, command)
-        if isinstance(command, Compact):
+        if type(command) is Compact:
             history.compact(command.revision)
             return CompactResult(history.current)
         if isinstance(command, LeaseGrant):
@@ -171,23 +179,30 @@ class Store:
         return self._history.compacted
 
     @property
+    def key_count(self) -> int:
+        """How many keys there are, deleted ones that are not compacted away included."""
+        return len(self._history.index)
+
+    @property
     def size_bytes(self) -> int:
         """About how much the store holds: keys, values and a constant for each version."""
         return self._history.size_bytes
 
     def range(self, request: Range) -> RangeResult:
         """Read now; raises RequestError."""
-        self.alarms.check_readable()
         return ranges.read(self._history, request)
 
     def read_txn(self, request: Txn) -> TxnResult:
         """Run a transaction that only reads; raises RequestError."""
         assert not is_write(request), "a transaction that writes must go through the log"
-        self.alarms.check_readable()
         return txn.run(self._history, self.leases, request)
 
     def hash_kv(self, revision: int) -> HashResult:
         """Hash all keys up to `revision` as etcd does (0: now); raises RequestError."""
+        return self.hasher(revision)()
+
+    def hasher(self, revision: int) -> Callable[[], HashResult]:
+        """Return what `hash_kv` would, to be called in any thread; raises RequestError now."""
         return hash_kv(self._history, revision)
 
     def events_since(self, revision: int) -> list[KeyValue]:
@@ -209,6 +224,16 @@ class Store:
 
     def snapshot(self) -> bytes:
         """Return the whole state; equal states give equal bytes."""
+        return self._encode_with(self._history.encoded())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Return what `snapshot` does, of the state as it is now, in pieces made one by one."""
+        # No number before the records is long enough to look like their name.
+        head, name, tail = self._encode_with(_NO_RECORDS).partition(b"\xa7records\x90")
+        assert name, head
+        return chain((head + name[:-1],), encoded_pieces(self.versions()), (tail,))
+
+    def _encode_with(self, records: msgspec.Raw) -> bytes:
         history = self._history
         return msgspec.msgpack.encode(
             Snapshot(
@@ -216,7 +241,7 @@ class Store:
                 history.current,
                 history.compacted,
                 self._digest,
-                history.records,
+                cast("list[KeyValue]", records),
                 list(self.leases),
                 list(self.alarms),
                 self.auth.state(),

@@ -46,8 +46,8 @@ def run(store: Revisions, leases: Leases, txn: Txn) -> TxnResult:
     # etcd checks the puts of the whole path before its ranges: two errors have one winner.
     _check_puts(store, leases, path)
     _check_ranges(store, path)
-    result = _execute(store, leases, path)
-    return msgspec.structs.replace(result, revision=store.visible)
+    results = _execute(store, leases, path)
+    return TxnResult(store.visible, path.succeeded, results)
 
 
 def put(store: Revisions, leases: Leases, op: Put) -> PutResult:
@@ -74,20 +74,23 @@ def delete(store: Revisions, op: DeleteRange) -> DeleteResult:
 
 
 def _decide(store: Revisions, txn: Txn) -> Path:
-    succeeded = all(_holds(store, compare) for compare in txn.compares)
+    succeeded = True
+    for compare in txn.compares:
+        if not _holds(store, compare):
+            succeeded = False
+            break
     branch = txn.success if succeeded else txn.failure
-    return Path(
-        succeeded, tuple(_decide(store, op) if isinstance(op, Txn) else op for op in branch)
-    )
+    steps = [_decide(store, op) if isinstance(op, Txn) else op for op in branch]
+    return Path(succeeded, tuple(steps))
 
 
-_OPERATORS = {
+_OPERATORS: dict[int, Any] = {
     CompareResult.EQUAL: operator.eq,
     CompareResult.GREATER: operator.gt,
     CompareResult.LESS: operator.lt,
     CompareResult.NOT_EQUAL: operator.ne,
 }
-_FIELDS = {
+_FIELDS: dict[int, Any] = {
     CompareTarget.VERSION: operator.attrgetter("version"),
     CompareTarget.CREATE: operator.attrgetter("create_revision"),
     CompareTarget.MOD: operator.attrgetter("mod_revision"),
@@ -103,18 +106,19 @@ def _holds(store: Revisions, compare: Compare) -> bool:
     Where there is no key, a comparison of values fails whatever its operator, and every other one
     compares with 0.
     """
+    holds, field = _OPERATORS[compare.result], _FIELDS[compare.target]
     if compare.range_end:
         kvs = store.index.scan(compare.key, compare.range_end, store.current)
+        if kvs:
+            return all(holds(field(kv), compare.operand) for kv in kvs)
+        kv = None
     else:
         kv = store.index.latest(compare.key)
-        kvs = [] if kv is None else [kv]
-    if not kvs:
+    if kv is None:
         if compare.target == CompareTarget.VALUE:
             return False
-        kvs = [_ABSENT]
-    holds: Any = _OPERATORS[CompareResult(compare.result)]
-    field = _FIELDS[CompareTarget(compare.target)]
-    return all(holds(field(kv), compare.operand) for kv in kvs)
+        kv = _ABSENT
+    return bool(holds(field(kv), compare.operand))
 
 
 def _check_puts(store: Revisions, leases: Leases, path: Path) -> None:
@@ -137,8 +141,8 @@ def _check_ranges(store: Revisions, path: Path) -> None:
             store.check_readable(step.revision)
 
 
-def _execute(store: Revisions, leases: Leases, path: Path) -> TxnResult:
-    return TxnResult(0, path.succeeded, tuple(_step(store, leases, step) for step in path.steps))
+def _execute(store: Revisions, leases: Leases, path: Path) -> tuple[OperationResult, ...]:
+    return tuple([_step(store, leases, step) for step in path.steps])
 
 
 def _step(
@@ -149,5 +153,5 @@ def _step(
     if isinstance(step, DeleteRange):
         return delete(store, step)
     if isinstance(step, Path):
-        return _execute(store, leases, step)
+        return TxnResult(0, step.succeeded, _execute(store, leases, step))
     return ranges.read(store, step)

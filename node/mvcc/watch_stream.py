@@ -122,8 +122,11 @@ class WatchStream:
     def notify_progress(self) -> None:
         """Promise progress to each watch that asked for it and heard nothing since the last call.
 
-        Only to one that is not behind: it will hear events soon enough.
+        Only to one that is not behind: it will hear events soon enough. And none while the client
+        does not read what it is owed.
         """
+        if self.is_full:
+            return
         for watch in self._watches.values():
             if watch.progress_notify and watch.quiet and watch not in self._behind:
                 self._owe(WatchAnswer(watch_id=watch.id, revision=self._hub.revision))

@@ -39,6 +39,17 @@ EVENT_OVERHEAD_BYTES = 64
 _by_mod_revision = attrgetter("mod_revision")
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a node does for its watchers at a time; small ones reach rare paths sooner."""
+
+    recent: int = MAX_RECENT
+    scanned: int = MAX_SCANNED
+    batch_bytes: int = MAX_BATCH_BYTES
+
+
+DEFAULT = Limits()
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """A write as a watcher sees it; a tombstone is a delete. `previous` only when asked for."""
 
@@ -96,10 +107,11 @@ class Compacted(Exception):
 class WatchHub:
     """All watchers of a node, over the history of its store."""
 
-    __slots__ = ("_by_key", "_history", "_ranges", "_recent", "_recent_from", "count")
+    __slots__ = ("_by_key", "_history", "_limits", "_ranges", "_recent", "_recent_from", "count")
 
-    def __init__(self, history: Revisions) -> None:
+    def __init__(self, history: Revisions, limits: Limits = DEFAULT) -> None:
         self._history = history
+        self._limits = limits
         self._by_key: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: dict[Watcher, None] = {}
         self._recent: list[KeyValue] = []
@@ -144,7 +156,7 @@ class WatchHub:
         """Take in the writes of the revision the store has just reached."""
         recent = self._recent
         recent += changes
-        if len(recent) > 2 * MAX_RECENT:
+        if len(recent) > 2 * self._limits.recent:
             self._trim()
         for kv in changes:
             for watcher in self._by_key.get(kv.key, ()):
@@ -171,7 +183,7 @@ class WatchHub:
 
         May be empty while there is still more to look at: the watcher is idle when its cursor is 0.
         """
-        history, interest = self._history, watcher.interest
+        history, interest, limits = self._history, watcher.interest, self._limits
         assert watcher.cursor, "an idle watcher has nothing to read"
         if watcher.cursor >= self._recent_from:
             source = self._recent
@@ -185,7 +197,7 @@ class WatchHub:
         while position < len(source):
             kv = source[position]
             if kv.mod_revision != last:
-                if size >= MAX_BATCH_BYTES or position - begin >= MAX_SCANNED:
+                if size >= limits.batch_bytes or position - begin >= limits.scanned:
                     watcher.cursor = kv.mod_revision
                     return events
                 last = kv.mod_revision
@@ -213,7 +225,7 @@ class WatchHub:
     def _trim(self) -> None:
         """Forget the oldest of the recent events, a revision whole or not at all."""
         recent = self._recent
-        first = recent[-MAX_RECENT].mod_revision
+        first = recent[-self._limits.recent].mod_revision
         del recent[: bisect_left(recent, first, key=_by_mod_revision)]
         self._recent_from = first
 

@@ -21,6 +21,8 @@ UPDATE: Final = 3  # its peer URLs, or its name and client URLs as it publishes 
 PROMOTE: Final = 4  # a learner becomes a voter
 
 MAX_LEARNERS: Final = 1  # as etcd: more would overload the leader
+MAX_REMOVED: Final = 256
+"""How many members that left are remembered, the latest: each costs every configuration 9 bytes."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -41,9 +43,14 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
-    """The members, ordered by id."""
+    """The members, ordered by id; and the ids of those who left for good, the latest last.
+
+    Who left must be told when it knocks: whether it ever heard of its own removal is left to
+    chance, and to everybody else it looks like one who is yet to be added.
+    """
 
     members: tuple[Member, ...] = ()
+    removed: tuple[int, ...] = ()
 
     def voters(self) -> tuple[int, ...]:
         """Ids of those who count."""
@@ -95,7 +102,7 @@ def changed(configuration: Configuration, change: Change) -> Configuration:
         raise ChangeRejectedError("member not found")
     if change.kind == REMOVE:
         rest = tuple(other for other in configuration.members if other.id != member.id)
-        left = Configuration(rest)
+        left = Configuration(rest, (*configuration.removed, member.id)[-MAX_REMOVED:])
         if not left.voters():
             raise ChangeRejectedError("re-configuration failed due to not enough started members")
         return left
@@ -124,7 +131,8 @@ def _check_urls(configuration: Configuration, member: Member) -> None:
 
 def _with(configuration: Configuration, member: Member) -> Configuration:
     others = [other for other in configuration.members if other.id != member.id]
-    return Configuration(tuple(sorted([*others, member], key=lambda each: each.id)))
+    members = tuple(sorted([*others, member], key=lambda each: each.id))
+    return Configuration(members, tuple(one for one in configuration.removed if one != member.id))
 
 
 class ConfigurationLog:

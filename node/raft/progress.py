@@ -1,7 +1,9 @@
 """What a leader knows of one follower, and how fast it may send to it.
 
     PROBE       one message at a time, until it is known where the logs agree
-    REPLICATE   optimistic: a bounded window of messages on the way
+    REPLICATE   optimistic: a bounded window of messages on the way; where that goes wrong, for a
+                message was lost or overtaken, the window is halved, and every step forward widens
+                it again by one (as TCP's: a full window in vain costs a full window each time)
     SNAPSHOT    what it needs is compacted away: one chunk at a time
 
 `match` never goes back within a term of leadership; `next` may.
@@ -27,6 +29,8 @@ class Progress:
         "_inflight_bytes",
         "_max_bytes",
         "_max_messages",
+        "_window",
+        "commit_owed",
         "commit_sent",
         "contact_us",
         "id",
@@ -54,9 +58,11 @@ class Progress:
         self.moved_us = now_us  # when it last acknowledged, or was first sent something new
         self.round = 0  # the newest heartbeat round it acknowledged
         self.commit_sent = 0
+        self.commit_owed = False  # it was to hear of the commit, but had not acknowledged it yet
         self.snapshot: Snapshot | None = None
         self.snapshot_offset = 0  # acknowledged bytes of it
         self._max_messages, self._max_bytes = window
+        self._window = self._max_messages
         self._inflight: deque[tuple[int, int]] = deque()  # (last index, bytes), oldest first
         self._inflight_bytes = 0
 
@@ -71,7 +77,7 @@ class Progress:
         if self.state == REPLICATE:
             inflight = self._inflight
             return not inflight or (
-                len(inflight) < self._max_messages and self._inflight_bytes < self._max_bytes
+                len(inflight) < self._window and self._inflight_bytes < self._max_bytes
             )
         return self.state == PROBE and not self.paused
 
@@ -95,6 +101,8 @@ class Progress:
         if index <= self.match:
             return False
         self.match = index
+        if self._window < self._max_messages:
+            self._window += 1
         if self.next <= index:
             self.next = index + 1
         self.moved_us = now_us
@@ -102,6 +110,8 @@ class Progress:
 
     def become_probe(self) -> None:
         """Go on one message at a time from what is known to match."""
+        if self.state == REPLICATE:
+            self._window = (self._window + 1) // 2
         self._enter(PROBE)
         self.next = self.match + 1
 

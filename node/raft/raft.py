@@ -207,9 +207,10 @@ class Raft:
         """When `tick` has something to do; it may be called earlier."""
         if self.role != LEADER:
             return self.election_deadline_us
-        if self.transfer_target:
-            return min(self.heartbeat_due_us, self.notice_due_us, self.transfer_deadline_us)
-        return min(self.heartbeat_due_us, self.notice_due_us)
+        due_us = self.heartbeat_due_us
+        if self.notice_due_us < due_us:
+            due_us = self.notice_due_us
+        return min(due_us, self.transfer_deadline_us) if self.transfer_target else due_us
 
     # Inputs.
 
@@ -263,14 +264,8 @@ class Raft:
 
     # Output.
 
-    def owes_nothing(self) -> bool:
-        """Whether `ready` would give nothing, whatever it may save: after every other message."""
-        sent = self.messages or self.reads or self.events or self.held
-        begun = self.replicate_due or self.read_queue or self.hard_dirty or self.snapshot_unsaved
-        return not sent and not begun and self.log.handed == self.log.last_index
-
-    def ready(self, can_save: bool) -> Ready:
-        """Give everything that is owed by now; a batch to save only if `can_save`."""
+    def ready(self, can_save: bool) -> Ready | None:
+        """Give all that is owed by now, None if nothing is; a batch to save only if `can_save`."""
         if self.role == LEADER:
             if self.read_queue and not self.read_contexts:
                 reading.begin_round(self)
@@ -283,11 +278,15 @@ class Raft:
         if self.held and not unsaved and not self._saving:
             self.messages += self.held
             self.held = []
-        ready = Ready(self.messages, self.reads)
+        messages, reads = self.messages, self.reads
+        save = unsaved and can_save
+        if not messages and not reads and not save:
+            return None
+        ready = Ready(messages, reads)
         self.messages = []
-        if self.reads:
+        if reads:
             self.reads = []
-        if unsaved and can_save:
+        if save:
             assert not self._saving, self
             self._hand_out(ready)
         return ready
@@ -440,11 +439,9 @@ class Raft:
 
     def _leave_leadership(self) -> None:
         self.progress = {}
-        self.peers = []
-        self.voters = []
+        self.peers, self.voters = [], []
         self.append_cache = None
-        self.read_queue = []
-        self.read_contexts = []
+        self.read_queue, self.read_contexts = [], []
         self.transfer_target = NOBODY
         self.replicate_due = False
         self.notice_due_us = NEVER_US

@@ -78,8 +78,13 @@ def replicate(raft: Raft, progress: Progress) -> None:
 
 
 def notify(raft: Raft, progress: Progress) -> None:
-    """Tell one follower of the commit index, as far as it is known to hold the entries."""
-    known = min(raft.log.commit, progress.match)
+    """Tell one follower of the commit index, as far as it is known to hold the entries.
+
+    One that has not acknowledged them all is told the rest when it does.
+    """
+    commit = raft.log.commit
+    known = min(commit, progress.match)
+    progress.commit_owed = known < commit
     if known > progress.commit_sent:
         progress.commit_sent = known
         raft.messages.append((progress.id, Heartbeat(raft.term, raft.id, known)))
@@ -198,6 +203,8 @@ def on_append_reply(raft: Raft, message: AppendReply) -> None:
     transfer.progressed(raft, progress)
     if not raft.replicate_due:
         replicate(raft, progress)
+    if progress.commit_owed:
+        notify(raft, progress)
 
 
 def _fall_back(raft: Raft, progress: Progress, message: AppendReply) -> bool:

@@ -36,6 +36,8 @@ from node.raft.membership import (
     Member,
 )
 from node.replica.interface import (
+    NOTHING,
+    Draft,
     Event,
     Outcome,
     Output,
@@ -49,11 +51,13 @@ from node.replica.replica import Replica
 __all__ = [
     "ADD",
     "ADD_LEARNER",
+    "NOTHING",
     "PROMOTE",
     "REMOVE",
     "UPDATE",
     "Change",
     "Configuration",
+    "Draft",
     "Event",
     "Member",
     "Outcome",

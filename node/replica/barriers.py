@@ -50,7 +50,6 @@ class Barriers:
 
     __slots__ = (
         "_asked",
-        "_awaiting",
         "_config",
         "_count",
         "_nonce",
@@ -58,6 +57,7 @@ class Barriers:
         "_replies",
         "_sequence",
         "alarm_us",
+        "awaiting",
         "gathered",
     )
 
@@ -70,7 +70,7 @@ class Barriers:
         self._count = 0
         self.gathered: list[Barrier] = []
         self._asked: deque[Question] = deque()
-        self._awaiting: list[tuple[int, list[Barrier]]] = []  # (index to be applied, who waits)
+        self.awaiting: list[tuple[int, list[Barrier]]] = []  # (index to be applied, who waits)
         self.alarm_us = NEVER_US
 
     def __len__(self) -> int:
@@ -113,18 +113,17 @@ class Barriers:
             if index <= applied:
                 self._reach(barriers, index)
             else:
-                self._awaiting.append((index, barriers))
+                self.awaiting.append((index, barriers))
 
     def applied(self, applied: int) -> None:
         """The machine is at `applied`."""
-        if self._awaiting:
-            still = []
-            for index, barriers in self._awaiting:
-                if index <= applied:
-                    self._reach(barriers, index)
-                else:
-                    still.append((index, barriers))
-            self._awaiting = still
+        still = []
+        for index, barriers in self.awaiting:
+            if index <= applied:
+                self._reach(barriers, index)
+            else:
+                still.append((index, barriers))
+        self.awaiting = still
 
     def tick(self, now_us: int) -> None:
         """Give up what waited too long; ask again what was not answered."""
@@ -133,24 +132,24 @@ class Barriers:
         self.gathered = self._unexpired(self.gathered, now_us)
         for question in self._asked:
             question.barriers = self._unexpired(question.barriers, now_us)
-        self._awaiting = [
+        self.awaiting = [
             (index, left)
-            for index, barriers in self._awaiting
+            for index, barriers in self.awaiting
             if (left := self._unexpired(barriers, now_us))
         ]
         if self._asked and now_us - self._asked[0].sent_us >= self._config.retry_us:
             self.ask_again()
         self.alarm_us = NEVER_US
-        if self.gathered or self._asked or self._awaiting:
+        if self.gathered or self._asked or self.awaiting:
             self.alarm_us = now_us + self._config.retry_us
 
     def fail_all(self, error: str) -> None:
         """End them all: the node stops."""
         self.ask_again()
-        for barrier in self.gathered + [each for _, some in self._awaiting for each in some]:
+        for barrier in self.gathered + [each for _, some in self.awaiting for each in some]:
             self._replies.append(Reply(barrier.ticket, Outcome.REFUSED, error=error))
         self.gathered = []
-        self._awaiting = []
+        self.awaiting = []
         self._count = 0
         self.alarm_us = NEVER_US
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
 
-from node.raft.membership import Member
+from node.raft.membership import Configuration, Member
 from node.raft.messages import Message
+from node.raft.ready import RaftConfig
 from node.storage.disk import Batch
 
 MIB = 1 << 20
@@ -39,6 +41,14 @@ class StateMachine(Protocol):
         ...
 
 
+class PiecemealMachine(StateMachine, Protocol):
+    """What `snapshots_apart` needs besides."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """What `snapshot` returns now, in pieces that may be made while the state changes."""
+        ...
+
+
 class Outcome(enum.IntEnum):
     """How a proposal or a read barrier ended."""
 
@@ -56,6 +66,21 @@ class Reply(msgspec.Struct, frozen=True):
     error: str = ""
     index: int = 0
     term: int = 0
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """An own snapshot that the shell is to write: where it was taken, and what of."""
+
+    index: int
+    term: int
+    configuration: Configuration
+    sessions: msgspec.Raw
+    machine: Iterator[bytes]
+
+    @property
+    def at(self) -> tuple[int, int, Configuration]:
+        """Where in the log it was taken."""
+        return self.index, self.term, self.configuration
 
 
 class Event(msgspec.Struct):
@@ -76,6 +101,10 @@ class Output(msgspec.Struct):
     batch: Batch | None
     replies: list[Reply]
     events: list[Event]
+
+
+NOTHING = Output([], None, [], [])
+"""What is owed after most messages: given out as it is, so its lists stay empty."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -124,6 +153,8 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_apply: int = 512  # entries applied by one take()
 
     snapshot_count: int = 10_000  # applied entries between snapshots
+    snapshot_ahead: int = 0  # that many earlier after a start, so that members take turns
+    snapshots_apart: bool = False  # own ones are given to the shell as drafts, not in a batch
     catch_up_entries: int = 5_000  # kept in the log behind a snapshot, for slow followers
     segment_bytes: int = 16 * MIB
     max_wals: int = 0  # 0 keeps all
@@ -134,3 +165,21 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
     def timeout_us(self) -> int:
         """How long a request may wait for its answer."""
         return self.request_timeout_us or 5_000_000 + 2 * self.election_us
+
+    def of_raft(self) -> RaftConfig:
+        """Return what of this is Raft's."""
+        return RaftConfig(
+            id=self.member_id,
+            heartbeat_us=self.heartbeat_us,
+            election_us=self.election_us,
+            commit_notice_us=self.commit_notice_us,
+            pre_vote=self.pre_vote,
+            check_quorum=self.check_quorum,
+            strict_reconfig=self.strict_reconfig,
+            max_batch_entries=self.max_batch_entries,
+            max_batch_bytes=self.max_batch_bytes,
+            max_inflight=self.max_inflight,
+            max_inflight_bytes=self.max_inflight_bytes,
+            max_uncommitted_bytes=self.max_uncommitted_bytes,
+            snapshot_chunk_bytes=self.snapshot_chunk_bytes,
+        )

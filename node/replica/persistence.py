@@ -18,9 +18,9 @@ from node.raft.membership import (
 )
 from node.raft.messages import CONFIGURATION, Entry, HardState, Snapshot
 from node.raft.ready import Ready
-from node.replica.interface import ReplicaConfig
+from node.replica.interface import Draft, ReplicaConfig
 from node.storage import recovery, snapshot, wal
-from node.storage.disk import Batch, Disk, DiskOp
+from node.storage.disk import Batch, Disk, DiskOp, Remove
 
 BOOTSTRAP_TERM = 1  # of the entry that every member of a new cluster begins its log with
 
@@ -40,10 +40,12 @@ class Persistence:
     __slots__ = (
         "_chores",
         "_config",
+        "_is_written",
         "_mark",
         "_names",
         "_sequence",
         "_wal",
+        "draft",
         "found",
         "outstanding",
         "own",
@@ -63,6 +65,8 @@ class Persistence:
             self._mark = (found.snapshot.index, found.snapshot.term)
         self._chores: list[DiskOp] = []
         self.own: Snapshot | None = None  # a snapshot of the own state, to be saved
+        self._is_written = False  # and whether its file is there already
+        self.draft: Draft | None = None  # one that the shell is writing
         self.outstanding: Saving | None = None
         self._sequence = 0
         if config.initial_members and self._is_first_start():
@@ -80,13 +84,25 @@ class Persistence:
 
     def add_own(self, taken: Snapshot) -> None:
         """Save this snapshot of the own state with the next batch."""
-        self.own = taken
+        self.own, self._is_written = taken, False
+
+    def drafted(self, data: bytes, base_index: int) -> None:
+        """The draft's file is durable: name it with the next batch, unless a newer overtook it."""
+        draft, self.draft = self.draft, None
+        assert draft is not None
+        if draft.index > base_index:
+            self.own, self._is_written = Snapshot(*draft.at, data), True
+        else:
+            path = snapshot.path_of(draft.term, draft.index)
+            self._chores.append(Remove(path + snapshot.TEMPORARY))
 
     @property
     def snapshotting(self) -> bool:
         """Whether an own snapshot is not durable yet: one at a time."""
-        return self.own is not None or (
-            self.outstanding is not None and self.outstanding.own is not None
+        return (
+            self.draft is not None
+            or self.own is not None
+            or (self.outstanding is not None and self.outstanding.own is not None)
         )
 
     def batch(self, ready: Ready) -> Batch:
@@ -95,9 +111,12 @@ class Persistence:
         operations: list[DiskOp] = []
         received, own = ready.snapshot, self.own
         self.own = None
-        for taken in (own, received):
+        for taken in (own, received) if own or received else ():
             if taken is not None:
-                operations += snapshot.save(taken)
+                if taken is own and self._is_written:
+                    operations += snapshot.publish(taken.term, taken.index)
+                else:
+                    operations += snapshot.save(taken)
                 path = snapshot.path_of(taken.term, taken.index)
                 self._names.append(path.removeprefix(snapshot.DIRECTORY + "/"))
                 self._mark = (taken.index, taken.term)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from node.raft import changing
-from node.raft.membership import Change, ChangeRejectedError
+from node.raft.membership import REMOVE, Change, ChangeRejectedError
 from node.raft.messages import NORMAL, ChangeRefused, Forward, ForwardChange
 from node.raft.roles import LEADER, NEVER_US
 from node.replica.interface import Outcome, ReplicaConfig, Reply
@@ -46,9 +46,8 @@ _request_decoder = msgspec.msgpack.Decoder(tuple[int, int, int, bytes])
 _change_decoder = msgspec.msgpack.Decoder(Change)
 
 
-def decode_request(data: bytes) -> tuple[int, int, int, bytes]:
-    """Read (origin, nonce, sequence, command) of a normal entry."""
-    return _request_decoder.decode(data)
+decode_request = _request_decoder.decode
+"""Read (origin, nonce, sequence, command) of a normal entry."""
 
 
 class Proposals:
@@ -119,6 +118,16 @@ class Proposals:
             if self._sessions.was_applied(self._id, self._nonce, waiter.sequence):
                 del self._waiters[waiter.sequence]
                 self._end(waiter, Outcome.UNKNOWN, "request timed out")
+
+    def settle_removal(self) -> None:
+        """End the wishes to remove this member: it was removed, and its log will never say so."""
+        for waiter in list(self._waiters.values()):
+            change = waiter.change
+            if change and (change.kind, change.member.id) == (REMOVE, self._id):
+                del self._waiters[waiter.sequence]
+                members = self._raft.configuration.members
+                rest = tuple(member for member in members if member.id != self._id)
+                self._replies.append(Reply(waiter.ticket, Outcome.DONE, rest))
 
     def hand_all(self, now_us: int) -> None:
         """There is a new leader: hand it everything."""

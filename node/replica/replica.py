@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from node.raft import replication, transfer
 from node.raft.membership import Change, Configuration, Member, decode_entry
@@ -18,13 +18,16 @@ from node.raft.messages import (
     Snapshot,
 )
 from node.raft.raft import Raft
-from node.raft.ready import RaftConfig
+from node.raft.ready import Ready
 from node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
 from node.replica.barriers import Barriers
 from node.replica.interface import (
+    NOTHING,
+    Draft,
     Event,
     Outcome,
     Output,
+    PiecemealMachine,
     ReplicaConfig,
     Reply,
     StateMachine,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from random import Random
 
 AT_ONCE_US = 0
+_NONE: list[Any] = []  # no replies, no events: given out as it is, so it stays empty
 
 
 class Replica:
@@ -96,11 +100,11 @@ class Replica:
         self._persistence = Persistence(config, disk)
         found = self._persistence.found
         self.applied = 0
-        self._snapshot_index = 0
+        self._snapshot_index = -config.snapshot_ahead
         if found.snapshot is not None:
             self._restore(found.snapshot)
         self.raft = Raft(
-            _raft_config(config),
+            config.of_raft(),
             found.log,
             found.hard_state,
             self._persistence.configurations(),
@@ -125,16 +129,14 @@ class Replica:
     @property
     def deadline_us(self) -> int:
         """When to call `tick`; may lie in the past (then at once). Poll it after every call."""
-        if self._more:
-            return AT_ONCE_US
-        if self._failure:
-            return NEVER_US
-        # Asked after every event: comparisons cost a third of a call of min().
-        deadline_us = self.raft.deadline_us
-        if self._proposals.alarm_us < deadline_us:
-            deadline_us = self._proposals.alarm_us
-        if self._barriers.alarm_us < deadline_us:
-            deadline_us = self._barriers.alarm_us
+        if self._more or self._failure:
+            return NEVER_US if self._failure else AT_ONCE_US
+        raft = self.raft
+        deadline_us = raft.election_deadline_us if raft.role != LEADER else raft.deadline_us
+        if (alarm_us := self._proposals.alarm_us) < deadline_us:
+            deadline_us = alarm_us
+        if (alarm_us := self._barriers.alarm_us) < deadline_us:
+            deadline_us = alarm_us
         return deadline_us if self._transfer is None else min(deadline_us, self._transfer[2])
 
     # What comes in.
@@ -147,9 +149,9 @@ class Replica:
         handler = self._handlers.get(type(message))
         if handler is None:
             self.raft.step(message, now_us)
-        else:
-            self.raft.now_us = now_us
-            handler(message)
+            return
+        self.raft.now_us = now_us
+        handler(message)
 
     def tick(self, now_us: int) -> None:
         """Time has passed; call it when now_us >= deadline_us (earlier is harmless)."""
@@ -176,6 +178,10 @@ class Replica:
         """Change the members; the result is the new tuple of members."""
         if self._admit(ticket, now_us):
             self._proposals.add_change(ticket, change, now_us)
+
+    def removed(self) -> None:
+        """A peer says that it has applied the removal of this member."""
+        self._proposals.settle_removal()
 
     def transfer_leadership(self, ticket: int, target: int, now_us: int) -> None:
         """Hand leadership to `target`; DONE once it leads. Only the leader can."""
@@ -214,6 +220,15 @@ class Replica:
         if saved.of_raft:
             self.raft.saved(now_us)
 
+    @property
+    def draft(self) -> Draft | None:
+        """An own snapshot for the shell to write; see `snapshots_apart`."""
+        return self._persistence.draft
+
+    def drafted(self, data: bytes) -> None:
+        """The draft is durable under its temporary name; `data` may be lazy bytes."""
+        self._persistence.drafted(data, self.raft.log.base_index)
+
     def disk_failed(self, error: BaseException) -> None:
         """The batch given out failed: refuse everything from now on."""
         self._failure = str(error) or type(error).__name__
@@ -226,31 +241,38 @@ class Replica:
 
     def take(self) -> Output:
         """Everything the shell owes since the last call."""
+        raft, persistence = self.raft, self._persistence
         if self._failure:
             return self._output([], None)
-        raft = self.raft
         if raft.leader != self._known_leader or raft.term != self._known_term:
             self._leader_changed()
         if self._proposals.outgoing:
             self._proposals.flush()
         if self._barriers.gathered:
             self._barriers.flush(self._now_us)
-        persistence = self._persistence
         # What is applied first may tell its origin of it with the messages that go out now.
         log = raft.log
-        if self._more or (log.commit > self.applied and log.durable > self.applied):
+        if log.commit > self.applied < log.durable or self._more:
             self._apply()
-        if raft.owes_nothing() and persistence.own is None:
-            return self._output([], None)
         idle = persistence.outstanding is None
         ready = raft.ready(idle)
-        batch = persistence.batch(ready) if idle and (ready.save or persistence.own) else None
-        messages = ready.messages
-        for index, context in ready.reads:
-            reply = self._barriers.confirmed(index, context, self.applied)
-            if reply is not None:
-                messages.append(reply)
-        return self._output(messages, batch)
+        batch = None
+        if ready is None:
+            messages = []
+            if idle and persistence.own is not None:
+                batch = persistence.batch(Ready([], []))
+            elif not (self._replies or self._events or raft.events):
+                return NOTHING
+        else:
+            messages = ready.messages
+            if ready.save or (idle and persistence.own is not None):
+                batch = persistence.batch(ready)
+            for index, context in ready.reads:
+                if reply := self._barriers.confirmed(index, context, self.applied):
+                    messages.append(reply)
+        if self._replies or self._events or raft.events:
+            return self._output(messages, batch)
+        return Output(messages, batch, _NONE, _NONE)
 
     def status(self) -> Status:
         """What this replica knows of itself."""
@@ -267,6 +289,10 @@ class Replica:
             digest=self._machine.digest(),
             members=self._members(),
         )
+
+    def settled(self) -> Configuration:
+        """Return the newest configuration that is committed and applied here."""
+        return self.raft.configurations.at(self.applied)
 
     def _members(self) -> dict[int, Member]:
         configuration = self.raft.configuration
@@ -349,7 +375,8 @@ class Replica:
                 # Whoever waits for a commit hears of it at once.
                 self._notify(entry)
         self._more = until < limit
-        self._barriers.applied(until)
+        if self._barriers.awaiting:
+            self._barriers.applied(until)
         if until - self._snapshot_index >= self._config.snapshot_count:
             self._take_snapshot()
 
@@ -368,17 +395,9 @@ class Replica:
                             Reply(waiter.ticket, Outcome.DONE, result, index=index, term=entry.term)
                         )
         if index % self._config.digest_every == 0:
-            self._events.append(
-                Event(
-                    "state-digest",
-                    {
-                        "index": index,
-                        "term": entry.term,
-                        "revision": self._machine.revision,
-                        "digest": self._machine.digest(),
-                    },
-                )
-            )
+            digest = {"revision": self._machine.revision, "digest": self._machine.digest()}
+            fields = {"index": index, "term": entry.term} | digest
+            self._events.append(Event("state-digest", fields))
 
     def _notify(self, entry: Entry) -> None:
         origin = decode_request(entry.data)[0]
@@ -405,11 +424,15 @@ class Replica:
         if self._persistence.snapshotting or self.raft.snapshot_unsaved is not None:
             return
         index = self._snapshot_index = self.applied
-        data = encode_state(State(self._sessions.encode(), self._machine.snapshot()))
-        configuration = self.raft.configurations.at(index)
-        taken = Snapshot(index, self.raft.log.term_at(index), configuration, data)
-        self._persistence.add_own(taken)
-        self._events.append(Event("snapshot-begun", {"index": index, "term": taken.term}))
+        configuration, term = self.raft.configurations.at(index), self.raft.log.term_at(index)
+        sessions = self._sessions.encode()
+        if self._config.snapshots_apart:
+            machine = cast("PiecemealMachine", self._machine).pieces()
+            self._persistence.draft = Draft(index, term, configuration, sessions, machine)
+        else:
+            data = encode_state(State(sessions, self._machine.snapshot()))
+            self._persistence.add_own(Snapshot(index, term, configuration, data))
+        self._events.append(Event("snapshot-begun", {"index": index, "term": term}))
         self._more = True
 
     def _restore(self, taken: Snapshot) -> None:
@@ -417,22 +440,5 @@ class Replica:
         state = decode_state(taken.data)
         self._machine.restore(state.machine)
         self._sessions.restore(state.sessions)
-        self.applied = self._snapshot_index = taken.index
-
-
-def _raft_config(config: ReplicaConfig) -> RaftConfig:
-    return RaftConfig(
-        id=config.member_id,
-        heartbeat_us=config.heartbeat_us,
-        election_us=config.election_us,
-        commit_notice_us=config.commit_notice_us,
-        pre_vote=config.pre_vote,
-        check_quorum=config.check_quorum,
-        strict_reconfig=config.strict_reconfig,
-        max_batch_entries=config.max_batch_entries,
-        max_batch_bytes=config.max_batch_bytes,
-        max_inflight=config.max_inflight,
-        max_inflight_bytes=config.max_inflight_bytes,
-        max_uncommitted_bytes=config.max_uncommitted_bytes,
-        snapshot_chunk_bytes=config.snapshot_chunk_bytes,
-    )
+        self.applied = taken.index
+        self._snapshot_index = taken.index - self._config.snapshot_ahead

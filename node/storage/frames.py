@@ -25,14 +25,14 @@ FORMAT: Final = 1
 HEADER_BYTES: Final = 8
 MAX_RECORD_BYTES: Final = 256 << 20  # a length beyond it is damage, not a record
 _frame = struct.Struct("<II")
-_encoder = msgspec.msgpack.Encoder()
+_encode = msgspec.msgpack.Encoder().encode
 _PADDING = [b"\0" * ((8 - n % 8) % 8) for n in range(8)]
 _TYPES = [bytes([number]) for number in range(5)]
 
 
 def encode(kind: int, payload: object, seed: int) -> tuple[bytes, int]:
     """Give a record's frame and its crc, the next record's seed."""
-    body = _TYPES[kind] + _encoder.encode(payload)
+    body = _TYPES[kind] + _encode(payload)
     crc = crc32c.crc32c(body, seed)
     length = len(body)
     return _frame.pack(length, crc) + body + _PADDING[length % 8], crc

@@ -8,8 +8,9 @@ fsync the kernel may call dirty pages clean, and a second try would report a suc
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,14 +27,19 @@ from node.storage.disk import (
 )
 
 ZEROS: Final = bytes(1 << 20)
+SYNC_EVERY_BYTES: Final = 1 << 20
 MAX_OPEN_FILES: Final = 8  # the segment in use and a snapshot or two
 
 
 class RealDisk:
-    """A directory and what waits in memory to be written to it. Not for concurrent use."""
+    """A directory and what waits in memory to be written to it. Not for concurrent use.
 
-    def __init__(self, root: str | Path) -> None:
+    `elsewhere` says which of its folders are other directories in truth.
+    """
+
+    def __init__(self, root: str | Path, elsewhere: Mapping[str, Path] | None = None) -> None:
         self._root = Path(root)
+        self._elsewhere = dict(elsewhere or {})
         self._pending: dict[str, list[tuple[int, bytes]]] = {}
         self._open: dict[str, int] = {}
         self._failure: DiskError | None = None
@@ -50,7 +56,7 @@ class RealDisk:
     def listdir(self, path: str) -> list[str]:
         """Names in a directory, sorted; empty when it does not exist."""
         try:
-            return sorted(entry.name for entry in (self._root / path).iterdir())
+            return sorted(entry.name for entry in self._at(path).iterdir())
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -59,7 +65,7 @@ class RealDisk:
     def read(self, path: str) -> bytes:
         """The whole file, as far as it was synced."""
         try:
-            return (self._root / path).read_bytes()
+            return self._at(path).read_bytes()
         except OSError as error:
             raise self._failed("read", path, error) from error
 
@@ -67,7 +73,7 @@ class RealDisk:
         """Create a directory and its parents, durably."""
         try:
             missing = []
-            directory = self._root / path
+            directory = self._at(path)
             while not directory.is_dir():
                 missing.append(directory)
                 directory = directory.parent
@@ -88,6 +94,31 @@ class RealDisk:
                 named = operation.source if type(operation) is Rename else operation.path  # type: ignore[union-attr]
                 raise self._failed(type(operation).__name__.lower(), named, error) from error
 
+    def write_apart(self, path: str, pieces: list[bytes]) -> None:
+        """Write a whole file, durably but for its name; another thread may `execute` meanwhile."""
+        try:
+            with self._at(path).open("wb", buffering=0) as file:
+                unsynced = 0
+                for piece in pieces:
+                    _write(file.fileno(), file.tell(), piece)
+                    file.seek(len(piece), os.SEEK_CUR)
+                    unsynced += len(piece)
+                    if unsynced >= SYNC_EVERY_BYTES:
+                        # A little at a time, so that nobody's sync has to wait for all of it.
+                        os.fdatasync(file.fileno())
+                        unsynced = 0
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._failed("write", path, error) from error
+
+    def mapped(self, path: str) -> mmap.mmap:
+        """Return a file's content as it is on the disk, read when it is asked for."""
+        try:
+            with self._at(path).open("rb") as file:
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise self._failed("map", path, error) from error
+
     def close(self) -> None:
         """Close all files; what was not synced is dropped."""
         for descriptor in self._open.values():
@@ -95,9 +126,15 @@ class RealDisk:
         self._open.clear()
         self._pending.clear()
 
+    def _at(self, path: str) -> Path:
+        for folder, place in self._elsewhere.items():
+            if path == folder or path.startswith(folder + "/"):
+                return place / path[len(folder) + 1 :]
+        return self._root / path
+
     def _failed(self, what: str, path: str, error: OSError) -> DiskError:
         self._failure = DiskError(
-            f"cannot {what} {self._root / path}: {error.strerror or error}. The node stops, "
+            f"cannot {what} {self._at(path)}: {error.strerror or error}. The node stops, "
             "because it cannot keep what it would promise; nothing unsaved was acknowledged. Free "
             "space or repair the disk, then start it again."
         )
@@ -108,7 +145,7 @@ class RealDisk:
         if descriptor is None:
             while len(self._open) >= MAX_OPEN_FILES:
                 os.close(self._open.pop(next(iter(self._open))))
-            descriptor = self._open[path] = os.open(self._root / path, os.O_RDWR)
+            descriptor = self._open[path] = os.open(self._at(path), os.O_RDWR)
         return descriptor
 
     def _forget(self, path: str) -> None:
@@ -120,7 +157,7 @@ class RealDisk:
     def _create(self, operation: Create) -> None:
         self._forget(operation.path)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
-        descriptor = os.open(self._root / operation.path, flags, 0o600)
+        descriptor = os.open(self._at(operation.path), flags, 0o600)
         self._open[operation.path] = descriptor
         # Real zeros, not a hole and not mere allocation: later syncs then move no metadata.
         for start in range(0, operation.size, len(ZEROS)):
@@ -138,16 +175,16 @@ class RealDisk:
         os.fdatasync(descriptor)
 
     def _sync_dir(self, operation: SyncDir) -> None:
-        self._fsync_directory(self._root / operation.path)
+        self._fsync_directory(self._at(operation.path))
 
     def _rename(self, operation: Rename) -> None:
         self._forget(operation.source)
         self._forget(operation.target)
-        (self._root / operation.source).replace(self._root / operation.target)
+        self._at(operation.source).replace(self._at(operation.target))
 
     def _remove(self, operation: Remove) -> None:
         self._forget(operation.path)
-        (self._root / operation.path).unlink(missing_ok=True)
+        self._at(operation.path).unlink(missing_ok=True)
 
     def _truncate(self, operation: Truncate) -> None:
         self._pending.pop(operation.path, None)

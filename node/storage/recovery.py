@@ -38,7 +38,7 @@ class Found(msgspec.Struct):
     cut_bytes: int = 0  # of a torn tail
 
 
-_entry = msgspec.msgpack.Decoder(Entry)
+_decode_entry = msgspec.msgpack.Decoder(Entry).decode
 _hard_state = msgspec.msgpack.Decoder(HardState)
 _mark = msgspec.msgpack.Decoder(tuple[int, int])
 _header = msgspec.msgpack.Decoder(tuple[int, int, int, int])
@@ -94,7 +94,7 @@ class _Reader:
         kind, payload = body[0], body[1:]
         try:
             if kind == frames.ENTRY:
-                self.entry(path, _entry.decode(payload))
+                self.entry(path, _decode_entry(payload))
             elif kind == frames.HARD_STATE:
                 self.hard_state = _hard_state.decode(payload)
             elif kind == frames.SNAPSHOT_MARK:
@@ -125,6 +125,9 @@ class _Reader:
 
     def entry(self, path: str, entry: Entry) -> None:
         index = entry.index
+        if self.started and index == self.start + len(self.entries):
+            self.entries.append(entry)  # as almost all
+            return
         if not self.started or (self.purged and index < self.start):
             # What came before is purged: entries begin here, or begin again where another leader's
             # log or snapshot replaced a tail of which only the end was left.

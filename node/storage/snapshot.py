@@ -11,7 +11,7 @@ memory and between peers a snapshot's data is msgpack [sessions, machine], opaqu
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, Protocol
 
 import crc32c
 import msgspec
@@ -43,9 +43,24 @@ class _File(msgspec.Struct, array_like=True):
     machine: bytes
 
 
+class Content(Protocol):
+    """The bytes of a file, in memory or mapped."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, part: slice, /) -> bytes:
+        """Some of them."""
+        ...
+
+
 class DamagedSnapshotError(Exception):
     """The file is not what was written; `args[0]` says how it differs."""
 
+
+_PAIR: Final = b"\x92"  # how State begins: a msgpack array of two
+_QUINTUPLE: Final = b"\x95"  # and _File: one of five
 
 _encoder = msgspec.msgpack.Encoder()
 _state = msgspec.msgpack.Decoder(State)
@@ -77,6 +92,51 @@ def encode_file(snapshot: Snapshot) -> bytes:
     return MAGIC + _crc.pack(crc32c.crc32c(body)) + body
 
 
+def encode_pieces(
+    at: tuple[int, int, Configuration], sessions: msgspec.Raw, machine: list[bytes]
+) -> list[bytes]:
+    """Give what `encode_file` does, for a machine's state that comes in pieces, in pieces."""
+    size = sum(map(len, machine))
+    pieces = [_head(*at) + bytes(sessions) + _bin_header(size), *machine]
+    checksum = 0
+    for piece in pieces:
+        checksum = crc32c.crc32c(piece, checksum)
+    return [MAGIC + _crc.pack(checksum), *pieces]
+
+
+class StoredState:
+    """A snapshot's data as it is in its file, to be sliced as the bytes it stands for."""
+
+    __slots__ = ("_content", "_start")
+
+    def __init__(self, content: Content, at: tuple[int, int, Configuration]) -> None:
+        self._content = content
+        self._start = len(MAGIC) + _crc.size + len(_head(*at))
+
+    def __len__(self) -> int:
+        return len(_PAIR) + len(self._content) - self._start
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(len(self))
+        shift = self._start - len(_PAIR)
+        body = self._content[max(start, len(_PAIR)) + shift : max(stop, len(_PAIR)) + shift]
+        return _PAIR[start:stop] + body
+
+
+def _head(index: int, term: int, configuration: Configuration) -> bytes:
+    """Give how a file's body begins; the sessions and the machine follow, as in `State`."""
+    return _QUINTUPLE + b"".join(map(_encoder.encode, (index, term, configuration)))
+
+
+def _bin_header(size: int) -> bytes:
+    """Give how a msgpack byte string of this length begins (formats bin 8, 16, 32)."""
+    if size < 1 << 8:
+        return b"\xc4" + size.to_bytes(1, "big")
+    if size < 1 << 16:
+        return b"\xc5" + size.to_bytes(2, "big")
+    return b"\xc6" + size.to_bytes(4, "big")
+
+
 def decode_file(content: bytes) -> Snapshot:
     """Read a whole file back; raises DamagedSnapshotError."""
     start = len(MAGIC) + _crc.size
@@ -104,6 +164,12 @@ def save(snapshot: Snapshot) -> list[DiskOp]:
         Rename(path + TEMPORARY, path),
         SyncDir(DIRECTORY),
     ]
+
+
+def publish(term: int, index: int) -> list[DiskOp]:
+    """Plan to give a snapshot that is durable under its temporary name its own."""
+    path = path_of(term, index)
+    return [Rename(path + TEMPORARY, path), SyncDir(DIRECTORY)]
 
 
 def parse_name(name: str) -> tuple[int, int] | None:

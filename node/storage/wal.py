@@ -70,19 +70,19 @@ class Wal:
         snapshot need not follow the log before it; the hard state last because its commit index is
         at most the last entry.
         """
-        crc = self._crc
+        crc, encode = self._crc, frames.encode
         parts: list[bytes] = []
         if mark is not None:
-            data, crc = frames.encode(frames.SNAPSHOT_MARK, mark, crc)
+            data, crc = encode(frames.SNAPSHOT_MARK, mark, crc)
             parts.append(data)
         for entry in entries:
-            data, crc = frames.encode(frames.ENTRY, entry, crc)
+            data, crc = encode(frames.ENTRY, entry, crc)
             parts.append(data)
         if hard_state is not None:
             state = (hard_state.term, hard_state.vote, hard_state.commit)
             if state != self._last_hard_state:
                 self._last_hard_state = state
-                data, crc = frames.encode(frames.HARD_STATE, state, crc)
+                data, crc = encode(frames.HARD_STATE, state, crc)
                 parts.append(data)
         if not parts:
             return []

@@ -1,0 +1,102 @@
+"""Listens for gRPC's clients, and knows the methods."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple
+
+import grpc
+
+from node.rpc.call import Aborted, Call
+from node.rpc.connection import Connection
+from node.rpc.limits import Limits
+from node.rpc.pages import Pages
+from node.rpc.silence import HELLO_TIMEOUT_S
+
+
+class Method(NamedTuple):
+    """How calls of one path are served.
+
+    `handler` gets (message, call) and returns the answer; of a streaming method it gets an async
+    iterator of messages, and writes its answers to the call. `Aborted` gives a status.
+    """
+
+    parse: Callable[[bytes], Any]
+    handler: Callable[[Any, Call], Awaitable[Any]]
+    streams: bool
+    max_message_bytes: int
+
+
+async def _unimplemented(message: Any, call: Call) -> Any:
+    del message, call
+    raise Aborted(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+
+class Server:
+    """The methods of a node at any number of ports.
+
+    `other` serves what is not HTTP/2 there, and `pages` answers what is not gRPC over HTTP/2 with
+    TLS.
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        max_message_bytes: int,
+        limits: Limits | None = None,
+        other: Callable[[], asyncio.Protocol] | None = None,
+        pages: Pages | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.other = other
+        self.pages = pages
+        self.connections: set[Connection] = set()
+        self.max_message_bytes = max_message_bytes
+        self._methods = dict(methods)
+        self._unknown = Method(bytes, _unimplemented, True, max_message_bytes)
+        self._servers: list[asyncio.Server] = []
+        self._stopping: asyncio.Event | None = None
+
+    def method(self, path: str) -> Method:
+        """Return how a path is served; one that answers UNIMPLEMENTED where there is none."""
+        return self._methods.get(path, self._unknown)
+
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Serve at an address and return its port; raises OSError when it is taken."""
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self),
+                host,
+                port,
+                ssl=tls,
+                ssl_handshake_timeout=HELLO_TIMEOUT_S if tls else None,
+            )
+        except OSError as error:
+            raise OSError(f"cannot listen for clients: {error}") from error
+        self._servers.append(server)
+        bound: int = server.sockets[0].getsockname()[1]
+        return bound
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls; hang up when those under way have ended, or the time is up."""
+        for server in self._servers:
+            server.close()
+        for connection in self.connections:
+            connection.go_away()
+        self._stopping = asyncio.Event()
+        try:
+            async with asyncio.timeout(grace_s):
+                while any(connection.calls for connection in self.connections):
+                    self._stopping.clear()
+                    await self._stopping.wait()
+        except TimeoutError:
+            pass
+        for connection in list(self.connections):
+            connection.abort()
+
+    def served(self) -> None:
+        """Note that a call has ended."""
+        if self._stopping is not None:
+            self._stopping.set()
