@@ -5,7 +5,12 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from tests.node.server.processes import free_ports
+import grpc
+from aetcd.rpc import rpc_pb2 as pb
+from aetcd.rpc import rpc_pb2_grpc as stubs
+
+from tests.node.ports import free_ports
+from tests.patience import until
 
 
 class Etcd:
@@ -30,6 +35,19 @@ class Etcd:
     @property
     def endpoint(self) -> str:
         return f"127.0.0.1:{self.client}"
+
+    def wait_ready(self) -> None:
+        """Wait until it answers a linearizable read."""
+        with grpc.insecure_channel(self.endpoint) as channel:
+            until(lambda: self._answers(stubs.KVStub(channel)), "an etcd that serves")
+
+    def _answers(self, kv: stubs.KVStub) -> bool:
+        assert self.process.poll() is None, self.log_path.read_text()[-2000:]
+        try:
+            kv.Range(pb.RangeRequest(key=b"x"), timeout=5, wait_for_ready=True)
+        except grpc.RpcError:
+            return False
+        return True
 
     def stop(self) -> None:
         self.process.kill()

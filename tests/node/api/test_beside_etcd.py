@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,9 @@ from aetcd.rpc import rpc_pb2 as pb
 
 from node import config
 from tests.node.api.alone import Alone
+from tests.node.ports import free_ports
+from tests.node.real_etcd import Etcd
+from tests.patience import PATIENCE_S
 
 RESPONSES = {
     "Range": pb.RangeResponse,
@@ -31,12 +31,6 @@ RESPONSES = {
     "HashKV": pb.HashKVResponse,
 }
 SERVICES = {"HashKV": "Maintenance"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Pair:
@@ -56,7 +50,7 @@ class Pair:
             response_deserializer=RESPONSES[method].FromString,
         )
         try:
-            theirs = without_identity(call(request, timeout=10))
+            theirs = without_identity(call(request, timeout=PATIENCE_S))
         except grpc.RpcError as error:
             theirs = (error.code(), error.details())
         response, code, text = asyncio.run(self.ours.call(path, request))
@@ -77,45 +71,14 @@ def without_identity(response: Any) -> Any:
 
 @pytest.fixture
 def pair(program: Any, tmp_path: Path) -> Iterator[Pair]:
-    client, peer = free_port(), free_port()
-    with (tmp_path / "etcd.log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                program("etcd"),
-                *("--data-dir", str(tmp_path / "etcd")),
-                *("--listen-client-urls", f"http://127.0.0.1:{client}"),
-                *("--advertise-client-urls", f"http://127.0.0.1:{client}"),
-                *("--listen-peer-urls", f"http://127.0.0.1:{peer}"),
-                *("--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}"),
-                *("--initial-cluster", f"default=http://127.0.0.1:{peer}"),
-                "--unsafe-no-fsync",
-            ],
-            stdout=log,
-            stderr=log,
-        )
+    (peer,) = free_ports(1)
+    etcd = Etcd(program("etcd"), tmp_path / "etcd", peer, "--unsafe-no-fsync")
     try:
-        with grpc.insecure_channel(f"127.0.0.1:{client}") as channel:
-            wait_until_serving(channel, process)
+        etcd.wait_ready()
+        with grpc.insecure_channel(etcd.endpoint) as channel:
             yield Pair(channel, f"http://127.0.0.1:{peer}")
     finally:
-        process.kill()
-        process.wait()
-
-
-def wait_until_serving(channel: grpc.Channel, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    get = channel.unary_unary(
-        "/etcdserverpb.KV/Range",
-        request_serializer=pb.RangeRequest.SerializeToString,
-        response_deserializer=pb.RangeResponse.FromString,
-    )
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            get(pb.RangeRequest(key=b"x"), timeout=2, wait_for_ready=True)
-        except grpc.RpcError:
-            continue
-        return
-    pytest.fail("etcd did not start")
+        etcd.stop()
 
 
 class Requests:
@@ -273,7 +236,7 @@ def test_members_and_clusters_have_etcds_ids(pair: Pair) -> None:
         request_serializer=pb.RangeRequest.SerializeToString,
         response_deserializer=pb.RangeResponse.FromString,
     )
-    header = get(pb.RangeRequest(key=b"x"), timeout=10).header
+    header = get(pb.RangeRequest(key=b"x"), timeout=PATIENCE_S).header
     member = config.member_id([pair.peer_url], "etcd-cluster")
     assert header.member_id == member
     assert header.cluster_id == config.cluster_id([member])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
+from node.api import snapshot
 from node.api.backend import StatusView
 from node.api.errors import TIMEOUT, ApiError
 from node.api.service import make_server
@@ -25,7 +27,7 @@ class Front:
         self.node = Alone()
         self.crashes: list[BaseException] = []
         self.server = make_server(self.node, self.crashes.append)
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.port = 0
         self.channel: Any = None
 
     @property
@@ -40,11 +42,11 @@ class Front:
 @pytest.fixture
 async def front() -> AsyncIterator[Front]:
     front = Front()
-    await front.server.start()
+    front.port = await front.server.listen("127.0.0.1", 0)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{front.port}") as channel:
         front.channel = channel
         yield front
-    await front.server.stop(None)
+    await front.server.stop(0)
 
 
 async def failure(call: Any) -> tuple[grpc.StatusCode, str]:
@@ -156,12 +158,25 @@ async def test_a_full_store_raises_an_alarm_and_still_reads_and_deletes(front: F
     await front.kv.Put(pb.PutRequest(key=b"b"))
 
 
-async def test_a_corrupt_cluster_answers_nothing(front: Front) -> None:
+async def test_a_corrupt_cluster_is_still_read_and_no_longer_written(front: Front) -> None:
+    lease = (await stubs.LeaseStub(front.channel).LeaseGrant(pb.LeaseGrantRequest(TTL=60, ID=7))).ID
     mark = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=1, alarm=pb.CORRUPT)
     await front.maintenance.Alarm(mark)
     corrupt = (grpc.StatusCode.DATA_LOSS, "etcdserver: corrupt cluster")
-    assert await failure(front.kv.Range(pb.RangeRequest(key=b"a"))) == corrupt
-    assert await failure(front.kv.Put(pb.PutRequest(key=b"a"))) == corrupt
+    write = pb.RequestOp(request_put=pb.PutRequest(key=b"a"))
+    for refused in (
+        front.kv.Put(pb.PutRequest(key=b"a")),
+        front.kv.DeleteRange(pb.DeleteRangeRequest(key=b"a")),
+        front.kv.Txn(pb.TxnRequest(success=[write])),
+        front.kv.Compact(pb.CompactionRequest(revision=1)),
+        stubs.LeaseStub(front.channel).LeaseGrant(pb.LeaseGrantRequest(TTL=60, ID=8)),
+        stubs.LeaseStub(front.channel).LeaseRevoke(pb.LeaseRevokeRequest(ID=lease)),
+    ):
+        assert await failure(refused) == corrupt
+    assert (await front.kv.Range(pb.RangeRequest(key=b"a"))).count == 0
+    read = pb.RequestOp(request_range=pb.RangeRequest(key=b"a"))
+    await front.kv.Txn(pb.TxnRequest(success=[read]))
+    await stubs.AuthStub(front.channel).UserAdd(pb.AuthUserAddRequest(name="alice", password="p"))
 
 
 async def test_a_watch_is_a_stream_of_confirmations_and_events(front: Front) -> None:
@@ -204,3 +219,35 @@ async def test_members_are_listed_with_their_urls(front: Front) -> None:
     assert answer.members == [
         pb.Member(ID=1, name="n1", peerURLs=["http://h:2380"], clientURLs=["http://h:2379"])
     ]
+
+
+class Unread:
+    """A call whose client takes no answer."""
+
+    async def write(self, message: Any) -> None:
+        await asyncio.Event().wait()
+
+
+async def one_request() -> AsyncIterator[Any]:
+    yield pb.SnapshotRequest()
+
+
+async def test_snapshots_under_way_are_few_and_one_nobody_reads_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    node = Alone()
+    streams = [
+        asyncio.create_task(snapshot.snapshot(node, one_request(), Unread()))
+        for _ in range(snapshot.MAX_STREAMS)
+    ]
+    while len(snapshot._under_way) < snapshot.MAX_STREAMS:  # noqa: ASYNC110 - there is no event
+        await asyncio.sleep(0)
+    with pytest.raises(ApiError, match="too many requests"):
+        await snapshot.snapshot(node, one_request(), Unread())
+    for stream in streams:
+        stream.cancel()
+    await asyncio.wait(streams)
+    monkeypatch.setattr("node.api.snapshot.STALLED_S", 0.0)
+    with pytest.raises(ApiError, match="request timed out"):
+        await snapshot.snapshot(node, one_request(), Unread())
+    assert not snapshot._under_way

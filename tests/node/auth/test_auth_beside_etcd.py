@@ -13,8 +13,9 @@ from aetcd.rpc import auth_pb2
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
+from tests.node.ports import free_ports
 from tests.node.real_etcd import Etcd
-from tests.node.server.processes import free_ports, until
+from tests.patience import PATIENCE_S, until
 
 USERS = ("root", "ann", "bob", "")
 ROLES = ("root", "red", "blue")
@@ -38,7 +39,7 @@ class Side:
             token = self.tokens.get(user)
             metadata = (("token", token),) if token else ()
             try:
-                answer = call(request, metadata=metadata, timeout=20)
+                answer = call(request, metadata=metadata, timeout=PATIENCE_S)
             except grpc.RpcError as error:
                 if error.details() == "etcdserver: invalid auth token":
                     del self.tokens[user]  # what clients do then: authenticate again, below
@@ -52,7 +53,7 @@ class Side:
     def log_in(self, user: str) -> Any:
         request = pb.AuthenticateRequest(name=user, password=f"{user}-pw")
         try:
-            self.tokens[user] = self.auth.Authenticate(request, timeout=20).token
+            self.tokens[user] = self.auth.Authenticate(request, timeout=PATIENCE_S).token
         except grpc.RpcError as error:
             self.tokens.pop(user, None)
             return error.code(), error.details()
@@ -85,9 +86,8 @@ def pair(program: Any, cluster_of: Any, tmp_path: Path) -> Iterator[Pair]:
         node.extra = ["--bcrypt-cost=4"]
         node.start(f"n1={node.peer_url}")
         until(node.has_leader, "a leader")
+        etcd.wait_ready()
         with grpc.insecure_channel(etcd.endpoint) as channel:
-            get = pb.RangeRequest(key=b"x")
-            stubs.KVStub(channel).Range(get, timeout=30, wait_for_ready=True)
             yield Pair(Side(channel), Side(node.channel))
     finally:
         etcd.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,29 +17,11 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
+from tests.node.etcdctl import Etcdctl
+from tests.node.ports import free_ports
 from tests.node.real_etcd import Etcd
-from tests.node.server.processes import ROOT, Cluster, Node, free_ports, until
-
-
-class Etcdctl:
-    def __init__(self, program: str) -> None:
-        self.program = program
-
-    def run(self, *words: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [self.program, "--command-timeout=20s", *words],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            env={**os.environ, "ETCDCTL_API": "3"},
-        )
-        return done.returncode, done.stdout + done.stderr
-
-    def __call__(self, *words: str) -> str:
-        code, text = self.run(*words)
-        assert code == 0, text
-        return text
+from tests.node.server.processes import ROOT, Cluster, Node
+from tests.patience import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -55,6 +36,7 @@ def etcd(program: Any) -> Iterator[Callable[[Path, int], Etcd]]:
 
     def start(data_dir: Path, peer: int) -> Etcd:
         running.append(Etcd(path, data_dir, peer))
+        running[-1].wait_ready()
         return running[-1]
 
     yield start
@@ -68,7 +50,10 @@ def fill(etcdctl: Etcdctl, endpoint: str) -> None:
     with grpc.insecure_channel(endpoint) as channel:
         put = stubs.KVStub(channel).Put
         for number in range(60):
-            put(pb.PutRequest(key=b"n%d" % (number % 20), value=b"value %d" % number), timeout=20)
+            put(
+                pb.PutRequest(key=b"n%d" % (number % 20), value=b"value %d" % number),
+                timeout=PATIENCE_S,
+            )
     etcdctl(at, "compaction", "30")
     etcdctl(at, "put", "a", "one")
     etcdctl(at, "put", "a", "two")
@@ -108,10 +93,6 @@ def hash_of(etcdctl: Etcdctl, endpoint: str) -> tuple[int, int]:
     return answer[0]["HashKV"]["hash"], answer[0]["HashKV"]["header"]["revision"]
 
 
-def serves(etcdctl: Etcdctl, endpoint: str) -> bool:
-    return etcdctl.run(f"--endpoints={endpoint}", "get", "x")[0] == 0
-
-
 def initial(peer: int) -> list[str]:
     url = f"http://127.0.0.1:{peer}"
     return ["--name=r1", f"--initial-cluster=r1={url}", f"--initial-advertise-peer-urls={url}"]
@@ -142,7 +123,6 @@ def test_a_real_etcd_boots_from_our_snapshot(
     restored = tmp_path / "restored"
     etcdctl("snapshot", "restore", str(file), "--data-dir", str(restored), *initial(peer))
     endpoint = etcd(restored, peer).endpoint
-    until(lambda: serves(etcdctl, endpoint), "an etcd that serves")
     assert hash_of(etcdctl, endpoint) == (hash_, revision)
     at = f"--endpoints={endpoint}"
     assert etcdctl(at, "get", "a") == "a\ntwo\n"
@@ -174,7 +154,6 @@ def test_our_node_starts_on_what_etcdctl_restored(
     tmp_path: Path,
 ) -> None:
     theirs = etcd(tmp_path / "theirs", free_ports(1)[0])
-    until(lambda: serves(etcdctl, theirs.endpoint), "an etcd that serves")
     fill(etcdctl, theirs.endpoint)
     before = hash_of(etcdctl, theirs.endpoint)
     file = tmp_path / "backup.db"
@@ -199,7 +178,7 @@ def restore(*words: str) -> tuple[int, str]:
         [sys.executable, "-m", "node", "snapshot", "restore", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         cwd=ROOT,
     )
@@ -264,14 +243,12 @@ def test_the_directory_of_a_running_etcd_is_refused(
 ) -> None:
     """Its log may have writes that its database has not."""
     theirs = etcd(tmp_path / "theirs", free_ports(1)[0])
-    until(lambda: serves(etcdctl, theirs.endpoint), "an etcd that serves")
     etcdctl(f"--endpoints={theirs.endpoint}", "put", "a", "1")
     theirs.stop()
     node = cluster_of(1).nodes[0]
     (tmp_path / "theirs").rename(node.directory / node.name)
     node.start(f"n1={node.peer_url}")
-    assert node.process is not None
-    assert node.process.wait(30) == 3
+    assert node.ended() == 3
     assert "etcdctl snapshot save" in node.log()[-1]["msg"]
     assert (node.directory / node.name / "member" / "snap" / "db").exists()
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.mvcc import watching
 from node.mvcc.commands import Compact, DeleteRange, Put, Txn, encode
 from node.mvcc.keyvalue import KeyValue
 from node.mvcc.store import Store
-from node.mvcc.watch_stream import DUPLICATE_ID, EMPTY_RANGE, NO_ID, WatchAnswer, WatchStream
-from node.mvcc.watching import Interest
+from node.mvcc.watch_stream import (
+    DUPLICATE_ID,
+    EMPTY_RANGE,
+    MAX_OWED,
+    NO_ID,
+    WatchAnswer,
+    WatchStream,
+)
+from node.mvcc.watching import Interest, Limits
 
 ALL = Interest(b"\0", b"\0")
 
@@ -224,20 +230,11 @@ STEPS = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
-@given(STEPS, st.integers(1, 4), st.sampled_from([1, 70, 1 << 20]))
+@given(STEPS, st.integers(1, 4), st.sampled_from([1, 3, 8192]), st.sampled_from([1, 70, 1 << 20]))
 def test_every_watch_hears_everything_once_however_slow(
-    steps: list[object], recent: int, batch_bytes: int
+    steps: list[object], recent: int, scanned: int, batch_bytes: int
 ) -> None:
-    kept = (watching.MAX_RECENT, watching.MAX_BATCH_BYTES)
-    watching.MAX_RECENT, watching.MAX_BATCH_BYTES = recent, batch_bytes  # type: ignore[misc]
-    try:
-        _run(steps)
-    finally:
-        watching.MAX_RECENT, watching.MAX_BATCH_BYTES = kept  # type: ignore[misc]
-
-
-def _run(steps: list[object]) -> None:
-    store = Store()
+    store = Store(Limits(recent=recent, scanned=scanned, batch_bytes=batch_bytes))
     client = Client(store)
     starts: list[int] = []
     for step in steps:
@@ -281,3 +278,13 @@ def expected(store: Store, start: int, end: int) -> list[tuple[bytes, int, bool]
         for kv in store.events_since(start)
         if b"a" <= kv.key < b"c" and kv.mod_revision <= end
     ]
+
+
+def test_a_client_that_reads_nothing_is_owed_a_bounded_number_of_promises() -> None:
+    store = Store()
+    client = Client(store)
+    for _ in range(700):
+        client.stream.create(ALL, progress_notify=True)
+    for _ in range(100):
+        client.stream.notify_progress()
+    assert len(client.read()) <= MAX_OWED + 700

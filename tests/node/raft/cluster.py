@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from node.raft.messages import Message
 from node.raft.roles import LEADER
-from node.replica import Change, Member, Outcome, Replica, ReplicaConfig, Reply
-from node.storage.disk import Batch
+from node.replica import Change, Draft, Member, Outcome, Replica, ReplicaConfig, Reply
+from node.storage import snapshot
+from node.storage.disk import Append, Batch, Create, Sync
 from tests.node.storage.memory_disk import MemoryDisk
 
 
@@ -27,6 +29,10 @@ class ListMachine:
 
     def snapshot(self) -> bytes:
         return b"\n".join(self.commands)
+
+    def pieces(self) -> Iterator[bytes]:
+        data = self.snapshot()
+        return iter([data[start : start + 7] for start in range(0, len(data), 7)])
 
     def restore(self, data: bytes) -> None:
         self.commands = []
@@ -132,6 +138,9 @@ class Cluster:
             self.write(node, out.batch)
         for event in out.events:
             self.events.append((self.now_us, node.id, event.name, event.fields))
+            if event.name == "snapshot-begun" and replica.draft is not None:
+                delay_us = 5 * self.rng.randint(*self.disk_us)
+                self.at(delay_us, ("draft", node.id, node.epoch, replica.draft))
             if event.name == "became-leader":
                 term = event.fields["term"]
                 assert self.leaders.setdefault(term, node.id) == node.id, f"two leaders in {term}"
@@ -154,6 +163,15 @@ class Cluster:
         left = list(batch.ops)
         self.at(self.rng.randint(*self.disk_us), ("disk", node.id, node.epoch, batch.id, left))
 
+    def write_draft(self, node: Node, draft: Draft) -> None:
+        """Write an own snapshot beside the log, as a shell does."""
+        path = snapshot.path_of(draft.term, draft.index) + snapshot.TEMPORARY
+        content = b"".join(snapshot.encode_pieces(draft.at, draft.sessions, list(draft.machine)))
+        node.disk.execute((Create(path), Append(path, 0, content), Sync(path)))
+        assert node.replica is not None
+        node.replica.drafted(cast("bytes", snapshot.StoredState(content, draft.at)))
+        self.settle(node)
+
     def run(self, for_us: int) -> None:
         end_us = self.now_us + for_us
         while self.heap and self.heap[0][0] <= end_us:
@@ -173,7 +191,9 @@ class Cluster:
         node = self.nodes[what[1]]
         if node.replica is None or what[2] != node.epoch:
             return
-        if what[0] == "disk":
+        if what[0] == "draft":
+            self.write_draft(node, what[3])
+        elif what[0] == "disk":
             _, _, _, batch_id, left = what
             node.disk.do(left.pop(0))
             if left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.node.raft import datadriven
 from tests.node.raft.transcript import Stage
 
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "raft-by-transcript.md"
 FILES = sorted((Path(__file__).parent / "testdata").glob("*.txt"))
 
 
@@ -16,3 +18,8 @@ FILES = sorted((Path(__file__).parent / "testdata").glob("*.txt"))
 def test_the_transcript_is_what_happens(path: Path) -> None:
     """Every directive gives what the file says."""
     datadriven.run(path, Stage().perform)
+
+
+def test_the_reading_order_names_each_transcript_once() -> None:
+    named = re.findall(r"testdata/(\w+)\.txt\)", PAGE.read_text())
+    assert sorted(named) == [path.stem for path in FILES]

@@ -221,6 +221,9 @@ class Stage:
         raft = self.rafts[n]
         commit = raft.log.commit
         ready = raft.ready(self.batches[n] is None)
+        if ready is None:
+            assert raft.log.commit == commit
+            return False
         if ready.save:
             assert ready.hard_state is not None
             self.batches[n] = (ready.snapshot, ready.entries, ready.hard_state)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from node.loop import new_loop
 from tests.node.server.processes import Cluster
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run what is asynchronous on both loops a node may have: they differ where connections end."""
+    return {make.__module__: make for make in (asyncio.new_event_loop, new_loop)}
 
 
 @pytest.fixture

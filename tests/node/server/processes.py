@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
+import ssl
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +17,16 @@ import grpc
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-PATIENCE_S = 30.0
+from tests.node.ports import free_ports
+from tests.patience import PATIENCE_S, until
+
 ROOT = Path(__file__).resolve().parents[3]
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Poll until the condition holds and return what it returned."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        answer = condition()
-        if answer:
-            return answer
-        time.sleep(0.02)  # between polls; nothing depends on its length
-    raise AssertionError(f"{what}: not within {PATIENCE_S} s")
 
 
 class Node:
     """One node's ports, its data directory and, while it runs, its process."""
+
+    scheme = "http"
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
@@ -116,32 +97,51 @@ class Node:
         request = pb.RangeRequest(key=key, **options)
         return self.kv.Range(request, timeout=PATIENCE_S, wait_for_ready=True)
 
+    def tls(self) -> ssl.SSLContext | None:
+        """What its pages are asked for with."""
+        return None
+
     def http_get(self, path: str) -> tuple[int, str]:
-        url = f"http://127.0.0.1:{self.http}{path}"
+        url = f"{self.scheme}://127.0.0.1:{self.http}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(url, timeout=PATIENCE_S, context=self.tls()) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def status(self) -> dict[str, Any]:
+    def peek(self) -> dict[str, Any]:
         """Return /debug/status; empty while nobody answers."""
         try:
             return json.loads(self.http_get("/debug/status")[1])
-        except OSError:
+        except (OSError, HTTPException):  # it does not listen yet, or ends in mid-answer
             return {}
 
-    def has_leader(self) -> bool:
-        """Tell whether it knows a leader; raises AssertionError when its process has ended."""
+    def status(self) -> dict[str, Any]:
+        """Return /debug/status; raises AssertionError when the process has ended."""
+        return until(lambda: self.runs() and self.peek(), f"{self.name}'s status")
+
+    def runs(self) -> bool:
+        """Return True; raises AssertionError when the process has ended."""
         assert self.process is not None
         if self.process.poll() is not None:
             words = self.log_path.read_text()[-2000:]
             raise AssertionError(f"{self.name} ended with {self.process.returncode}: {words}")
-        return bool(self.status().get("leader"))
+        return True
+
+    def has_leader(self) -> bool:
+        """Tell whether it knows a leader; raises AssertionError when its process has ended."""
+        return self.runs() and bool(self.peek().get("leader"))
+
+    def ended(self) -> int:
+        """Wait until the process ends by itself; returns its exit code."""
+        assert self.process is not None
+        code = self.process.wait(PATIENCE_S)
+        self.process = None
+        return code
 
     def log(self) -> list[dict[str, Any]]:
-        lines = self.log_path.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        whole, _, _ = self.log_path.read_text().rpartition("\n")  # the last may be half there
+        return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.log() if line["event"] == name]
@@ -174,7 +174,7 @@ class Cluster:
         return until(self._leader, "a leader that leads")
 
     def _leader(self) -> Node | None:
-        leading = [node for node in self.running if node.status().get("role") == "leader"]
+        leading = [node for node in self.running if node.peek().get("role") == "leader"]
         return leading[0] if len(leading) == 1 else None
 
     def kill(self, *nodes: Node) -> None:

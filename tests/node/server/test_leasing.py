@@ -86,3 +86,17 @@ async def test_without_a_leader_nobody_is_told_anything() -> None:
     with pytest.raises(ApiError) as refusal:
         await alone.desk.keep_alive(7)
     assert refusal.value.text == NO_LEADER
+
+
+async def test_questions_that_wait_for_an_answer_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("node.leasing.MAX_ASKING", 3)
+    _, follower = pair()
+    follower.network.clear()  # nobody answers
+    waiting = [asyncio.ensure_future(follower.desk.keep_alive(7)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(ApiError, match="too many requests"):
+        await follower.desk.keep_alive(7)
+    for task in waiting:
+        task.cancel()

@@ -15,15 +15,15 @@ import pytest
 from node.config import Endpoint
 from node.logs import Log
 from node.raft.messages import Heartbeat, Message
-from node.transport import Transport, frame
+from node.transport import CONNECT_TIMEOUT_S, Transport, _Peer, frame
+from tests.node.ports import free_ports
+from tests.patience import PATIENCE_S, eventually
 
 CLUSTER = 77
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - there is no event to wait for
-            await asyncio.sleep(0)
+    await eventually(condition, 0)
 
 
 class Peer:
@@ -80,8 +80,10 @@ async def test_a_message_without_a_connection_is_dropped_not_kept() -> None:
 
 
 async def test_a_peer_that_comes_back_is_dialled_again() -> None:
-    one, two = await pair()
-    port = two.port
+    one, two = Peer(1), Peer(2)
+    (port,) = free_ports(1)  # nobody's while it is dialled in vain
+    one.transport.set_peers({2: await two.listen(port)})
+    await until(lambda: one.connected(2))
     await two.transport.close()
     await until(lambda: not one.connected(2))
     again = Peer(2)
@@ -94,11 +96,43 @@ async def test_a_peer_that_comes_back_is_dialled_again() -> None:
     await again.transport.close()
 
 
+async def test_a_connection_made_when_the_time_is_just_up_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, two = Peer(1), Peer(2)
+    where = await two.listen()
+    limits: list[asyncio.Timeout] = []
+    timeout, made = asyncio.timeout, _Peer.connection_made
+
+    def limited(seconds: float) -> asyncio.Timeout:
+        limit = timeout(seconds)
+        if seconds == CONNECT_TIMEOUT_S:
+            limits.append(limit)
+        return limit
+
+    def made_at_the_last_moment(peer: _Peer, transport: asyncio.BaseTransport) -> None:
+        made(peer, transport)
+        if len(limits) == 1:
+            limits[0].reschedule(0)
+
+    monkeypatch.setattr(asyncio, "timeout", limited)
+    monkeypatch.setattr(_Peer, "connection_made", made_at_the_last_moment)
+    one.transport.set_peers({2: where})
+    await until(lambda: limits and limits[0].expired())
+    one.send(2, Heartbeat(1, 1, 0))  # to nobody yet
+    await until(lambda: len(limits) > 1 and one.connected(2))
+    one.send(2, Heartbeat(1, 1, 1))
+    await until(lambda: two.got)
+    assert two.got == [Heartbeat(1, 1, 1)]
+    await one.transport.close()
+    await two.transport.close()
+
+
 async def hung_up_on(peer: Peer, data: bytes) -> str:
     """Send bytes to a peer as a stranger and return what it logged when it hung up."""
     reader, writer = await asyncio.open_connection("127.0.0.1", peer.port)
     writer.write(data)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
     writer.close()
@@ -146,3 +180,36 @@ async def test_a_slow_peer_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch)
     assert two.got[0] == Heartbeat(1, 1, 0)
     await one.transport.close()
     await two.transport.close()
+
+
+async def test_a_removed_member_is_told_when_it_dials_and_while_it_is_connected() -> None:
+    one, two = await pair()
+    farewells: list[int] = []
+    one.transport.on_farewell = lambda: farewells.append(1)
+    two.transport.dismiss(frozenset({1}))
+    await until(lambda: len(farewells) >= 2)  # at once, and when it had dialled again
+    assert "member 1 was removed from the cluster" in two.lines.getvalue()
+    one.send(2, Heartbeat(1, 1, 0))
+    assert not two.got
+    await one.transport.close()
+    await two.transport.close()
+
+
+@pytest.mark.parametrize(
+    "said", [b"HTTP/1.1 400 Bad Request", b"x" * 1000, frame(b"\x93\xa8farewell\x01\x01")]
+)
+async def test_only_a_farewell_to_this_member_of_this_cluster_counts(said: bytes) -> None:
+    one = Peer(1)
+    one.transport.on_farewell = lambda: pytest.fail("taken for a farewell")
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(said)
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        one.transport.set_peers({2: Endpoint("127.0.0.1", port)})
+        await until(lambda: one.connected(2))
+        await until(lambda: not one.connected(2))
+    await one.transport.close()

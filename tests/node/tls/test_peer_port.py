@@ -11,6 +11,7 @@ import pytest
 from node import transport
 from node.config import Endpoint
 from node.raft.messages import Heartbeat
+from node.tls import PeerNames
 from tests.node.server.test_transport import CLUSTER, Peer, until
 from tests.node.tls.authority import Authority
 
@@ -110,3 +111,42 @@ async def test_more_senders_than_any_cluster_has_are_refused(
     assert set(busy.transport._incoming) == {1}
     for peer in (first, second, busy):
         await peer.transport.close()
+
+
+@pytest.mark.parametrize(
+    ("names", "certificate", "is_admitted"),
+    [
+        (PeerNames(), None, True),
+        (PeerNames(common_name="m1"), None, False),
+        (PeerNames(common_name="m1"), "m1", True),
+        (PeerNames(common_name="m1"), "m2", False),
+        (PeerNames(host="localhost"), "m2", True),
+        (PeerNames(host="elsewhere"), "m2", False),
+        (PeerNames(common_name="m2", host="elsewhere"), "m2", False),
+    ],
+)
+def test_a_member_must_have_the_name_that_is_asked_for(
+    names: PeerNames, certificate: str | None, is_admitted: bool
+) -> None:
+    decoded = certificate and {
+        "subject": ((("commonName", certificate),),),
+        "subjectAltName": (("DNS", "localhost"), ("DNS", "*.example")),
+    }
+    assert names.admits(decoded or None) is is_admitted  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("host", "is_covered"), [("a.example", True), ("a.b.example", False)])
+def test_a_wildcard_covers_one_label(host: str, is_covered: bool) -> None:
+    assert PeerNames(host=host).admits({"subjectAltName": (("DNS", "*.example"),)}) is is_covered
+
+
+async def test_a_member_with_another_name_is_hung_up_on(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    one, two = SecurePeer(1, authority), SecurePeer(2, authority)
+    two.transport.names = PeerNames(common_name="m9")
+    one.transport.set_peers({2: await two.listen()})
+    await until(lambda: "its certificate is for somebody else" in two.lines.getvalue())
+    one.send(2, Heartbeat(1, 1, 0))
+    assert not two.got
+    await one.transport.close()
+    await two.transport.close()
