@@ -72,7 +72,7 @@ def explain_conflict(key: str | None, register: RegisterHistory, conflict: Confl
         "stale-read": _stale,
     }[conflict.kind]
     name = key if key is not None else "the register"
-    return tell(_Scene(name, register, conflict, around(register.rows, witnesses)))
+    return tell(_Scene(name, register, conflict, around(register.rows, witnesses, register)))
 
 
 def _glued(cast: Cast, glue: Sequence[Operation]) -> str:

@@ -76,7 +76,7 @@ def check_counters(history: History) -> Verdict:
             if not low <= one.output <= high:
                 total += 1
                 if len(anomalies) < ANOMALIES_MAX:
-                    anomalies.append(_tell(one, low, high))
+                    anomalies.append(_tell(one, low, high, additions))
     reason = (
         None
         if adds and reads
@@ -100,7 +100,7 @@ def _signed(amounts: Sequence[tuple[Any, int]], sign: int) -> list[tuple[int, in
     return [(time, amount) for time, amount in amounts if amount * sign > 0]
 
 
-def _tell(read: Operation, low: int, high: int) -> Anomaly:
+def _tell(read: Operation, low: int, high: int, additions: Sequence[Operation]) -> Anomaly:
     cast = Cast([read])
     name = cast.name(read)
     less = read.output < low
@@ -120,5 +120,7 @@ def _tell(read: Operation, low: int, high: int) -> Anomaly:
             f"However, {name} answered {read.output}.",
         ],
         cast,
+        # What was added only after the read answered has no part in it.
+        shown=[one for one in additions if one.invoked_ns <= (read.completed_ns or 0)] + [read],
         data={"least": low, "most": high},
     )

@@ -9,7 +9,8 @@ Dialects differ where it matters:
 * Jepsen's `independent` keys come as values [key, value] of registers.
 * A multi-register's `read` and `write`, and long-fork's reads, are transactions.
 
-The order of the file is the order of events. Times are kept, but never allowed to go back.
+The order of the file is the order of events. Times are kept, but never allowed to go back; in a
+file without times every event is a millisecond after the one before.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _NAMES: Final = tuple(_TYPES)  # a tuple: what a file calls a type may not be ha
 
 REGISTER_KEY: Final = "register"
 """What the only register of a file is called."""
+
+
+UNTIMED_NS: Final = 1_000_000
+"""How far apart events are in a file that does not say when they happened."""
 
 
 class Record(NamedTuple):
@@ -111,7 +116,8 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
     independent = model in {"cas-register", "register"} and _independent(records)
     processes = _Processes(name)
     ops: list[Op] = []
-    time_ns, last_index = -1, None
+    step_ns = 1 if any(isinstance(one.fields.get("time"), int) for one in records) else UNTIMED_NS
+    time_ns, last_index = -step_ns, None
     for line, fields in records:
         if not _is_client(fields):
             continue
@@ -127,13 +133,16 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
                 )
             last_index = index
         given = fields.get("time")
-        time_ns = max(time_ns + 1, given if isinstance(given, int) else 0)
+        time_ns = max(time_ns + step_ns, given if isinstance(given, int) else 0)
         key, value = fields.get("key"), fields.get("value")
         if independent and isinstance(value, list):
             key, value = value if len(value) == 2 else (None, value)
         outcome = _TYPES[kind]
         process = processes.of(fields.get("process"), outcome, f, value, where)
-        outcome, f, key, value = translate(_Event(outcome, f, key, value, where))
+        told = translate(_Event(outcome, f, key, value, where))
+        if model in {"cas-register", "register"}:
+            told = _restored(told, fields)
+        outcome, f, key, value = told
         ops.append(
             Op(
                 index=len(ops),
@@ -144,19 +153,30 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
                 key=None if key is None else str(key),
                 value=value,
                 error=None if fields.get("error") is None else str(fields["error"]),
+                node=_text_or_none(fields.get("node")),
+                meta=fields["meta"] if isinstance(fields.get("meta"), dict) else None,
             )
         )
     return History(ops)
 
 
 def _independent(records: Sequence[Record]) -> bool:
-    """Whether reads are asked for [key, nil]."""
-    reads = [
-        record.fields.get("value")
+    """Whether reads are asked for [key, nil]; where nothing is read, whether all is [key, ...]."""
+    asked = [
+        (record.fields.get("f"), record.fields.get("value"))
         for record in records
-        if record.fields.get("f") == "read" and record.fields.get("type") == "invoke"
+        if record.fields.get("type") == "invoke" and _is_client(record.fields)
     ]
-    return bool(reads) and all(isinstance(one, list) and len(one) == 2 for one in reads)
+    reads = [value for f, value in asked if f == "read"]
+    if reads:
+        return all(map(_pair, reads))
+    return bool(asked) and all(
+        isinstance(v, list) and len(v) == 2 and (f != "cas" or _pair(v[1])) for f, v in asked
+    )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 class _Processes:
@@ -204,6 +224,21 @@ class _Event(NamedTuple):
 
 
 _Translated = tuple[OpType, str, Any, Any]
+
+
+def _restored(told: _Translated, fields: dict[str, Any]) -> _Translated:
+    """Take back what `edn_writer` says in words of its own, where Knossos has none."""
+    outcome, f, key, value = told
+    kind, refused = fields["type"], fields.get("refused")
+    if fields.get("absent") is True and f == "read" and kind == OpType.OK:
+        outcome = OpType.OK  # it was read, and nothing was there
+    if f == "read" and _pair(refused):
+        if kind == OpType.INVOKE:
+            return outcome, "cas", key, refused
+        return outcome, "cas", key, {"swapped": False, "seen": value}
+    if f == "cas" and refused is True and kind == OpType.FAIL:
+        return OpType.OK, f, key, {"swapped": False}
+    return outcome, f, key, value
 
 
 def _plain(event: _Event) -> _Translated:
@@ -261,7 +296,7 @@ def _transaction(event: _Event) -> _Translated:
         [
             _SHORT.get(mop[0], mop[0]) if isinstance(mop[0], str) else mop[0],
             mop[1],
-            None if mop[0] in {"r", "read"} and outcome is not OpType.OK else _json_like(mop[2]),
+            None if mop[0] in ("r", "read") and outcome is not OpType.OK else _json_like(mop[2]),
         ]
         for mop in value
     ]

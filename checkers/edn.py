@@ -17,19 +17,23 @@ DEPTH_MAX: Final = 200
 DIGITS_MAX: Final = 400
 """A number longer than this is text."""
 
+ATOM_CHARS_MAX: Final = 24
+"""Atoms shorter than this are remembered: most lexemes of a history are keywords and numbers."""
+
 _LEXEME = re.compile(
-    r"""[\s,]*(?:(?P<comment>;[^\n]*)
-      |(?P<open>\#\{|[(\[{])
-      |(?P<close>[)\]}])
-      |(?P<string>"(?:[^"\\]|\\.)*")
-      |(?P<discard>\#_)
-      |(?P<tag>\#[A-Za-z][\w.\-/]*)
-      |(?P<atom>[^\s,;()\[\]{}"]+))""",
+    # Possessive: nothing here is ever matched again in another way, and nothing is kept for it.
+    r"""[\s,]*+(?:;[^\n]*+(?:\n[\s,]*+|\Z))*+
+    ( \#\{ | [(\[{] | [)\]}]
+    | "(?:[^"\\]++|\\.)*+"
+    | \#_ | \#[A-Za-z][\w.\-/]*
+    | [^\s,;()\[\]{}"]+ )""",
     re.VERBOSE | re.DOTALL,
 )
 _INTEGER = re.compile(rf"[+-]?\d{{1,{DIGITS_MAX}}}[NM]?", re.ASCII)
-_BLANK = re.compile(r"(?:[\s,]|;[^\n]*(?:\n|\Z))*")
+_BLANK = re.compile(r"(?:[\s,]|;[^\n]*+)*+")
 _CLOSES: Final = {"(": ")", "[": "]", "{": "}", "#{": "}"}
+_CLOSING: Final = frozenset(_CLOSES.values())
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 _WORDS: Final[dict[str, Any]] = {"nil": None, "true": True, "false": False}
 
@@ -40,119 +44,135 @@ class MalformedEdn(ValueError):
 
 def read(text: str) -> Iterator[Any]:
     """Return the forms of a text one by one; raises MalformedEdn."""
-    reader = _Reader(text)
-    while not reader.at_end():
-        yield reader.form(0)
+    for _, form in _forms(text, split=False):
+        yield form
 
 
 def read_numbered(text: str) -> Iterator[tuple[int, Any]]:
-    """Return forms with the numbers of their lines; one vector or list gives its elements."""
-    reader = _Reader(text)
-    while not reader.at_end():
-        if text[reader.place] in "([":
-            yield from reader.elements()
+    """Return forms with the numbers of their lines; a vector or list gives its elements."""
+    counted, line = 0, 1
+    for place, form in _forms(text, split=True):
+        line += text.count("\n", counted, place)
+        counted = place
+        yield line, form
+
+
+class _Mark:
+    """Stands among the forms of a collection for what changes the form behind it."""
+
+
+_TAG, _DISCARD = _Mark(), _Mark()
+
+
+def _forms(text: str, *, split: bool) -> Iterator[tuple[int, Any]]:
+    """Yield places and forms; `split` takes vectors and lists at the top apart.
+
+    One lexeme at a time, with a stack of the collections that are open: no recursion, because a
+    history has a hundred times more lexemes than operations.
+    """
+    match, atoms = _LEXEME.match, dict[str, Any](_WORDS)
+    stack: list[tuple[str, list[Any], int]] = []  # what opened, what it held so far, since where
+    forms: list[Any] = []
+    at = marks = place = 0
+    base = 0  # how many open collections make the top
+    while (found := match(text, at)) is not None:
+        lexeme = found[1]
+        at = found.end()
+        if len(stack) <= base:
+            place = found.start(1)
+        if lexeme in _CLOSES:
+            if len(stack) > DEPTH_MAX:
+                raise _error(text, at, "nested too deeply")
+            if split and not stack and lexeme in "([" and not marks:
+                base = 1
+            stack.append((lexeme, forms, place))
+            forms = []
+            continue
+        if lexeme in _CLOSING:
+            if not stack:
+                raise _error(text, at, f"{lexeme!r} closes nothing")
+            opening, outer, place = stack.pop()
+            if lexeme != _CLOSES[opening]:
+                raise _error(text, at, f"{opening!r} is closed by {lexeme!r}")
+            if forms and isinstance(forms[-1], _Mark):
+                raise _error(text, at, f"{lexeme!r} closes nothing")
+            if base > len(stack):
+                base, forms = 0, outer
+                continue
+            value: Any = _collection(opening, forms) if opening not in "([" else forms
+            if value is None:
+                raise _error(text, at, "a map with a key and no value")
+            forms = outer
+        elif lexeme in atoms:
+            value = atoms[lexeme]
+        elif lexeme[0] == "#" and (lexeme == "#_" or lexeme[1:2].isalpha()):
+            forms.append(_DISCARD if lexeme == "#_" else _TAG)
+            marks += 1
+            continue
         else:
-            yield reader.line(), reader.form(0)
+            value = _atom(lexeme)
+            if len(lexeme) < ATOM_CHARS_MAX:
+                atoms[lexeme] = value
+        while marks and forms and forms[-1] is _TAG:
+            forms.pop()
+            marks -= 1
+        if marks and forms and forms[-1] is _DISCARD:
+            forms.pop()
+            marks -= 1
+        elif len(stack) == base:
+            yield place, value
+        else:
+            forms.append(value)
+    _end(text, at, stack, marks)
 
 
-class _Reader:
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._at = 0
-        self._counted = (0, 1)  # a place, and the number of its line
+def _end(text: str, at: int, stack: list[tuple[str, list[Any], int]], marks: int) -> None:
+    """Raise unless a text may end here."""
+    blank = _BLANK.match(text, at)
+    at = blank.end() if blank else at
+    if at < len(text):
+        raise _error(text, at, f"cannot read {text[at : at + 20]!r}")
+    if stack:
+        raise _error(text, len(text), f"{stack[-1][0]!r} is never closed")
+    if marks:
+        raise _error(text, len(text), "ends in the middle")
 
-    @property
-    def place(self) -> int:
-        """Where the next character is."""
-        return self._at
 
-    def line(self) -> int:
-        """The number of the line that is read now."""
-        since, number = self._counted
-        number += self._text.count("\n", since, self._at)
-        self._counted = (self._at, number)
-        return number
+def _collection(opening: str, forms: list[Any]) -> Any:
+    """Make a set or a map; None when a key has no value."""
+    if opening == "#{":
+        return frozenset(map(_hashable, forms))
+    if len(forms) % 2:
+        return None
+    return {
+        key if type(key) is str else _hashable(key): value
+        for key, value in zip(forms[::2], forms[1::2], strict=True)
+    }
 
-    def elements(self) -> Iterator[tuple[int, Any]]:
-        """Read a vector or list element by element."""
-        _, opening = self._next()
-        while True:
-            if self.at_end():
-                raise self._error(f"{opening!r} is never closed")
-            if self._text[self._at] in ")]}":
-                break
-            yield self.line(), self.form(1)
-        _, closing = self._next()
-        if closing != _CLOSES[opening]:
-            raise self._error(f"{opening!r} is closed by {closing!r}")
 
-    def at_end(self) -> bool:
-        """Skip blanks and comments, and say whether anything is left."""
-        blank = _BLANK.match(self._text, self._at)
-        self._at = blank.end() if blank else self._at
-        return self._at >= len(self._text)
+def _atom(text: str) -> Any:
+    first = text[0]
+    if first == ":":
+        return text[1:]
+    if first == '"':
+        if "\\" not in text:
+            return text[1:-1]
+        return _ESCAPE.sub(_unescape, text[1:-1])
+    if _INTEGER.fullmatch(text):
+        return int(text.rstrip("NM"))
+    try:
+        return float(text.rstrip("M"))
+    except ValueError:
+        return text
 
-    def form(self, depth: int) -> Any:
-        """Read one form."""
-        kind, text = self._next()
-        if depth > DEPTH_MAX:
-            raise self._error("nested too deeply")
-        if kind == "open":
-            return self._collection(text, depth)
-        if kind == "string":
-            return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[1]), text[1:-1], flags=re.DOTALL)
-        if kind == "tag":
-            return self.form(depth + 1)
-        if kind == "discard":
-            self.form(depth + 1)
-            return self.form(depth + 1)
-        if kind == "close":
-            raise self._error(f"{text!r} closes nothing")
-        return self._atom(text)
 
-    def _collection(self, opening: str, depth: int) -> Any:
-        forms = []
-        while True:
-            if self.at_end():
-                raise self._error(f"{opening!r} is never closed")
-            if self._text[self._at] in ")]}":
-                break
-            forms.append(self.form(depth + 1))
-        _, closing = self._next()
-        if closing != _CLOSES[opening]:
-            raise self._error(f"{opening!r} is closed by {closing!r}")
-        if opening == "#{":
-            return frozenset(map(_hashable, forms))
-        if opening != "{":
-            return forms
-        if len(forms) % 2:
-            raise self._error("a map with a key and no value")
-        return {_hashable(key): value for key, value in zip(forms[::2], forms[1::2], strict=True)}
+def _unescape(found: re.Match[str]) -> str:
+    code = found[1]
+    return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
 
-    def _next(self) -> tuple[str, str]:
-        if self.at_end():
-            raise self._error("ends in the middle")
-        found = _LEXEME.match(self._text, self._at)
-        if found is None or found.lastgroup is None:
-            raise self._error(f"cannot read {self._text[self._at : self._at + 20]!r}")
-        self._at = found.end()
-        return found.lastgroup, found[found.lastgroup]
 
-    def _atom(self, text: str) -> Any:
-        if text.startswith(":"):
-            return text[1:]
-        if text in _WORDS:
-            return _WORDS[text]
-        if _INTEGER.fullmatch(text):
-            return int(text.rstrip("NM"))
-        try:
-            return float(text.rstrip("M"))
-        except ValueError:
-            return text
-
-    def _error(self, what: str) -> MalformedEdn:
-        line = self._text.count("\n", 0, self._at) + 1
-        return MalformedEdn(f"line {line}: {what}")
+def _error(text: str, at: int, what: str) -> MalformedEdn:
+    return MalformedEdn(f"line {text.count(chr(10), 0, at) + 1}: {what}")
 
 
 def _hashable(form: Any) -> Hashable:

@@ -19,9 +19,9 @@ An answer may leave out what its client did not record: only what it says is com
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 from checkers.models import UNKNOWN, Given
 
@@ -35,13 +35,11 @@ TXN_DEPTH_MAX: Final = 8
 """Transactions within transactions: more than this is no request."""
 
 
-class Version(NamedTuple):
-    """What a key holds."""
+KeyValue = list[Any]
+"""What a key holds, as a range shows it: [key, value, create, mod, version]. Never changed."""
 
-    value: Any
-    create: int
-    mod: int
-    version: int
+_TARGETS: Final = {"value": 1, "create": 2, "mod": 3, "version": 4}
+"""Where a guard finds what it compares."""
 
 
 class Store:
@@ -49,11 +47,14 @@ class Store:
 
     def __init__(self, revision: int = FIRST_REVISION) -> None:
         self.revision = revision
-        self.keys: Any = SortedDict()
+        self.keys: dict[str, KeyValue] = {}
+        self.undo: list[tuple[str, KeyValue | None]] = []  # of the last request: what it replaced
+        self._sorted: Any = None  # made when the first range asks for it: most requests name a key
 
     def apply(self, f: str, request: Any, at: int | None = None) -> tuple[dict[str, Any], bool]:
         """Apply a request as revision `at` (the next one); return its answer, and if it changed."""
         revision = self.revision + 1 if at is None else at
+        self.undo.clear()
         answer, changed = self._apply(f, request, revision)
         if changed:
             self.revision = revision
@@ -62,22 +63,16 @@ class Store:
 
     def _apply(self, f: str, request: Any, revision: int) -> tuple[dict[str, Any], bool]:
         if f == "put":
-            key, value = request["key"], request["value"]
-            old = self.keys.get(key)
-            self.keys[key] = (
-                Version(value, revision, revision, 1)
-                if old is None
-                else Version(value, old.create, revision, old.version + 1)
-            )
+            self.put(request["key"], request["value"], revision)
             return {}, True
         if f == "range":
-            found = [[key, *self.keys[key]] for key in self.within(request)]
+            found = [self.keys[key] for key in self.within(request)]
             limit = request.get("limit") or len(found)
             return {"kvs": found[:limit], "count": len(found)}, False
         if f == "delete":
             gone = list(self.within(request))
             for key in gone:
-                del self.keys[key]
+                self.install(key, None)
             return {"deleted": len(gone)}, bool(gone)
         if f == "txn":
             holds = self.holds(request)
@@ -91,12 +86,39 @@ class Store:
             return {}, False
         raise ValueError(f"a store has no request {f!r}")
 
+    def put(self, key: str, value: Any, revision: int) -> None:
+        """Set a key."""
+        old = self.keys.get(key)
+        if old is None:
+            self.install(key, [key, value, revision, revision, 1])
+        else:
+            self.install(key, [key, value, old[2], revision, old[4] + 1])
+
+    def install(self, key: str, kv: KeyValue | None) -> None:
+        """Make a key hold exactly this, whatever it held; None: nothing."""
+        old = self.keys.get(key)
+        self.undo.append((key, old))
+        if kv is None:
+            self.keys.pop(key, None)
+        else:
+            self.keys[key] = kv
+        if self._sorted is not None and (old is None) is not (kv is None):
+            (self._sorted.add if old is None else self._sorted.remove)(key)
+
+    def take_back(self) -> None:
+        """Undo the last request, its revision apart."""
+        for key, kv in reversed(self.undo[:]):
+            self.install(key, kv)
+        self.undo.clear()
+
     def within(self, request: Any) -> Iterable[str]:
         """The keys a request means, in order."""
         key, end = request["key"], request.get("end")
         if end is None:
             return (key,) if key in self.keys else ()
-        return list(self.keys.irange(key, end, inclusive=(True, False)))
+        if self._sorted is None:
+            self._sorted = SortedList(self.keys)
+        return list(self._sorted.irange(key, end, inclusive=(True, False)))
 
     def holds(self, txn: Any) -> bool:
         """Whether every guard of a transaction holds."""
@@ -105,12 +127,9 @@ class Store:
     def _holds(self, guard: Any) -> bool:
         key, target, op, operand = guard
         found = self.keys.get(key)
-        if target == "value":
-            if found is None:
-                return False  # as etcd: a value that is not there compares with nothing
-            held = found.value
-        else:
-            held = 0 if found is None else getattr(found, target)
+        if found is None and target == "value":
+            return False  # as etcd: a value that is not there compares with nothing
+        held = 0 if found is None else found[_TARGETS[target]]
         holds = {"=": held == operand, "!=": held != operand}.get(op)
         if holds is None:
             holds = held < operand if op == "<" else held > operand
@@ -126,7 +145,8 @@ def agrees(answer: Any, expected: dict[str, Any]) -> bool:
             if len(answer[name]) != len(value) or not all(map(agrees, answer[name], value)):
                 return False
         elif name == "kvs":
-            if [list(kv) for kv in answer[name]] != value:
+            said = answer[name]
+            if said != value and list(map(list, said)) != list(map(list, value)):
                 return False
         elif answer[name] != value and not (name == "revision" and answer[name] is None):
             return False
@@ -143,14 +163,14 @@ class EtcdKv:
         """Apply one request."""
         revision, kvs = state
         store = Store(revision)
-        store.keys.update({key: Version(*rest) for key, *rest in kvs})
+        store.keys.update({kv[0]: kv for kv in kvs})
         f, request = given
         expected, changed = store.apply(f, request)
         if answer is not UNKNOWN and not agrees(answer, expected):
             return False, state
         if not changed:
             return True, state
-        return True, (store.revision, tuple((key, *held) for key, held in store.keys.items()))
+        return True, (store.revision, tuple(sorted(map(tuple, store.keys.values()))))
 
     def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
         """Whether nothing that the request could do changes anything."""

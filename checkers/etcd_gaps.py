@@ -1,187 +1,214 @@
 """Which unanswered requests filled the gaps that the acknowledged revisions leave.
 
 A request that was never answered has no revision. A revision that nobody acknowledged was
-somebody's all the same: what was read at it says whose, and one that nobody looked at is given to
-the request called first among those that could have made it.
+somebody's all the same: what was read at it says whose. For one that nobody looked at there are the
+windows of the keys (`etcd_windows`): a request may fill a gap if it was called before any answer of
+a later revision had returned, and if the gap lies in a window of each key it changes.
+
+Requests that do one thing to one key are matched with gaps beforehand (`etcd_plan`); those over
+several keys fill what is left, and the replay has the last word.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from checkers.etcd import Store
+from checkers.etcd_plan import Plan, Unanswered, around, floor_of
+from checkers.etcd_requests import DELETE, PUT
+from checkers.etcd_windows import END, Windows
 from checkers.history import Operation
 from checkers.registers import freeze
 
-
-class Placed(NamedTuple):
-    """An operation at the revision it claims; `changed`: it made that revision."""
-
-    revision: int
-    operation: Operation
-    changed: bool
-
-
-class Gaps:
-    """Which unanswered requests can have made the revisions that nobody acknowledged."""
-
-    def __init__(self, placed: Sequence[Placed], open_ops: Sequence[Operation]) -> None:
-        acked = {one.revision for one in placed if one.changed}
-        self.shown: dict[int, dict[str, Any]] = {}  # revision -> what was seen of its change
-        self.showing: dict[int, Operation] = {}
-        self._reads: dict[str, list[tuple[int, int]]] = {}  # key -> (revision, what of it)
-        for one in placed:
-            present = set()
-            for key, value, _, mod, *_ in _kvs(one.operation.output):
-                present.add(key)
-                if mod not in acked:
-                    self.shown.setdefault(mod, {})[key] = value
-                    self.showing.setdefault(mod, one.operation)
-            for key in keys_of(one.operation.f, one.operation.input):
-                what = _CHANGED
-                if not one.changed:
-                    what = _PRESENT if key in present else _ABSENT
-                self._reads.setdefault(key, []).append((one.revision, what))
-        returns = sorted(
-            (one.operation.completed_ns or 0, one.revision)
-            for one in placed
-            if not one.operation.input.get("revision")
-        )
-        self._times = [time for time, _ in returns]
-        self._highest = list(accumulate((revision for _, revision in returns), max))
-        self._makers = self._match(open_ops)
-        made = {one.index for one in self._makers.values()}
-        self._unseen = deque(
-            one for one in sorted(open_ops, key=lambda one: one.invoked_ns) if one.index not in made
-        )
-
-    def _match(self, open_ops: Sequence[Operation]) -> dict[int, Operation]:
-        """Find for each revision of which something was seen the request that wrote that."""
-        by_write: dict[tuple[str, Any], list[Operation]] = {}
-        for one in open_ops:
-            for key, value in _writes(one.f, one.input).items():
-                by_write.setdefault((key, freeze(value)), []).append(one)
-        makers: dict[int, Operation] = {}
-        used: set[int] = set()
-        for revision in sorted(self.shown):
-            shown = self.shown[revision]
-            key, value = next(iter(shown.items()))
-            for one in by_write.get((key, freeze(value)), ()):
-                writes = _writes(one.f, one.input)
-                if (
-                    one.index not in used
-                    and self._floor(one) < revision
-                    and all(writes.get(k, _NOTHING) == v for k, v in shown.items())
-                ):
-                    makers[revision] = one
-                    used.add(one.index)
-                    break
-        return makers
-
-    def _floor(self, one: Operation) -> int:
-        """The highest revision that had been returned when a request was called."""
-        at = bisect_left(self._times, one.invoked_ns)
-        return self._highest[at - 1] if at else 0
-
-    def maker(self, revision: int) -> Operation | None:
-        """The request whose change was seen at a revision."""
-        return self._makers.get(revision)
-
-    def guess(self, revision: int, store: Store) -> tuple[Operation | None, set[str] | None]:
-        """Choose a maker for a revision nobody saw; also the keys others might have changed.
-
-        The keys are None when there are too many candidates to look at.
-        """
-        chosen: Operation | None = None
-        keys: set[str] = set()
-        for tried, one in enumerate(self._unseen):
-            if tried >= CANDIDATES_MAX:
-                break
-            if self._floor(one) >= revision:
-                return self._take(chosen), keys  # and so have all that were called later
-            # Whether it would change anything is judged by a store that may be guessed itself: so
-            # its keys are doubtful even when it is not the one.
-            mine = keys_of(one.f, one.input)
-            keys.update(mine)
-            fits = chosen is None and _would_change(one.f, one.input, store)
-            if fits and not self._refuted(one, mine, revision):
-                chosen = one
-        else:
-            return self._take(chosen), keys
-        return self._take(chosen), None
-
-    def _take(self, chosen: Operation | None) -> Operation | None:
-        if chosen is not None:
-            self._unseen.remove(chosen)
-        return chosen
-
-    def _refuted(self, one: Operation, keys: list[str], revision: int) -> bool:
-        """Whether a key was read after a revision, before it changed, and showed another past."""
-        for key in keys:
-            events = self._reads.get(key, [])
-            at = bisect_left(events, (revision, _CHANGED))
-            if at == len(events) or events[at][1] == _CHANGED:
-                continue
-            # What was shown is of another revision, so nobody put it at this one; and a deleted
-            # key is not shown at all.
-            if one.f == "put" or (one.f == "delete" and events[at][1] == _PRESENT):
-                return True
-        return False
-
-
-_CHANGED, _ABSENT, _PRESENT = range(3)
-"""What an operation says of a key it names: it changed, it was not there, it was."""
-
-CANDIDATES_MAX: Final = 1_000
+CANDIDATES_MAX: Final = 256
 """Unanswered requests looked at for one revision that nobody saw."""
 
 
-def _would_change(f: str, request: Any, store: Store) -> bool:
-    """Whether a request would change the store as it is."""
-    if f == "put":
+class Gaps:
+    """Which requests fill which gaps."""
+
+    def __init__(self, windows: Windows, requests: Sequence[Unanswered]) -> None:
+        self.windows = windows
+        self.requests = requests
+        self._chosen: dict[int, Unanswered] = {}
+        self._used: set[int] = set()
+        self._sole: dict[int, Unanswered] = {}  # gaps that nobody else can have filled
+        self._phantom: set[int] = set()  # gaps that nobody can have filled
+        self._match_shown()
+        Plan(windows, requests, self._chosen, self._used).run()
+        self.unfilled = 0
+        self._left = [one for one in requests if one.operation.index not in self._used]
+        sole = {one.operation.index for one in self._sole.values()}
+        self._others = [one for one in requests if one.operation.index not in sole]
+        decided = self._phantom | self._sole.keys()
+        self._undecided = [gap for gap in windows.gaps if gap not in decided]
+        self._least: dict[str, int] = {}  # key -> the least floor of a request that may change it
+
+    def _match_shown(self) -> None:
+        """Find for each gap of which something was seen the request that wrote that."""
+        by_write: dict[tuple[str, Any], list[Unanswered]] = {}
+        for one in self.requests:
+            for key, value in one.effects.puts.items():
+                by_write.setdefault((key, freeze(value)), []).append(one)
+        shown = self.windows.shown
+        for gap in sorted(shown):
+            key, value = next(iter(shown[gap].items()))
+            fitting = [
+                one
+                for one in by_write.get((key, freeze(value)), ())
+                if one.floor < gap and _writes(one, shown[gap])
+            ]
+            free = [one for one in fitting if one.operation.index not in self._used]
+            if free:
+                self._chosen[gap] = free[0]
+                self._used.add(free[0].operation.index)
+                if len(fitting) == 1:
+                    self._sole[gap] = free[0]
+            elif not fitting:
+                self._phantom.add(gap)
+
+    def phantom(self, gap: int) -> dict[str, Any]:
+        """What was seen of a gap that no request can have made."""
+        return self.windows.shown[gap] if gap in self._phantom else {}
+
+    def fill(self, gap: int, store: Store) -> Operation | None:
+        """Choose the request that made a gap, given the store before it."""
+        chosen = self._chosen.get(gap)
+        if chosen is not None and (gap in self._sole or self._keeps(chosen, gap, store)):
+            return chosen.operation
+        for one in self._candidates(gap):
+            if self._fits(one, gap, store):
+                self._left.remove(one)
+                if chosen is not None:
+                    insort(self._left, chosen, key=floor_of)
+                return one.operation
+        if chosen is not None and gap in self.windows.shown:
+            return chosen.operation
+        self.unfilled += 1
+        return None
+
+    def makers(self, gap: int) -> Iterator[Unanswered]:
+        """Every request that was called in time to make a gap, the one that is planned last."""
+        chosen = self._chosen.get(gap)
+        for one in self.requests:
+            if one.floor >= gap:
+                break
+            if one is not chosen:
+                yield one
+        if chosen is not None:
+            yield chosen
+
+    def _candidates(self, gap: int) -> list[Unanswered]:
+        """Requests without a gap: first those some key still waits for, then the latest."""
+        upto = bisect_left(self._left, gap, key=floor_of)
+        found = self._left[max(0, upto - CANDIDATES_MAX) : upto][::-1]
+        return sorted(found, key=lambda one: -self._wanted(one, gap))
+
+    def _wanted(self, one: Unanswered, gap: int) -> int:
+        return sum(
+            window is not None and window.times > 0
+            for windows, keys in (
+                (self.windows.put, one.effects.puts),
+                (self.windows.delete, one.effects.deletes),
+            )
+            for window in (around(windows[key], gap) for key in keys)
+        )
+
+    def _keeps(self, one: Unanswered, gap: int, store: Store) -> bool:
+        """Whether a request would change the store, and put what was seen."""
+        puts, deletes = _changes(one, store)
+        shown = self.windows.shown.get(gap, {})
+        return bool(puts or deletes) and all(
+            puts.get(key, _NOTHING) == value for key, value in shown.items()
+        )
+
+    def _fits(self, one: Unanswered, gap: int, store: Store) -> bool:
+        """Whether, besides, it would change only what was not seen unchanged."""
+        if not self._keeps(one, gap, store):
+            return False
+        puts, deletes = _changes(one, store)
+        shown = self.windows.shown.get(gap, {})
+        made = self.windows.made.get(gap, set())
+        if not made <= puts.keys():
+            return False
+        used = []
+        for windows, keys in ((self.windows.put, puts), (self.windows.delete, deletes)):
+            for key in keys:
+                if keys is puts and (key in shown or key in made):
+                    continue
+                window = around(windows.get(key, ()), gap)
+                if window is None:
+                    return False
+                used.append(window)
+        for window in used:
+            if window.times > 0:
+                window.times -= 1
         return True
-    if f == "delete":
-        return bool(list(store.within(request)))
-    if f != "txn":
-        return False
-    branch = "then" if store.holds(request) else "else"
-    return any(_would_change(inner, one, store) for inner, one in request.get(branch, ()))
+
+    def doubtful(self, key: str, end: str | None, since: int, upto: int) -> bool:
+        """Whether a key (or a range) may have changed unseen after `since`, until `upto`."""
+        undecided = self._undecided
+        at = bisect_right(undecided, upto)
+        if at and undecided[at - 1] > since and undecided[at - 1] > self._least_floor(key, end):
+            return True
+        return any(
+            since < gap <= upto and _touches(one, key, end)
+            for gap, one in self._sole.items()
+            if one.operation.f != PUT
+        )
+
+    def strange(self, since: int, upto: int) -> bool:
+        """Whether a request that is not in the history may have made a gap of these."""
+        undecided = self._undecided
+        at = bisect_right(undecided, upto)
+        return bool(self.unfilled and at and undecided[at - 1] > since)
+
+    def _least_floor(self, key: str, end: str | None) -> int:
+        if end is not None:
+            return next((one.floor for one in self._others if _touches(one, key, end)), END)
+        if not self._least:
+            for one in self._others:
+                for touched in (*one.effects.puts, *one.effects.deletes):
+                    self._least.setdefault(touched, one.floor)
+        ranged = (one for one in self._others if one.effects.ranges and one.effects.touches(key))
+        first = next(ranged, None)
+        return min(self._least.get(key, END), END if first is None else first.floor)
 
 
-def requests_of(f: str, request: Any) -> list[Any]:
-    """A request, or those within a transaction."""
-    if f != "txn":
-        return [request]
-    inner = [*request.get("then", ()), *request.get("else", ())]
-    return [one for name, given in inner for one in requests_of(name, given)]
-
-
-def keys_of(f: str, request: Any) -> list[str]:
-    """The keys a request names."""
-    return [one["key"] for one in requests_of(f, request) if "key" in one]
+def _touches(one: Unanswered, key: str, end: str | None) -> bool:
+    return one.effects.touches(key) if end is None else one.effects.within(key, end)
 
 
 _NOTHING: Final = object()
 
 
-def _writes(f: str, request: Any) -> dict[str, Any]:
-    """What an unanswered request could have put."""
-    if f == "put":
-        return {request["key"]: request["value"]}
-    if f == "txn":
-        found: dict[str, Any] = {}
-        for inner, one in [*request.get("else", ()), *request.get("then", ())]:
-            found |= _writes(inner, one)
-        return found
-    return {}
+def _writes(one: Unanswered, shown: dict[str, Any]) -> bool:
+    puts = one.effects.puts
+    return all(puts.get(key, _NOTHING) == value for key, value in shown.items())
 
 
-def _kvs(answer: Any) -> Iterator[Any]:
-    """Every kv an answer shows."""
-    yield from answer.get("kvs", ())
-    for inner in answer.get("answers", ()):
-        yield from _kvs(inner)
+def _changes(one: Unanswered, store: Store) -> tuple[dict[str, Any], set[str]]:
+    """What a request would put and delete in the store as it is."""
+    puts: dict[str, Any] = {}
+    deletes: set[str] = set()
+    _would_change(one.operation.f, one.operation.input, store, puts, deletes)
+    return puts, deletes
+
+
+def _would_change(
+    f: str, request: Any, store: Store, puts: dict[str, Any], deletes: set[str]
+) -> None:
+    """Collect what a request would change in the store as it is."""
+    if f == PUT:
+        puts[request["key"]] = request["value"]
+        deletes.discard(request["key"])
+    elif f == DELETE:
+        gone = store.within(request)
+        deletes.update(gone)
+        for key in gone:
+            puts.pop(key, None)
+    elif f == "txn":
+        for inner, one in request.get("then" if store.holds(request) else "else", ()):
+            _would_change(inner, one, store, puts, deletes)

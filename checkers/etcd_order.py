@@ -8,14 +8,14 @@ had returned when it was called, then this order *is* a proof that the history i
 serializable: whatever the store meant by its revisions. One sort and one pass, O(n log n).
 
 Operations that were never answered have no revision. One took effect if a revision is missing
-between those that were acknowledged. Which of them filled which gap is settled by what is seen of
-them: a value read at that revision. A gap that nobody looked at is given to the unanswered request
-called first among those that could have made it, and the replay goes on to confirm or refute it.
+between those that were acknowledged; which of them filled which gap is settled by what is seen of
+the keys later (`etcd_windows`, `etcd_gaps`), and the replay confirms or refutes it.
 
     valid    the order is an accepting path: proof
     invalid  two acknowledged changes share a revision, an answer differs from what the
              acknowledged changes leave, or real time is turned back
-    unknown  what differs may be due to an unanswered request placed wrongly
+    unknown  what differs may be due to an unanswered request placed wrongly, or to one that is
+             not in the history
 
 `invalid` means that the store broke the contract of its revisions. Whether another order explains
 the values is another question: `linearizability` answers it key by key.
@@ -24,21 +24,21 @@ the values is another question: `linearizability` answers it key by key.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from itertools import accumulate
+from typing import Final, NamedTuple
 
-from checkers.etcd import (
-    FIRST_REVISION,
-    FUNCTIONS,
-    Store,
-    agrees,
-    misshapen,
-    misshapen_answer,
-)
-from checkers.etcd_gaps import Gaps, Placed, keys_of, requests_of
+from checkers.etcd import FIRST_REVISION, FUNCTIONS, misshapen, misshapen_answer
+from checkers.etcd_choices import some_choice_explains
+from checkers.etcd_gaps import Gaps
+from checkers.etcd_plan import unanswered
+from checkers.etcd_replay import Answers, Difference, Early, Gap, Replay
+from checkers.etcd_requests import changed, keys_of
+from checkers.etcd_windows import END, Windows
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
+from checkers.patience import uncollected
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
 
@@ -46,6 +46,9 @@ CLAIM: Final = "The order of the revisions explains every answer, and respects r
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+GAPS_MAX: Final = 10_000
+"""Gaps looked at beyond the number of requests that could fill one."""
 
 
 class _Break(NamedTuple):
@@ -67,272 +70,345 @@ def etcd_order() -> Checker:
     return Checker(name="etcd-order", check=check)
 
 
+@uncollected
 def check_etcd_order(history: History, *, first_revision: int = FIRST_REVISION) -> Verdict:
     """Judge a whole store's history; the store was empty at `first_revision`."""
-    placed: list[Placed] = []
-    open_ops: list[Operation] = []
-    unplaced = 0
-    for one in history.operations:
-        if one.f not in FUNCTIONS:
-            raise MalformedHistory(f"op {one.index}: an etcd store has no operation {one.f!r}")
-        wrong = misshapen(one.f, one.input)
-        if wrong is None and one.outcome is OpType.OK:
-            wrong = misshapen_answer(one.output)
-        if wrong is not None:
-            raise MalformedHistory(f"op {one.index}: {wrong}")
-        if one.outcome is OpType.OK:
-            found = _place(one)
-            if found is None:
-                unplaced += 1
-            else:
-                placed.append(found)
-        elif one.outcome is OpType.INFO and one.f in {"put", "delete", "txn"}:
-            open_ops.append(one)
-    placed.sort(key=lambda one: (one.revision, not one.changed))
+    try:
+        return _judge(history, first_revision)
+    except (TypeError, ValueError, KeyError, AttributeError):
+        _validate(history)  # answers are looked at closely only when something is wrong
+        raise
+
+
+def _judge(history: History, first_revision: int) -> Verdict:
+    answers, open_ops, unplaced = _answers(history)
+    moments = _Moments(answers)
     breaks: list[_Break] = []
-    breaks += _shared(placed)
-    breaks += _real_time(placed)
-    replay = _Replay(placed, open_ops, first_revision)
-    breaks += replay.run()
+    if answers.shared():
+        breaks += _shared(answers)
+    if moments.turned_back():
+        breaks += _real_time(answers)
+    gaps, too_many = _gaps(answers, open_ops, moments, first_revision)
+    replay = Replay(answers, gaps, first_revision)
+    found = list(replay.run())
+    told = list(_told(found, gaps, first_revision))
+    doubtful = told and not breaks and not any(one.certain for one in told)
+    if not (doubtful and gaps and some_choice_explains(answers, gaps, first_revision)):
+        breaks += told
+    if too_many:
+        breaks.append(_unmade(too_many))
     certain = [one for one in breaks if one.certain]
     reason = None
-    if not placed:
+    if not answers.operations:
         reason = "vacuous: no answer carried a revision"
     elif unplaced and not certain:
         reason = f"{counted(unplaced, 'answer')} carried no revision"
     elif breaks and not certain:
         reason = f"{breaks[0].summary} Requests that are not in the history may be the reason."
+    if certain or reason is not None:
+        _validate(history)
     return Verdict(
         checker="etcd-order",
         validity=Validity.INVALID if certain else Validity.UNKNOWN if reason else Validity.VALID,
         claim=CLAIM,
-        evidence=f"{counted(len(placed), 'answer')}, revisions {first_revision} to "
-        f"{placed[-1].revision if placed else first_revision:,}, "
+        evidence=f"{counted(len(answers.operations), 'answer')}, revisions {first_revision} to "
+        f"{answers.highest(first_revision):,}, "
         f"{counted(len(open_ops), 'unanswered request')}, {replay.resolved:,} of them placed",
         reason=None if certain else reason,
         method="one pass in order of revisions",
         anomalies=tuple(_tell(one) for one in certain[:ANOMALIES_MAX]),
-        stats={"answers": len(placed), "anomalies": len(certain), "resolved": replay.resolved},
+        stats={
+            "answers": len(answers.operations),
+            "anomalies": len(certain),
+            "resolved": replay.resolved,
+        },
     )
 
 
-def _place(one: Operation) -> Placed | None:
-    answer = one.output
-    revision = answer.get("revision")
-    if not isinstance(revision, int):
-        return None
-    if one.f == "range" and one.input.get("revision"):
-        revision = int(one.input["revision"])  # it looks at the past, and says so
-    return Placed(revision, one, _changed(one.f, one.input, answer))
-
-
-def _changed(f: str, request: Any, answer: Any) -> bool:
-    """Whether a request that was answered like this changed anything."""
-    if f == "put":
-        return True
-    if f == "delete":
-        return bool(answer.get("deleted"))
-    if f != "txn":
-        return False
-    branch = request.get("then" if answer.get("succeeded") else "else", ())
-    answers = answer.get("answers") or [{}] * len(branch)
-    return any(
-        _changed(inner, one, said) for (inner, one), said in zip(branch, answers, strict=False)
-    )
-
-
-def _shared(placed: Sequence[Placed]) -> Iterator[_Break]:
-    last: Placed | None = None
-    for one in placed:
-        if not one.changed:
+def _answers(history: History) -> tuple[Answers, list[Operation], int]:
+    """Sort the operations: answers with a revision, changes without an answer, the rest counted."""
+    answers = Answers([], [], [], [], [])
+    operations, claims, timed, ret = answers.operations, answers.claim, answers.timed, answers.ret
+    open_ops: list[Operation] = []
+    unplaced = 0
+    ok, info = OpType.OK, OpType.INFO
+    for one in history.operations:
+        f, request, outcome = one.f, one.input, one.outcome
+        plain = type(request) is dict and type(request.get("key")) is str
+        # A plain put changes something, a plain range does not; else it depends on the answer.
+        if plain and f == "put" and len(request) == 2 and "value" in request:
+            unchanged = 0
+        elif plain and f == "range" and len(request) == 1:
+            unchanged = 1
+        else:
+            _validate_request(one)
+            plain = False
+        if outcome is not ok:
+            if outcome is info and f in {"put", "delete", "txn"}:
+                open_ops.append(one)
             continue
-        if last is not None and last.revision == one.revision:
+        revision = one.output.get("revision")
+        if type(revision) is not int:
+            unplaced += 1
+            continue
+        if plain:
+            timed.append(len(claims))
+        else:
+            unchanged = 0 if changed(f, request, one.output) else 1
+            if not (request.get("revision") or request.get("serializable")):
+                timed.append(len(claims))
+            elif f == "range" and request.get("revision"):
+                revision = int(request["revision"])  # it looks at the past, and says so
+        operations.append(one)
+        claims.append(revision << 1 | unchanged)
+        ret.append(one.completed_ns or 0)
+    answers.order.extend(sorted(range(len(claims)), key=claims.__getitem__))
+    return answers, open_ops, unplaced
+
+
+def _validate_request(one: Operation) -> None:
+    if one.f not in FUNCTIONS:
+        raise MalformedHistory(f"op {one.index}: an etcd store has no operation {one.f!r}")
+    if wrong := misshapen(one.f, one.input):
+        raise MalformedHistory(f"op {one.index}: {wrong}")
+
+
+def _validate(history: History) -> None:
+    """Raise MalformedHistory if an operation's shape is wrong."""
+    for one in history.operations:
+        _validate_request(one)
+        if one.outcome is OpType.OK and (wrong := misshapen_answer(one.output)):
+            raise MalformedHistory(f"op {one.index}: {wrong}")
+
+
+class _Moments:
+    """When which revision was returned: answers in order of their return."""
+
+    def __init__(self, answers: Answers) -> None:
+        self._answers = answers
+        ret, claims = answers.ret, answers.claim
+        returned = sorted(answers.timed, key=ret.__getitem__)
+        self.times = [ret[row] for row in returned]
+        self.highest = list(accumulate([claims[row] >> 1 for row in returned], max))
+
+    def turned_back(self) -> bool:
+        """Whether some answer may be of an older revision than one returned before its call."""
+        operations, claims = self._answers.operations, self._answers.claim
+        highest = self.highest
+        times = [*self.times, END]
+        calls = [(operations[row].invoked_ns, row) for row in self._answers.timed]
+        calls.sort()
+        at, bound = 0, -1
+        for since, row in calls:
+            if times[at] < since:
+                while times[at] < since:
+                    at += 1
+                bound = 2 * highest[at - 1]
+            if claims[row] <= bound:
+                return True
+        return False
+
+
+def _gaps(
+    answers: Answers, open_ops: list[Operation], moments: _Moments, first_revision: int
+) -> tuple[Gaps | None, int]:
+    """Work out who made the revisions that nobody acknowledged; None if there are none.
+
+    Also how many revisions certainly no request of the history made: there are more than requests.
+    """
+    acknowledged = {claim >> 1 for claim in answers.claim if not claim & 1}
+    revisions: list[int] = []
+    last = answers.highest(first_revision)
+    missing = last - first_revision - sum(first_revision < one for one in acknowledged)
+    if missing <= 0:
+        return None, 0
+    wanted = min(missing, len(open_ops) + GAPS_MAX)
+    at = first_revision
+    for one in sorted(acknowledged | {last + 1}):
+        if one <= first_revision:
+            continue
+        revisions += range(at + 1, min(one, at + 1 + wanted - len(revisions)))
+        at = one
+        if len(revisions) == wanted:
+            break
+    requests = unanswered(open_ops, moments.times, moments.highest)
+    keys = {key for one in requests for key in (*one.effects.puts, *one.effects.deletes)}
+    keys.update(_within_ranges(answers, [pair for one in requests for pair in one.effects.ranges]))
+    windows = Windows(keys, revisions, first_revision)
+    windows.read(answers.operations, answers.claim, answers.order)
+    return Gaps(windows, requests), missing - wanted
+
+
+def _within_ranges(answers: Answers, ranges: list[tuple[str, str]]) -> Iterator[str]:
+    """Keys that were put and lie in one of some ranges."""
+    if not ranges:
+        return
+    for one in answers.operations:
+        for key in keys_of(one.f, one.input):
+            if any(first <= key < end for first, end in ranges):
+                yield key
+
+
+def _shared(answers: Answers) -> Iterator[_Break]:
+    last: int | None = None
+    for row in answers.order:
+        claim = answers.claim[row]
+        if claim & 1:
+            continue
+        if last is not None and answers.claim[last] == claim:
+            pair = answers.operations[last], answers.operations[row]
             yield _Break(
                 "shared-revision",
-                (last.operation, one.operation),
+                pair,
                 [
-                    f"Then each is the change that made revision {one.revision}.",
+                    f"Then each is the change that made revision {claim >> 1}.",
                     (
                         "However, a revision is one request's change: the store has two "
                         "pasts, or has "
                         "lost one of them."
                     ),
                 ],
-                f"Two requests were both acknowledged as revision {one.revision}.",
+                f"Two requests were both acknowledged as revision {claim >> 1}.",
             )
-        last = one
+        last = row
 
 
-def _real_time(placed: Sequence[Placed]) -> Iterator[_Break]:
+def _real_time(answers: Answers) -> Iterator[_Break]:
     """Pass over calls and returns in time, with the highest revision returned so far."""
-    current = [one for one in placed if not one.operation.input.get("revision")]
+    operations, claims = answers.operations, answers.claim
     events: list[tuple[int, int, int]] = []
-    for at, one in enumerate(current):
-        if one.operation.input.get("serializable"):
-            continue
-        events.append((one.operation.invoked_ns, 0, at))
-        events.append((one.operation.completed_ns or 0, 1, at))
-    events.sort()
-    highest: Placed | None = None
-    floor: list[Placed | None] = [None] * len(current)
-    for _, returned, at in events:
-        one = current[at]
+    for row in answers.order:
+        one = operations[row]
+        if not (one.input.get("revision") or one.input.get("serializable")):
+            events.append((one.invoked_ns, 0, row))
+            events.append((one.completed_ns or 0, 1, row))
+    events.sort(key=lambda event: event[:2])
+    highest: int | None = None
+    floor: dict[int, int | None] = {}
+    for _, returned, row in events:
         if not returned:
-            floor[at] = highest
+            floor[row] = highest
             continue
-        before = floor[at]
-        if before is not None and (
-            one.revision < before.revision
-            or (one.changed and one.revision == before.revision and not before.changed)
-        ):
-            yield _turned(before, one)
-        if highest is None or one.revision > highest.revision:
-            highest = one
+        before = floor[row]
+        if before is not None:
+            earlier, claim = claims[before], claims[row]
+            # Smaller; or a change of a revision that was read before.
+            if claim >> 1 < earlier >> 1 or (claim < earlier and earlier & 1):
+                yield _turned(operations[before], operations[row], earlier >> 1, claim)
+        if highest is None or claims[row] >> 1 > claims[highest] >> 1:
+            highest = row
 
 
-def _turned(before: Placed, one: Placed) -> _Break:
-    cast = Cast([before.operation, one.operation])
-    _first, second = cast.name(before.operation), cast.name(one.operation)
+def _turned(before: Operation, one: Operation, earlier: int, claim: int) -> _Break:
+    cast = Cast([before, one])
+    _first, second = cast.name(before), cast.name(one)
     return _Break(
         "stale-revision",
-        (before.operation, one.operation),
+        (before, one),
         [
             (
-                f"Then {second} answers with a revision {'after' if one.changed else 'not before'} "
-                f"{before.revision}, because {cast.order(before.operation, one.operation)}."
+                f"Then {second} answers with a revision {'not before' if claim & 1 else 'after'} "
+                f"{earlier}, because {cast.order(before, one)}."
             ),
-            f"However, {second} answered with revision {one.revision}.",
+            f"However, {second} answered with revision {claim >> 1}.",
         ],
-        f"An answer of revision {one.revision} came after one of revision {before.revision} had "
+        f"An answer of revision {claim >> 1} came after one of revision {earlier} had "
         f"been returned.",
     )
 
 
-class _Replay:
-    """The store, rebuilt revision by revision."""
+def _told(
+    found: Sequence[Difference | Early | Gap], gaps: Gaps | None, first_revision: int
+) -> Iterator[_Break]:
+    """Tell what the replay found; whether strangers made a gap is known only at its end."""
+    told = 0
+    for one in found:
+        if isinstance(one, Early):
+            yield _too_early(one, first_revision)
+        elif isinstance(one, Gap):
+            if one.shown and gaps is not None:
+                yield _phantom(one, gaps.windows.showing[one.revision])
+            else:
+                yield _unmade(one.revision)
+        else:
+            certain = one.certain and not (
+                gaps is not None and any(gaps.strange(*window) for window in one.windows)
+            )
+            told += certain
+            yield _differs(one, certain=certain, full=certain and told <= ANOMALIES_MAX)
 
-    def __init__(
-        self, placed: Sequence[Placed], open_ops: Sequence[Operation], first_revision: int
-    ) -> None:
-        self._placed = placed
-        self._first = first_revision
-        self._store = Store(first_revision)
-        self._last: dict[str, Operation] = {}
-        self.resolved = 0
-        # Keys of which a gap may have changed more than is known; None: all of them.
-        self._doubtful: set[str] | None = set()
-        self._gaps = Gaps(placed, open_ops)
 
-    def run(self) -> Iterator[_Break]:
-        """Replay everything; yield where an answer differs."""
-        store = self._store
-        for one in self._placed:
-            upto = one.revision - 1 if one.changed else one.revision
-            while store.revision < upto:
-                yield from self._fill(store.revision + 1)
-            operation = one.operation
-            if store.revision > upto:
-                # Two changes of one revision are told already; before the beginning is nothing.
-                if upto < self._first:
-                    yield self._too_early(one)
-                continue
-            expected, changed = store.apply(operation.f, operation.input)
-            expected.pop("revision")
-            if changed is not one.changed or not agrees(operation.output, expected):
-                yield self._differs(operation, expected)
-            if one.changed:
-                store.revision = one.revision
-                for key in keys_of(operation.f, operation.input):
-                    self._last[key] = operation
+def _unmade(revision: int) -> _Break:
+    return _Break(
+        "unmade-revision",
+        (),
+        [],
+        f"No request of the history can have made revision {revision}.",
+        certain=False,
+    )
 
-    def _fill(self, revision: int) -> Iterator[_Break]:
-        """Apply the unanswered request that made a revision nobody acknowledged."""
-        shown = self._gaps.shown.get(revision, {})
-        choice = self._gaps.maker(revision)
-        if choice is None and not shown:
-            choice, others = self._gaps.guess(revision, self._store)
-            if choice is None:
-                yield _Break(
-                    "unmade-revision",
-                    (),
-                    [],
-                    f"No request of the history can have made revision {revision}.",
-                    certain=False,
-                )
-            if choice is None or others is None:
-                self._doubtful = None
-            elif self._doubtful is not None:
-                self._doubtful |= others
-        if choice is not None:
-            self._store.apply(choice.f, choice.input, at=revision)
-            self.resolved += 1
-        elif shown:
-            yield self._unmade(revision, shown)
-            for key, value in shown.items():
-                self._store.apply("put", {"key": key, "value": value}, at=revision)
-        self._store.revision = revision
 
-    def _unmade(self, revision: int, shown: dict[str, Any]) -> _Break:
-        operation = self._gaps.showing[revision]
-        key, value = next(iter(shown.items()))
-        name = Cast([operation]).name(operation)
-        return _Break(
-            "phantom-revision",
-            (operation,),
-            [
-                (
-                    f"Then some request put {value_text(value)} to {key} at revision {revision}, "
-                    f"because {name} shows it."
-                ),
-                (
-                    "However, no request of the history, answered at that revision or never "
-                    "answered and called in time, does that."
-                ),
-            ],
-            f"{key} held {value_text(value)} of revision {revision}, which nobody wrote.",
-        )
+def _phantom(gap: Gap, operation: Operation) -> _Break:
+    key, value = next(iter(gap.shown.items()))
+    name = Cast([operation]).name(operation)
+    return _Break(
+        "phantom-revision",
+        (operation,),
+        [
+            (
+                f"Then some request put {value_text(value)} to {key} at revision {gap.revision}, "
+                f"because {name} shows it."
+            ),
+            (
+                "However, no request of the history, answered at that revision or never "
+                "answered and called in time, does that."
+            ),
+        ],
+        f"{key} held {value_text(value)} of revision {gap.revision}, which nobody wrote.",
+    )
 
-    def _too_early(self, one: Placed) -> _Break:
-        name = Cast([one.operation]).name(one.operation)
-        return _Break(
-            "wrong-answer",
-            (one.operation,),
-            [
-                (
-                    f"Then {name} answers with at least revision "
-                    f"{self._first + one.changed}, because "
-                    f"the store began at {self._first}, and a change comes after that."
-                ),
-                f"However, {name} answered with revision {one.revision}.",
-            ],
-            f"The store answered with revision {one.revision}, from before its beginning.",
-        )
 
-    def _differs(self, operation: Operation, expected: dict[str, Any]) -> _Break:
-        said = {name: operation.output.get(name) for name in expected}
-        keys = keys_of(operation.f, operation.input)
-        last = [self._last[key] for key in keys if key in self._last][:1]
-        cast = Cast([*last, operation])
-        name = cast.name(operation)
-        because = f", the last change of it being {cast.name(last[0])}" if last else ""
-        ranged = any("end" in request for request in requests_of(operation.f, operation.input))
-        certain = self._doubtful is not None and not (
-            self._doubtful if ranged else self._doubtful & set(keys)
-        )
-        return _Break(
-            "wrong-answer",
-            (*last, operation),
-            [
-                (
-                    f"Then, all changes up to revision {operation.output['revision']} replayed, "
-                    f"{name} is answered with {value_text(expected)}{because}."
-                ),
-                f"However, {name} was answered with {value_text(said)}.",
-            ],
-            f"At revision {operation.output['revision']} the store answered what its own changes "
-            f"do not add up to.",
-            certain=certain,
-        )
+def _too_early(early: Early, first_revision: int) -> _Break:
+    name = Cast([early.operation]).name(early.operation)
+    changed_it = early.revision == first_revision
+    return _Break(
+        "wrong-answer",
+        (early.operation,),
+        [
+            (
+                f"Then {name} answers with at least revision "
+                f"{first_revision + changed_it}, because "
+                f"the store began at {first_revision}, and a change comes after that."
+            ),
+            f"However, {name} answered with revision {early.revision}.",
+        ],
+        f"The store answered with revision {early.revision}, from before its beginning.",
+    )
+
+
+def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
+    operation = found.operation
+    revision = operation.output["revision"]
+    summary = f"At revision {revision} the store answered what its own changes do not add up to."
+    if not full:
+        return _Break("wrong-answer", (operation,), [], summary, certain=certain)
+    said = {name: operation.output.get(name) for name in found.expected}
+    last = [found.last] if found.last is not None else []
+    cast = Cast([*last, operation])
+    name = cast.name(operation)
+    because = f", the last change of it being {cast.name(last[0])}" if last else ""
+    return _Break(
+        "wrong-answer",
+        (*last, operation),
+        [
+            (
+                f"Then, all changes up to revision {revision} replayed, "
+                f"{name} is answered with {value_text(found.expected)}{because}."
+            ),
+            f"However, {name} was answered with {value_text(said)}.",
+        ],
+        summary,
+    )
 
 
 def _tell(found: _Break) -> Anomaly:

@@ -36,6 +36,10 @@ _LETTERS: Final = {
     "watch": "V",
     "grant": "G",
     "revoke": "X",
+    "attach": "A",
+    "keepalive": "K",
+    "probe": "P",
+    "guarded": "S",
 }
 """How operations are named in a proof, by what they do; anything else is a read."""
 
@@ -121,6 +125,9 @@ _REGISTER_FUNCTIONS: Final = frozenset({"read", "serializable-read", "write", "c
 
 def value_phrase(value: Any) -> str:
     """A value within a sentence."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{key}: {value_phrase(one)}" for key, one in value.items())
+        return f"{{{inside}}}"
     return "nil" if value is None else str(value)
 
 

@@ -11,18 +11,24 @@ Everything that is wrong with a file raises MalformedHistory with its name and t
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple, TypeVar
 
 from checkers import edn
+from checkers.budget import Meter
 from checkers.dialects import Record, guess_model, to_history
 from checkers.history import History, MalformedHistory
 from checkers.jsonl import read_history
+from checkers.verdict import Budget
 
 FILE_BYTES_MAX: Final = 4 << 30
 """The largest file read: a history of ten million operations is half of it."""
+
+THINGS_BETWEEN_LOOKS: Final = 4096
+"""Lines or maps read between two looks at the budget: some milliseconds."""
 
 _LOG_LINE = re.compile(r"INFO\s+jepsen\.util\s+-\s+(\S+)\s+:(\w+)\s+:(\w+)\s+(.*)")
 _OURS = re.compile(rb'\s*\{\s*"squall"\s*:')
@@ -39,15 +45,18 @@ class Foreign(NamedTuple):
     format: str
 
 
-def load(data: bytes, name: str = "history", model: str | None = None) -> Foreign:
-    """Read a file's content; raises MalformedHistory.
+def load(
+    data: bytes, name: str = "history", model: str | None = None, *, meter: Meter | None = None
+) -> Foreign:
+    """Read a file's content; raises MalformedHistory, and OutOfBudget when the meter does.
 
     `name` is what messages call the file; `model` overrides what its operations look like.
     """
+    meter = meter or Meter(Budget())
     if len(data) > FILE_BYTES_MAX:
         raise MalformedHistory(f"{name}: {len(data):,} bytes; the most is {FILE_BYTES_MAX:,}")
     if _OURS.match(data):
-        history = read_history(data.splitlines(keepends=True), name).history
+        history = read_history(_watched(io.BytesIO(data), meter), name).history
         return Foreign(history, model or guess_own(history), "jsonl")
     try:
         text = data.decode()
@@ -56,18 +65,13 @@ def load(data: bytes, name: str = "history", model: str | None = None) -> Foreig
         raise MalformedHistory(f"{name}:{line}: not UTF-8 text: {error.reason}") from None
     if (at := text.find("\0")) >= 0:
         raise MalformedHistory(f"{name}:{_line_of(text, at)}: a NUL byte; this is no text")
-    kind, records = _records(text, name)
+    kind, records = _records(text, name, meter)
     model = model or guess_model(records)
     return Foreign(to_history(records, name, model, log=kind == "log"), model, kind)
 
 
 def guess_own(history: History) -> str:
-    """Suggest the model of a history of ours: its header names the workload."""
-    named = str(history.header.get("workload", ""))
-    if named == "register":
-        return "cas-register"
-    if named:
-        return named
+    """Suggest the model of a history of ours by what its operations look like."""
     return guess_model(
         [
             Record(
@@ -86,16 +90,28 @@ def guess_own(history: History) -> str:
     )
 
 
-def _records(text: str, name: str) -> tuple[str, list[Record]]:
+T = TypeVar("T")
+
+
+def _watched(things: Iterable[T], meter: Meter) -> Iterator[T]:
+    """Pass things on, and look at the meter once in a while: reading costs time and memory."""
+    for number, thing in enumerate(things):
+        if number % THINGS_BETWEEN_LOOKS == 0:
+            meter.look()
+        yield thing
+
+
+def _records(text: str, name: str, meter: Meter) -> tuple[str, list[Record]]:
     """Read the maps of a file with the numbers of their lines."""
     begin = text.lstrip()[:1]
     if text.lstrip().startswith("INFO"):
-        return "log", list(_log(text, name))
+        return "log", list(_watched(_log(text, name), meter))
     if begin in {"[", "{"} and _looks_like_json(text):
-        return "json", list(_json(text, name))
+        return "json", list(_watched(_json(text, name), meter))
     try:
         return "edn", [
-            Record(line, _map(form, f"{name}:{line}")) for line, form in edn.read_numbered(text)
+            Record(line, _map(form, f"{name}:{line}"))
+            for line, form in _watched(edn.read_numbered(text), meter)
         ]
     except edn.MalformedEdn as error:
         raise MalformedHistory(_located(name, str(error))) from None

@@ -46,6 +46,7 @@ _WEAKEST_BROKEN: Final = {
     "duplicate-appends": 0,
     "duplicate-writes": 0,
     "incompatible-order": 0,
+    "torn-append": 0,
     "cyclic-versions": 0,
     "unwritten-value": 0,
     "G1a": 1,

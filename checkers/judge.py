@@ -76,13 +76,10 @@ def _unheard(checker: Checker, reason: str) -> Verdict:
     return Verdict(checker=checker.name, validity=Validity.UNKNOWN, reason=reason)
 
 
-def standard_checkers(
-    *,
-    model: str = CasRegister.name,
-    requested_faults: tuple[str, ...] = (),
-    availability_bound_ms: int = BOUND_MS,
+def common_checkers(
+    requested_faults: tuple[str, ...] = (), availability_bound_ms: int = BOUND_MS
 ) -> tuple[Checker, ...]:
-    """Return the checkers of a run of the register workload, cheapest first, the search last.
+    """Return the checkers of any run, whatever its clients did.
 
     `requested_faults` are the kinds of fault the run was asked to inject.
     """
@@ -92,6 +89,18 @@ def standard_checkers(
         recovery(),
         raft_safety(),
         availability(availability_bound_ms),
+    )
+
+
+def standard_checkers(
+    *,
+    model: str = CasRegister.name,
+    requested_faults: tuple[str, ...] = (),
+    availability_bound_ms: int = BOUND_MS,
+) -> tuple[Checker, ...]:
+    """Return the checkers of a run of the register workload, cheapest first, the search last."""
+    return (
+        *common_checkers(requested_faults, availability_bound_ms),
         revisions(),
         lost_commits(),
         linearizability(model),

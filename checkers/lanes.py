@@ -40,6 +40,9 @@ TXN: Final = "txn"
 ANSWERED: Final = frozenset({"get", "dequeue", "acquire"})
 """Functions whose one word is what they were answered."""
 
+MOVED: Final = frozenset({"from", "to", "amount"})
+"""What a transfer asks for."""
+
 _LANE = re.compile(r"(?P<process>[\w/-]+):(?P<rest>.*)")
 _INTERVAL = re.compile(r"\|(?P<text>[^|!?]*)(?P<end>[|!?])")
 _WORD = re.compile(r'"[^"]*"|\S+')
@@ -116,7 +119,7 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
     key = words[1] if f != TXN and words[1] != "-" else None
     if arguments and arguments[0].startswith("{") and f not in ANSWERED and f != "read":
         key = words[1] if words[1] != "-" else None
-        given, *rest = map(json.loads, arguments)
+        given, *rest = map(_evidence, arguments)
         answer = rest[0] if rest else None
     elif f == TXN:
         given, answer = _micro_operations(words[1:])
@@ -272,14 +275,16 @@ def describe(operation: Operation) -> str:
             output = operation.output
             known = isinstance(output, dict) and "seen" in output
             words += ["saw", value_text(output["seen"])] if known else ["refused"]
-    elif isinstance(operation.input, dict) and f != "transfer":
+    elif isinstance(operation.input, dict) and not (
+        f == "transfer" and operation.input.keys() >= MOVED
+    ):
         words.append(value_text(operation.input))
         if answered:
             words.append(value_text(operation.output))
     elif f == TXN:
         mops = operation.output if answered else operation.input
-        words += [":".join(map(value_text, mop)) for mop in mops]
-    elif f == "transfer":
+        words += map(_micro_text, mops) if isinstance(mops, list | tuple) else [value_text(mops)]
+    elif f == "transfer" and isinstance(operation.input, dict):
         words += [value_text(operation.input[name]) for name in ("from", "to", "amount")]
     elif f.endswith("read") or f in ANSWERED:
         if answered:
@@ -293,6 +298,10 @@ def describe(operation: Operation) -> str:
     if meta.get("final"):
         words.append("final")
     return " ".join(words)
+
+
+def _micro_text(mop: Any) -> str:
+    return ":".join(map(value_text, mop)) if isinstance(mop, list | tuple) else value_text(mop)
 
 
 def value_text(value: Any) -> str:

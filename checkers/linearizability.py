@@ -16,26 +16,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from checkers.budget import Meter, OutOfBudget
 from checkers.conflicts import explain_conflict
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who
+from checkers.explain import LANES_OPS_MAX, Cast, anomaly, observed, phrase, value_phrase, who
 from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.lanes import describe
+from checkers.lanes import describe, render
 from checkers.models import UNKNOWN, CasRegister, Model
 from checkers.objects import KeyValue
-from checkers.registers import FOREVER, IGNORED, register_history
+from checkers.patience import uncollected
+from checkers.registers import FOREVER, IGNORED, RegisterHistory, register_history
 from checkers.search import Call, Found, Misfit, search
-from checkers.shrink import shrink
+from checkers.shrink import cut_behind, shrink, without_reads
 from checkers.specifications import FUNCTIONS, MODELS, REGISTERS
 from checkers.texts import Ambiguous, Texts
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
-from checkers.zones import decide
+from checkers.zones import Conflict, decide
 
 CLAIM: Final = "Every operation takes effect at one instant between its call and its return."
 
@@ -47,6 +48,9 @@ AFTER_PROOF_S: Final = 1.0
 
 SHRINK_STATES_MAX: Final = 20_000
 """States one judgement may visit while a counterexample is being made smaller."""
+
+STATES_TOLD_MAX: Final = 8
+"""States of an object named in a proof."""
 
 SHRINK_TIME_S: Final = 5.0
 """Seconds spent on making one counterexample smaller."""
@@ -61,6 +65,7 @@ def linearizability(model: str = CasRegister.name) -> Checker:
     return Checker(name="linearizable", check=check)
 
 
+@uncollected
 def check_linearizability(
     history: History, budget: Budget, make: Callable[[], Model] = CasRegister
 ) -> Verdict:
@@ -200,12 +205,32 @@ def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
                     return _Judged(Validity.VALID, "appends")
                 return decision.reason
             if first is None:
-                tell = partial(explain_conflict, key, register, decision.conflict)
+                tell = partial(_tell_of_texts, key, register, decision.conflict, operations)
                 first = _Judged(Validity.INVALID, "appends", tell)
     except Ambiguous as why:
         return str(why)
     assert first is not None
     return first if texts.complete else "texts can be taken apart in several ways"
+
+
+def _tell_of_texts(
+    key: str | None, register: RegisterHistory, conflict: Conflict, operations: list[Operation]
+) -> Anomaly:
+    """Tell why texts have no order: where they get stuck; else by the register they amount to."""
+    told = explain_conflict(key, register, conflict)
+    until = max(one.completed_ns or 0 for one in operations if one.index in told.ops)
+    mine = [
+        one for one in operations if _matters(one) and (one.f != "get" or one.invoked_ns <= until)
+    ]
+    if len(mine) <= LANES_OPS_MAX:
+        model, meter = KeyValue(), Meter(Budget(), states_max=SHRINK_STATES_MAX)
+        for candidate in (mine, [one for one in operations if _matters(one)]):
+            found = search(model, calls_of(candidate), meter)
+            if found.valid is False:
+                return _explain_stuck(key, candidate, model, found, meter)
+    # Which texts came about depends on every append: fewer of them would be another history.
+    lanes = render(operations) if len(operations) <= LANES_OPS_MAX else ""
+    return msgspec.structs.replace(told, lanes=lanes)
 
 
 def _judge_by_search(
@@ -269,38 +294,48 @@ def _explain_stuck(
     budget = Budget(time_s=min(SHRINK_TIME_S, meter.remaining_s), now_s=meter.now_s)
     overall = Meter(budget)
 
-    def invalid(candidate: list[Operation]) -> bool:
+    def stuck_again(candidate: list[Operation]) -> Found | None:
         try:
             overall.look()
         except OutOfBudget:
-            return False
+            return None
         one = Meter(budget, states_max=SHRINK_STATES_MAX)
-        return search(model, calls_of(candidate), one).valid is False
+        again = search(model, calls_of(candidate), one)
+        return again if again.valid is False else None
 
+    assert found.stuck is not None
+    smaller = cut_behind(operations, operations[found.stuck])
     if model.name in REGISTERS:
-        smaller = shrink(operations, invalid)
-        again = search(model, calls_of(smaller), Meter(Budget()))
-        if again.valid is False:
-            operations, found = smaller, again
+        smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
+        # What is left is often decided without search, and then better explained.
+        judged = _judge_cheaply(key, smaller, model)
+        if not isinstance(judged, str) and judged.tell is not None:
+            return judged.tell()
+    else:
+        smaller = without_reads(smaller, model, lambda left: stuck_again(left) is not None)
+    again = stuck_again(smaller)
+    if again is not None:
+        operations, found = smaller, again
     assert found.stuck is not None
     stuck = operations[found.stuck]
     cast = Cast([stuck])
-    name = cast.name(stuck)
-    states = sorted(map(_state_text, found.states))
+    name, what = cast.name(stuck), key if key is not None else "the object"
+    show = getattr(model, "show", value_phrase)  # a user's own model need not have it
+    states = sorted(map(show, found.states))
     told = model.describe((stuck.f, stuck.input), stuck.output)
     return anomaly(
         "not-linearizable",
-        f"No order of the operations on {key} explains {phrase(stuck)}.",
+        f"No order of the operations on {what} explains {phrase(stuck)}.",
         [
             (
                 f"Then, in every order of the {len(operations)} operations below that respects "
                 f"real time and explains what had answered before "
-                f"{cast.at(stuck.completed_ns or 0)}, {key} holds {_any_of(states)} just before "
+                f"{cast.at(stuck.completed_ns or 0)}, {what} is {_any_of(states)} just before "
                 f"{name} answers."
             ),
             (
-                f"However, {name} answered `{told}`, which none of these allows, nor any operation "
-                f"that was open then."
+                f"However, {name} was answered (`{told}`), which none of these allows, nor any "
+                f"operation that was open then."
             ),
         ],
         cast,
@@ -309,11 +344,9 @@ def _explain_stuck(
     )
 
 
-def _state_text(state: Any) -> str:
-    return value_phrase(state)
-
-
 def _any_of(states: list[str]) -> str:
+    if len(states) > STATES_TOLD_MAX:
+        states = [*states[:STATES_TOLD_MAX], f"{len(states) - STATES_TOLD_MAX} other states"]
     return states[0] if len(states) == 1 else f"one of {', '.join(states)}"
 
 

@@ -8,9 +8,9 @@ were: so a read that lacks an acknowledged append precedes it, which is how a st
 append show.
 
 What needs no circle is found on the way: reads of what was aborted or only intermediate, updates on
-top of aborted ones, transactions that contradict themselves, lists that are no beginning of each
-other, elements twice in a list, and two transactions that both saw a list and both appended to it
-as if the other did not exist.
+top of aborted ones, transactions that contradict themselves or of which a part is missing, lists
+that are no beginning of each other, elements twice in a list, and two transactions that both saw a
+list and both appended to it as if the other did not exist.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ from checkers.transactions import APPEND, READ, Transactions, external_reads
 
 UNREAD_MAX: Final = 32
 """Acknowledged elements of one key that nobody read and that get edges: those answered first."""
+
+
+LATER: Final = ("later",)
+"""Stands for the second value where a transaction found what it was only going to write."""
 
 
 class Finding(NamedTuple):
@@ -51,6 +55,7 @@ class ListAppend:
         self.unknown_elements = 0
         self._closed = closed
         self._last: dict[Hashable, dict[Hashable, int]] = {}
+        self._places: dict[Hashable, dict[Hashable, int]] = {}
         self._broken: set[Hashable] = set()  # keys without one order: nothing follows from them
         self._index()
         self.order = self._orders()
@@ -182,7 +187,29 @@ class ListAppend:
                 if f == APPEND:
                     if key in appended:
                         self._last.setdefault(key, {})[appended[key]] = node
+                        if not self.txns.failed[node]:
+                            self._torn(node, key, appended[key], value)
                     appended[key] = value
+
+    def _torn(self, node: int, key: Hashable, first: Hashable, second: Hashable) -> None:
+        """Check two elements that a transaction appended: the second stands behind the first.
+
+        Where others stand between them, a circle of writes shows it.
+        """
+        order = self.order.get(key)
+        if order is None or key in self._broken:
+            return
+        if key not in self._places:
+            self._places[key] = {one: at for at, one in enumerate(order)}
+        one, other = self._places[key].get(first), self._places[key].get(second)
+        if other is not None and (one is None or one > other):
+            at = other
+        elif other is None and one is not None and one + 1 < len(order):
+            at = one + 1
+        else:
+            return
+        reader = self._first_readers(key, at)
+        self.findings.append(Finding("torn-append", (node, reader), key, first, second))
 
     def _intermediate(self, node: int, key: Hashable, element: Hashable) -> None:
         writer = self._last.get(key, {}).get(element)
@@ -196,6 +223,8 @@ class ListAppend:
         for f, key, value in mops:
             if f == APPEND:
                 if key in known:
+                    if value in known[key]:
+                        self.findings.append(Finding("internal", (node,), key, value, LATER))
                     known[key] = [*known[key], value]
                 own.setdefault(key, []).append(value)
                 continue

@@ -38,6 +38,7 @@ class _Hold(NamedTuple):
     until: int
     token: int | None
     acquire: Operation
+    release: Operation | None = None
 
 
 def locks() -> Checker:
@@ -79,25 +80,26 @@ def check_locks(history: History) -> Verdict:
 
 def _holds(operations: Sequence[Operation]) -> list[_Hold]:
     """Return the certain stretches, in order of their beginning."""
-    ends: dict[int, int] = {}
+    ends: dict[int, Operation] = {}
     mine: dict[int | str, Operation] = {}
     for one in operations:
         if one.f == "acquire" and one.outcome is OpType.OK:
             mine[one.process] = one
         elif one.f == "release" and one.process in mine and one.outcome is not OpType.FAIL:
-            ends[mine.pop(one.process).index] = one.invoked_ns
+            ends[mine.pop(one.process).index] = one
     found = []
     for one in operations:
         if one.f == "acquire" and one.outcome is OpType.OK and one.completed_ns is not None:
             token, ttl_ms = _answer(one)
-            until = ends.get(one.index, FOREVER)
+            release = ends.get(one.index)
+            until = FOREVER if release is None else release.invoked_ns
             if ttl_ms is not None:
                 # The lease began at the earliest when it was asked for.
                 until = min(until, one.invoked_ns + ttl_ms * 1_000_000)
             elif until == FOREVER:
                 until = one.completed_ns  # never released: certain at that moment only
             if until >= one.completed_ns:
-                found.append(_Hold(one.completed_ns, until, token, one))
+                found.append(_Hold(one.completed_ns, until, token, one, release))
     return sorted(found, key=lambda hold: hold.since)
 
 
@@ -115,7 +117,8 @@ def _overlaps(holds: Sequence[_Hold]) -> list[Anomaly]:
     found = []
     last: _Hold | None = None
     for hold in holds:
-        if last is not None and hold.since < last.until:
+        # What only touches may have followed: two that share an instant are concurrent.
+        if last is not None and hold.since < last.until and last.since < hold.until:
             cast = Cast([last.acquire, hold.acquire])
             one, other = cast.name(last.acquire), cast.name(hold.acquire)
             found.append(
@@ -135,11 +138,17 @@ def _overlaps(holds: Sequence[_Hold]) -> list[Anomaly]:
                         ),
                     ],
                     cast,
+                    shown=_whole(last, hold),
                 )
             )
         if last is None or hold.until > last.until:
             last = hold
     return found
+
+
+def _whole(*holds: _Hold) -> list[Operation]:
+    """Return holds from their acquisition to their release."""
+    return [one for hold in holds for one in (hold.acquire, hold.release) if one is not None]
 
 
 def _tokens(holds: Sequence[_Hold]) -> list[Anomaly]:

@@ -84,16 +84,16 @@ def _tell(one: Operation, first: Hashable, other: Operation, second: Hashable) -
     mine, its = cast.name(one), cast.name(other)
     return anomaly(
         "long-fork",
-        f"{who(one)} saw {first} written and {second} not yet, {who(other)} the other way round.",
+        f"{who(one)} saw key {first} written and key {second} not yet; {who(other)} saw it the "
+        f"other way round.",
         [
             (
-                f"Then the write of {first} came before that of {second}, because {mine} saw "
-                f"{first} "
-                f"and lacked {second}."
+                f"Then the write of key {first} came before that of key {second}, because {mine} "
+                f"saw the one and lacked the other."
             ),
             (
-                f"However, {its} saw {second} and lacked {first}, so it came after: the two saw "
-                f"different pasts."
+                f"However, {its} saw key {second} and lacked key {first}, so that one came first: "
+                f"the two saw different pasts."
             ),
         ],
         cast,

@@ -10,6 +10,9 @@ later; and it must stand in the nodes' logs, overwritten or not. Two witnesses, 
   holds it in a log that reaches back to the beginning and is committed past the end, the write is
   lost, even where a later write hides that from every reader.
 
+Where both speak, both are told: an entry that no log holds was never committed, one that a log
+holds as committed was lost on the way from there to the reader.
+
 Nodes must also agree: after catching up, what a node serves from its own state is what the cluster
 serves. A key nobody read back proves nothing, and makes the verdict unknown.
 """
@@ -19,10 +22,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from checkers.evidence import Evidence, NodeEvidence
+from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who, written
 from checkers.faults import FaultWindow, fault_windows
 from checkers.history import History, Operation, OpType
+from checkers.log_witness import Logs
 from checkers.recovery import recovered
 from checkers.registers import freeze, swapped
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
@@ -56,6 +60,7 @@ class _Key(NamedTuple):
     acknowledged: list[Operation]
     final: list[Operation]  # linearizable
     local: list[Operation]  # from a node's own state
+    seen: dict[Hashable, Operation]  # value -> who saw it last
 
 
 def check_lost_commits(history: History, evidence: Evidence) -> Verdict:
@@ -66,16 +71,16 @@ def check_lost_commits(history: History, evidence: Evidence) -> Verdict:
     settled = recovered(evidence)
     anomalies: list[Anomaly] = []
     lost: set[int] = set()
+    logs = Logs(evidence.nodes.values())
     for key in keys:
-        for found, indexes in _by_final_reads(key, windows, settled=settled):
+        for found, indexes in _by_final_reads(key, logs, windows, settled=settled):
             anomalies.append(found)
             lost |= indexes
-    logs = _Logs(evidence.nodes.values())
     acknowledged = [one for key in keys for one in key.acknowledged]
-    if logs.judge is not None:
-        missing = [one for one in acknowledged if not logs.holds(one)]
+    for key in keys:
+        missing = [one for one in key.acknowledged if logs.lack(one)]
         anomalies += [
-            _lost_from_logs(one, logs, windows) for one in missing if one.index not in lost
+            _lost_from_logs(key, one, logs, windows) for one in missing if one.index not in lost
         ]
         lost |= {one.index for one in missing}
     unread = [key.name for key in keys if key.acknowledged and not key.final]
@@ -117,9 +122,13 @@ def _reason(acknowledged: list[Operation], unread: list[str], silent: list[str])
 
 
 def _key(name: str, operations: Iterable[Operation]) -> _Key:
-    key = _Key(name, {}, [], [], [])
+    key = _Key(name, {}, [], [], [], {})
     for one in operations:
         ok = one.outcome is OpType.OK
+        if ok and one.f != "write" and observed(one) is not None:
+            value, last = freeze(observed(one)), (one.completed_ns or 0)
+            if value not in key.seen or (key.seen[value].completed_ns or 0) < last:
+                key.seen[value] = one
         if one.f == "write" or one.f == "cas":
             if one.outcome is OpType.FAIL or (one.f == "cas" and ok and not swapped(one.output)):
                 continue
@@ -135,7 +144,7 @@ def _key(name: str, operations: Iterable[Operation]) -> _Key:
 
 
 def _by_final_reads(
-    key: _Key, windows: tuple[FaultWindow, ...], *, settled: bool
+    key: _Key, logs: Logs, windows: tuple[FaultWindow, ...], *, settled: bool
 ) -> Iterator[tuple[Anomaly, set[int]]]:
     """Compare what is there at the end with what was acknowledged."""
     told: set[Hashable] = set()
@@ -146,7 +155,7 @@ def _by_final_reads(
         told.add(value)
         lost = _lost(key, value, read)
         if lost:
-            yield _lost_by_read(key, lost, read, windows), {one.index for one in lost}
+            yield _lost_by_read(key, lost, read, logs, windows), {one.index for one in lost}
     if not settled or not key.final:
         return
     expected = {freeze(observed(read)) for read in key.final}
@@ -205,12 +214,19 @@ def _faults_sentence(
 
 
 def _lost_by_read(
-    key: _Key, lost: list[Operation], read: Operation, windows: tuple[FaultWindow, ...]
+    key: _Key,
+    lost: list[Operation],
+    read: Operation,
+    logs: Logs,
+    windows: tuple[FaultWindow, ...],
 ) -> Anomaly:
     value = observed(read)
     source = key.attempts.get(freeze(value)) if value is not None else None
     latest = lost[-1]
-    cast = Cast([*([source] if source else []), *lost[-NAMED_MAX:], read])
+    seen = key.seen.get(freeze(written(latest)))
+    cast = Cast(
+        [*([source] if source else []), *lost[-NAMED_MAX:], *([seen] if seen else []), read]
+    )
     name, reader = cast.name(latest), cast.name(read)
     if source is None:
         then = f"Then {name} was acknowledged, and nothing ever removes a value from {key.name}."
@@ -220,8 +236,7 @@ def _lost_by_read(
         then = f"Then {name} came after {cast.name(source)}, because {cast.order(source, latest)}."
     else:
         then = f"Then {name} came after {cast.name(source)}, by compare-and-sets which build on it."
-    faults = _under(latest, windows)
-    seen_last = _last_seen(key, latest)
+    witness = "final read" + (f" and WAL of {logs.judge.node}" if logs.judge else "")
     return anomaly(
         "lost-commit",
         f"{phrase(latest)} to {key.name} was acknowledged"
@@ -230,21 +245,25 @@ def _lost_by_read(
         + (f" ({len(lost)} acknowledged writes lost)." if len(lost) > 1 else "."),
         [
             then,
-            f"Nothing that could have come later was found in its place, and {seen_last}.",
+            (
+                f"Nothing that could have come later was found in its place, and "
+                f"{_held_at_the_end(key, latest)}."
+            ),
+            *_whereabouts(latest, seen, cast, logs),
             *_faults_sentence(latest, name, windows),
             f"However, {reader}, in the final phase, still found {value_phrase(value)}.",
         ],
         cast,
-        data={"lost": [one.index for one in lost], "faults": faults, "witness": "final read"},
+        data=_data(lost, seen, windows, witness),
     )
 
 
-def _last_seen(key: _Key, lost: Operation) -> str:
+def _held_at_the_end(key: _Key, lost: Operation) -> str:
     value = freeze(written(lost))
     seen = [one for one in (*key.final, *key.local) if freeze(observed(one)) == value]
     if seen:
         return f"{', '.join(sorted({one.node or who(one) for one in seen}))} still holds it"
-    return "no node holds it at the end"
+    return "no read of the final phase shows it"
 
 
 def _disagreement(key: _Key, local: Operation) -> Anomaly:
@@ -266,59 +285,53 @@ def _disagreement(key: _Key, local: Operation) -> Anomaly:
     )
 
 
-class _Logs:
-    """The nodes' logs as witnesses: an acknowledged value stands in the one that must have it."""
-
-    def __init__(self, nodes: Iterable[NodeEvidence]) -> None:
-        complete = [
-            node
-            for node in nodes
-            if node.first_index == 1 and node.entries and not node.damage and not node.log_missing
-        ]
-        self.judge: NodeEvidence | None = max(
-            complete, key=lambda node: (_committed(node), node.node), default=None
-        )
-        self._held: dict[str, str] = {}
-        if self.judge is not None:
-            self._held = {value: key for entry in self.judge.entries for key, value in entry.puts}
-            if not self._held:
-                self.judge = None  # the commands could not be read: no witness
-        self.summary = (
-            f"{self.judge.node}: entries 1 to {self.judge.entries[-1].index}, committed up to "
-            f"{_committed(self.judge)}"
-            if self.judge
-            else "no log reaches back to the beginning"
-        )
-
-    def holds(self, operation: Operation) -> bool:
-        """Whether the value is in the log; the store's key ends in the history's."""
-        key = self._held.get(str(written(operation)))
-        return key is not None and key.endswith(operation.key or "")
-
-
-def _committed(node: NodeEvidence) -> int:
-    final: dict[str, Any] = node.final or {}
-    return max(node.committed, int(final.get("commit") or 0))
-
-
-def _lost_from_logs(operation: Operation, logs: _Logs, windows: tuple[FaultWindow, ...]) -> Anomaly:
+def _lost_from_logs(
+    key: _Key, lost: Operation, logs: Logs, windows: tuple[FaultWindow, ...]
+) -> Anomaly:
     assert logs.judge is not None
-    cast = Cast([operation])
-    name, node = cast.name(operation), logs.judge.node
-    faults = _under(operation, windows)
+    seen = key.seen.get(freeze(written(lost)))
+    cast = Cast([lost, *([seen] if seen else [])])
+    name, node = cast.name(lost), logs.judge.node
     return anomaly(
         "lost-commit",
-        f"{phrase(operation)} to {operation.key} was acknowledged"
-        + (f" by {operation.node}" if operation.node else "")
+        f"{phrase(lost)} to {lost.key} was acknowledged"
+        + (f" by {lost.node}" if lost.node else "")
         + f", but no committed entry of {node} carries it.",
         [
             (
-                f"Then an entry with the value {value_phrase(written(operation))} was committed, "
+                f"Then an entry with the value {value_phrase(written(lost))} was committed, "
                 f"because {name} was acknowledged; and every node that commits past it holds it."
             ),
-            *_faults_sentence(operation, name, windows),
+            *_whereabouts(lost, seen, cast, logs),
+            *_faults_sentence(lost, name, windows),
             f"However, the log of {node} ({logs.summary}) has no such entry.",
         ],
         cast,
-        data={"lost": [operation.index], "faults": faults, "witness": f"WAL of {node}"},
+        data=_data([lost], seen, windows, f"WAL of {node}"),
     )
+
+
+def _whereabouts(lost: Operation, seen: Operation | None, cast: Cast, logs: Logs) -> list[str]:
+    """Say when and by whom it was acknowledged, and where it was seen last."""
+    by = f" by {lost.node}" if lost.node else ""
+    last = (
+        f"{cast.name(seen)} saw it last, at {cast.at(seen.completed_ns or 0)}"
+        if seen
+        else "no read ever showed it"
+    )
+    acknowledged = cast.at(lost.completed_ns or 0)
+    return [f"{cast.name(lost)} was acknowledged at {acknowledged}{by}; {last}.", *logs.told(lost)]
+
+
+def _data(
+    lost: list[Operation], seen: Operation | None, windows: tuple[FaultWindow, ...], witness: str
+) -> dict[str, Any]:
+    latest = lost[-1]
+    return {
+        "lost": [one.index for one in lost],
+        "acknowledged_ns": latest.completed_ns,
+        "acknowledged_by": latest.node,
+        "last_seen": seen.index if seen else None,
+        "faults": _under(latest, windows),
+        "witness": witness,
+    }

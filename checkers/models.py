@@ -16,7 +16,7 @@ A model is a record of pure functions, as in Porcupine. A new one takes fifteen 
             return f"{given[0]} {given[1]} -> {answer}"
 
 `given` is the pair (function, argument); `answer` is what came back, or UNKNOWN when nothing did.
-States are immutable and hashable.
+States are immutable and hashable. A method `show(state)` may say a state in words, for proofs.
 """
 
 from __future__ import annotations

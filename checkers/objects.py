@@ -38,6 +38,10 @@ class KeyValue:
         """Only get changes nothing."""
         return given[0] == "get"
 
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return repr(state)
+
     def describe(self, given: Given, answer: Any) -> str:
         """Say it in a few words."""
         return f"get {answer!r}" if given[0] == "get" else f"{given[0]} {given[1]!r}"
@@ -60,6 +64,10 @@ class Set:
     def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
         """Only reads change nothing."""
         return given[0] == "read"
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return f"{{{', '.join(sorted(map(str, state)))}}}" if state else "empty"
 
     def describe(self, given: Given, answer: Any) -> str:
         """Say it in a few words."""
@@ -106,6 +114,10 @@ class Queue:
         """Only finding it empty changes nothing."""
         return given[0] == "dequeue" and answer is None
 
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return f"[{', '.join(map(str, state))}]" if state else "empty"
+
     def describe(self, given: Given, answer: Any) -> str:
         """Say it in a few words."""
         return f"dequeue {answer}" if given[0] == "dequeue" else f"enqueue {given[1]}"
@@ -127,6 +139,10 @@ class Mutex:
     def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
         """Nothing here is a mere read."""
         return False
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return "held" if state else "free"
 
     def describe(self, given: Given, answer: Any) -> str:  # noqa: ARG002 - the protocol's
         """Say it in a few words."""
@@ -151,6 +167,11 @@ class FencedMutex:
     def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
         """Nothing here is a mere read."""
         return False
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        held, last = state
+        return f"{'held' if held else 'free'} (last token {last})"
 
     def describe(self, given: Given, answer: Any) -> str:
         """Say it in a few words."""
@@ -181,6 +202,10 @@ class MultiRegister:
     def read_only(self, given: Given, answer: Any) -> bool:
         """An unanswered transaction that only reads tells nothing; others may find a value out."""
         return answer is UNKNOWN and all(mop[0] == "r" for mop in given[1])
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return ", ".join(f"{key}={value}" for key, value in state) or "unknown"
 
     def describe(self, given: Given, answer: Any) -> str:
         """Say it in a few words."""

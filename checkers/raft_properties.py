@@ -12,8 +12,8 @@ history: whatever the storm did, these hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, Final, TypeVar
 
 from checkers.evidence import NodeEvidence
 from checkers.verdict import Anomaly, Validity, Verdict
@@ -26,19 +26,23 @@ ANOMALIES_MAX: Final = 20
 def conclude(
     name: str,
     claim: str,
-    looked_at: int,
+    looked_at: int | Sized,
     of_what: str,
     found: Iterator[Anomaly],
     *,
     reason: str | None = None,
 ) -> Verdict:
-    """Conclude one property: broken if anything was found, unknown if nothing was looked at."""
+    """Conclude one property: broken if anything was found, unknown if nothing was looked at.
+
+    `looked_at` is how much that was, or what holds it once all was `found`.
+    """
     anomalies: list[Anomaly] = []
     total = 0
     for anomaly in found:
         total += 1
         if len(anomalies) < ANOMALIES_MAX:
             anomalies.append(anomaly)
+    looked_at = looked_at if isinstance(looked_at, int) else len(looked_at)
     validity = Validity.INVALID if total else Validity.UNKNOWN if reason else Validity.VALID
     if not total and not reason and not looked_at:
         validity, reason = Validity.UNKNOWN, f"no {of_what} to look at"
@@ -56,6 +60,20 @@ def conclude(
 def broken(kind: str, summary: str, explanation: str, **data: Any) -> Anomaly:
     """Tell of a broken property; `explanation` is its proof, `data` names nodes and places."""
     return Anomaly(kind=kind, summary=summary, explanation=explanation, data=data)
+
+
+Said = TypeVar("Said")
+Known = dict[int, tuple[Said, str]]
+"""What was said first of each index, and by which node."""
+
+
+def contradicted(
+    known: Known[Said], index: int, said: Said, node: NodeEvidence
+) -> Iterator[tuple[Said, str]]:
+    """Yield what another node said of an index, if this one says something else."""
+    before, other = known.setdefault(index, (said, node.node))
+    if before != said:
+        yield before, other
 
 
 def _election_safety(nodes: tuple[NodeEvidence, ...]) -> Verdict:
@@ -134,17 +152,15 @@ def _log_matching(nodes: tuple[NodeEvidence, ...]) -> Verdict:
 
 def _committed_agree(nodes: tuple[NodeEvidence, ...]) -> Verdict:
     """Raft 5.4: a committed entry never changes, on no node."""
-    known: dict[int, tuple[int, str, str]] = {}
+    known: Known[tuple[int, str]] = {}
 
     def find() -> Iterator[Anomaly]:
         for node in nodes:
             for entry in node.entries:
                 if entry.index > node.committed:
                     break
-                term, digest, other = known.setdefault(
-                    entry.index, (entry.term, entry.digest, node.node)
-                )
-                if (term, digest) != (entry.term, entry.digest):
+                said = (entry.term, entry.digest)
+                for (term, digest), other in contradicted(known, entry.index, said, node):
                     yield broken(
                         "committed-diverge",
                         f"{other} and {node.node} committed different entries at index "
@@ -167,13 +183,12 @@ def _committed_agree(nodes: tuple[NodeEvidence, ...]) -> Verdict:
                     nodes=[node.node],
                 )
 
-    anomalies = list(find())
     return conclude(
         "committed-agree",
         "What one node committed, no node commits differently, ever.",
-        len(known),
+        known,
         "committed entries",
-        iter(anomalies),
+        find(),
     )
 
 
@@ -217,15 +232,13 @@ def _hard_state(nodes: tuple[NodeEvidence, ...]) -> Verdict:
 
 def _state_machine(nodes: tuple[NodeEvidence, ...]) -> Verdict:
     """Raft 5.4.3: state machines that applied the same index are equal."""
-    known: dict[int, tuple[str, int, str]] = {}
+    known: Known[tuple[str, int]] = {}
 
     def find() -> Iterator[Anomaly]:
         for node in nodes:
             for found in node.digests:
-                digest, revision, other = known.setdefault(
-                    found.index, (found.digest, found.revision, node.node)
-                )
-                if (digest, revision) != (found.digest, found.revision):
+                said = (found.digest, found.revision)
+                for (digest, revision), other in contradicted(known, found.index, said, node):
                     yield broken(
                         "state-diverged",
                         f"{_two(other, node.node)} differ in state after applying index "
@@ -238,13 +251,12 @@ def _state_machine(nodes: tuple[NodeEvidence, ...]) -> Verdict:
                         nodes=[other, node.node],
                     )
 
-    anomalies = list(find())
     return conclude(
         "state-machine",
         "Nodes that applied the same index hold the same state.",
-        len(known),
+        known,
         "indexes with digests",
-        iter(anomalies),
+        find(),
     )
 
 

@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who, written
 from checkers.history import History, Operation, OpType
+from checkers.patience import uncollected
 from checkers.registers import freeze, swapped
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 
@@ -55,6 +56,7 @@ def revisions() -> Checker:
     return Checker(name="revisions", check=check)
 
 
+@uncollected
 def check_revisions(history: History) -> Verdict:
     """Check every answer that carries a revision."""
     answers = [answer for one in history.operations if (answer := _answer(one)) is not None]

@@ -22,7 +22,7 @@ from typing import Any
 import networkx as nx
 
 from checkers.dependencies import RW, WR, WW, Dependencies
-from checkers.list_append import Finding
+from checkers.list_append import LATER, Finding
 from checkers.registers import FOREVER
 from checkers.transactions import READ, WRITE, Transactions, external_reads
 
@@ -102,9 +102,16 @@ class RwRegister:
 
     def _internal(self, node: int, mops: Sequence[Sequence[Any]]) -> None:
         known: dict[Hashable, Any] = {}
+        own: set[tuple[Hashable, Hashable]] = set()
         for f, key, value in mops:
             if f == READ and key in known and known[key] != value:
                 self.findings.append(Finding("internal", (node,), key, value, known[key]))
+            # In an incomplete history the value may have been there before.
+            again = f == WRITE and key in known and known[key] == value and (key, value) not in own
+            if again and self._closed:
+                self.findings.append(Finding("internal", (node,), key, value, LATER))
+            if f == WRITE:
+                own.add((key, value))
             known[key] = value
 
     def _versions(self, *, realtime: bool) -> dict[Hashable, dict[Hashable, set[Hashable]]]:

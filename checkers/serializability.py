@@ -8,26 +8,40 @@ and named as what the history rules out, but do not make it invalid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
-from checkers.budget import Meter
+import msgspec
+
+from checkers.budget import Meter, OutOfBudget
 from checkers.evidence import Evidence
-from checkers.history import History
+from checkers.history import History, Operation
 from checkers.isolation import LEVELS, STRICT_SERIALIZABLE, broken_level, edges_of, level_of
+from checkers.lanes import render
 from checkers.list_append import ListAppend
+from checkers.patience import uncollected
 from checkers.rw_register import RwRegister
 from checkers.transactions import APPEND, WRITE, Transactions, transactions
 from checkers.txn_proofs import explain_circle, explain_finding
+from checkers.txn_shrink import longest_readers, shrink_transactions
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
 
-_Told = tuple[str, Callable[[], Anomaly]]
-"""The name of an anomaly, and what tells it in full."""
+SHRINK_TIME_S: Final = 5.0
+"""Seconds spent on making the counterexamples of one history smaller."""
+
+
+class _Told(NamedTuple):
+    """The name of an anomaly, its transactions, and what tells it in full."""
+
+    name: str
+    nodes: tuple[int, ...]
+    tell: Callable[[], Anomaly]
+
 
 LIST_APPEND, RW_REGISTER = "list-append", "rw-register"
 
@@ -51,6 +65,7 @@ def isolation(data: str = LIST_APPEND, level: str = STRICT_SERIALIZABLE) -> Chec
     return Checker(name=data, check=check)
 
 
+@uncollected
 def check_isolation(
     history: History,
     budget: Budget,
@@ -66,42 +81,98 @@ def check_isolation(
     """
     meter = Meter(budget)
     started_s = meter.now_s()
-    allowed = level_of(level)
-    appends = data == LIST_APPEND
-    txns = transactions(history.operations, APPEND if appends else WRITE)
+    terms = _Terms(data, level_of(level), closed)
+    txns, found, told = _analyse(history.operations, terms, meter)
+    return _conclude(txns, found, told, terms, meter, started_s)
+
+
+class _Terms(NamedTuple):
+    """What a history is measured by: the kind of data, the level, and whether it is complete."""
+
+    data: str
+    allowed: int
+    closed: bool
+
+
+def _analyse(
+    operations: Sequence[Operation], terms: _Terms, meter: Meter
+) -> tuple[Transactions, ListAppend | RwRegister, list[_Told]]:
+    appends = terms.data == LIST_APPEND
+    txns = transactions(operations, APPEND if appends else WRITE)
     meter.look()
     found: ListAppend | RwRegister
     if appends:
-        found = ListAppend(txns, closed=closed)
+        found = ListAppend(txns, closed=terms.closed)
     else:
-        found = RwRegister(txns, closed=closed, realtime=LEVELS[allowed] == STRICT_SERIALIZABLE)
+        realtime = LEVELS[terms.allowed] == STRICT_SERIALIZABLE
+        found = RwRegister(txns, closed=terms.closed, realtime=realtime)
     meter.look()
     found.graph.add_process_order([one.process for one in txns.operations], found.happened)
-    circles = found.graph.circles(edges_of(allowed))
+    circles = found.graph.circles(edges_of(terms.allowed))
     if not circles and isinstance(found, RwRegister):
         found.findings += found.against_time
-    told: list[_Told] = [(one.name, partial(explain_finding, one, found)) for one in found.findings]
-    told += [(one.name, partial(explain_circle, one, found)) for one in circles]
-    return _conclude(txns, found, told, allowed, meter.now_s() - started_s, data)
+    told = [
+        _Told(one.name, one.nodes, partial(explain_finding, one, found)) for one in found.findings
+    ]
+    told += [_Told(one.name, one.nodes, partial(explain_circle, one, found)) for one in circles]
+    return txns, found, told
+
+
+class _Teller:
+    """Tells anomalies by the smallest part of the history that still shows them."""
+
+    def __init__(
+        self, txns: Transactions, found: ListAppend | RwRegister, terms: _Terms, meter: Meter
+    ) -> None:
+        self._txns, self._found, self._terms, self._meter = txns, found, terms, meter
+        self._readers: dict[Hashable, int] | None = None
+        budget = Budget(time_s=min(SHRINK_TIME_S, meter.remaining_s), now_s=meter.now_s)
+        self._shrinking = Meter(budget)
+
+    def tell(self, told: _Told) -> Anomaly:
+        """Tell one anomaly; as it was found if no smaller history shows it."""
+        if self._readers is None:
+            self._readers = longest_readers(self._txns)
+        smaller = shrink_transactions(
+            self._txns,
+            self._found.writer,
+            told.nodes,
+            self._readers,
+            lambda operations: self._again(operations, told.name) is not None,
+        )
+        again = self._again(smaller, told.name) if smaller else None
+        if again is None:
+            return told.tell()
+        return msgspec.structs.replace(again.tell(), lanes=render(smaller))
+
+    def _again(self, operations: list[Operation], name: str) -> _Told | None:
+        try:
+            self._shrinking.look()
+        except OutOfBudget:
+            return None
+        _, _, told = _analyse(operations, self._terms, self._shrinking)
+        return next((one for one in told if one.name == name), None)
 
 
 def _conclude(
     txns: Transactions,
     found: ListAppend | RwRegister,
     told: list[_Told],
-    allowed: int,
-    elapsed_s: float,
-    data: str,
+    terms: _Terms,
+    meter: Meter,
+    started_s: float,
 ) -> Verdict:
-    told.sort(key=lambda one: broken_level(one[0]))
-    broken = [one for one in told if broken_level(one[0]) <= allowed]
+    data, allowed = terms.data, terms.allowed
+    told.sort(key=lambda one: broken_level(one.name))
+    broken = [one for one in told if broken_level(one.name) <= allowed]
     counts: dict[str, int] = {}
-    for name, _ in told:
-        counts[name] = counts.get(name, 0) + 1
+    for one in told:
+        counts[one.name] = counts.get(one.name, 0) + 1
     # One of each kind first: twenty of the same teach less.
-    firsts = list(dict(reversed(broken)).values())[::-1]
-    rest = [tell for _, tell in broken if tell not in firsts]
-    anomalies = [tell() for tell in [*firsts, *rest][:ANOMALIES_MAX]]
+    firsts = list({one.name: one for one in reversed(broken)}.values())[::-1]
+    rest = [one for one in broken if not any(one is first for first in firsts)]
+    teller = _Teller(txns, found, terms, meter)
+    anomalies = [teller.tell(one) for one in [*firsts, *rest][:ANOMALIES_MAX]]
     committed = sum(txns.ok)
     reason = None if committed else "no transaction committed"
     weakest = min((broken_level(name) for name in counts), default=None)
@@ -128,5 +199,5 @@ def _conclude(
             if weakest == 0
             else LEVELS[-1 if weakest is None else weakest - 1],
         },
-        elapsed_s=elapsed_s,
+        elapsed_s=meter.now_s() - started_s,
     )

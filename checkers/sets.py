@@ -9,22 +9,35 @@ it, whichever came first; a read called after that must show it. Then, per eleme
     duplicated    shown more than once by one read
     unexpected    shown though nobody ever tried to add it (or its add had failed)
 
-A lost element is an acknowledged write that is gone. A stale one breaks linearizability only; a set
-that promises less may be judged with `linearizable=False`, and then reports how long things took to
-show. Every read is passed once per element that is not yet settled, so the cost is the size of the
-answers.
+Where no element by itself is wrong, the elements must also have one order:
+
+    disagree      of two reads each shows an element that the other lacks
+    disorder      a read shows an element and lacks one whose add had returned when the first's
+                  add was called
+
+That is all there can be: reads that agree form a chain, and between one read and the next greater
+one come the adds of what is new, in any order. So the whole order of blocks is known, and it is
+right iff no operation had returned when one of an earlier block was called.
+
+A lost element is an acknowledged write that is gone. A stale one, and what has no order, breaks
+linearizability only; a set that promises less may be judged with `linearizable=False`, and then
+reports how long things took to show. Every read is passed once per element that is not yet settled,
+so the cost is the size of the answers.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Sequence
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
-from checkers.registers import freeze
+from checkers.registers import FOREVER, freeze
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
 
@@ -32,6 +45,10 @@ CLAIM: Final = "What was added to the set is in every later read of it."
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+
+LATE: Final = frozenset({"stale", "disagree", "disorder"})
+"""What a set that promises less than linearizability may do."""
 
 
 class _Element:
@@ -45,6 +62,16 @@ class _Element:
         self.known_by = add
         self.last_present: Operation | None = None
         self.last_absent: Operation | None = None
+
+    @property
+    def known_or_never_ns(self) -> int:
+        """From when on it is known; FOREVER if nothing shows it."""
+        return FOREVER if self.known_ns is None else self.known_ns
+
+    def add_again(self, add: Operation) -> None:
+        """Whoever is acknowledged first makes it known."""
+        if add.completed_ns is not None and add.completed_ns < self.known_or_never_ns:
+            self.known_ns, self.known_by = add.completed_ns, add
 
 
 class _Found(NamedTuple):
@@ -74,12 +101,16 @@ def check_sets(history: History, *, linearizable: bool = True) -> Verdict:
         _follow(elements, shown, found)
         for value, element in elements.items():
             never += _settle(value, element, found, latencies)
-    broken = [one for one in found if linearizable or one.name != "stale"]
+        if not found:
+            found += _without_order(elements, shown)
+    broken = [one for one in found if linearizable or one.name not in LATE]
     counts: dict[str, int] = {}
     for one in found:
         counts[one.name] = counts.get(one.name, 0) + 1
     reason = None
-    if not adds:
+    if any(one.f == "remove" for one in history.operations):
+        reason, broken = "elements are removed: only sets that grow are judged in a pass", []
+    elif not adds:
         reason = "nothing was ever added"
     elif not reads:
         reason = "the set was never read"
@@ -93,7 +124,7 @@ def check_sets(history: History, *, linearizable: bool = True) -> Verdict:
         evidence=f"{counted(adds, 'element')}, {counted(reads, 'read')}, {never:,} never read",
         reason=None if broken else reason,
         method="one pass over the reads",
-        anomalies=tuple(_tell(one) for one in broken[:ANOMALIES_MAX]),
+        anomalies=tuple(_tell(one, history) for one in broken[:ANOMALIES_MAX]),
         stats={
             "elements": adds,
             "reads": reads,
@@ -120,8 +151,10 @@ def _read(
             value = freeze(one.input)
             if one.outcome is OpType.FAIL:
                 failed[value] = one
+            elif value not in elements:
+                elements[value] = _Element(one)
             else:
-                elements.setdefault(value, _Element(one))
+                elements[value].add_again(one)
         elif one.f == "read" and one.outcome is OpType.OK:
             if not isinstance(one.output, list | tuple):
                 raise MalformedHistory(f"op {one.index}: a read of a set is a list")
@@ -189,7 +222,38 @@ def _settle(value: Hashable, element: _Element, found: list[_Found], latencies: 
     return absent is None and present is None and element.add.outcome is OpType.OK
 
 
-def _tell(found: _Found) -> Anomaly:
+def _without_order(
+    elements: dict[Hashable, _Element], shown: Sequence[tuple[Operation, frozenset[Hashable]]]
+) -> list[_Found]:
+    """Find what keeps the elements, each right by itself, from having one order."""
+    chain = sorted(shown, key=lambda read: (len(read[1]), read[0].index))
+    for (one, less), (other, more) in itertools.pairwise(chain):
+        if not less <= more:
+            return [_Found("disagree", None, (one, other))]
+    before: frozenset[Hashable] = frozenset()
+    latest: tuple[int, Operation] | None = None  # the add of earlier blocks that was called last
+    rest = (None, frozenset(elements))
+    for _, values in [*chain, rest]:
+        new = [elements[value] for value in values - before if value in elements]
+        for element in new:
+            add = element.known_by
+            if latest and element.known_or_never_ns < latest[0] and add.f == "add":
+                late = freeze(latest[1].input)
+                witness = next(r for r, v in chain if late in v and freeze(add.input) not in v)
+                return [_Found("disorder", freeze(add.input), (add, latest[1], witness))]
+        for element in new:
+            if latest is None or element.add.invoked_ns > latest[0]:
+                latest = (element.add.invoked_ns, element.add)
+        before = values
+    return []
+
+
+def _tell(found: _Found, history: History) -> Anomaly:
+    """Tell an anomaly by a smaller set: of the elements that matter, and nothing else.
+
+    That removes nothing which could explain it, for elements do not depend on each other.
+    """
+    found, shown = _reduced(found, history)
     value = value_text(_thaw(found.value))
     cast = Cast(found.ops)
     names = [cast.name(one) for one in found.ops]
@@ -211,6 +275,16 @@ def _tell(found: _Found) -> Anomaly:
             if failed
             else f"However, no operation adds {value}, and the set was empty at the start.",
         ]
+    elif found.name == "disagree":
+        summary, sentences = _disagreement(found.ops, names)
+    elif found.name == "disorder":
+        first, second, read = found.ops
+        shows = value_text(second.input)
+        summary = f"{who(read)} found {shows} in {read.key}, but not {value}, added before it."
+        sentences = [
+            f"Then {value} was in {read.key} before {shows}, because {cast.order(first, second)}.",
+            f"However, {names[2]} shows {shows} and lacks {value}.",
+        ]
     elif found.name == "early":
         read, add = found.ops
         summary = f"{who(read)} read {value} before it was added."
@@ -226,13 +300,49 @@ def _tell(found: _Found) -> Anomaly:
             "stale": "stale-set-read",
             "early": "future-read",
             "duplicated": "duplicated-element",
+            "disagree": "set-reads-disagree",
+            "disorder": "set-out-of-order",
             "unexpected": "unexpected-element",
         }[found.name],
         summary,
         sentences,
         cast,
+        shown=shown,
         data={"element": value},
     )
+
+
+def _reduced(found: _Found, history: History) -> tuple[_Found, list[Operation]]:
+    """Return an anomaly whose reads show only elements that matter, and what lanes should show."""
+    matters = {found.value, *(freeze(one.input) for one in found.ops if one.f == "add")}
+    reads = [frozenset(map(freeze, one.output)) for one in found.ops if one.f == "read"]
+    if found.name == "disagree":
+        one, other = reads
+        matters = {min(one - other, key=str), min(other - one, key=str)}
+
+    def small(read: Operation) -> Operation:
+        if read.f != "read":
+            return read
+        kept = [value for value in read.output if freeze(value) in matters]
+        return msgspec.structs.replace(read, output=kept)
+
+    of_key = history.by_key[found.ops[0].key]
+    adds = [one for one in of_key if one.f == "add" and freeze(one.input) in matters]
+    ops = tuple(map(small, found.ops))
+    shown = {one.index: one for one in (*adds, *ops)}
+    return found._replace(ops=ops), [shown[index] for index in sorted(shown)]
+
+
+def _disagreement(ops: Sequence[Operation], names: Sequence[str]) -> tuple[str, list[str]]:
+    one, other = (frozenset(map(freeze, read.output)) for read in ops)
+    mine, its = (value_text(_thaw(min(v, key=str))) for v in (one - other, other - one))
+    summary = f"{who(ops[0])} found {mine} and not {its}, {who(ops[1])} found {its} and not {mine}."
+    then = (
+        f"Then {mine} was added before {its}, because {names[0]} shows {mine} and lacks {its}, and "
+        f"nothing removes an element."
+    )
+    however = f"However, {names[1]} shows {its} and lacks {mine}, so {its} was added before {mine}."
+    return summary, [then, however]
 
 
 def _missing(found: _Found, cast: Cast, names: Sequence[str], value: str) -> tuple[str, list[str]]:

@@ -4,6 +4,8 @@ Removing operations at random can *create* a violation: drop a write, and its re
 phantom. These removals cannot, for if the smaller history is invalid so was the larger one:
 
 * a read, or a refused compare-and-set: nobody depends on it;
+* what was called only after an answer that nothing explains; and the answers that came after it,
+  whose operations are then as if they were never answered. What is left of any order still is one;
 * a value: every operation that wrote it together with every operation that observed it, and with
   the values those wrote in turn. Take any linearization of the larger history: without them each
   stretch of that value becomes a longer stretch of the one before it, and nobody is left to notice.
@@ -18,8 +20,11 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from checkers.history import Operation
-from checkers.registers import FOREVER, NOTHING, register_history
+import msgspec
+
+from checkers.history import Operation, OpType
+from checkers.models import UNKNOWN, Model
+from checkers.registers import FOREVER, NOTHING, RegisterHistory, register_history
 
 TRIES_MAX: Final = 400
 """How many smaller histories are judged before shrinking stops where it is."""
@@ -31,8 +36,10 @@ Judge = Callable[[list[Operation]], bool]
 class _Graph:
     """Who wrote and who observed what."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        found = register_history(operations)
+    def __init__(
+        self, operations: Iterable[Operation], register: RegisterHistory | None = None
+    ) -> None:
+        found = register or register_history(operations)
         self.rows = found.rows
         self.seen, self.wrote = found.columns.seen, found.columns.wrote
         self.columns = found.columns
@@ -72,14 +79,20 @@ class Surroundings(NamedTuple):
     proofs: list[tuple[Operation, Operation]]
 
 
-def around(operations: Sequence[Operation], witnesses: Iterable[Operation]) -> Surroundings:
+def around(
+    operations: Sequence[Operation],
+    witnesses: Iterable[Operation],
+    register: RegisterHistory | None = None,
+) -> Surroundings:
     """Return a small sound part of one key's history which contains these witnesses.
+
+    `register`: the same operations as columns, where somebody has them already.
 
     That is: with every value they observed, whoever wrote it; and where the writer was never
     answered, with somebody who observed its value, for else it need not have happened at all.
     """
-    graph = _Graph(operations)
-    row_of = {operation.index: row for row, operation in enumerate(graph.rows)}
+    graph = _Graph(operations, register)
+    wanted = {one.index for one in witnesses}
     writers: dict[Hashable, list[int]] = {}
     for row, value in enumerate(graph.wrote):
         if value is not NOTHING:
@@ -87,7 +100,7 @@ def around(operations: Sequence[Operation], witnesses: Iterable[Operation]) -> S
     shows: dict[int, int] = {}  # a row that was never answered -> one that shows it happened
     _show(graph, writers, shows)
     kept: set[int] = set()
-    todo = [row_of[one.index] for one in witnesses if one.index in row_of]
+    todo = [row for row, one in enumerate(graph.rows) if one.index in wanted]
     while todo:
         row = todo.pop()
         if row not in kept:
@@ -148,6 +161,47 @@ def shrink(
         lambda: tries < tries_max,
     )
     return best
+
+
+def cut_behind(operations: Iterable[Operation], stuck: Operation) -> list[Operation]:
+    """Return a history as it was when one answer came: what came later is not known of it."""
+    at = stuck.completed_ns or 0
+    return [
+        one
+        if one is stuck or one.completed_ns is None or one.completed_ns <= at
+        else msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
+        for one in operations
+        if one.invoked_ns <= at
+    ]
+
+
+def without_reads(
+    operations: Sequence[Operation], model: Model, invalid: Judge, *, tries_max: int = TRIES_MAX
+) -> list[Operation]:
+    """Remove what changes no state of any model while `invalid` still says so."""
+    best = list(operations)
+    tries = 0
+
+    def reads() -> list[Operation]:
+        return [one for one in best if _changes_nothing(one, model)]
+
+    def drop(some: list[Operation]) -> bool:
+        nonlocal best, tries
+        tries += 1
+        gone = {one.index for one in some}
+        candidate = [one for one in best if one.index not in gone]
+        if invalid(candidate):
+            best = candidate
+            return True
+        return False
+
+    _halving(reads, drop, lambda: tries < tries_max)
+    return best
+
+
+def _changes_nothing(one: Operation, model: Model) -> bool:
+    answer = one.output if one.outcome is OpType.OK else UNKNOWN
+    return model.read_only((one.f, one.input), answer)
 
 
 def _halving(

@@ -1,7 +1,8 @@
 """What was done, how often it worked, how long it took. The test tests itself.
 
-Each function the workload used must have succeeded at least once; else whatever else was concluded
-rests on nothing. Latencies are of the controller's clock: invocation to answer.
+Each function the workload used must have succeeded at least once, and each `kind` of it that the
+workload tells apart (in an invocation's `meta`); else whatever else was concluded rests on nothing.
+Latencies are of the controller's clock: invocation to answer.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def check_statistics(history: History) -> Verdict:
     """Count operations by function and outcome."""
     by_f: dict[str, list[Operation]] = {}
     for operation in history.operations:
-        by_f.setdefault(operation.f, []).append(operation)
+        by_f.setdefault(_kind(operation), []).append(operation)
     seconds = history.duration_ns / 1e9
     functions = {f: _function(operations, seconds) for f, operations in sorted(by_f.items())}
     never = [f for f, counts in functions.items() if not counts["ok"]]
@@ -64,6 +65,11 @@ def check_statistics(history: History) -> Verdict:
             "errors": _errors(history.operations),
         },
     )
+
+
+def _kind(operation: Operation) -> str:
+    kind = (operation.meta or {}).get("kind")
+    return f"{operation.f} {kind}" if kind else operation.f
 
 
 def _function(operations: list[Operation], seconds: float) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from checkers.history import MalformedHistory, Operation, OpType
-from checkers.registers import FOREVER
+from checkers.registers import FOREVER, IGNORED
 
 TXN: Final = "txn"
 """The function of an operation that is a transaction."""
@@ -47,13 +47,16 @@ class Transactions(NamedTuple):
 def transactions(operations: Iterable[Operation], writes: str) -> Transactions:
     """Collect the transactions; `writes` is the micro-operation which writes (`append` or `w`).
 
-    Raises MalformedHistory on a misshapen micro-operation.
+    Reads from a node's own state promise no isolation and are left out. Raises MalformedHistory on
+    a misshapen micro-operation.
     """
     found = Transactions([], [], [], [], [], [])
     allowed = {READ, writes}
     # Bound once: this loop sees every micro-operation of the history.
     for operation in operations:
         if operation.f != TXN:
+            if operation.f in IGNORED:
+                continue
             raise MalformedHistory(
                 f"op {operation.index}: {operation.f!r} where every operation is a {TXN!r}"
             )
@@ -69,7 +72,7 @@ def transactions(operations: Iterable[Operation], writes: str) -> Transactions:
                 f, key, value = mop
                 known = f in allowed
                 hash(key)
-                if f == writes:
+                if f == writes or (writes == WRITE and ok):
                     hash(value)
             except (TypeError, ValueError):
                 known = False

@@ -14,7 +14,7 @@ from checkers.dependencies import PROCESS, REALTIME, RW, WR, WW, Circle, Depende
 from checkers.explain import Cast, anomaly, who
 from checkers.history import Operation
 from checkers.lanes import value_text
-from checkers.list_append import Finding
+from checkers.list_append import LATER, Finding
 from checkers.transactions import APPEND, Transactions
 from checkers.verdict import Anomaly
 
@@ -39,6 +39,9 @@ _MEANING: Final = {
 }
 
 
+_MISSED: Final = "one missed what the other had finished before it was called"
+
+
 def explain_circle(circle: Circle, story: Story) -> Anomaly:
     """Tell a circle of dependencies."""
     # The contradiction comes last and should be what was missed: begin behind the last rw edge.
@@ -55,15 +58,18 @@ def explain_circle(circle: Circle, story: Story) -> Anomaly:
     lines = [f"{one} came before {other}, because {why}" for one, other, why in steps[:-1]]
     one, other, why = steps[-1]
     name = circle.name.removesuffix("-process").removesuffix("-realtime")
-    how = ""
+    meaning = _MEANING[name]
     if circle.name.endswith("-realtime"):
-        how = ", against real time"
+        meaning = (
+            _MISSED if name == "G-single" and len(nodes) == 2 else f"{meaning}, against real time"
+        )
     elif circle.name.endswith("-process"):
-        how = ", against a client's own order"
+        own = "what the same client had done before"
+        meaning = f"one missed {own}" if name == "G-single" else f"{meaning}, against {own}"
     names = [who(operation) for operation in operations]
     return anomaly(
         circle.name,
-        f"{_count(len(nodes))} of {_listed(names)} have no order: {_MEANING[name]}{how}.",
+        f"{_count(len(nodes))} of {_listed(names)} have no order: {meaning}.",
         [
             "Then " + ";\n    and ".join(lines) + ".",
             f"However, {one} also came before {other}, because {why}: a circle.",
@@ -199,6 +205,10 @@ def _internal(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     key = value_text(found.key)
     expected, seen = value_text(found.other), value_text(found.value)
     name = cast.name(ops[0])
+    if found.other is LATER:
+        summary = f"{who(ops[0])}'s transaction found {seen} in {key} before it wrote it itself."
+        then = f"Then {seen} was in {key} only after {name} had written it, which nobody else did."
+        return summary, [then, f"However, {name} had found {seen} there before that."]
     return (
         f"{who(ops[0])}'s transaction contradicts itself about {key}.",
         [
@@ -267,6 +277,18 @@ def _incompatible(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
+def _torn(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+    writer, reader = ops[0], ops[-1]
+    key, first, second = value_text(found.key), value_text(found.value), value_text(found.other)
+    one, other = cast.name(writer), cast.name(reader)
+    summary = (
+        f"{who(reader)} found {key} without a part of what {who(writer)}'s transaction appended: "
+        f"{first} and then {second}."
+    )
+    then = f"Then {second} follows {first} in {key}, because {one} appended the one and the other."
+    return summary, [then, f"However, it does not in what {other} found."]
+
+
 def _lost(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     key, value = value_text(found.key), value_text(found.value)
     value = {"[]": "empty", "nil": "unset"}.get(value, value)
@@ -318,5 +340,6 @@ _TELL: Final = {
     "duplicate-writes": _same_write,
     "incompatible-order": _incompatible,
     "lost-update": _lost,
+    "torn-append": _torn,
     "cyclic-versions": _circular,
 }

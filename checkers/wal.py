@@ -70,7 +70,7 @@ def read_wal(node: str, files: Mapping[str, bytes]) -> NodeEvidence:
     )
     if not segments:
         return NodeEvidence(node=node, log_missing=True)
-    log = _Log()
+    log = _Log(purged=segments[0][0] > 0)
     damage = None
     try:
         expected = segments[0][0]
@@ -154,7 +154,8 @@ def _anything_behind(data: bytes, offset: int) -> bool:
 class _Log:
     """The log as the records build it up."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, purged: bool = False) -> None:
+        self._begins_late = purged  # older segments were removed, and no entry was seen yet
         self.entries: list[LogEntry] = []
         self.first_index = 1
         self.overwritten = 0
@@ -206,6 +207,10 @@ class _Log:
     def _append(self, where: str, term: int, index: int, kind: int, data: bytes) -> None:
         if not self.entries and self.first_index == 1 and index > 1:
             self.first_index = index  # older segments were purged
+        if self._begins_late:
+            # What a snapshot named here left over may lie in a segment that was purged.
+            self._begins_late = False
+            self.first_index = max(self.first_index, index)
         if index > self._last_index + 1 or index < 1:
             raise Damage(f"{where}: entry {index} after entry {self._last_index}")
         entry = LogEntry(term, index, kind, digest_of(kind, data), puts_in(data))
@@ -230,6 +235,8 @@ class _Log:
         self.committed = max(self.committed, index)  # only what was applied is in a snapshot
         if 0 <= at < len(self.entries) and self.entries[at].term == term:
             return  # the node's own snapshot of what it has
+        if at < 0 and self.entries:
+            return  # of what it had in a segment that was purged
         # Installed from the leader (Raft, section 7): whatever disagrees with it is discarded.
         self.entries.clear()
         self.first_index = index + 1

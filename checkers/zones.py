@@ -260,8 +260,9 @@ def _blocks(columns: Columns, following: list[int], head: int) -> list[list[int]
         written = set(columns.wrote)
         values |= {value: 0 for value in columns.seen if value not in written}
     blocks = [[row] if row != INITIAL else [] for row in members]
+    wrote = columns.wrote
     for row, value in enumerate(columns.seen):
-        if value is not NOTHING and columns.wrote[row] is NOTHING and value in values:
+        if value in values and wrote[row] is NOTHING:
             blocks[values[value]].append(row)
     return blocks
 
@@ -292,8 +293,8 @@ def _inner_conflict(
 def _outer_conflict(columns: Columns, following: list[int], one: int, other: int) -> Decision:
     """Choose x, w of one chain and y, z of another: x before y, yet z before w."""
     call, ret = columns.call, columns.ret
-    ours = [row for block in _blocks(columns, following, one) for row in block]
-    theirs = [row for block in _blocks(columns, following, other) for row in block]
+    chains = [(head, _blocks(columns, following, head)) for head in (one, other)]
+    ours, theirs = ([row for block in blocks for row in block] for _, blocks in chains)
     again = max(ours, key=call.__getitem__)
     first_returned = min(ours, key=ret.__getitem__)
     # One operation between x and w shows it best, and best of all if x wrote what w found.
@@ -305,25 +306,22 @@ def _outer_conflict(columns: Columns, following: list[int], one: int, other: int
         between = [row for row in theirs if since < call[row] and ret[row] < call[again]]
         if between:
             middle = between[0]
-            return _stale(columns, following, one, other, (before, middle, middle, again))
+            return _stale(following, chains, (before, middle, middle, again))
     before = candidates[-1]
     after = max(theirs, key=call.__getitem__)
     then = min(theirs, key=ret.__getitem__)
-    return _stale(columns, following, one, other, (before, after, then, again))
+    return _stale(following, chains, (before, after, then, again))
 
 
 def _stale(
-    columns: Columns,
     following: list[int],
-    one: int,
-    other: int,
+    chains: list[tuple[int, list[list[int]]]],
     found: tuple[int, int, int, int],
 ) -> Decision:
     before, after, then, again = found
     glue: list[int] = []
-    for head, pair in ((one, (before, again)), (other, (after, then))):
+    for (head, blocks), pair in zip(chains, ((before, again), (after, then)), strict=True):
         members = _members(following, head)
-        blocks = _blocks(columns, following, head)
         places = sorted(
             next((i for i, block in enumerate(blocks) if row in block), 0) for row in pair
         )
