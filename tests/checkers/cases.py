@@ -123,6 +123,12 @@ def tell(verdict: Verdict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def headings(text: str) -> list[str]:
+    """Return what a case says before its lanes."""
+    words = {"checker", "recovered", "unrecovered", "requested", "node"}
+    return [line for line in text.splitlines() if line.partition(" ")[0] in words]
+
+
 def play(path: Path) -> tuple[Verdict, str, str]:
     """Run one case: its verdict, what was told, and what should be (which REWRITE adapts)."""
     given, _, expected = path.read_text().partition(RULE)

@@ -6,6 +6,8 @@ import itertools
 from random import Random
 from typing import Any
 
+import msgspec
+
 from checkers.history import History, Op, Operation, OpType
 from checkers.models import UNKNOWN, Model
 from checkers.registers import FOREVER
@@ -132,3 +134,44 @@ def history(calls: list[Call], key: str = "x") -> History:
             for at, (time, answered, i, call) in enumerate(events)
         ]
     )
+
+
+def two_keys(one: list[Call], other: list[Call]) -> History:
+    """Two registers in one history, each with processes of its own."""
+    return merged([(history(one, "x"), 0), (history(other, "y"), len(one))])
+
+
+def merged(parts: list[tuple[History, int]]) -> History:
+    """Put histories together in order of time; each comes with what is added to its processes."""
+    events = [
+        (op.time_ns, op.type is not OpType.INVOKE, part, op)
+        for part, (ops, _) in enumerate(parts)
+        for op in ops
+    ]
+    events.sort(key=lambda event: event[:3])
+    return History(
+        [
+            msgspec.structs.replace(op, index=at, process=int(op.process) + parts[part][1])
+            for at, (_, _, part, op) in enumerate(events)
+        ]
+    )
+
+
+def intervals(
+    random: Random, count: int, *, clients: int = 3, crash: float = 0.15
+) -> list[tuple[int, int, bool]]:
+    """Draw (call, return, whether it happens), in the order of the instants at which it does.
+
+    What never returns, FOREVER, happens every other time. Times are few, so that ties abound.
+    """
+    free = [0] * clients
+    plan = []
+    for _ in range(count):
+        client = random.randrange(clients)
+        call = free[client] + random.randrange(3)
+        ret = call + random.randrange(5)
+        free[client] = ret + 1
+        crashed = random.random() < crash
+        happens = not crashed or random.random() < 0.5
+        plan.append((random.uniform(call, ret), call, FOREVER if crashed else ret, happens))
+    return [one[1:] for one in sorted(plan)]

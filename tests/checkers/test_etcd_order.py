@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from random import Random
 from typing import Any
 
@@ -16,9 +15,7 @@ from checkers.linearizability import calls_of
 from checkers.search import search
 from checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force
-
-SEEDS = int(os.environ.get("CHECKERS_SEEDS", "8000"))
-"""Random histories judged by revisions, by search and by brute force."""
+from tests.checkers.seeds import SEEDS
 
 
 def request(random: Random, key: Any, value: int) -> tuple[str, dict[str, Any]]:
@@ -128,3 +125,28 @@ def test_what_the_revisions_accept_has_an_order_and_what_they_reject_broke_them(
             assert not truth, (seed, verdict.anomalies)
     assert outcomes[True, Validity.VALID] > 20 * outcomes.get((True, Validity.UNKNOWN), 0)
     assert outcomes[False, Validity.INVALID] > 3 * outcomes.get((False, Validity.UNKNOWN), 0)
+
+
+@pytest.mark.parametrize(
+    ("ops", "keys", "crash"), [(200, "abcdef", 0.05), (400, "abcdefghij", 0.1), (1000, "ab", 0.02)]
+)
+def test_unanswered_requests_leave_no_honest_history_undecided(
+    ops: int, keys: str, crash: float
+) -> None:
+    """Who filled which gap is worked out from what was seen later; and a false answer still shows.
+
+    A falsified history is accepted only if the exchange made no difference: with an order as proof.
+    """
+    outcomes: dict[tuple[bool, str], int] = {}
+    resolved = 0
+    for seed in range(30):
+        random = Random(seed)
+        honest = drawn(seed, ops=ops, clients=6 + int(ops * crash), keys=keys, crash=crash)
+        for false in (False, True):
+            verdict = check_etcd_order(History(falsify(random, honest) if false else honest))
+            if not false:
+                assert verdict.validity is Validity.VALID, (seed, verdict.reason)
+                resolved += verdict.stats["resolved"]
+            outcomes[false, verdict.validity] = outcomes.get((false, verdict.validity), 0) + 1
+    assert outcomes[True, Validity.INVALID] > 20
+    assert resolved > 60

@@ -18,9 +18,7 @@ from checkers.shrink import around, shrink
 from checkers.verdict import Budget, Validity
 from checkers.zones import certificate, decide
 from tests.checkers.oracle import brute_force, history, operations, random_calls
-
-SEEDS = 24_000
-"""Random histories judged by every path and by brute force."""
+from tests.checkers.seeds import SEEDS
 
 MODEL = CasRegister()
 

@@ -166,6 +166,22 @@ def test_a_gap_between_entries_is_damage() -> None:
     assert "entry 4 after entry 2" in (read(entry(1), entry(2), entry(4)).damage or "")
 
 
+def test_a_log_whose_beginning_was_purged_may_begin_behind_a_snapshot_it_names() -> None:
+    """The entries between the two were in a segment that is gone."""
+    records = [(SNAPSHOT, [635, 2]), entry(637, 2), entry(638, 2)]
+    found = read_wal("n1", {name(3, 637): segment(records, 3)})
+    assert (found.damage, found.first_index, places(found)) == (None, 637, [(637, 2), (638, 2)])
+    whole = read_wal("n1", {name(0, 0): segment(records, 0)})
+    assert "entry 637 after entry 635" in (whole.damage or "")
+
+
+def test_a_snapshot_of_what_was_purged_discards_nothing() -> None:
+    """The log begins right behind it."""
+    records = [entry(201, 4), entry(202, 4), (SNAPSHOT, [200, 4]), entry(203, 4)]
+    found = read_wal("n1", {name(4, 201): segment(records, 4)})
+    assert (found.damage, places(found)) == (None, [(201, 4), (202, 4), (203, 4)])
+
+
 def test_no_wal_at_all_is_missing_evidence_and_no_damage() -> None:
     """An absent file accuses nobody."""
     found = read_wal("n1", {})

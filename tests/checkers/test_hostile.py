@@ -1,0 +1,89 @@
+"""Hostile files are answered with one line that names the file and the line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from bench.fuzz_checkers import check, damage
+from checkers.catalogue import ENTRIES, UnknownModel, check_file
+from checkers.history import MalformedHistory
+from checkers.jsonl import encode_history, read_history
+from checkers.lanes import parse
+from checkers.verdict import Budget
+from tests.checkers.cases import RULE
+from tests.checkers.seeds import SEEDS
+from tests.checkers.test_cases import CASES
+
+HEADER = b'{"squall":"history","version":1}\n'
+
+
+def line(at: int, **fields: object) -> bytes:
+    """One op as a line of ours."""
+    op = {"index": at, "time_ns": at, "process": 0, "type": "invoke", "f": "read"}
+    return json.dumps(op | {"key": "x"} | fields).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        (HEADER + b'{"index":0,\n' + line(1), "h:2: "),
+        (HEADER + line(0, index="first"), "h:2: Expected `int`, got `str` - at `$.index`"),
+        (HEADER + line(0, type="done"), "h:2: Invalid enum value 'done' - at `$.type`"),
+        (HEADER + line(0, process=[1]), "h:2: Expected `int | str`, got `array`"),
+        (HEADER + line(0) + line(0), "h:3: op 0 where op 1 should follow"),
+        (HEADER + line(0, time_ns=9) + line(1), "h:3: op 1 at 1 ns comes after 9 ns"),
+        (HEADER + line(0) + line(1), "h:3: process 0 invokes read while its op 0 is still open"),
+        (HEADER + line(0, type="ok"), "h:2: process 0 completes read on x without having invoked"),
+        (HEADER + line(0) + line(1, type="ok", f="write"), "h:3: process 0 completes write on x"),
+        (HEADER + b"\0" + line(0), "h:2: "),
+        (HEADER + b"\xff" + line(0), "h:2: "),
+        (HEADER + HEADER, "h:2: "),
+        (b'{"squall":3}\n', "h:1: "),
+        (b'{"squall":"history","version":1e400}\n', "h:1: "),
+        (b"{" * 100_000, "h:1: "),
+        (b'{"a":' * 100_000, "h:1: "),
+        (b"#_" * 100_000, "h:1: "),
+        (b"\n" * 100_000 + b"}", "h:100001: '}' closes nothing"),
+        (b"garbage\n" * 100_000, "h:1: an operation is a map, not 'garbage'"),
+    ],
+)
+def test_a_hostile_file_is_one_line_with_its_place(data: bytes, complaint: str) -> None:
+    """Cut, of the wrong types, out of order, incomplete, with bytes that are no text."""
+    with pytest.raises(MalformedHistory) as caught:
+        check_file("h", data, None, Budget())
+    assert str(caught.value).startswith(complaint)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_long_file_is_refused_at_its_first_wrong_line() -> None:
+    """Without reading what follows: ten million lines take no longer than one."""
+
+    def lines() -> Iterator[bytes]:
+        yield HEADER
+        yield b"nonsense\n"
+        raise AssertionError("read on")
+
+    with pytest.raises(MalformedHistory, match="h:2: "):
+        read_history(lines(), "h")
+
+
+def test_damaged_histories_are_judged_or_refused() -> None:
+    """Never with a traceback; bench/fuzz_checkers.py goes on for as long as one likes."""
+    whole = []
+    for path in CASES:
+        lanes = [one for one in path.read_text().partition(RULE)[0].splitlines() if ": " in one]
+        whole.append((path.name, b"".join(encode_history(parse("\n".join(lanes))))))
+    complaints = []
+    for seed in range(SEEDS):
+        chance = Random(seed)
+        name, data = chance.choice(whole)
+        try:
+            check(name, damage(chance, data), chance.choice([None, *ENTRIES]), Budget())
+        except (MalformedHistory, UnknownModel) as error:
+            complaints.append(str(error))
+    assert complaints
+    assert not [one for one in complaints if "\n" in one]
