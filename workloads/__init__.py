@@ -5,9 +5,19 @@
 
 from __future__ import annotations
 
-from workloads import register
+from workloads import append, bank, etcd, register, sets, watch
 from workloads.workload import Workload
 
-WORKLOADS: dict[str, Workload] = {workload.name: workload for workload in (register.WORKLOAD,)}
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        register.WORKLOAD,
+        append.WORKLOAD,
+        etcd.WORKLOAD,
+        sets.WORKLOAD,
+        bank.WORKLOAD,
+        watch.WORKLOAD,
+    )
+}
 
 __all__ = ["WORKLOADS", "Workload"]

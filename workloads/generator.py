@@ -4,7 +4,8 @@ A generator is a deterministic machine. Asked with a `Context` (the time, the fr
 answers
 
     Invocation       do this now, as this client
-    Pending(until)   nothing now; ask again at `until`, or when something has completed
+    Pending(until)   nothing now; ask again at `until`, or when something has completed (unless the
+                     answer is firm)
     None             never again
 
 and it is told of every completion, so it can react (`update`). It reads no clock and rolls no dice
@@ -34,6 +35,9 @@ CATCH_UP_NS = 50_000_000
 """How far `Stagger` lets a schedule run late before it gives the lost time up (no bursts after)."""
 
 
+FINAL_ATTEMPTS = 5
+"""A final read is asked this often before it counts as never answered."""
+
 DRAIN_REST_NS = 500_000_000
 """How long `Drain` leaves a node alone that failed to do something: it may still be waking up."""
 
@@ -57,19 +61,27 @@ class Context:
 
 
 class Invocation(msgspec.Struct, frozen=True):
-    """One operation for one free client."""
+    """One operation for one free client.
+
+    It may take `patience_ns` longer than operations may as a rule.
+    """
 
     process: int
     f: str
     key: str | None = None
     value: Any = None
     meta: dict[str, Any] | None = None
+    patience_ns: int = 0
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """Nothing to do before `until_ns` (None: before something completes)."""
+    """Nothing to do before `until_ns` (None: before something completes).
+
+    `firm`: no completion brings that moment forward, so nobody need ask before it.
+    """
 
     until_ns: int | None = None
+    firm: bool = False
 
 
 PENDING = Pending()
@@ -155,7 +167,7 @@ class Stagger:
         if due is None:
             due = now
         if now < due:
-            return Pending(due)
+            return Pending(due, firm=True)
         answer = self._child.next(context)
         if type(answer) is Invocation:
             late_from = max(due, now - CATCH_UP_NS)
@@ -290,6 +302,7 @@ class Pinned(msgspec.Struct, frozen=True):
     key: str | None = None
     value: Any = None
     meta: dict[str, Any] | None = None
+    patience_ns: int = 0
 
 
 class Drain:
@@ -299,7 +312,7 @@ class Drain:
     retried in secret. `succeeded` counts what was done, `missing` what was not (yet, or ever).
     """
 
-    def __init__(self, items: Iterable[Pinned], attempts: int) -> None:
+    def __init__(self, items: Iterable[Pinned], attempts: int = FINAL_ATTEMPTS) -> None:
         self._attempts = attempts
         self._resting_until_ns: dict[str, int] = {}
         self._queues: dict[str, deque[tuple[Pinned, int]]] = {}
@@ -307,8 +320,12 @@ class Drain:
         self.succeeded = 0
         self.missing = 0
         for item in items:
-            self._queues.setdefault(item.node, deque()).append((item, 1))
-            self.missing += 1
+            self.add(item)
+
+    def add(self, item: Pinned) -> None:
+        """Have one more to do."""
+        self._queues.setdefault(item.node, deque()).append((item, 1))
+        self.missing += 1
 
     def next(self, context: Context) -> Answer:
         """Give some free client the next operation of its node."""
@@ -317,7 +334,9 @@ class Drain:
             if queue and context.now_ns >= self._resting_until_ns.get(client.node, 0):
                 item, attempt = queue.popleft()
                 self._running[client.process] = (item, attempt)
-                return Invocation(client.process, item.f, item.key, item.value, item.meta)
+                return Invocation(
+                    client.process, item.f, item.key, item.value, item.meta, item.patience_ns
+                )
         if self._running or any(self._queues.values()):
             later = [at for at in self._resting_until_ns.values() if at > context.now_ns]
             return Pending(min(later)) if later else PENDING
@@ -335,3 +354,15 @@ class Drain:
         elif attempt < self._attempts:
             self._queues[item.node].append((item, attempt + 1))
             self._resting_until_ns[item.node] = completion.time_ns + DRAIN_REST_NS
+
+
+def final_reads(
+    functions: Sequence[str], nodes: Sequence[str], keys: Iterable[str | None] = (None,)
+) -> Drain:
+    """Read every key from every node, with one function after the other."""
+    return Drain(
+        Pinned(node=node, f=f, key=key, meta={"final": True})
+        for f in functions
+        for key in keys
+        for node in nodes
+    )

@@ -32,8 +32,8 @@ from workloads.generator import (
     Drain,
     Generator,
     Invocation,
-    Pinned,
     Rotation,
+    final_reads,
 )
 from workloads.kv import (
     Compare,
@@ -46,15 +46,12 @@ from workloads.kv import (
     Txn,
     TxnAnswer,
 )
-from workloads.workload import Completion, Plan, Script, Streams, Workload
+from workloads.workload import Completion, Plan, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
 
 READ, WRITE, CAS, SERIALIZABLE_READ = "read", "write", "cas", "serializable-read"
-
-FINAL_ATTEMPTS = 5
-"""A final read is asked this often before it counts as never answered."""
 
 OPTIONS: dict[str, Any] = {
     "active_keys": 5,  # keys in use at one time
@@ -134,15 +131,8 @@ class Register:
 
     def final(self) -> Drain:
         """Every key from every node, linearizably; then each node's own word on it."""
-        return Drain(
-            (
-                Pinned(node=node, f=f, key=key, meta={"final": True})
-                for f in (READ, SERIALIZABLE_READ)
-                for key in self._rotation.keys
-                for node in self._plan.nodes
-            ),
-            FINAL_ATTEMPTS,
-        )
+        keys = tuple(self._rotation.keys)
+        return final_reads((READ, SERIALIZABLE_READ), self._plan.nodes, keys)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
@@ -215,10 +205,6 @@ def _value_of(kvs: tuple[KeyValue, ...]) -> tuple[int | None, int]:
     return (int(kvs[0].value), kvs[0].mod_revision) if kvs else (None, 0)
 
 
-def _begin(streams: Streams, plan: Plan) -> Script:
-    return Register(streams, plan)
-
-
 def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
     return standard_checkers(requested_faults=requested_faults)
 
@@ -229,5 +215,5 @@ WORKLOAD = Workload(
     options=OPTIONS,
     reads=frozenset({READ, SERIALIZABLE_READ}),
     checkers=_checkers,
-    begin=_begin,
+    begin=Register,
 )

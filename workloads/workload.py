@@ -16,7 +16,7 @@ import msgspec
 from checkers.history import Op, OpType
 from checkers.verdict import Checker
 from workloads.generator import Drain, Generator
-from workloads.kv import Kv
+from workloads.kv import Answer, Kv
 
 if TYPE_CHECKING:
     from random import Random
@@ -32,6 +32,12 @@ class Completion(msgspec.Struct, frozen=True):
     value: Any = None
     meta: dict[str, Any] | None = None
     error: str | None = None
+
+
+def done(value: Any, answer: Answer) -> Completion:
+    """Return how a step ended whose last request was answered: `ok`, at this revision and term."""
+    meta = {"revision": answer.revision, "term": answer.term}
+    return Completion(type=OpType.OK, value=value, meta=meta)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +60,10 @@ class Script(Protocol):
         ...
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
-        """Do one operation: exactly one request; raises Definite or Indefinite."""
+        """Do one operation: one request that may change something, never two.
+
+        Raises Definite or Indefinite.
+        """
         ...
 
 

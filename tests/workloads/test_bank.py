@@ -1,0 +1,123 @@
+"""The bank workload: money is moved, never made."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import Any
+
+import pytest
+
+from checkers.catalogue import judge_of, model_of_workload
+from checkers.evidence import Evidence
+from checkers.history import History, Op, OpType
+from checkers.judge import judge
+from checkers.verdict import Budget, Validity, Verdict
+from harness.sim.sweep import Result, Sweep, run_seed
+from tests.workloads.one_store import NODES, OneStore, record
+from workloads.bank import OPTIONS, WORKLOAD, Bank
+from workloads.kv import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
+from workloads.workload import Completion, Plan
+
+OWN = {"statistics", "revisions", "read-back", "bank"}
+
+
+def bank(**options: Any) -> Bank:
+    return Bank(Random, Plan(nodes=NODES, prefix="run/", options=options))
+
+
+def judged(history: History) -> dict[str, Verdict]:
+    own = [checker for checker in WORKLOAD.checkers(()) if checker.name in OWN]
+    verdict = judge(own, history, Evidence(recovery={"recovered": True}), Budget())
+    return {child.checker: child for child in verdict.children}
+
+
+def transfer(store: OneStore, amount: int) -> Completion:
+    asked = {"from": "a0", "to": "a1", "amount": amount}
+    op = Op(index=0, time_ns=0, process=0, type=OpType.INVOKE, f="transfer", value=asked)
+    return asyncio.run(bank().invoke(store, op))
+
+
+def reads(request: Any) -> bool:
+    return all(isinstance(one, Range) for one in request.success)
+
+
+def test_a_store_in_one_piece_keeps_the_total():
+    """And the file is judged as the run is."""
+    history = record(bank(), OneStore(), 1000)
+    found = judged(history)
+    assert {name: verdict.validity for name, verdict in found.items()} == dict.fromkeys(
+        OWN, Validity.VALID
+    )
+    assert judge_of(model_of_workload("bank"))(history, Budget()).validity is Validity.VALID
+    moved = [op for op in history.operations if op.f == "transfer" and op.outcome is OpType.OK]
+    assert len(moved) > 300
+
+
+def test_a_transfer_writes_both_accounts_under_guards():
+    """An account nobody has touched holds the opening balance."""
+    store = OneStore()
+    assert transfer(store, 30).type is OpType.OK
+    a0, a1 = b"run/a0", b"run/a1"
+    assert store.asked == [
+        Txn(success=(Range(key=a0), Range(key=a1))),
+        Txn(
+            compares=(Compare(a0, "mod", "=", 0), Compare(a1, "mod", "=", 0)),
+            success=(Put(key=a0, value=b"70"), Put(key=a1, value=b"130")),
+        ),
+    ]
+
+
+def test_what_would_overdraw_or_was_overtaken_fails_without_a_write():
+    """And is not tried again."""
+    store = OneStore()
+    assert transfer(store, 101).error == "too little"
+    assert len(store.asked) == 1
+
+    def overtaken(request: Any, answer: Any) -> Any:
+        if reads(request):
+            store.past.append({b"run/a0": KeyValue(b"run/a0", b"1", 2, 2, 1)})
+        return answer
+
+    store.lie = overtaken
+    done = transfer(store, 30)
+    assert (done.type, done.error) == (OpType.FAIL, "conflict")
+    assert len(store.asked) == 3
+    with pytest.raises(Definite, match="nothing was written"):
+        transfer(OneStore(lambda _request, _answer: Indefinite("timed out")), 30)
+
+
+def test_half_a_transfer_is_found():
+    """Taken from one, never given to the other."""
+    store = OneStore()
+
+    def half(request: Any, answer: Any) -> Any:
+        if not reads(request) and answer.succeeded and store.revision == 100:
+            del store.past[-1][request.success[1].key]
+        return answer
+
+    store.lie = half
+    found = judged(record(bank(), store, 600))["bank"]
+    assert "wrong-total" in {one.kind for one in found.anomalies}
+    assert found.anomalies[0].data["expected"] == OPTIONS["accounts"] * OPTIONS["opening"]
+
+
+def test_a_run_in_which_nothing_was_moved_is_no_pass():
+    """What never happened was not tested."""
+    store = OneStore(lambda request, answer: answer if reads(request) else Definite("no"))
+    assert judged(record(bank(), store, 100))["statistics"].reason == "no transfer ever succeeded"
+
+
+def test_the_workload_says_what_it_is():
+    """Name, options, and which operations have no effect."""
+    assert WORKLOAD.name == "bank"
+    assert WORKLOAD.reads == {"read", "serializable-read"}
+    assert {checker.name for checker in WORKLOAD.checkers(("kill",))} > OWN | {"coverage"}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_simulated_storm_is_survived(seed: int):
+    """The whole way: swarm, storm, recovery, final reads, verdict."""
+    row = run_seed(seed, Sweep(workload="bank", time_s=3.0))
+    assert (row.result, row.text) == (Result.OK, "")
+    assert row.ok > 100

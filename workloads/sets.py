@@ -1,0 +1,146 @@
+"""Set: elements are added, each as a key of its own, and whole sets are read as intervals.
+
+    add                 value v -> v
+    read                value None -> every element, in ascending order
+    serializable-read   likewise, from the node's own state
+
+An element is an integer that no other add of the run uses. Sets come two at a time, and are retired
+after a bounded number of operations, so that a read stays small. At the end every set is read from
+every node, linearizably and serializably: an element whose add was acknowledged must be there.
+
+`meta` of a completion: the store's `revision` and the answering node's `term`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from checkers.history import Op
+from checkers.judge import common_checkers
+from checkers.read_back import read_back
+from checkers.revisions import revisions
+from checkers.sets import sets
+from checkers.verdict import Checker
+from workloads.generator import (
+    PENDING,
+    Answer,
+    Context,
+    Drain,
+    Generator,
+    Invocation,
+    Rotation,
+    final_reads,
+)
+from workloads.kv import Kv, Put, PutAnswer, Range, RangeAnswer
+from workloads.workload import Completion, Plan, Streams, Workload, done
+
+if TYPE_CHECKING:
+    from random import Random
+
+ADD, READ, SERIALIZABLE_READ = "add", "read", "serializable-read"
+
+DIGITS = 12
+"""Of an element in its key, so that the store's order is that of the numbers."""
+
+OPTIONS: dict[str, Any] = {
+    "active_sets": 2,  # sets in use at one time
+    "ops_per_set": 300,  # jittered by a quarter, so that sets do not retire in step
+    "adds": 0.65,
+    "reads": 0.30,
+    "serializable_reads": 0.05,
+}
+
+
+class Lane:
+    """The operations of one set, until it is spent."""
+
+    def __init__(
+        self, random: Random, key: str, element: Callable[[], int], options: dict[str, Any]
+    ):
+        self._random = random
+        self._key = key
+        self._element = element
+        ops = options["ops_per_set"]
+        self._ops_left = random.randint(max(1, ops * 3 // 4), max(1, ops * 5 // 4))
+        self._adds = options["adds"]
+        self._reads = self._adds + options["reads"]
+        self._all = self._reads + options["serializable_reads"]
+
+    def next(self, context: Context) -> Answer:
+        """Draw one operation for a random free client."""
+        if self._ops_left <= 0:
+            return None
+        if not context.free:
+            return PENDING
+        self._ops_left -= 1
+        draw = self._random.random
+        process = context.free[int(draw() * len(context.free))].process
+        point = draw() * self._all
+        if point < self._adds:
+            return Invocation(process, ADD, self._key, self._element())
+        return Invocation(process, READ if point < self._reads else SERIALIZABLE_READ, self._key)
+
+    def update(self, completion: Op) -> None:
+        """Learn nothing."""
+
+
+class Sets:
+    """One run of the set workload."""
+
+    def __init__(self, streams: Streams, plan: Plan) -> None:
+        self._plan = plan
+        self._options = OPTIONS | plan.options
+        self._added = 0
+        self._random = streams("workload/ops")
+        self._rotation = Rotation(
+            streams("workload/keys"), self._options["active_sets"], self._open
+        )
+
+    def load(self) -> Generator:
+        """Adds and reads of a rotation of sets, without end."""
+        return self._rotation
+
+    def final(self) -> Drain:
+        """Every set from every node, linearizably; then each node's own word on it."""
+        keys = tuple(self._rotation.keys)
+        return final_reads((READ, SERIALIZABLE_READ), self._plan.nodes, keys)
+
+    async def invoke(self, kv: Kv, op: Op) -> Completion:
+        """Do one operation."""
+        prefix = f"{self._plan.prefix}{op.key}"
+        if op.f == ADD:
+            element = f"{op.value:0{DIGITS}}"
+            added = await kv.call(Put(key=f"{prefix}/{element}".encode(), value=element.encode()))
+            assert isinstance(added, PutAnswer)
+            return done(op.value, added)
+        whole = Range(
+            key=f"{prefix}/".encode(),
+            range_end=f"{prefix}0".encode(),  # 0 comes after /
+            serializable=op.f == SERIALIZABLE_READ,
+        )
+        found = await kv.call(whole)
+        assert isinstance(found, RangeAnswer)
+        return done([int(kv.value) for kv in found.kvs], found)
+
+    def _open(self, number: int) -> tuple[str, Lane]:
+        key = f"s{number}"
+        return key, Lane(self._random, key, self._next_element, self._options)
+
+    def _next_element(self) -> int:
+        self._added += 1
+        return self._added
+
+
+def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+    return (*common_checkers(requested_faults), revisions(), read_back(), sets())
+
+
+WORKLOAD = Workload(
+    name="set",
+    description="sets that only grow, their elements added one by one and read all at once",
+    options=OPTIONS,
+    reads=frozenset({READ, SERIALIZABLE_READ}),
+    checkers=_checkers,
+    begin=Sets,
+)
