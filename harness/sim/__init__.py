@@ -13,7 +13,8 @@ run to the last byte, under any `PYTHONHASHSEED`; a failure is a number one can 
     node       one replica driven by all of these; requests: its API without gRPC
     client     a workload's connection to one node
     world      all nodes together, and the hands that hold them down
-    triggers   faults at the worst moment: "when x becomes leader, crash it"
+    triggers   faults at the worst moment: "when x becomes leader, crash it"; moments: seen how
+    turnover   members removed, wiped, added back; bits that rot; effects: what faults did, counted
     invariants what must hold at every apply; the first broken one stops the run
     swarm      what each seed draws: fault kinds, rates, knobs of the protocol
     liveness   faults stop: does a bare quorum go on?

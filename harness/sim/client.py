@@ -13,24 +13,28 @@ from typing import Any
 
 from harness.sim.loop import Loop
 from harness.sim.node import SimNode
-from harness.sim.runtime import SimEvent, SimRuntime
+from harness.sim.runtime import SimRuntime, SimTask, park
 from harness.sim.trace import Kind
+from harness.sim.watches import SimStream, WatchExchange
 from harness.sim.world import SimWorld
-from workloads.kv import Answer, Definite, Indefinite, Request
+from workloads.kv import Answer, Definite, Indefinite, Request, Watch
 
 DELAY_US = 150
 """A client sits near its node: the least delay each way; up to three times that is drawn."""
+
+_REQUEST, _REPLY = Kind.REQUEST, Kind.REPLY
 
 
 class _Call:
     """One request under way."""
 
-    __slots__ = ("answered", "node", "outcome", "request")
+    __slots__ = ("node", "outcome", "request", "task", "token")
 
-    def __init__(self, node: SimNode, request: Request, answered: SimEvent) -> None:
+    def __init__(self, node: SimNode, request: Request, task: SimTask[Any]) -> None:
         self.node = node
         self.request = request
-        self.answered = answered
+        self.task = task  # that waits ...
+        self.token = task.token  # ... for nothing but this
         self.outcome: Answer | Exception | None = None
 
 
@@ -40,10 +44,12 @@ class Exchange:
     def __init__(self, world: SimWorld, runtime: SimRuntime) -> None:
         self.runtime = runtime
         self._world = world
+        self._note = world.trace.note
         self._loop: Loop = world.loop
         self._clients = 0
         self._arrive = self._loop.register(self._on_arrive)
         self._return = self._loop.register(self._on_return)
+        self.watches = WatchExchange(world, runtime, DELAY_US)
 
     def client(self, node: SimNode, timeout_ns: int) -> SimKv:
         """Open a connection to a node, with a stream of chance of its own."""
@@ -56,25 +62,23 @@ class Exchange:
         self._loop.after(DELAY_US + int(2 * DELAY_US * random()), self._arrive, call, random)
 
     def _on_arrive(self, call: _Call, random: Callable[[], float]) -> None:
-        node, trace = call.node, self._world.trace
-        trace.note(self._loop.now_us, Kind.REQUEST, node.number, d=call.request)
+        node = call.node
+        self._note(self._loop.now_us, _REQUEST, node.number, 0, 0, call.request)
 
         def answered(outcome: Answer | Exception) -> None:
             delay_us = DELAY_US + int(2 * DELAY_US * random())
             self._loop.after(delay_us, self._return, call, outcome)
 
-        if node.running:
+        if node.replica is not None:
             node.request(call.request, answered)
         else:
             answered(Definite("connection refused"))
 
     def _on_return(self, call: _Call, outcome: Any) -> None:
-        trace, node = self._world.trace, call.node
-        trace.note(
-            self._loop.now_us, Kind.REPLY, node.number, getattr(outcome, "revision", -1), d=outcome
-        )
+        revision = getattr(outcome, "revision", -1)
+        self._note(self._loop.now_us, _REPLY, call.node.number, revision, 0, outcome)
         call.outcome = outcome
-        call.answered.set()
+        self.runtime.resume(call.task, call.token)
 
 
 class SimKv:
@@ -91,15 +95,21 @@ class SimKv:
 
     async def call(self, request: Request) -> Answer:
         """Send one request and await its one answer; raises Definite or Indefinite."""
-        call = _Call(self._target, request, self._exchange.runtime.event())
+        runtime = self._exchange.runtime
+        call = _Call(self._target, request, runtime.running())
         self._exchange.send(call, self._random)
-        if not await call.answered.wait(self._timeout_ns):
+        runtime.wake_late(call.task, call.token, self._timeout_ns)
+        if not await park():
             raise Indefinite("timed out")
         outcome = call.outcome
         assert outcome is not None
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    async def watch(self, request: Watch) -> SimStream:
+        """Ask for a watch on a stream of its own."""
+        return SimStream(self._exchange.watches, self._target, request, self._random)
 
     async def close(self) -> None:
         """Close the connection."""

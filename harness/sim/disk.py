@@ -3,8 +3,9 @@
 Durable and volatile content are kept apart, per file and per directory entry. A write is pending
 until its file is synced; a created, renamed or removed name is pending until its directory is
 synced. A crash decides about everything pending: of a file's writes either none, a prefix or any
-subset survives, and the last one that does may be torn at any byte; of a directory's changes a
-prefix survives, as with a journal. What was synced survives, always: only `rot` breaks that.
+subset survives, and the last one that does may be torn at any byte, with what was there before
+behind it, or garbage; of a directory's changes a prefix survives, as with a journal. What was
+synced survives, always: only `rot` breaks that.
 
 This is stricter than most file systems on purpose. Whatever holds here holds on them.
 """
@@ -30,6 +31,10 @@ from node.storage.disk import (
 _CREATE, _WRITE, _CUT = 0, 1, 2
 
 
+UNBOUNDED = 1 << 40
+"""Bytes that no simulated disk ever holds."""
+
+
 class DiskFaults(msgspec.Struct, frozen=True, kw_only=True):
     """How a disk misbehaves. Times in microseconds; probabilities are per sync or per crash."""
 
@@ -38,8 +43,9 @@ class DiskFaults(msgspec.Struct, frozen=True, kw_only=True):
     stall_p: float = 0.0
     stall_us: int = 0
     error_p: float = 0.0
-    capacity_bytes: int = 1 << 40
+    capacity_bytes: int = UNBOUNDED
     tear_p: float = 0.5
+    garbage_p: float = 0.0
     lose_p: float = 0.4
 
 
@@ -62,8 +68,13 @@ class _File:
         return bytes(content)
 
     def sync(self) -> None:
+        durable = self.durable
         for change in self.pending:
-            _change(self.durable, change)
+            kind, at, data = change
+            if kind == _WRITE and at <= len(durable):
+                durable[at : at + len(data)] = data
+            else:
+                _change(durable, change)
         self.pending.clear()
 
     def crash(self, rng: Random, faults: DiskFaults) -> str:
@@ -83,8 +94,12 @@ class _File:
             kind, at, data = survivors[-1]
             if kind == _WRITE and data:
                 cut = int(rng.random() * len(data))
-                survivors = [*survivors[:-1], (kind, at, data[:cut])]
-                torn = f", the last torn after {cut} of {len(data)} bytes"
+                rest = b""
+                if rng.random() < faults.garbage_p:
+                    rest = rng.randbytes(len(data) - cut)
+                survivors = [*survivors[:-1], (kind, at, data[:cut] + rest)]
+                garbage = ", with garbage behind" if rest else ""
+                torn = f", the last torn after {cut} of {len(data)} bytes{garbage}"
         for change in survivors:
             _change(self.durable, change)
         self.pending = []
@@ -97,7 +112,6 @@ class SimDisk:
 
     def __init__(self, rng: Random, faults: DiskFaults) -> None:
         self.faults = faults
-        self.syncs = 0
         self.failed: DiskError | None = None
         self._rng = rng
         self._names: dict[str, _File] = {}
@@ -125,9 +139,14 @@ class SimDisk:
 
     def execute(self, ops: tuple[DiskOp, ...]) -> None:
         """Do them in order; raises DiskError, and then ever after, as after a failed fsync."""
+        faults = self.faults
+        if self.failed is not None:
+            raise self.failed
+        if self._fail_next is None and not faults.error_p and faults.capacity_bytes >= UNBOUNDED:
+            for op in ops:
+                self._apply(op)
+            return
         for op in ops:
-            if self.failed is not None:
-                raise self.failed
             self._do(op)
 
     def duration_us(self, ops: tuple[DiskOp, ...]) -> int:
@@ -195,12 +214,11 @@ class SimDisk:
     def _do(self, op: DiskOp) -> None:
         faults = self.faults
         if type(op) is Sync or type(op) is SyncDir:
-            self.syncs += 1
             if self._fail_next is not None:
                 self._fail(self._fail_next)
             if faults.error_p and self._rng.random() < faults.error_p:
                 self._fail("EIO: input/output error")
-        elif faults.capacity_bytes < 1 << 40:
+        elif faults.capacity_bytes < UNBOUNDED:
             grows = op.size if type(op) is Create else 0
             if type(op) is Append:
                 file = self._names.get(op.path)
@@ -214,12 +232,13 @@ class SimDisk:
         raise self.failed
 
     def _apply(self, op: DiskOp) -> None:
-        if isinstance(op, Append):  # almost everything is an Append or a Sync
-            file = self._names[op.path]
-            file.pending.append((_WRITE, op.offset, op.data))
-            file.size = max(file.size, op.offset + len(op.data))
+        if type(op) is Append:  # almost everything is an Append or a Sync
+            file, offset, data = self._names[op.path], op.offset, op.data
+            file.pending.append((_WRITE, offset, data))
+            if offset + len(data) > file.size:
+                file.size = offset + len(data)
             return
-        if isinstance(op, Sync):
+        if type(op) is Sync:
             self._names[op.path].sync()
             return
         match op:

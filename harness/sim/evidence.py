@@ -7,7 +7,6 @@ sweep, whose invariants have watched every apply, does it for some seeds only.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,17 +58,20 @@ def _final(world: SimWorld, node: SimNode) -> dict[str, Any]:
     }
 
 
-def _lines(node: SimNode) -> Iterator[str]:
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+def _lines(node: SimNode) -> Iterator[bytes]:
     """Yield the log as the node's process prints it: one JSON object a line."""
     for wall_ns, event in node.log:
         stamp = datetime.fromtimestamp(wall_ns / 1e9, tz=UTC).isoformat()
         line = {"ts": stamp, "level": "info", "msg": event.name, "event": event.name}
-        yield json.dumps(line | event.fields, default=str)
+        yield _encode(line | event.fields)
 
 
 def _write(node: SimNode, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "node.log").write_text("\n".join(_lines(node)) + "\n", encoding="utf-8")
+    (folder / "node.log").write_bytes(b"\n".join(_lines(node)) + b"\n")
     for name, content in node.disk.files().items():
         path = folder / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)

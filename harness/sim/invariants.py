@@ -5,8 +5,9 @@ do, from outside (messages sent, entries applied, what a restart found), and sha
 node: the judge of the white-box half of a simulated run.
 
     election safety       at most one leader a term (Raft, figure 3)
-    leader completeness   a new leader's log reaches all that was applied in earlier terms
-    state machine safety  at one index every node applies the same command of the same term
+    leader completeness   a new leader's log holds all that was applied in earlier terms
+    state machine safety  at one index every node applies the same command of the same term, and
+                          what one node commits there is of the same term as what another did
     order                 applied indexes have no repetition and never go back while a node runs
     monotone              term (also over restarts), commit, applied, revision never go back
     convergence           equal state digest at equal index
@@ -16,7 +17,7 @@ node: the judge of the white-box half of a simulated run.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -75,18 +76,21 @@ class Invariants:
         self._now_us = now_us
         self._stop = stop
         self._leaders: dict[int, int] = {}
-        self._reached: dict[int, int] = {}  # term -> the highest index applied by a node in it
+        self._reached: dict[int, int] = {}  # term -> the highest index committed by a node in it
         self._chosen: dict[int, tuple[int, bytes]] = {}
+        self._committed: dict[int, int] = {}  # index that somebody's commit stood at -> its term
         self._digests: dict[int, tuple[str, int]] = {}
         self._seen = [_Seen() for _ in nodes]
 
     # While a node runs.
 
-    def leads(self, node: int, term: int, last_index: int) -> None:
+    def leads(self, node: int, term: int, last_index: int, term_at: Callable[[int], int]) -> None:
         """Check election safety and leader completeness (Raft, figure 3).
 
-        `node` says that it leads `term`, and its log ends at `last_index`. What a node applied
-        while it stood in an earlier term had been committed in that term or before.
+        `node` says that it leads `term`, its log ends at `last_index`, and `term_at` tells the term
+        of each of its entries (below 0 where it does not know). What was committed for a node that
+        stood in an earlier term was so in that term or before; by log matching, a leader that holds
+        the last of it holds all of it.
         """
         self.checks += 1
         reached = max((i for at, i in self._reached.items() if at < term), default=0)
@@ -95,7 +99,15 @@ class Invariants:
                 "leader completeness",
                 node,
                 f"became leader of term {term} with a log that ends at {last_index}, when "
-                f"{reached} had been applied in an earlier term",
+                f"{reached} had been committed in an earlier term",
+            )
+        elif reached and (held := term_at(reached)) >= 0 and held != self._committed[reached]:
+            self._break(
+                "leader completeness",
+                node,
+                f"became leader of term {term} with an entry of term {held} at index {reached}, "
+                f"where one of term {self._committed[reached]} had been committed in an earlier "
+                "term",
             )
         other = self._leaders.setdefault(term, node)
         if other != node:
@@ -115,8 +127,6 @@ class Invariants:
         chosen = self._chosen.get(index)
         if chosen is None:
             self._chosen[index] = (term, command)
-            if index > self._reached.get(seen.term, 0):
-                self._reached[seen.term] = index
         elif chosen[0] != term or chosen[1] != command:
             self._break(
                 "state machine safety",
@@ -145,8 +155,21 @@ class Invariants:
                 f"has {known[0]}",
             )
 
-    def stands(self, node: int, term: int, commit: int) -> None:
-        """Check that term and commit of a running node never go back."""
+    def restored(self, node: int, revision: int) -> None:
+        """Check that a snapshot which replaces a running node's state does not take it back."""
+        self.checks += 1
+        seen = self._seen[node]
+        if revision < seen.revision:
+            self._break(
+                "monotone", node, f"restored revision {revision} over revision {seen.revision}"
+            )
+        seen.revision = revision
+
+    def stands(self, node: int, term: int, commit: int, committed: int) -> None:
+        """Check that term and commit of a running node never go back, and what is committed.
+
+        `committed` is the term of its entry at `commit`, below 0 where it does not know.
+        """
         self.checks += 1
         seen = self._seen[node]
         if term < seen.term:
@@ -154,6 +177,18 @@ class Invariants:
         if commit < seen.commit:
             self._break("monotone", node, f"went from commit {seen.commit} to {commit}")
         seen.term, seen.commit = term, commit
+        if not commit or committed < 0:
+            return
+        known = self._committed.setdefault(commit, committed)
+        if known != committed:
+            self._break(
+                "state machine safety",
+                node,
+                f"has an entry of term {committed} committed at index {commit}, where another node "
+                f"has one of term {known}",
+            )
+        if commit > self._reached.get(term, 0):
+            self._reached[term] = commit
 
     # What leaves a node and depends on its disk.
 
@@ -211,6 +246,10 @@ class Invariants:
             )
         seen.term = term
 
+    def revision(self) -> int:
+        """Return the highest revision any node was seen at."""
+        return max(seen.revision for seen in self._seen)
+
     def forget(self, node: int) -> None:
         """Forget a node's promises: its disk was replaced, and it is a new member."""
         self._seen[node] = _Seen()
@@ -250,9 +289,15 @@ class WatchedMachine:
         state: bytes = self.machine.snapshot()
         return state
 
+    def pieces(self) -> Iterator[bytes]:
+        """Return the whole state, to be encoded bit by bit."""
+        pieces: Iterator[bytes] = self.machine.pieces()
+        return pieces
+
     def restore(self, data: bytes) -> None:
-        """Replace the whole state."""
+        """Replace the whole state, checked after."""
         self.machine.restore(data)
+        self._invariants.restored(self._node, self.machine.revision)
 
     @property
     def revision(self) -> int:

@@ -4,6 +4,9 @@ A random quorum core is healed and everything else stays dead: healing all of th
 deadlock that the next message from an outsider happens to break. Within a stated number of election
 timeouts the core must have one leader, commit a new write, and stand at equal state. Then the
 others may come back.
+
+Where members came and went in the storm, the bare core must also be able to replace one: the one
+that was being replaced when the storm ended, or else a dead one. It may take as long as it gets on.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from harness.sim.runtime import SimRuntime
+from harness.sim.turnover import NOBODY
 from harness.sim.world import Hand, SimWorld
 from workloads.kv import Answer, Put, PutAnswer
 
@@ -33,6 +37,7 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_us: int
     elections: float
     missing: str = ""
+    replaced: str = ""
 
 
 class _Probe:
@@ -73,18 +78,22 @@ async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
         if probe is None or isinstance(probe.answer, Exception) or not patient:
             probe = _Probe(world, leader)
     elapsed_us = world.loop.now_us - begun_us
+    replaced = ""
+    if not missing and world.turnovers.happen:
+        replaced, missing = await _replace_one(world, runtime, core)
     outcome = Liveness(
         core=tuple(world.names[number] for number in core),
         elapsed_us=elapsed_us,
         elections=round(elapsed_us / election_us, 2),
         missing=missing,
+        replaced=replaced,
     )
     if missing:
         world.invariants.fails(
             "liveness",
             -1,
-            f"core {' '.join(outcome.core)} alone for {outcome.elections:g} election timeouts: "
-            f"{missing}",
+            f"core {' '.join(outcome.core)} alone, {outcome.elections:g} election timeouts to "
+            f"commit: {missing}",
         )
     for number in range(len(world.nodes)):
         if number not in core:
@@ -96,7 +105,8 @@ def _heal_a_core(world: SimWorld) -> list[int]:
     """Heal a random quorum, and make sure that everybody else is dead."""
     rng = world.streams.of("liveness")
     size = len(world.nodes)
-    core = sorted(rng.sample(range(size), size // 2 + 1))
+    able = [number for number in range(size) if number != world.turnovers.target]
+    core = sorted(rng.sample(able, size // 2 + 1))
     world.heal()
     for number in range(size):
         if number in core:
@@ -105,6 +115,30 @@ def _heal_a_core(world: SimWorld) -> list[int]:
         else:
             world.kill(number, Hand.LIVENESS)
     return core
+
+
+async def _replace_one(world: SimWorld, runtime: SimRuntime, core: list[int]) -> tuple[str, str]:
+    """Have the core replace a member; returns its name, and what is missing if they got stuck."""
+    turnovers, election_us = world.turnovers, world.swarm.knobs.election_us
+    if turnovers.target == NOBODY:
+        dead = [number for number in range(len(world.nodes)) if number not in core]
+        rng = world.streams.of("liveness", "replaced")
+        turnovers.begin(rng.choice(dead), rot=False)
+    target, progress, since_us = turnovers.target, turnovers.progress(), world.loop.now_us
+    stage = ""
+    while True:
+        stage = turnovers.stage()
+        if turnovers.fresh:
+            world.resume(target, EVERYBODY)
+            world.revive(target, EVERYBODY | Hand.LIVENESS)
+        await runtime.sleep_ns(election_us * 1000 // POLLS)
+        if turnovers.target != target:
+            break
+        if progress != turnovers.progress():
+            progress, since_us = turnovers.progress(), world.loop.now_us
+        elif world.loop.now_us - since_us > ELECTIONS * election_us + 4 * world.swarm.boot_us:
+            return world.names[target], f"{stage}, and nothing gets on"
+    return world.names[target], ""
 
 
 def _leader(world: SimWorld, core: list[int]) -> int | None:

@@ -9,13 +9,17 @@ a queue of its own (`soon`).
 
 Nothing is ever removed from the heap. Whoever wants to forget an event puts an epoch into it and
 ignores it when it fires.
+
+Scheduling is most of what a simulation does: who schedules an event for every message pushes onto
+`heap` itself, with `number()` for its sequence number and a time that is not past.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Any
 
 Handler = Callable[[Any, Any], None]
@@ -23,6 +27,14 @@ Handler = Callable[[Any, Any], None]
 MAX_EVENTS = 50_000_000
 """Events one run may cost at most. A broken protocol can storm itself with messages for ever, so a
 bound on virtual time alone would hang a sweep; a healthy simulated minute costs about 300,000."""
+
+
+_LAST = 1 << 62
+"""A time, and a sequence number, behind all others."""
+
+
+class _End(Exception):
+    """Raised by the event that ends a run; no other event has to look whether it was the last."""
 
 
 class TooManyEventsError(Exception):
@@ -37,10 +49,11 @@ class Loop:
         self.events = 0
         self.stopped: str | None = None
         self._max_events = max_events
-        self._heap: list[tuple[int, int, int, Any, Any]] = []
+        self.heap: list[tuple[int, int, int, Any, Any]] = []
+        self.number = count(1).__next__
         self._soon: deque[tuple[int, Any, Any]] = deque()
-        self._sequence = 0
         self._handlers: list[Handler] = []
+        self._end = self.register(_end)
 
     def register(self, handler: Handler) -> int:
         """Add a kind of event; returns its number, for `at` and `after`."""
@@ -51,13 +64,11 @@ class Loop:
         """Have the handler of `kind` called with (a, b) at `time_us`, or now if that is past."""
         if time_us < self.now_us:
             time_us = self.now_us
-        self._sequence = sequence = self._sequence + 1
-        heappush(self._heap, (time_us, sequence, kind, a, b))
+        heappush(self.heap, (time_us, self.number(), kind, a, b))
 
     def after(self, delay_us: int, kind: int, a: Any = None, b: Any = None) -> None:
         """Have the handler of `kind` called with (a, b) after `delay_us`, which is not negative."""
-        self._sequence = sequence = self._sequence + 1
-        heappush(self._heap, (self.now_us + delay_us, sequence, kind, a, b))
+        heappush(self.heap, (self.now_us + delay_us, self.number(), kind, a, b))
 
     def soon(self, kind: int, a: Any = None, b: Any = None) -> None:
         """Have the handler of `kind` called with (a, b) before time goes on, in order of asking."""
@@ -67,6 +78,7 @@ class Loop:
         """End the run after the present event. The first reason stays."""
         if self.stopped is None:
             self.stopped = reason
+            self._soon.appendleft((self._end, None, None))
 
     def run(self, until_us: int | None = None) -> None:
         """Run events in order until none is left, `until_us` is reached, or `stop` was called.
@@ -74,26 +86,42 @@ class Loop:
         An event exactly at `until_us` still happens, and afterwards the clock stands at `until_us`.
         Raises TooManyEventsError at the cap; whatever a handler raises comes out as it is.
         """
-        heap, soon, handlers = self._heap, self._soon, self._handlers
-        left = self._max_events - self.events
-        end = until_us if until_us is not None else 1 << 62
-        begun = left
+        if self.stopped is not None:
+            return
+        heap, soon, handlers, pop = self.heap, self._soon, self._handlers, heappop
+        end = (_LAST if until_us is None else until_us, _LAST, self._end, None, None)
+        heappush(heap, end)
+        now_us = before_us = self.now_us
+        count = begun = self.events
         try:
-            while self.stopped is None:
-                if not soon and (not heap or heap[0][0] > end):
-                    break
-                if left <= 0:
-                    raise TooManyEventsError(
-                        f"{self._max_events:,} events by {self.now_us / 1e6:.3f} s of simulated "
-                        "time: a storm of messages, or raise the cap on events"
-                    )
-                left -= 1
+            for count in range(begun, self._max_events):  # noqa: B007 - read at the end
                 if soon:
                     kind, a, b = soon.popleft()
                 else:
-                    self.now_us, _, kind, a, b = heappop(heap)
+                    before_us = now_us
+                    now_us, _, kind, a, b = pop(heap)
+                    self.now_us = now_us
                 handlers[kind](a, b)
+            count = self._max_events
+        except _End:
+            if self.stopped is None and until_us is None:
+                self.now_us = before_us
+        except BaseException:
+            count += 1
+            raise
         finally:
-            self.events += begun - left
-        if until_us is not None and self.stopped is None and self.now_us < until_us:
-            self.now_us = until_us
+            self.events = count
+            if end in heap:  # the run ended before its time
+                heap.remove(end)
+                heapify(heap)
+        if count == self._max_events and (soon or (heap and heap[0][0] <= end[0])):
+            raise TooManyEventsError(
+                f"{self._max_events:,} events by {self.now_us / 1e6:.3f} s of simulated time: "
+                "a storm of messages, or raise the cap on events"
+            )
+        if until_us is not None and self.stopped is None:
+            self.now_us = max(self.now_us, until_us)
+
+
+def _end(_a: None, _b: None) -> None:
+    raise _End

@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from harness.sim.clock import NodeClock
 from harness.sim.disk import SimDisk
-from harness.sim.invariants import Invariants, WatchedMachine
-from harness.sim.loop import Loop
-from harness.sim.network import Network
+from harness.sim.drafting import Drafting
+from harness.sim.invariants import WatchedMachine
+from harness.sim.moments import Lookout
 from harness.sim.requests import Answered, Server
-from harness.sim.streams import Streams
-from harness.sim.trace import Kind, Trace
-from harness.sim.triggers import Moment, Triggers
+from harness.sim.surroundings import World
+from harness.sim.trace import Kind
+from harness.sim.triggers import Moment
+from harness.sim.words import TAGS
 from node.mvcc.store import Store
-from node.raft.messages import AppendEntries, AppendReply, RequestVote, VoteReply
-from node.raft.roles import LEADER
-from node.replica import Event, Output, Replica, ReplicaConfig
-from node.storage.disk import Append, Batch, Create, DiskError
+from node.raft.membership import Change
+from node.raft.messages import AppendReply, RequestVote, VoteReply
+from node.replica import NOTHING, Event, Output, Replica, ReplicaConfig
+from node.storage.disk import Batch, DiskError
+from node.storage.recovery import DamagedError
 from workloads.kv import Indefinite, Request
 
 MAX_QUEUE = 100_000
@@ -37,26 +39,51 @@ MAX_QUEUE = 100_000
 MAX_EVENTS = 50_000
 """Log lines kept per node."""
 
+_OF_A_TERM = frozenset(kind for kind in TAGS if "term" in kind.__struct_fields__)
+
 _FAR = 1 << 62
 
-
-class World(Protocol):
-    """What a node needs of its surroundings."""
-
-    loop: Loop
-    network: Network
-    trace: Trace
-    triggers: Triggers
-    invariants: Invariants
-    streams: Streams
-
-    def disk_failed(self, number: int) -> None:
-        """A node's disk failed as we meant it to, and the node stopped."""
-        ...
+_DELIVER, _PERSIST, _PERSISTED, _TICK = Kind.DELIVER, Kind.PERSIST, Kind.PERSISTED, Kind.TICK
 
 
 class SimNode:
     """A node that can be started, killed, paused and asked."""
+
+    __slots__ = (
+        "_append_trace",
+        "_armed_for_us",
+        "_armed_us",
+        "_batch",
+        "_drafting",
+        "_lookout",
+        "_loop",
+        "_on_tick",
+        "_on_written",
+        "_stood_commit",
+        "_stood_term",
+        "_waiting",
+        "_world",
+        "boots",
+        "clock",
+        "config",
+        "dead_messages",
+        "deaths",
+        "disk",
+        "epoch",
+        "forgiven",
+        "frozen",
+        "last_words",
+        "led_terms",
+        "log",
+        "name",
+        "number",
+        "paused",
+        "refused",
+        "replica",
+        "rotten",
+        "server",
+        "store",
+    )
 
     def __init__(
         self, world: World, number: int, config: ReplicaConfig, disk: SimDisk, clock: NodeClock
@@ -75,24 +102,24 @@ class SimNode:
         self.dead_messages = 0  # messages that found nobody
         self.last_words: str | None = None
         self.forgiven = False  # it died of a fault of ours
+        self.rotten = False  # a bit of its disk was flipped
+        self.refused = False  # and it said so, and did not start
         self.deaths: list[str] = []  # last words of all other deaths by its own doing
         self.log: list[tuple[int, Event]] = []
         self.led_terms: list[int] = []
         self._world = world
-        self._server: Server | None = None
+        self._loop = world.loop
+        self._append_trace = world.trace.append
+        self.server: Server | None = None
         self._batch: Batch | None = None
         self._armed_us = _FAR  # the true time of the next tick ...
         self._armed_for_us = _FAR  # ... and the local deadline it is for
-        self._stood = (0, 0)  # term and commit when last looked at
-        self._waiting: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
-        watches = world.triggers.watches
-        self._watches_configurations = watches(Moment.CONFIGURES)
-        self._watches_acknowledgements = watches(Moment.ACKNOWLEDGES)
-        self._watches_replication = watches(Moment.REPLICATES)
-        self._watches_disk = watches(Moment.APPENDS) or watches(Moment.SNAPSHOTS)
-        loop = world.loop
-        self._on_tick = loop.register(self._tick)
-        self._on_written = loop.register(self._written)
+        self._stood_term = self._stood_commit = 0  # when last looked at
+        self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._lookout = Lookout(world.triggers, number)
+        self._drafting = Drafting(self, self._loop)
+        self._on_tick = self._loop.register(self._tick)
+        self._on_written = self._loop.register(self._written)
 
     @property
     def running(self) -> bool:
@@ -106,10 +133,10 @@ class SimNode:
         assert self.replica is None, f"{self.name} runs already"
         world, number = self._world, self.number
         self.boots += 1
-        self.last_words, self.forgiven = None, False
+        self.last_words, self.forgiven, self.refused = None, False, False
         world.trace.note(world.loop.now_us, Kind.START, number, self.boots)
         world.invariants.recovers(number)
-        store = Store()
+        store = Store(world.buffers.limits)
         rng = world.streams.of("node", number, self.boots)
         nonce = world.streams.of("nonce", number, self.boots).getrandbits(63)
         now_us = self.clock.monotonic_us(world.loop.now_us)
@@ -117,12 +144,15 @@ class SimNode:
         try:
             replica = Replica(self.config, self.disk, machine, rng, nonce, now_us)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this node's last word
-            self._die(error)
+            # To refuse a rotten disk is right; to stumble over it in any other way is not.
+            self.forgiven = self.refused = self.rotten and isinstance(error, DamagedError)
+            self.die(error)
             return False
         self.replica, self.store = replica, store
-        self._server = Server(replica, store)
-        self._check_recovery(replica)
-        self._pump()
+        self.server = Server(replica, store)
+        raft = replica.raft
+        world.invariants.restarts(number, raft.term, raft.vote, raft.log.last_index)
+        self.pump()
         if self.boots > 1:
             world.triggers.reached(number, Moment.RESTARTS)
         return self.replica is not None
@@ -134,6 +164,13 @@ class SimNode:
         lost = self._stop()
         self._world.trace.note(self._world.loop.now_us, Kind.KILL, self.number, d=lost)
         return True
+
+    def replace(self, config: ReplicaConfig, disk: SimDisk) -> None:
+        """Become another member on an empty disk; the one it was leaves nothing behind."""
+        assert self.replica is None, f"{self.name} runs"
+        self.config, self.disk = config, disk
+        self.rotten = self.refused = False
+        self.log, self.led_terms = [], []
 
     def pause(self) -> None:
         """Freeze the process."""
@@ -170,153 +207,159 @@ class SimNode:
     # What reaches it.
 
     def deliver(self, source: int, message: Any) -> None:
-        """A peer's message has arrived at the machine."""
-        if self.replica is None:
+        """A peer's message has arrived at the machine; a living process takes it off its socket."""
+        if self.paused:
+            self.later(self.deliver, source, message)
+            return
+        now_us, kind = self._loop.now_us, type(message)
+        path = source << 8 | TAGS[kind]
+        term = message.term if kind in _OF_A_TERM else 0
+        self._append_trace((now_us, _DELIVER, self.number, path, term, message))
+        replica = self.replica
+        if replica is None:
             self.dead_messages += 1
             return
-        if self.paused:
-            self._later(self.deliver, source, message)
-            return
-        now_us = self._world.loop.now_us
-        if (
-            self._watches_configurations
-            and type(message) is AppendEntries
-            and any(entry.kind for entry in message.entries)
-        ):
-            self._world.triggers.reached(self.number, Moment.CONFIGURES)
+        lookout = self._lookout
+        if lookout.configurations:
+            lookout.arrives(message)
         try:
-            self.replica.receive(message, self.clock.monotonic_us(now_us))
+            replica.receive(message, self.clock.monotonic_us(now_us))
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
-            self._die(error)
+            self.die(error)
             return
-        if self._watches_replication and type(message) is AppendReply and not message.rejected:
-            self._hear_acknowledgement(message)
-        self._pump()
+        if lookout.replication and kind is AppendReply:
+            lookout.acknowledged(replica.raft, message)
+        self.pump()
 
     def request(self, request: Request, answered: Answered) -> None:
         """A client's request has arrived; `answered` may never be called if the node dies."""
-        if self.replica is None or self._server is None:
+        if self.replica is None or self.server is None:
             answered(Indefinite("the node died before it answered"))
             return
         if self.paused:
-            self._later(self.request, request, answered)
+            self.later(self.request, request, answered)
             return
         now_us = self.clock.monotonic_us(self._world.loop.now_us)
         try:
-            self._server.serve(request, now_us, answered)
+            self.server.serve(request, now_us, answered)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
-            self._die(error)
+            self.die(error)
             return
-        self._pump()
+        self.pump()
 
-    def poke(self, action: Callable[[Replica, int], None]) -> None:
-        """Do something else to the replica (change members, transfer leadership)."""
-        if self.replica is None or self.paused:
-            return
+    def change_members(self, change: Change) -> bool:
+        """Ask for a change of members, as an operator would; whether it is in the log at once."""
+        assert self.replica is not None, f"{self.name} does not run"
+        assert self.server is not None
+        configurations = self.replica.raft.configurations
+        before = configurations.index
+        now_us = self.clock.monotonic_us(self._world.loop.now_us)
         try:
-            action(self.replica, self.clock.monotonic_us(self._world.loop.now_us))
+            self.server.change_members(change, now_us)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
-            self._die(error)
-            return
-        self._pump()
+            self.die(error)
+            return False
+        appended = configurations.index > before
+        self.pump()
+        return appended
 
     # What it owes.
 
-    def _pump(self) -> None:
-        assert self.replica is not None
-        raft = self.replica.raft
-        stand = (raft.term, raft.log.commit)
-        if stand != self._stood:
-            self._stood = stand
-            self._world.invariants.stands(self.number, *stand)
+    def pump(self) -> None:
+        """Do what the replica owes since the last time."""
+        replica: Any = self.replica
+        raft = replica.raft
+        term, commit = raft.term, raft.log.commit
+        if commit != self._stood_commit or term != self._stood_term:
+            self._stood_term, self._stood_commit = term, commit
+            self._world.invariants.stands(self.number, term, commit, raft.log.term_at(commit))
         try:
-            out = self.replica.take()
+            out = replica.take()
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
-            self._die(error)
+            self.die(error)
             return
-        if out.events:
-            self._note(out.events)
-        if out.messages:
-            self._send(out)
-        if out.batch is not None:
-            self._write(out.batch)
-        if out.replies:
-            assert self._server is not None
-            for reply in out.replies:
-                self._server.reply(reply)
-        self._arm()
+        if out is not NOTHING:
+            if out.events:
+                self._note(out.events)
+            if out.messages:
+                self._send(out)
+            if out.batch is not None:
+                self._write(out.batch)
+            if out.replies:
+                assert self.server is not None
+                for reply in out.replies:
+                    self.server.reply(reply)
+        if replica.deadline_us < self._armed_for_us:
+            self._arm()
 
     def _send(self, out: Output) -> None:
         world, number = self._world, self.number
-        network, invariants, triggers = world.network, world.invariants, world.triggers
+        send, invariants, triggers = world.network.send, world.invariants, world.triggers
+        addresses = world.addresses
+        message: Any
         for target, message in out.messages:
-            if type(message) is AppendReply:
+            kind = type(message)
+            if kind is AppendReply:
                 if not message.rejected:
                     invariants.promises_entries(number, message.term, message.index)
-                    if self._watches_acknowledgements:
+                    if self._lookout.acknowledgements:
                         triggers.reached(number, Moment.ACKNOWLEDGES)
-            elif type(message) is VoteReply:
+            elif kind is VoteReply:
                 if message.granted and not message.pre:
                     invariants.promises_vote(number, message.term, target)
                     triggers.reached(number, Moment.VOTES)
-            elif type(message) is RequestVote and not message.pre:
-                invariants.promises_vote(number, message.term, number + 1)
-            network.send(number, target - 1, message)
+            elif kind is RequestVote and not message.pre:
+                invariants.promises_vote(number, message.term, self.config.member_id)
+            address = addresses.get(target)
+            if address is not None:  # else its machine has been wiped, and hangs up on us
+                send(number, address, message)
 
     def _write(self, batch: Batch) -> None:
         assert self._batch is None, "one batch at a time"
         self._batch = batch
-        world = self._world
         ops = batch.ops
         delay_us = self.disk.duration_us(ops)
-        world.trace.note(world.loop.now_us, Kind.PERSIST, self.number, batch.id, delay_us, batch)
-        world.loop.after(delay_us, self._on_written, self.epoch, batch)
-        if self._watches_disk:
-            if any(type(op) is Append for op in ops):
-                world.triggers.reached(self.number, Moment.APPENDS)
-            if any(type(op) is Create and "snap/" in op.path for op in ops):
-                world.triggers.reached(self.number, Moment.SNAPSHOTS)
+        now_us = self._loop.now_us
+        self._append_trace((now_us, _PERSIST, self.number, batch.id, delay_us, batch))
+        self._loop.after(delay_us, self._on_written, self.epoch, batch)
+        if self._lookout.disk:
+            self._lookout.writes(ops)
 
     def _written(self, epoch: int, batch: Batch) -> None:
         if epoch != self.epoch or self.replica is None:
             return
         if self.paused:
-            self._later(self._written, epoch, batch)
+            self.later(self._written, epoch, batch)
             return
         self._batch = None
-        world = self._world
         try:
             self.disk.execute(batch.ops)
         except DiskError as error:
-            self.forgiven = True
-            self._fail_disk(error)
+            self.stumble(error)
             return
-        world.trace.note(world.loop.now_us, Kind.PERSISTED, self.number, batch.id)
+        now_us = self._loop.now_us
+        self._append_trace((now_us, _PERSISTED, self.number, batch.id, 0, None))
         try:
-            self.replica.persisted(batch.id, self.clock.monotonic_us(world.loop.now_us))
+            self.replica.persisted(batch.id, self.clock.monotonic_us(now_us))
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
-            self._die(error)
+            self.die(error)
             return
-        self._pump()
+        self.pump()
 
-    def _hear_acknowledgement(self, message: AppendReply) -> None:
+    def stumble(self, error: DiskError) -> None:
+        """End by a failure of the disk, which is ours."""
         assert self.replica is not None
-        raft = self.replica.raft
-        if raft.role == LEADER and message.term == raft.term and message.index < raft.term_start:
-            self._world.triggers.reached(self.number, Moment.REPLICATES)
-
-    def _fail_disk(self, error: DiskError) -> None:
-        assert self.replica is not None
+        self.forgiven = True
         self.replica.disk_failed(error)
         out = self.replica.take()
         assert out.batch is None, "a node whose disk has failed writes no more"
         if out.events:
             self._note(out.events)
-        if self._server is not None:
+        if self.server is not None:
             for reply in out.replies:
-                self._server.reply(reply)
+                self.server.reply(reply)
         self._send(out)
-        self._die(error)
+        self.die(error)
         self._world.disk_failed(self.number)
 
     def _note(self, events: list[Event]) -> None:
@@ -325,28 +368,31 @@ class SimNode:
         for event in events:
             if len(self.log) < MAX_EVENTS:
                 self.log.append((self.clock.wall_ns(now_us), event))
-            term = event.fields.get("term", 0)
-            index = event.fields.get("index", 0)
+            term, index = event.fields.get("term", 0), event.fields.get("index", 0)
             world.trace.note(now_us, Kind.NOTE, number, term, index, event)
-            if event.name == "became-leader":
+            assert self.replica is not None
+            if event.name == "snapshot-begun" and (draft := self.replica.draft) is not None:
+                self._drafting.begin(draft)
+            elif event.name == "became-leader":
                 self.led_terms.append(term)
-                assert self.replica is not None
-                world.invariants.leads(number, term, self.replica.raft.log.last_index)
+                log = self.replica.raft.log
+                world.invariants.leads(number, term, log.last_index, log.term_at)
                 world.triggers.reached(number, Moment.LEADS)
 
     # Timers.
 
     def _arm(self) -> None:
-        if self.replica is None or self.paused:
+        replica = self.replica
+        if replica is None:
             return
-        deadline_us = self.replica.deadline_us
-        if deadline_us >= self._armed_for_us:
-            return  # it will be armed again when the present one fires
+        deadline_us = replica.deadline_us
+        if deadline_us >= self._armed_for_us or self.paused:
+            return  # it will be armed again when the present one fires, or when it is resumed
         self._armed_for_us = deadline_us
-        at_us = max(self.clock.true_us(deadline_us), self._world.loop.now_us)
+        at_us = max(self.clock.true_us(deadline_us), self._loop.now_us)
         if at_us < self._armed_us:
             self._armed_us = at_us
-            self._world.loop.at(at_us, self._on_tick, self.epoch, at_us)
+            self._loop.at(at_us, self._on_tick, self.epoch, at_us)
 
     def _tick(self, epoch: int, armed_us: int) -> None:
         if epoch != self.epoch or armed_us != self._armed_us or self.replica is None:
@@ -354,37 +400,42 @@ class SimNode:
         self._armed_us = self._armed_for_us = _FAR
         if self.paused:
             return  # resume arms again
-        world = self._world
-        local_us = self.clock.monotonic_us(world.loop.now_us)
+        now_us = self._loop.now_us
+        local_us = self.clock.monotonic_us(now_us)
         if local_us < self.replica.deadline_us:
             self._arm()
             return
-        world.trace.note(world.loop.now_us, Kind.TICK, self.number)
+        self._append_trace((now_us, _TICK, self.number, 0, 0, None))
+        if self._lookout.leases:
+            self._lookout.looks_at_lease(self.replica.raft, local_us)
         try:
             self.replica.tick(local_us)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
-            self._die(error)
+            self.die(error)
             return
-        self._pump()
+        self.pump()
 
     # Its ends.
 
-    def _later(self, handler: Callable[..., None], *arguments: Any) -> None:
+    def later(self, handler: Callable[..., Any], *arguments: Any) -> None:
+        """Let something wait that reaches a paused process."""
         self.frozen += 1
         if len(self._waiting) < MAX_QUEUE:
             self._waiting.append((handler, arguments))
 
     def _stop(self) -> str:
         in_flight = self._batch.ops if self._batch is not None else ()
+        if self.server is not None:
+            self.server.hang_up()
         self.epoch += 1
-        self.replica = self.store = self._server = self._batch = None
+        self.replica = self.store = self.server = self._batch = None
         self._armed_us = self._armed_for_us = _FAR
-        self._stood = (0, 0)
+        self._stood_term = self._stood_commit = 0
         self._waiting = []
         self.paused = False
         return self.disk.crash(in_flight)
 
-    def _die(self, error: BaseException) -> None:
+    def die(self, error: BaseException) -> None:
         """Let the process end by its own doing: that is evidence, with its last words."""
         world = self._world
         words = f"{type(error).__name__}: {error}"
@@ -397,7 +448,3 @@ class SimNode:
         world.trace.note(world.loop.now_us, Kind.DIED, self.number, d=words)
         if not self.forgiven:
             world.invariants.fails("node died by itself", self.number, words)
-
-    def _check_recovery(self, replica: Replica) -> None:
-        raft = replica.raft
-        self._world.invariants.restarts(self.number, raft.term, raft.vote, raft.log.last_index)

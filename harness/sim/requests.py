@@ -9,12 +9,14 @@ is a bug of the node, and the checkers will say so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from node.mvcc import commands, results, validation
 from node.mvcc.errors import RequestError
 from node.mvcc.keyvalue import KeyValue
 from node.mvcc.store import Store
+from node.mvcc.watching import WatchHub
+from node.raft.membership import Change
 from node.replica import Outcome, Reply
 from workloads import kv
 
@@ -61,13 +63,13 @@ def to_answer(result: Any, term: int) -> kv.Answer:
     """Translate a result of the store into the client's words; raises Definite for a refusal."""
     match result:
         case results.RangeResult():
-            found = tuple(_key_value(each) for each in result.kvs)
+            found = tuple(to_key_value(each) for each in result.kvs)
             return kv.RangeAnswer(found, result.count, result.more, result.revision, term)
         case results.PutResult():
-            previous = _key_value(result.prev_kv) if result.prev_kv is not None else None
+            previous = to_key_value(result.prev_kv) if result.prev_kv is not None else None
             return kv.PutAnswer(result.revision, previous, term)
         case results.DeleteResult():
-            gone = tuple(_key_value(each) for each in result.prev_kvs)
+            gone = tuple(to_key_value(each) for each in result.prev_kvs)
             return kv.DeleteAnswer(result.deleted, result.revision, gone, term)
         case results.TxnResult():
             answers = tuple(to_answer(each, term) for each in result.results)
@@ -80,6 +82,14 @@ def to_answer(result: Any, term: int) -> kv.Answer:
             raise TypeError(f"the store answered with {result!r}")
 
 
+class Stream(Protocol):
+    """What serves a client's stream; it ends with the process."""
+
+    def hang_up(self) -> None:
+        """The process is gone."""
+        ...
+
+
 class Server:
     """The API of one running node: turns requests into tickets, and replies into answers."""
 
@@ -88,6 +98,17 @@ class Server:
         self._store = store
         self._tickets = 0
         self._waiting: dict[int, tuple[Any, Answered]] = {}
+        self.streams: dict[Stream, None] = {}
+
+    @property
+    def watches(self) -> WatchHub:
+        """Who is told of the store's changes."""
+        return self._store.watches
+
+    def hang_up(self) -> None:
+        """The process is gone: break what clients still listen to."""
+        for stream in self.streams:
+            stream.hang_up()
 
     def serve(self, request: kv.Request, now_us: int, answered: Answered) -> None:
         """Take a request; `answered` is called now, or when the replica has replied."""
@@ -106,9 +127,15 @@ class Server:
         else:
             self._replica.read_barrier(self._ticket(command, answered), now_us)
 
+    def change_members(self, change: Change, now_us: int) -> None:
+        """Ask for a change of members; what came of it is seen in the configuration alone."""
+        self._replica.propose_membership(self._ticket(change, _unheard), change, now_us)
+
     def reply(self, reply: Reply) -> None:
         """Hand a reply of the replica to whoever waits for it."""
         command, answered = self._waiting.pop(reply.ticket)
+        if answered is _unheard:
+            return
         if reply.outcome is Outcome.DONE:
             answered(self._read(command) if command is not None else self._result(reply))
         elif reply.outcome is Outcome.REFUSED:
@@ -137,6 +164,10 @@ class Server:
             return kv.Definite(refusal.text)
 
 
+def _unheard(_: kv.Answer | Exception) -> None:
+    """Stand for an asker who does not wait for an answer."""
+
+
 def _is_serializable(request: kv.Request) -> bool:
     if isinstance(request, kv.Range):
         return request.serializable
@@ -151,7 +182,8 @@ def _compare(compare: kv.Compare) -> commands.Compare:
     )
 
 
-def _key_value(found: KeyValue) -> kv.KeyValue:
+def to_key_value(found: KeyValue) -> kv.KeyValue:
+    """Translate a version of a key into the client's words."""
     return kv.KeyValue(
         found.key,
         found.value,

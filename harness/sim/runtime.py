@@ -4,12 +4,15 @@ The `Runtime` protocol of `harness.runtime` without asyncio. A task is driven by
 it leaves a token with whoever shall wake it and yields. A wake with an old token is ignored, so
 nothing ever has to be taken back: a timeout and an answer that race are decided by the order of the
 heap, the same way every time. Timeouts are lazy, as nodes' timers are: a task has one on the heap,
-which is armed again if it fires before the moment that the task waits for by then.
+which is armed again if it fires before the moment that the task waits for by then. Long ones, which
+hardly ever fire and of which every request has one, stand in line instead, a line for each
+duration, and only the first in line is on the heap.
 """
 
 from __future__ import annotations
 
 import types
+from collections import deque
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +24,12 @@ T = TypeVar("T")
 _FAR = 1 << 62
 """Microseconds that no run lasts."""
 
+LONG_US = 1_000_000
+"""A timeout of at least this stands in line; shorter ones are mostly moments to wake up at."""
+
+MAX_LINES = 16
+"""Different durations that have lines."""
+
 
 class Cancelled(BaseException):
     """A task was cancelled; raised inside it at its present await, and from its `join`."""
@@ -31,7 +40,7 @@ class DeadlockError(Exception):
 
 
 @types.coroutine
-def _park() -> Generator[None, bool, bool]:
+def park() -> Generator[None, bool, bool]:
     """Give up control until somebody wakes this task; True unless it was a timeout."""
     woken = yield
     return woken
@@ -43,10 +52,11 @@ class SimTask(Generic[T]):
     __slots__ = (
         "_cancelling",
         "_coroutine",
+        "_end",
         "_error",
-        "_finished",
         "_runtime",
         "_value",
+        "finished",
         "joined",
         "name",
         "timer_us",
@@ -65,27 +75,35 @@ class SimTask(Generic[T]):
         self._runtime = runtime
         self._coroutine = coroutine
         self._cancelling = False
-        self._finished = SimEvent(runtime)
+        self.finished = False
+        self._end: SimEvent | None = None  # once somebody waits for it
         self._value: T | None = None
         self._error: BaseException | None = None
 
     def done(self) -> bool:
         """Whether it has finished, one way or the other."""
-        return self._finished.is_set()
+        return self.finished
 
     def cancel(self) -> None:
         """Stop it at its present await; it sees `Cancelled` there."""
-        if not self.done():
+        if not self.finished:
             self._cancelling = True
             self._runtime.wake(self, self.token)
 
     async def join(self) -> T:
         """Await its result; re-raises what it raised."""
         self.joined = True
-        await self._finished.wait()
+        await self.settled()
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]
+
+    async def settled(self) -> None:
+        """Await its end, whatever that is."""
+        if not self.finished:
+            if self._end is None:
+                self._end = SimEvent(self._runtime)
+            await self._end.wait()
 
     @property
     def error(self) -> BaseException | None:
@@ -107,16 +125,20 @@ class SimTask(Generic[T]):
                 self._coroutine.send(woken)
         except StopIteration as stop:
             self._value = stop.value
-            self._finished.set()
+            self._finish()
         except (Exception, Cancelled) as error:  # noqa: BLE001 - its joiner's business
             self._error = error
-            self._finished.set()
             if isinstance(error, Exception):
                 runtime.failed.append(self)
+            self._finish()
         finally:
             runtime.current = before
-            if self._finished._set:  # noqa: SLF001 - a task and its flag are one thing
-                runtime.ended(self)
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._runtime.ended(self)
+        if self._end is not None:
+            self._end.set()
 
     def unwind(self) -> None:
         """Raise `Cancelled` in it now, wherever it waits."""
@@ -169,7 +191,7 @@ class SimEvent:
         if timeout_ns is not None:
             runtime.wake_late(task, task.token, timeout_ns)
         try:
-            return await _park()
+            return await park()
         finally:
             self._waiting.pop(task, None)
 
@@ -184,6 +206,8 @@ class SimRuntime:
         self.failed: list[SimTask[Any]] = []
         self._wake = loop.register(self._on_wake)
         self._timeout = loop.register(self._on_timeout)
+        self._lines: dict[int, deque[tuple[int, SimTask[Any], int]]] = {}
+        self._line = loop.register(self._on_line)
 
     def now_ns(self) -> int:
         """Virtual nanoseconds since the beginning of the run."""
@@ -193,7 +217,7 @@ class SimRuntime:
         """Let `duration_ns` pass, rounded up to whole microseconds."""
         task = self.running()
         self.loop.after(_us(duration_ns), self._wake, task, task.token)
-        await _park()
+        await park()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> SimTask[T]:
         """Run a coroutine beside this one; it begins at this instant, after its creator pauses."""
@@ -217,16 +241,30 @@ class SimRuntime:
 
     def resume(self, task: SimTask[Any], token: int) -> None:
         """Run a task now, unless it was woken by something else since it left `token`."""
-        if task.token == token and not task._finished._set:  # noqa: SLF001
+        if task.token == token and not task.finished:
             task.step(True)
 
     def wake_late(self, task: SimTask[Any], token: int, timeout_ns: int) -> None:
         """Resume a task with False in `timeout_ns`, unless it was woken since."""
-        at_us = self.loop.now_us + _us(timeout_ns)
+        timeout_us = -(-timeout_ns // 1000) if timeout_ns > 0 else 0
+        at_us = self.loop.now_us + timeout_us
+        if timeout_us >= LONG_US and self._stand_in_line(timeout_us, at_us, task, token):
+            return
         task.until_us, task.until_token = at_us, token
         if at_us < task.timer_us:
             task.timer_us = at_us
             self.loop.at(at_us, self._timeout, task, at_us)
+
+    def _stand_in_line(self, timeout_us: int, at_us: int, task: SimTask[Any], token: int) -> bool:
+        line = self._lines.get(timeout_us)
+        if line is None:
+            if len(self._lines) >= MAX_LINES:
+                return False
+            line = self._lines[timeout_us] = deque()
+        if not line:
+            self.loop.at(at_us, self._line, line)
+        line.append((at_us, task, token))
+        return True
 
     def run(self, coroutine: Coroutine[Any, Any, T], name: str = "main") -> T:
         """Run until `coroutine` has finished and return its result.
@@ -262,24 +300,40 @@ class SimRuntime:
         self._alive.pop(task, None)
 
     async def _stop_after(self, task: SimTask[Any]) -> None:
-        await task._finished.wait()  # noqa: SLF001
+        await task.settled()
         self.loop.stop(FINISHED)
 
     def _on_wake(self, task: SimTask[Any], token: int) -> None:
-        if task.token == token and not task._finished._set:  # noqa: SLF001
+        if task.token == token and not task.finished:
             task.step(True)
 
     def _on_timeout(self, task: SimTask[Any], armed_us: int) -> None:
         if armed_us != task.timer_us:
             return  # an earlier one took its place
         task.timer_us = _FAR
-        if task.token != task.until_token or task._finished._set:  # noqa: SLF001
+        if task.token != task.until_token or task.finished:
             return
         if armed_us < task.until_us:
             task.timer_us = task.until_us
             self.loop.at(task.until_us, self._timeout, task, task.until_us)
             return
         task.step(False)
+
+    def _on_line(self, line: deque[tuple[int, SimTask[Any], int]], _b: None) -> None:
+        """Wake those whose time has come, if they still wait; the first that is left is next."""
+        now_us = self.loop.now_us
+        due = []
+        while line:
+            at_us, task, token = line[0]
+            if task.token == token and not task.finished:
+                if at_us > now_us:
+                    self.loop.at(at_us, self._line, line)
+                    break
+                due.append((task, token))
+            line.popleft()
+        for task, token in due:
+            if task.token == token:
+                task.step(False)
 
 
 UNWINDING_MAX = 100

@@ -11,7 +11,7 @@ FAILURES_SHOWN = 50
 """Failing seeds told in full as they come; the rest is only listed."""
 
 SEEDS_SHOWN = 20
-"""Seeds listed in the end for each broken rule."""
+"""Seeds listed in the end for each broken rule, and for each reason of having had no effect."""
 
 IDLE_SHOWN = 5
 """Reasons listed why seeds had no effect."""
@@ -27,8 +27,9 @@ class Summary:
         self.what = what
         self.results: Counter[Result] = Counter()
         self.failures: list[Row] = []
-        self.idle: Counter[str] = Counter()
-        self.operations = self.ok = self.events = self.faults = self.triggered = 0
+        self.idle: dict[str, list[int]] = {}
+        self.effects: Counter[str] = Counter()
+        self.operations = self.ok = self.events = 0
         self.simulated_s = self.cpu_s = self.elections_max = 0.0
 
     @property
@@ -46,12 +47,11 @@ class Summary:
         if row.result in (Result.ALARM, Result.TROUBLE):
             self.failures.append(row)
         elif row.result is Result.IDLE:
-            self.idle[row.text] += 1
+            self.idle.setdefault(row.text, []).append(row.seed)
         self.operations += row.operations
         self.ok += row.ok
         self.events += row.events
-        self.faults += row.faults
-        self.triggered += row.triggered
+        self.effects.update(row.effects)
         self.simulated_s += row.simulated_s
         self.cpu_s += row.cpu_s
         self.elections_max = max(self.elections_max, row.elections)
@@ -62,7 +62,8 @@ class Summary:
         counts = ", ".join(f"{self.results[result]:,} {result}" for result in Result)
         yield f"{'seeds':<12} {total:,}: {counts}"
         yield f"{'operations':<12} {self.operations:,}, of which {self.ok:,} ok"
-        yield f"{'faults':<12} {self.faults:,} timed, {self.triggered:,} triggered"
+        for what, count in sorted(self.effects.items()):
+            yield f"{'effects':<12} {count:,} {what}"
         speed = self.simulated_s / self.cpu_s if self.cpu_s else 0.0
         yield (
             f"{'simulated':<12} {self.simulated_s / 3600:,.2f} h and {self.events:,} events in "
@@ -71,8 +72,8 @@ class Summary:
         yield (
             f"{'recovery':<12} a bare quorum took {self.elections_max:g} election timeouts at most"
         )
-        for reason, count in self.idle.most_common(IDLE_SHOWN):
-            yield f"{'idle':<12} {count:,}: {reason}"
+        for reason, seeds in sorted(self.idle.items(), key=_most_first)[:IDLE_SHOWN]:
+            yield f"{'idle':<12} {len(seeds):,} {reason}: {_some(seeds)}"
         yield from self._failing()
 
     def _failing(self) -> Iterator[str]:
@@ -80,10 +81,20 @@ class Summary:
         by_rule: dict[str, list[int]] = {}
         for row in sorted(self.failures, key=lambda row: row.seed):
             by_rule.setdefault(f"{row.result} ({row.rule})", []).append(row.seed)
-        for what, seeds in sorted(by_rule.items(), key=lambda each: (-len(each[1]), each[0])):
-            shown = " ".join(map(str, seeds[:SEEDS_SHOWN]))
-            more = f" and {len(seeds) - SEEDS_SHOWN:,} more" if len(seeds) > SEEDS_SHOWN else ""
-            yield f"{'failing':<12} {len(seeds):,} {what}: {shown}{more}"
+        for what, seeds in sorted(by_rule.items(), key=_most_first):
+            yield f"{'failing':<12} {len(seeds):,} {what}: {_some(seeds)}"
+
+
+def _most_first(named: tuple[str, list[int]]) -> tuple[int, str]:
+    what, seeds = named
+    return -len(seeds), what
+
+
+def _some(seeds: list[int]) -> str:
+    """Name the first seeds, and count the rest."""
+    shown = " ".join(map(str, sorted(seeds)[:SEEDS_SHOWN]))
+    more = f" and {len(seeds) - SEEDS_SHOWN:,} more" if len(seeds) > SEEDS_SHOWN else ""
+    return shown + more
 
 
 def failure_lines(row: Row, what: Sweep) -> Iterator[str]:

@@ -8,15 +8,18 @@ in the `Swarm`, which is written into the run's parameters; nothing else is rand
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 from typing import TypeVar
 
 import msgspec
 
+from harness.sim.buffers import WatchBuffers, draw_buffers
 from harness.sim.disk import DiskFaults
 from harness.sim.network import LinkProfile
 from harness.sim.streams import Streams
 from harness.sim.triggers import Action, Moment, Trigger
+from harness.sim.turnover import Turnover
 
 T = TypeVar("T")
 
@@ -24,7 +27,13 @@ KIB = 1024
 NEVER = 1 << 40
 """More entries than any run has: no snapshot."""
 
-STRUGGLE_P = 0.15
+RARE_P = 0.05
+"""A trigger that fires more rarely may not fire at all."""
+
+APART_P = 0.25
+"""How many seeds write their snapshots beside the log, as servers do; the others in a log batch."""
+
+STRUGGLE_P = 0.25
 """How many seeds are a struggle for leadership."""
 
 NEMESES = ("kill", "pause", "partition", "clock")
@@ -45,6 +54,9 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
     segment_bytes: int = 256 * KIB
     snapshot_chunk_bytes: int = 256 * KIB
     max_apply: int = 512
+    max_wals: int = 0
+    max_snapshots: int = 5
+    snapshots_apart: bool = True
 
 
 class Weather(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,23 +84,68 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
     triggers: tuple[Trigger, ...] = ()
     max_victims: int = 1
     faults: tuple[str, ...] = NEMESES
+    turnover: Turnover = Turnover()
+    watches: WatchBuffers = WatchBuffers()
 
     def words(self) -> str:
         """Say in one line what is special about this set-up."""
-        knobs, link = self.knobs, self.link
-        parts = [
-            f"election {knobs.election_us // 1000} ms",
-            f"delay {link.delay_us}+{link.tail_us} us",
-            f"batch {knobs.max_batch_entries}",
-            f"snapshot every {knobs.snapshot_count if knobs.snapshot_count < NEVER else 'never'}",
-            f"loss {link.loss_p:g}",
-            f"duplicates {link.duplicate_p:g}",
-            *(["reordering"] if link.reorder else []),
-            *([] if knobs.pre_vote else ["no pre-vote"]),
-            *([] if knobs.check_quorum else ["no check-quorum"]),
-            *(f"{t.action} when it {t.moment} (p={t.p:g})" for t in self.triggers),
-        ]
-        return ", ".join(parts)
+        return ", ".join(
+            [
+                *self._knob_words(),
+                *self._weather_words(),
+                *self._turnover_words(),
+                *filter(None, [self.watches.words()]),
+                *(f"timed {fault}" for fault in self.faults),
+                *(f"{t.action} when it {t.moment} (p={t.p:g})" for t in self.triggers),
+            ]
+        )
+
+    def _knob_words(self) -> Iterator[str]:
+        knobs, kept = self.knobs, (self.knobs.max_wals, self.knobs.max_snapshots)
+        yield f"election {knobs.election_us // 1000} ms"
+        yield f"batch {knobs.max_batch_entries}"
+        yield f"window {knobs.max_inflight}"
+        yield f"snapshot every {knobs.snapshot_count if knobs.snapshot_count < NEVER else 'never'}"
+        if any(kept):
+            yield f"{kept[0] or 'all'} segments and {kept[1] or 'all'} snapshots kept"
+        if knobs.snapshots_apart and knobs.snapshot_count < NEVER:
+            yield "written beside the log"
+        if not knobs.pre_vote:
+            yield "no pre-vote"
+        if not knobs.check_quorum:
+            yield "no check-quorum"
+
+    def _weather_words(self) -> Iterator[str]:
+        link, disk, weather = self.link, self.disk, self.weather
+        yield f"delay {link.delay_us}+{link.tail_us} us"
+        if link.slow_p:
+            yield f"up to {link.slow_us // 1000} ms more (p={link.slow_p:g})"
+        if link.loss_p:
+            yield f"loss {link.loss_p:g}"
+        if link.duplicate_p:
+            late = f" up to {link.late_us // 1000} ms late" if link.late_us else ""
+            yield f"duplicates {link.duplicate_p:g}{late}"
+        if link.reorder:
+            yield "reordering"
+        if weather.clog_every_us:
+            yield f"a link clogged every {weather.clog_every_us / 1e6:g} s"
+        yield f"sync {disk.sync_us}+{disk.sync_tail_us} us"
+        if disk.stall_p:
+            yield f"stalls up to {disk.stall_us // 1000} ms (p={disk.stall_p:g})"
+        if disk.tear_p:
+            garbage = f", garbage behind {disk.garbage_p:.0%}" if disk.garbage_p else ""
+            yield f"torn writes (p={disk.tear_p:g}{garbage})"
+        if weather.disk_error_every_us:
+            yield f"a disk error every {weather.disk_error_every_us / 1e6:g} s"
+        if self.drift_ppm:
+            yield f"clocks off by {self.drift_ppm} ppm"
+
+    def _turnover_words(self) -> Iterator[str]:
+        turnover = self.turnover
+        if turnover.every_us:
+            yield f"a member replaced every {turnover.every_us / 1e6:g} s"
+            if turnover.rot_p:
+                yield f"{turnover.rot_p:.0%} of them rotten"
 
 
 CALM = Swarm(drift_ppm=20)
@@ -99,7 +156,7 @@ def draw(streams: Streams) -> Swarm:
     """Draw the set-up of a run from its stream `swarm`."""
     rng = streams.of("swarm")
     latency_us, link = _link(rng)
-    knobs = _knobs(rng, latency_us)
+    knobs = _knobs(rng, latency_us, apart=streams.of("swarm", "drafts").random() < APART_P)
     victims = _pick(rng, (1, 1, 2, 3))
     drawn = Swarm(
         knobs=knobs,
@@ -111,7 +168,11 @@ def draw(streams: Streams) -> Swarm:
         triggers=_triggers(streams.of("swarm", "triggers"), knobs.election_us),
         max_victims=victims,
         faults=_subset(streams.of("swarm", "faults"), NEMESES),
+        turnover=_turnover(streams.of("swarm", "turnover"), knobs.election_us),
+        watches=draw_buffers(streams.of("swarm", "watches")),
     )
+    if not drawn.faults and all(trigger.p < RARE_P for trigger in drawn.triggers):
+        drawn = msgspec.structs.replace(drawn, faults=("kill",))  # something must happen
     struggle = streams.of("swarm", "struggle")
     return _struggle(struggle, drawn) if struggle.random() < STRUGGLE_P else drawn
 
@@ -122,9 +183,11 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
     Raft's figure 8 needs three things in a row: a leader that is cut off with entries of its own, a
     next one that is cut off before anybody has its first entry, and the first again, cut off while
     it replicates what it has from its earlier term. One entry a message makes room between the old
-    entries and the first of the new term; the triggers cut at these very moments.
+    entries and the first of the new term; the triggers cut at these very moments. Where a reign is
+    long enough for its first entry to be committed, a short log of a newer term must beat a longer
+    one that was cut off: nobody may compare them by length.
     """
-    election_us = _pick(rng, (100_000, 300_000))
+    election_us = 100_000
     knobs = msgspec.structs.replace(
         drawn.knobs,
         election_us=election_us,
@@ -136,10 +199,11 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
     cut = _pick(rng, (Action.ISOLATE, Action.CRASH))
     link = LinkProfile(delay_us=_pick(rng, (300, 1_000)), tail_us=_pick(rng, (100, 1_000)))
     mend_us = _pick(rng, (election_us // 2, election_us))
+    reign_us = _pick(rng, (1, election_us // 5))
     blows = (
-        (Moment.LEADS, Action.ISOLATE, 0.6, 1),
+        (Moment.LEADS, Action.ISOLATE, 0.85, reign_us),
         (Moment.REPLICATES, cut, 0.4, 1_000),
-        (Moment.APPENDS, cut, 0.005, 1_000),  # the first one: without it nothing begins
+        (Moment.APPENDS, cut, 0.02, 1_000),  # the first one: without it nothing begins
     )
     triggers = tuple(
         Trigger(
@@ -154,6 +218,7 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
         triggers=triggers,
         max_victims=_pick(rng, (2, 3)),
         faults=(),
+        turnover=Turnover(),
     )
 
 
@@ -168,12 +233,13 @@ def _link(rng: Random) -> tuple[int, LinkProfile]:
         slow_us=_pick(rng, (20_000, 200_000, 1_000_000)) if slow_p else 0,
         loss_p=_pick(rng, (0.0, 0.0, 0.001, 0.02, 0.1)),
         duplicate_p=_pick(rng, (0.0, 0.0, 0.01, 0.2)),
+        late_us=_pick(rng, (0, 30_000, 500_000)),
         reorder=rng.random() < 0.5,
         codec_p=_pick(rng, (0.0, 0.01, 0.05)),
     )
 
 
-def _knobs(rng: Random, latency_us: int) -> Knobs:
+def _knobs(rng: Random, latency_us: int, *, apart: bool) -> Knobs:
     # §5.6: broadcast time must be far below the election timeout. Near the edge, not beyond.
     election_us = max(_pick(rng, (100_000, 300_000, 1_000_000)), 20 * latency_us)
     snapshot_count = _pick(rng, (5, 50, 500, NEVER))
@@ -189,6 +255,9 @@ def _knobs(rng: Random, latency_us: int) -> Knobs:
         segment_bytes=_pick(rng, (2 * KIB, 16 * KIB, 256 * KIB)),
         snapshot_chunk_bytes=_pick(rng, (512, 16 * KIB, 256 * KIB)),
         max_apply=_pick(rng, (1, 16, 512)),
+        max_wals=_pick(rng, (0, 0, 2, 5)),
+        max_snapshots=_pick(rng, (1, 5, 5)),
+        snapshots_apart=apart,
     )
 
 
@@ -200,6 +269,7 @@ def _disk(rng: Random, election_us: int) -> DiskFaults:
         stall_p=stall_p,
         stall_us=election_us * 2 if stall_p else 0,
         tear_p=_pick(rng, (0.0, 0.5, 0.9)),
+        garbage_p=_pick(rng, (0.0, 0.3)),
         lose_p=_pick(rng, (0.1, 0.5, 0.9)),
     )
 
@@ -210,6 +280,16 @@ def _weather(rng: Random, election_us: int) -> Weather:
         clog_us=_pick(rng, (election_us // 10, election_us, election_us * 3)),
         disk_error_every_us=_pick(rng, (0, 0, 0, 8_000_000)),
         outage_us=_pick(rng, (200_000, 2_000_000)),
+    )
+
+
+def _turnover(rng: Random, election_us: int) -> Turnover:
+    every_us = _pick(rng, (0, 0, 0, 2_000_000, 6_000_000))
+    return Turnover(
+        every_us=every_us,
+        linger_us=_pick(rng, (0, election_us * 4)),
+        rot_p=_pick(rng, (0.0, 0.5, 1.0)),
+        learner_p=_pick(rng, (0.0, 0.5, 1.0)),
     )
 
 

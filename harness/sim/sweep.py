@@ -11,6 +11,7 @@ none can hang the sweep; a failing seed is one line that repeats it exactly.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import multiprocessing
 import shlex
@@ -27,6 +28,7 @@ from checkers.judge import judge as hear
 from checkers.verdict import Budget, Checker, Validity, Verdict
 from harness.cluster import HarnessError
 from harness.options import NS_PER_S, Options
+from harness.sim.effects import Effects, effects
 from harness.sim.simulate import Plan, Simulation, simulate
 from harness.sim.trace import MAX_TRANSCRIPT, Filter
 from workloads import WORKLOADS
@@ -65,8 +67,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float = 0.0
     operations: int = 0
     ok: int = 0
-    faults: int = 0
-    triggered: int = 0
+    effects: Effects = {}
     events: int = 0
     simulated_s: float = 0.0
     cpu_s: float = 0.0
@@ -136,14 +137,22 @@ def sweep(seeds: Iterable[int], what: Sweep, jobs: int) -> Generator[Row, None, 
 
 
 def run_seed(seed: int, what: Sweep) -> Row:
-    """Run and judge one seed."""
+    """Run and judge one seed.
+
+    The garbage collector looks at the run once, when it is over and all of it is garbage.
+    """
     workload = workload_named(what.workload)
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         run = simulate(seed, workload, what.plan(seed))
+        return judge(run, workload, checks=what.checks)
     except HarnessError as trouble:
         words = f"{type(trouble).__name__}: {trouble}"
         return Row(seed=seed, result=Result.TROUBLE, rule="harness", text=words)
-    return judge(run, workload, checks=what.checks)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def retrace(seed: int, what: Sweep, shown: Filter) -> tuple[Row, Iterator[str]]:
@@ -156,8 +165,9 @@ def retrace(seed: int, what: Sweep, shown: Filter) -> tuple[Row, Iterator[str]]:
 
 def judge(run: Simulation, workload: Workload, *, checks: bool = True) -> Row:
     """Say how a simulated run ended, in one row."""
-    result, rule, text = _conclude(run, workload, checks)
     history: History = run.history
+    found = effects(run.world, history)
+    result, rule, text = _conclude(run, workload, checks, found)
     completed = [op for op in history if op.is_client and op.type is not OpType.INVOKE]
     return Row(
         seed=run.seed,
@@ -167,8 +177,7 @@ def judge(run: Simulation, workload: Workload, *, checks: bool = True) -> Row:
         at_s=run.broken.at_us / 1e6 if run.broken is not None else 0.0,
         operations=len(completed),
         ok=sum(op.type is OpType.OK for op in completed),
-        faults=len(run.findings.schedule) if run.findings is not None else 0,
-        triggered=sum(run.world.triggers.fired),
+        effects=found,
         events=run.events,
         simulated_s=run.simulated_s,
         cpu_s=run.cpu_s,
@@ -181,11 +190,8 @@ def judge(run: Simulation, workload: Workload, *, checks: bool = True) -> Row:
 
 def history_digest(history: History) -> str:
     """Digest a history's bytes as they would stand in its file."""
-    digest = hashlib.blake2b(digest_size=16)
-    encode = msgspec.json.Encoder().encode
-    for op in history:
-        digest.update(encode(op))
-    return digest.hexdigest()
+    lines = map(msgspec.json.Encoder().encode, history)
+    return hashlib.blake2b(b"".join(lines), digest_size=16).hexdigest()
 
 
 def workload_named(name: str) -> Workload:
@@ -193,7 +199,9 @@ def workload_named(name: str) -> Workload:
     return WORKLOADS[name]
 
 
-def _conclude(run: Simulation, workload: Workload, checks: bool) -> tuple[Result, str, str]:
+def _conclude(
+    run: Simulation, workload: Workload, checks: bool, found: Effects
+) -> tuple[Result, str, str]:
     if run.broken is not None:
         return Result.ALARM, run.broken.rule, run.broken.sentence()
     if run.error is not None or run.findings is None:
@@ -211,6 +219,8 @@ def _conclude(run: Simulation, workload: Workload, checks: bool) -> tuple[Result
         return Result.ALARM, "recovery", f"{missing} final reads were never answered"
     if not any(op.is_client and op.type is OpType.OK for op in run.history):
         return Result.IDLE, "", "no operation succeeded"
+    if not found:
+        return Result.IDLE, "", "no fault had any effect"
     if checks:
         verdict = hear(_judges(run, workload, evidence), run.history, evidence, Budget())
         if (guilty := _first(verdict, Validity.INVALID)) is not None:

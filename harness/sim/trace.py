@@ -12,7 +12,6 @@ import hashlib
 from array import array
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -23,7 +22,7 @@ RING = 400
 MAX_TRANSCRIPT = 20_000_000
 """Events kept when a whole transcript is asked for; about 2 GB. Older ones fall out."""
 
-_COLUMNS = tuple(itemgetter(number) for number in range(5))
+_NUMBERS = 5  # of an event that are in the digest
 _BLOCK = 4096  # events folded into the digest at a time
 
 
@@ -54,6 +53,7 @@ class Kind(IntEnum):
     INVARIANT = 21
     PHASE = 22
     LINK = 23
+    MEMBER = 24
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -79,6 +79,8 @@ class Trace:
         self._events: list[tuple[int, int, int, int, int, Any]] = []
         self._folded = 0  # how many of them are in the digest already
         self._fold_at = _BLOCK
+        self.append = self._events.append
+        """`note` of one whole tuple, for what happens most; the next `note` folds it."""
         self._hash = hashlib.blake2b(digest_size=16, person=b"squall.trace")
 
     def note(self, at_us: int, kind: int, node: int, x: int = 0, y: int = 0, d: Any = None) -> None:
@@ -102,8 +104,8 @@ class Trace:
         events = self._events
         # Column by column: that runs in C, and a block's digest is as good as its rows'.
         fresh = events[self._folded :]
-        for column in _COLUMNS:
-            self._hash.update(array("q", map(column, fresh)).tobytes())
+        for column in list(zip(*fresh, strict=True))[:_NUMBERS]:
+            self._hash.update(array("q", column).tobytes())
         if len(events) > self._keep:
             del events[: -self._keep]
         self._folded = len(events)

@@ -20,6 +20,13 @@ from harness.sim.streams import Streams
 MAX_FIRINGS = 200
 """Firings of one trigger in one run."""
 
+BOUT = 20
+"""Firings of restless triggers, all together, within which somebody's write must get through."""
+BOUT_WRITES = 20
+"""Writes that must have got through meanwhile; if not, even restless triggers rest."""
+BOUT_REST = 10
+"""How long they rest then, in times of `mend_us`."""
+
 
 class Moment(StrEnum):
     """What a node has just done."""
@@ -31,6 +38,7 @@ class Moment(StrEnum):
     CONFIGURES = "has appended a configuration entry"
     ACKNOWLEDGES = "acknowledges entries"
     RESTARTS = "has restarted"
+    LAPSES = "leads, and its lease is about to expire"
     REPLICATES = "leads, and what is acknowledged is of earlier terms"
 
 
@@ -48,7 +56,8 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
     It is mended after at least `mend_us` and at most four times that. Afterwards the trigger rests
     for as long as its victim suffered, or the run would be spent on elections alone; unless it is
-    `restless`: some failures need the same blow twice in a row.
+    `restless`: some failures need the same blow twice in a row. Restless ones rest together when a
+    bout of them has let hardly any write through.
     """
 
     moment: Moment
@@ -68,6 +77,10 @@ class Victims(Protocol):
 
     def mend_node(self, node: int, action: Action) -> None:
         """Undo what `break_node` did; idempotent."""
+        ...
+
+    def revision(self) -> int:
+        """Return the highest revision any node has applied."""
         ...
 
 
@@ -91,6 +104,8 @@ class Triggers:
         self._victims = victims
         self._on_fire = on_fire
         self._rests_until_us = [0] * len(triggers)
+        self._bout = 0  # firings of restless triggers since the revision was last looked at ...
+        self._revision = 0  # ... and what it was then
         self._suffering: dict[int, Action] = {}
         self._fire = loop.register(self._on_time)
         self._mend = loop.register(self._on_mend)
@@ -132,11 +147,25 @@ class Triggers:
         if not self._victims.break_node(node, trigger.action, mend_us):
             return
         self.fired[number] += 1
-        if not trigger.restless:
+        if trigger.restless:
+            self._fight_on(trigger)
+        else:
             self._rests_until_us[number] = self._loop.now_us + 2 * mend_us
         self._suffering[node] = trigger.action
         self._on_fire(node, trigger)
         self._loop.after(mend_us, self._mend, node, trigger.action)
+
+    def _fight_on(self, trigger: Trigger) -> None:
+        self._bout += 1
+        if self._bout < BOUT:
+            return
+        revision, self._bout = self._victims.revision(), 0
+        stuck, self._revision = revision < self._revision + BOUT_WRITES, revision
+        if stuck:
+            until_us = self._loop.now_us + BOUT_REST * trigger.mend_us
+            for number, each in enumerate(self.triggers):
+                if each.restless:
+                    self._rests_until_us[number] = until_us
 
     def _on_mend(self, node: int, action: Action) -> None:
         if self._suffering.get(node) is action:

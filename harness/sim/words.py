@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from harness.sim.trace import Event, Kind
 from harness.sim.triggers import Trigger
@@ -13,11 +13,15 @@ from node.raft.messages import (
     Heartbeat,
     HeartbeatReply,
     InstallSnapshot,
+    Message,
     RequestVote,
     SnapshotReply,
     VoteReply,
 )
 from node.storage.disk import Append, Batch
+
+TAGS = {kind: number for number, kind in enumerate(get_args(Message))}
+"""A number for each kind of message, for the digest of a run."""
 
 _SHORT = 100
 

@@ -11,7 +11,9 @@ nemesis did is the nemesis's to undo.
 from __future__ import annotations
 
 from enum import IntFlag
-from typing import Any, get_args
+from typing import Any
+
+import msgspec
 
 from harness.cluster import NodeStatus
 from harness.sim.clock import EPOCH_NS, MILLION, NodeClock
@@ -23,17 +25,16 @@ from harness.sim.node import SimNode
 from harness.sim.streams import Streams
 from harness.sim.swarm import Swarm
 from harness.sim.trace import RING, Kind, Trace
-from harness.sim.triggers import Action, Trigger, Triggers
+from harness.sim.triggers import Action, Moment, Trigger, Triggers
+from harness.sim.turnover import Turnovers
+from harness.sim.words import TAGS
 from node.raft.codec import decode, encode
-from node.raft.messages import Message
 from node.replica import Member, ReplicaConfig
 
 CLUSTER_ID = 0x5155414C
+
 BROKEN = "invariant broken"
 """The loop's reason to stop when a rule did not hold."""
-
-_TAG = {kind: number for number, kind in enumerate(get_args(Message))}
-"""A number for each kind of message, for the digest."""
 
 
 class Hand(IntFlag):
@@ -43,6 +44,7 @@ class Hand(IntFlag):
     TRIGGER = 2
     WEATHER = 4
     LIVENESS = 8
+    TURNOVER = 16
 
 
 class SimWorld:
@@ -59,26 +61,19 @@ class SimWorld:
     ) -> None:
         self.seed = seed
         self.swarm = swarm
+        self.buffers = swarm.watches
         self.streams = Streams(seed)
         self.loop = Loop(max_events)
         self.trace = Trace(keep)
         self.names = tuple(f"n{number + 1}" for number in range(size))
         self.invariants = Invariants(self.names, lambda: self.loop.now_us, self._on_broken)
-        self.network = Network(
-            self.loop,
-            self.streams,
-            size,
-            _kind_link(swarm),
-            self._deliver,
-            lambda m: decode(encode(m)),
-        )
-        self.network.on_drop = self._dropped
         self.triggers = Triggers(
             swarm.triggers, swarm.max_victims, self.loop, self.streams, self, self._fired
         )
         self.storming = False
         self._down = [Hand.NEMESIS] * size  # until the cluster is started
         self._frozen = [Hand(0)] * size
+        self.clogs = self.disk_failures = 0
         self._cutting = False
         self._lying: dict[int, int] = {}  # node -> the furthest it was off since the last reset
         self._boot = self.loop.register(self._on_boot)
@@ -87,7 +82,18 @@ class SimWorld:
         self._outage_over = self.loop.register(self._on_outage_over)
         self._weather = self.streams.of("weather")
         self._boots = self.streams.of("boot")
+        self.addresses = {number + 1: number for number in range(size)}
+        self._ids = size  # member ids given away so far
         self.nodes = [self._make_node(number) for number in range(size)]
+        self.network = Network(
+            self.loop,
+            self.streams,
+            [node.deliver for node in self.nodes],
+            _kind_link(swarm),
+            lambda m: decode(encode(m)),
+        )
+        self.network.on_drop = self._dropped
+        self.turnovers = Turnovers(self, swarm.turnover, swarm.knobs.election_us)
 
     # Break and mend, by hand.
 
@@ -121,6 +127,10 @@ class SimWorld:
         self._cutting = True
         self._note(Kind.CUT, target, sources)
 
+    def dropped(self) -> int:
+        """Count the messages that cuts have dropped since the last heal."""
+        return self.network.dropped()
+
     def heal(self) -> dict[tuple[int, int], int] | None:
         """Drop nothing any more; returns what each link dropped, None if nothing was cut."""
         dropped = self.network.heal()
@@ -142,14 +152,20 @@ class SimWorld:
         self.nodes[number].drift(rate_ppm)
         self._note(Kind.CLOCK, number, 0, rate_ppm)
 
+    def clock_lies(self) -> dict[int, int]:
+        """Say how far off, in nanoseconds, those clocks were at worst that have been touched."""
+        return {
+            number: max(worst_ns, self._offset_ns(number), key=abs)
+            for number, worst_ns in sorted(self._lying.items())
+        }
+
     def reset_clocks(self) -> dict[int, int]:
         """Make every clock true.
 
         Returns how far off, in nanoseconds, those had been at worst that had been touched.
         """
-        furthest = {}
-        for number, worst_ns in sorted(self._lying.items()):
-            furthest[number] = max(worst_ns, self._offset_ns(number), key=abs)
+        furthest = self.clock_lies()
+        for number in furthest:
             self.nodes[number].reset_clock()
             self._note(Kind.CLOCK, number)
         self._lying.clear()
@@ -165,7 +181,7 @@ class SimWorld:
             reachable=True,
             role=status.role,
             term=status.term,
-            leader=self.names[status.leader - 1] if status.leader else "",
+            leader=self._name_of(status.leader),
             commit=status.commit,
             applied=status.applied,
             last_index=status.last_index,
@@ -195,6 +211,7 @@ class SimWorld:
             self._next_weather(self._clog, weather.clog_every_us)
         if weather.disk_error_every_us:
             self._next_weather(self._disk_error, weather.disk_error_every_us)
+        self.turnovers.begin_storm()
 
     def end_storm(self) -> None:
         """Make the surroundings kind again; what the nemesis broke stays broken."""
@@ -203,6 +220,7 @@ class SimWorld:
         self.storming = False
         self._note(Kind.PHASE, -1, 2, d="the storm ends")
         self.triggers.disarm()
+        self.turnovers.end_storm()
         self.network.set_profile(_kind_link(self.swarm))
         for number, node in enumerate(self.nodes):
             node.disk.behave(_kind_disk(self.swarm))
@@ -239,16 +257,44 @@ class SimWorld:
         elif action is Action.ISOLATE:
             self.network.rejoin(node)
 
+    def revision(self) -> int:
+        """Return the highest revision any node has applied."""
+        return self.invariants.revision()
+
+    # For turnovers.
+
+    def hold(self, number: int) -> None:
+        """End a node's process and keep it from running."""
+        self.kill(number, Hand.TURNOVER)
+
+    def release(self, number: int) -> None:
+        """Let the node start, if nobody else holds it."""
+        self.revive(number, Hand.TURNOVER)
+
+    def replace(self, number: int) -> None:
+        """Put an empty machine, a member to be, in the place of a node that does not run."""
+        node = self.nodes[number]
+        self._ids += 1
+        del self.addresses[node.config.member_id]
+        self.addresses[self._ids] = number
+        config = msgspec.structs.replace(node.config, member_id=self._ids, initial_members=())
+        node.replace(config, SimDisk(self.streams.of("disk", number, self._ids), node.disk.faults))
+        self.network.hang_up(number)
+        self.invariants.forget(number)
+        self.tell(number, f"wiped, to be member {self._ids}")
+
+    def tell(self, number: int, words: str) -> None:
+        """Note in the transcript what was done."""
+        self._note(Kind.MEMBER, number, d=words)
+
+    def configures(self, number: int) -> None:
+        """Say that a node has just appended a configuration entry."""
+        self.triggers.reached(number, Moment.CONFIGURES)
+
     # What happens.
 
-    def _deliver(self, source: int, target: int, message: Any) -> None:
-        tag = _TAG[type(message)]
-        term = getattr(message, "term", 0)
-        self.trace.note(self.loop.now_us, Kind.DELIVER, target, source << 8 | tag, term, message)
-        self.nodes[target].deliver(source, message)
-
     def _dropped(self, source: int, target: int, message: Any) -> None:
-        tag = _TAG[type(message)]
+        tag = TAGS[type(message)]
         self._note(Kind.DROP, target, source << 8 | tag, d=message)
 
     def _fired(self, node: int, trigger: Trigger) -> None:
@@ -269,6 +315,7 @@ class SimWorld:
         until_us = self.loop.now_us + int(random() * weather.clog_us)
         if source != target:
             self.network.clog(source, target, until_us)
+            self.clogs += 1
             self._note(Kind.LINK, target, source, until_us)
         self._next_weather(self._clog, weather.clog_every_us)
 
@@ -285,6 +332,7 @@ class SimWorld:
 
     def disk_failed(self, number: int) -> None:
         """Hold a node down whose disk failed, until the outage is over."""
+        self.disk_failures += 1
         self._down[number] |= Hand.WEATHER
         self.loop.after(self.swarm.weather.outage_us, self._outage_over, number)
 
@@ -300,6 +348,10 @@ class SimWorld:
 
     def _note(self, kind: Kind, node: int, x: int = 0, y: int = 0, d: Any = None) -> None:
         self.trace.note(self.loop.now_us, kind, node, x, y, d)
+
+    def _name_of(self, member_id: int) -> str:
+        number = self.addresses.get(member_id)
+        return self.names[number] if number is not None else ""
 
     def _make_node(self, number: int) -> SimNode:
         knobs, swarm = self.swarm.knobs, self.swarm
@@ -323,6 +375,9 @@ class SimWorld:
             segment_bytes=knobs.segment_bytes,
             snapshot_chunk_bytes=knobs.snapshot_chunk_bytes,
             max_apply=knobs.max_apply,
+            max_wals=knobs.max_wals,
+            max_snapshots=knobs.max_snapshots,
+            snapshots_apart=knobs.snapshots_apart,
         )
         rate_ppm = MILLION + int((2 * rng.random() - 1) * swarm.drift_ppm)
         clock = NodeClock(rate_ppm, started_us=int(rng.random() * 10**9))
@@ -346,5 +401,6 @@ def _kind_disk(swarm: Swarm) -> DiskFaults:
         sync_us=disk.sync_us,
         sync_tail_us=disk.sync_tail_us,
         tear_p=disk.tear_p,
+        garbage_p=disk.garbage_p,
         lose_p=disk.lose_p,
     )

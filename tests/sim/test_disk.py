@@ -57,6 +57,23 @@ def test_every_fate_of_an_unsynced_write_comes_up():
     assert fates == {b"\0\0", b"e\0", b"ef"}
 
 
+def test_behind_a_tear_is_what_was_there_before_or_garbage():
+    def torn(garbage_p: float) -> list[bytes]:
+        faults = DiskFaults(tear_p=1.0, lose_p=0.0, garbage_p=garbage_p)
+        found = []
+        for seed in range(60):
+            disk = SimDisk(Random(seed), faults)
+            disk.execute((Create("f", 8), Append("f", 0, b"oldoldol"), Sync("f"), SyncDir("")))
+            disk.execute((Append("f", 0, b"NEWNEWNE"),))
+            disk.crash()
+            found.append(disk.files()["f"])
+        return found
+
+    ends = [content.lstrip(b"NEW") for content in torn(0.0)]
+    assert all(b"oldoldol".endswith(end) for end in ends)
+    assert any(not b"oldoldol".endswith(content.lstrip(b"NEW")) for content in torn(1.0))
+
+
 def test_a_file_whose_directory_was_not_synced_may_be_gone_and_may_be_there():
     seen = set()
     for seed in range(50):

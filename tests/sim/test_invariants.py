@@ -19,31 +19,46 @@ class Rules(Invariants):
         return self.broken.rule if self.broken else ""
 
 
+def all_of(term: int):
+    """A log all of whose entries are of one term."""
+    return lambda index: term
+
+
 @pytest.fixture
 def rules() -> Rules:
     return Rules()
 
 
 def test_two_leaders_of_one_term_are_a_crime_and_of_two_terms_are_not(rules):
-    rules.leads(0, 4, 9)
-    rules.leads(1, 5, 9)
-    rules.leads(0, 4, 9)
+    rules.leads(0, 4, 9, all_of(3))
+    rules.leads(1, 5, 9, all_of(3))
+    rules.leads(0, 4, 9, all_of(3))
     assert rules.broken is None
-    rules.leads(2, 5, 9)
+    rules.leads(2, 5, 9, all_of(3))
     assert rules.rule == "election safety"
     assert rules.broken.sentence() == (
         "election safety: at 1.500000 s n3 became leader of term 5, whose leader was n2"
     )
 
 
-def test_a_new_leader_must_have_what_was_applied_in_earlier_terms(rules):
-    rules.stands(0, 3, 7)
-    rules.applies(0, 7, 3, b"x")
-    rules.leads(1, 3, 6)  # late news of an election that was over when 7 was appended
-    rules.leads(1, 4, 7)
+def test_a_new_leader_must_have_what_was_committed_in_earlier_terms(rules):
+    rules.stands(0, 3, 7, 3)
+    rules.leads(1, 3, 6, all_of(3))  # late news of an election, over when 7 was appended
+    rules.leads(1, 4, 7, all_of(3))
+    rules.leads(2, 5, 7, all_of(-1))  # compacted: it knows no term there
     assert rules.broken is None
-    rules.leads(2, 5, 6)
+    rules.leads(2, 6, 6, all_of(3))
     assert rules.rule == "leader completeness"
+
+
+def test_an_entry_of_another_term_does_not_stand_for_one_that_was_committed(rules):
+    rules.stands(0, 4, 7, 2)
+    rules.leads(1, 5, 7, all_of(3))
+    assert rules.rule == "leader completeness"
+    assert rules.broken.text == (
+        "became leader of term 5 with an entry of term 3 at index 7, where one of term 2 had been "
+        "committed in an earlier term"
+    )
 
 
 def test_only_the_first_broken_rule_is_reported(rules):
@@ -92,12 +107,30 @@ def test_the_revision_of_a_running_node_never_goes_back(rules):
     assert rules.rule == "monotone"
 
 
+def test_a_snapshot_must_not_take_a_running_node_back(rules):
+    machine = WatchedMachine(Counter(), rules, 0)
+    machine.restore(b"5")
+    machine.restore(b"6")
+    assert rules.broken is None
+    machine.restore(b"5")
+    assert rules.rule == "monotone"
+
+
+def test_what_is_committed_at_an_index_is_of_one_term(rules):
+    rules.stands(0, 3, 8, 2)
+    rules.stands(1, 4, 8, 2)
+    rules.stands(2, 4, 8, -1)  # compacted: it does not know
+    assert rules.broken is None
+    rules.stands(2, 5, 8, 3)
+    assert rules.rule == "state machine safety"
+
+
 @pytest.mark.parametrize(("term", "commit"), [(2, 9), (3, 7)])
 def test_term_and_commit_of_a_running_node_never_go_back(rules, term, commit):
-    rules.stands(0, 3, 8)
-    rules.stands(0, 3, 8)
+    rules.stands(0, 3, 8, 3)
+    rules.stands(0, 3, 8, 3)
     assert rules.broken is None
-    rules.stands(0, term, commit)
+    rules.stands(0, term, commit, -1)
     assert rules.rule == "monotone"
 
 

@@ -20,7 +20,7 @@ HUNT = """
 import sys
 from harness.sim.sweep import Result, Sweep, run_seed
 for seed in range(int(sys.argv[1]), int(sys.argv[2])):
-    row = run_seed(seed, Sweep(time_s=float(sys.argv[3])))
+    row = run_seed(seed, Sweep(time_s=float(sys.argv[3]), workload=sys.argv[4]))
     if row.result is Result.ALARM:
         print(row.rule)
         break
@@ -59,13 +59,22 @@ def test_every_patch_says_what_it_breaks_applies_and_compiles(checkout, patch):
     [
         ("quorum-off-by-one", 0, 8, 5.0),
         ("no-up-to-date-check", 0, 8, 5.0),
-        ("fig8-commit-old-term", 3, 1, 20.0),
+        ("truncate-always", 0, 12, 5.0),
+        ("stale-snapshot-install", 5009, 6, 12.0),
+        ("fig8-commit-old-term", 32, 40, 20.0),
+        ("watch-hand-over-gap", 0, 8, 5.0),
+        ("watch-resumed-one-early", 0, 8, 5.0),
+        ("watch-back-in-time", 0, 20, 5.0),
+        ("watch-progress-ahead", 0, 8, 5.0),
+        ("watch-split-revision", 0, 8, 5.0),
+        ("watch-over-compaction", 0, 12, 5.0),
     ],
 )
 def test_a_planted_bug_is_found_within_a_few_seeds(checkout, name, first, count, time_s):
     source = plant(checkout, name)
+    workload = "watch" if name.startswith("watch-") else "register"
     found = subprocess.run(
-        [sys.executable, "-P", "-c", HUNT, str(first), str(first + count), str(time_s)],
+        [sys.executable, "-P", "-c", HUNT, str(first), str(first + count), str(time_s), workload],
         env=os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{ROOT}"},
         capture_output=True,
         text=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from harness.sim.loop import Loop
@@ -20,11 +22,13 @@ class Wire:
         self.network = Network(
             self.loop,
             Streams(seed),
-            3,
+            [partial(self.receive, target) for target in range(3)],
             profile,
-            lambda source, target, m: self.arrived.append((self.loop.now_us, source, target, m)),
             lambda message: ("recoded", message),
         )
+
+    def receive(self, target: int, source: int, message: object) -> None:
+        self.arrived.append((self.loop.now_us, source, target, message))
 
     def send(self, count: int, source: int = 0, target: int = 1) -> None:
         for i in range(count):
@@ -56,6 +60,34 @@ def test_loss_and_duplication_come_at_about_their_rates():
     arrived = wire.messages()
     assert 1500 < len(set(arrived)) < 1700
     assert 350 < len(arrived) - len(set(arrived)) < 600
+
+
+def test_a_late_duplicate_arrives_after_what_was_sent_behind_its_twin():
+    wire = Wire(LinkProfile(duplicate_p=1.0, late_us=100_000, codec_p=0.0))
+    wire.send(50)
+    arrived = wire.messages()
+    assert sorted(arrived) == sorted([*range(50), *range(50)])
+    first = list(dict.fromkeys(arrived))
+    assert arrived != [each for number in first for each in (number, number)]
+    assert wire.arrived[-1][0] > 50_000
+
+
+def test_a_link_counts_what_overtook_and_what_was_held_back():
+    wire = Wire(LinkProfile(delay_us=100, tail_us=0, reorder=True, codec_p=0.0))
+    wire.network.hold_next(0, 1, delay_us=9_000)
+    wire.send(3)
+    assert wire.messages() == [1, 2, 0]
+    totals = wire.network.totals()
+    assert (totals["held"], totals["overtook"]) == (1, 2)
+
+
+def test_whoever_takes_the_place_of_a_node_gets_nothing_that_was_meant_for_it():
+    wire = Wire()
+    wire.network.send(0, 1, "for the old")
+    wire.network.send(1, 0, "from the old")
+    wire.network.hang_up(1)
+    wire.network.send(0, 1, "for the new")
+    assert sorted(wire.messages()) == ["for the new", "from the old"]
 
 
 def test_a_one_way_cut_drops_one_way_also_what_is_under_way_and_counts_it():
@@ -97,7 +129,7 @@ def test_a_sampled_message_goes_through_the_codec():
 def test_faults_on_one_link_move_nothing_on_another(faults):
     plain, faulty = Wire(), Wire()
     profile = LinkProfile(delay_us=100, tail_us=100, codec_p=0.0, **faults)
-    faulty.network.links[0][2].profile = profile
+    faulty.network.links[0][2].behave(profile)
     times = []
     for wire in (plain, faulty):
         for i in range(50):

@@ -59,5 +59,5 @@ def test_an_alarm_weighs_more_than_trouble_and_nothing_is_no_pass(results, code)
 
 
 def test_idle_runs_are_explained():
-    lines = list(summed(row(1, Result.IDLE, text="no operation succeeded")).lines())
-    assert lines[-1].split() == ["idle", "1:", "no", "operation", "succeeded"]
+    idle = [row(seed, Result.IDLE, text="no operation succeeded") for seed in (7, 3)]
+    assert list(summed(*idle).lines())[-1] == "idle         2 no operation succeeded: 3 7"

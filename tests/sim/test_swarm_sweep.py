@@ -27,4 +27,4 @@ def test_no_seed_of_the_swarm_raises_an_alarm():
     told = "\n".join(summary.lines())
     assert not summary.failures, told
     assert summary.results[Result.IDLE] <= IDLE_SHARE_MAX * SEEDS, told
-    assert summary.triggered > 0, told
+    assert summary.effects["timed faults"] > 0, told

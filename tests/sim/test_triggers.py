@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.sim.loop import Loop
 from harness.sim.streams import Streams
-from harness.sim.triggers import MAX_FIRINGS, Action, Moment, Trigger, Triggers
+from harness.sim.triggers import BOUT, MAX_FIRINGS, Action, Moment, Trigger, Triggers
 
 
 class Ward:
@@ -14,6 +14,7 @@ class Ward:
         self.loop = Loop()
         self.diary: list[tuple[str, int, Action]] = []
         self.able = True
+        self.written = 0
         self.triggers = Triggers(
             triggers, max_victims, self.loop, Streams(1), self, lambda node, trigger: None
         )
@@ -26,6 +27,9 @@ class Ward:
 
     def mend_node(self, node: int, action: Action) -> None:
         self.diary.append(("mend", node, action))
+
+    def revision(self) -> int:
+        return self.written
 
 
 def trigger(p: float = 1.0, **changes: object) -> Trigger:
@@ -72,6 +76,30 @@ def test_a_trigger_rests_after_its_victim_is_mended():
         ward.loop.run(until_us=ward.loop.now_us + 10_000)
     broken = sum(event == "break" for event, *_ in ward.diary)
     assert 1 < broken <= 5
+
+
+def restless(moment: Moment, action: Action) -> Trigger:
+    return Trigger(moment=moment, action=action, p=1.0, mend_us=1_000, restless=True)
+
+
+def pauses(writes_between: int) -> list[int]:
+    """How long two restless triggers wait before each firing, in microseconds, for three bouts."""
+    ward = Ward(restless(Moment.LEADS, Action.CRASH), restless(Moment.VOTES, Action.PAUSE))
+    waited, since_us, before = [], 0, 0
+    while sum(ward.triggers.fired) < 3 * BOUT:
+        for moment in (Moment.LEADS, Moment.VOTES):
+            ward.triggers.reached(0, moment)
+        ward.loop.run(until_us=ward.loop.now_us + 500)
+        if sum(ward.triggers.fired) > before:
+            waited.append(ward.loop.now_us - since_us)
+            since_us, before = ward.loop.now_us, sum(ward.triggers.fired)
+            ward.written += writes_between
+    return waited
+
+
+def test_restless_triggers_rest_together_when_a_bout_let_hardly_any_write_through():
+    assert sum(waited > 8_000 for waited in pauses(writes_between=0)) == 2
+    assert max(pauses(writes_between=2)) < 8_000
 
 
 def test_what_could_not_be_broken_is_not_counted_and_not_mended():

@@ -1,0 +1,39 @@
+"""What faults did is counted where they struck."""
+
+from __future__ import annotations
+
+from harness.options import NS_PER_S, Options
+from harness.sim.effects import words
+from harness.sim.network import LinkProfile
+from harness.sim.simulate import Plan, simulate
+from harness.sim.swarm import Swarm, Weather
+from harness.sim.sweep import judge
+from harness.sim.triggers import Action, Moment, Trigger
+from workloads.register import WORKLOAD
+
+OPTIONS = Options(prefix="t/", time_limit_ns=6 * NS_PER_S, rate=100.0, concurrency=10)
+
+
+def test_every_fault_that_struck_is_counted_and_no_other():
+    swarm = Swarm(
+        link=LinkProfile(loss_p=0.05, duplicate_p=0.05, late_us=50_000, reorder=True),
+        weather=Weather(clog_every_us=300_000, clog_us=50_000),
+        triggers=(Trigger(moment=Moment.ACKNOWLEDGES, action=Action.DELAY, p=0.05),),
+    )
+    found = judge(simulate(5, WORKLOAD, Plan(options=OPTIONS, swarm=swarm, faults=())), WORKLOAD)
+    assert set(found.effects) == {
+        "messages lost",
+        "messages doubled",
+        "messages overtaken",
+        "messages held back",
+        "links clogged",
+        "delay its next messages at a moment",
+    }
+    assert min(found.effects.values()) > 0
+
+
+def test_effects_are_put_into_a_line():
+    assert (
+        words({"timed faults": 3, "messages lost": 1200}) == "3 timed faults, 1,200 messages lost"
+    )
+    assert words({}) == "no effect"
