@@ -5,6 +5,7 @@ set -eu
 
 squall-clock init
 squall-links up || echo '{"level":"warn","event":"links-unavailable","msg":"no iptables here: links cannot be cut"}' >&2
+: >/dev/shm/squall-started
 
 # The shim reaches the node alone; whatever is executed beside it keeps the true time.
 exec env LD_PRELOAD=/usr/local/lib/squall/libsquallclock.so SQUALL_CLOCK=/run/squall/clock \

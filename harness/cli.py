@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 from rich.console import Console
 
+from checkers.catalogue import UnknownModel
 from checkers.evidence import Evidence
 from checkers.history import MalformedHistory
 from harness import version
 from harness.cluster import HarnessError
+from harness.histories import check, export
 from harness.judgement import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
 from harness.nemesis import KINDS
 from harness.node_source import is_loaded, node_package, rerun
@@ -39,20 +40,27 @@ from harness.parameters import (
     OneOf,
     Seeds,
     clients,
+    judging_time,
     simulated,
 )
 from harness.progress import Silent
-from harness.rejudge import rebuild, recheck
+from harness.rejudge import rebuild
 from harness.seeds import draw_seed
 from harness.store import REPORT, Store
 from harness.terminal import Terminal
 from harness.trial import Outcome, Request, carry_out, command_line
+from harness.user_model import BrokenModel
 from harness.worlds import AUTO, WORLDS, conductor_of, settle
 from reports import index, terminal
 from workloads import WORKLOADS
 
 PROGRAM = "squall"
 DEFAULT_STORE = Path("store")
+UNREADABLE = (
+    *(MalformedHistory, UnknownModel, BrokenModel),
+    *(FileNotFoundError, IsADirectoryError, PermissionError),
+)
+"""What is wrong with what was named on the command line, rather than with us."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -101,14 +109,7 @@ def cli() -> None:
     show_default=True,
     help="How long the healed cluster may take to catch up.",
 )
-@click.option(
-    "--check-time",
-    "check_time_ns",
-    type=Duration(),
-    default=f"{CHECK_TIME_S:g}s",
-    show_default=True,
-    help="How long the checkers may search.",
-)
+@judging_time
 @click.option("--keep", is_flag=True, help="Keep the nodes' logs and data even of a valid run.")
 @click.option("--quiet", is_flag=True, help="Print the last line only.")
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output.")
@@ -236,34 +237,8 @@ def _sweep_of(asked: dict[str, Any], source: Path | None) -> Any:
     )
 
 
-@cli.command()
-@click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
-@click.option(
-    "--check-time",
-    "check_time_ns",
-    type=Duration(),
-    default=f"{CHECK_TIME_S:g}s",
-    show_default=True,
-    help="How long the checkers may search.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
-def check(path: Path, check_time_ns: int, as_json: bool) -> int:
-    """Judge a recorded history again: a run's folder, a history.jsonl, or - for standard input."""
-    found = recheck(path, sys.stdin.buffer, check_time_ns / NS_PER_S)
-    if found.cut_line is not None:
-        click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
-    else:
-        text = terminal.final_lines(
-            found.run,
-            found.verdict,
-            str(path) if path.is_dir() else None,
-            found.evidence,
-            operations=len(found.history.operations),
-        )
-        Console().print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
-    return found.exit_code
+cli.add_command(check)
+cli.add_command(export)
 
 
 @cli.command()
@@ -364,7 +339,7 @@ def exit_code_of(words: list[str]) -> int:
     except click.ClickException as error:
         _fail(error.format_message())
         return EXIT_USAGE
-    except (MalformedHistory, FileNotFoundError, IsADirectoryError) as error:
+    except UNREADABLE as error:
         _fail(str(error))
         return EXIT_USAGE
     except HarnessError as error:

@@ -12,13 +12,23 @@ is called.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from harness.etcd_messages import METHODS, decode, encode
-from workloads.kv import Answer, Definite, Indefinite, Request
+from harness.etcd_messages import (
+    METHODS,
+    WATCH,
+    decode,
+    decode_watch,
+    encode,
+    encode_progress,
+    encode_watch,
+)
+from workloads.kv import Answer, Definite, Indefinite, Request, Watch, WatchAnswer
 
 CALL_TIMEOUT_S = 30.0
 """A call's own deadline. The interpreter's is much shorter and is what counts; this one sees to it
@@ -90,6 +100,12 @@ class GrpcKv:
             )
             for kind, (path, answer) in METHODS.items()
         }
+        path, answer = WATCH
+        self._watch = self._channel.stream_stream(
+            path,
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=answer.FromString,
+        )
 
     async def call(self, request: Request) -> Answer:
         """Send one request and await its one answer; raises Definite or Indefinite."""
@@ -106,8 +122,104 @@ class GrpcKv:
             raise Indefinite(f"the connection was closed before the call: {error}") from None
         return decode(request, reply)
 
+    async def watch(self, request: Watch) -> GrpcStream:
+        """Ask for a watch on a stream of its own; raises Definite or Indefinite."""
+        begun_ns = time.monotonic_ns()
+        try:
+            call = self._watch()
+            await call.write(encode_watch(request))
+        except _BROKEN as error:
+            raise _meaning(error) from None
+        return GrpcStream(call, begun_ns)
+
     async def close(self) -> None:
         """Hang up, abandoning what is outstanding."""
         if not self._closed:
             self._closed = True
             await self._channel.close(None)
+
+
+_BROKEN = (
+    grpc.aio.AioRpcError,
+    grpc.aio.UsageError,
+    asyncio.InvalidStateError,
+)
+"""What gRPC raises where a stream is over, or was never there."""
+
+
+class GrpcStream:
+    """A watch under way: one stream, never opened anew. `workloads.kv.WatchStream`.
+
+    One answer is asked of gRPC at a time; more wait where HTTP/2's flow control keeps them, and at
+    the node.
+    """
+
+    def __init__(self, call: Any, begun_ns: int) -> None:
+        self._call = call
+        self._begun_ns = begun_ns
+        self._reading: asyncio.Task[Any] | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._broken: Exception | None = None
+
+    @property
+    def elapsed_ns(self) -> int:
+        """How long ago the watch was asked for."""
+        return time.monotonic_ns() - self._begun_ns
+
+    async def next(self, timeout_ns: int) -> WatchAnswer | None:
+        """Await the next answer; None if none came in time."""
+        if self._broken is not None:
+            raise self._broken
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read())
+        # To cancel a read would cancel the stream: what is not there yet is awaited again.
+        await asyncio.wait({self._reading}, timeout=max(timeout_ns, 0) / 1e9)
+        if not self._reading.done():
+            return None
+        reading, self._reading = self._reading, None
+        answer = reading.result()
+        if isinstance(answer, Exception):
+            self._broken = answer
+            raise answer
+        return decode_watch(answer)
+
+    async def ask_progress(self) -> None:
+        """Ask for a promise of progress, unless the last wish has not even left yet."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.ensure_future(self._ask())
+
+    async def rest(self, duration_ns: int) -> None:
+        """Take no answer for a while."""
+        await asyncio.sleep(duration_ns / 1e9)
+
+    async def close(self) -> None:
+        """End the watch."""
+        self._call.cancel()
+        for task in (self._reading, self._asking):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
+        if self._broken is None:
+            self._broken = Indefinite("the watch was closed by its own side")
+
+    async def _read(self) -> Any:
+        """Return the next message, or what the stream broke of."""
+        try:
+            message = await self._call.read()
+        except _BROKEN as error:
+            return _meaning(error)
+        except asyncio.CancelledError:  # the channel was closed under it, or this is `close`
+            return Indefinite("the connection was closed by its own side")
+        if message is grpc.aio.EOF:
+            return Indefinite("the node ended the stream")
+        return message
+
+    async def _ask(self) -> None:
+        with contextlib.suppress(*_BROKEN, asyncio.CancelledError):
+            await self._call.write(encode_progress())
+
+
+def _meaning(error: Exception) -> Exception:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return classify(error.code(), error.details() or "")
+    return Indefinite(f"the stream is over: {error}")

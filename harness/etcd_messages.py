@@ -25,6 +25,9 @@ from workloads.kv import (
     Request,
     Txn,
     TxnAnswer,
+    Watch,
+    WatchAnswer,
+    WatchEvent,
 )
 
 _RESULTS = {"=": 0, ">": 1, "<": 2, "!=": 3}
@@ -46,6 +49,9 @@ METHODS: dict[type, tuple[str, Any]] = {
 }
 """Where each request goes, and the message that answers it."""
 
+WATCH = ("/etcdserverpb.Watch/Watch", rpc_pb2.WatchResponse)
+"""The same for a watch, whose answers are many."""
+
 
 def encode(request: Request) -> Any:
     """Return the request as etcd's message."""
@@ -55,6 +61,48 @@ def encode(request: Request) -> Any:
 def decode(request: Request, message: Any) -> Answer:
     """Return etcd's answer to `request` as plain data."""
     return _DECODERS[type(request)](request, message)
+
+
+def encode_watch(request: Watch) -> Any:
+    """Return the wish for a watch as etcd's message."""
+    filters = {
+        rpc_pb2.WatchCreateRequest.NOPUT: request.no_put,
+        rpc_pb2.WatchCreateRequest.NODELETE: request.no_delete,
+    }
+    create = rpc_pb2.WatchCreateRequest(
+        key=request.key,
+        range_end=request.range_end,
+        start_revision=request.start_revision,
+        progress_notify=request.progress_notify,
+        filters=[each for each, wanted in filters.items() if wanted],
+        prev_kv=request.prev_kv,
+    )
+    return rpc_pb2.WatchRequest(create_request=create)
+
+
+def encode_progress() -> Any:
+    """Return the wish for a promise of progress as etcd's message."""
+    return rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest())
+
+
+def decode_watch(message: Any) -> WatchAnswer:
+    """Return one of a watch's answers as plain data."""
+    return WatchAnswer(
+        revision=message.header.revision,
+        events=tuple(map(_watch_event, message.events)),
+        created=message.created,
+        canceled=message.canceled,
+        compact_revision=message.compact_revision,
+        cancel_reason=message.cancel_reason,
+    )
+
+
+def _watch_event(message: Any) -> WatchEvent:
+    return WatchEvent(
+        deleted=message.type == kv_pb2.Event.DELETE,
+        kv=_key_value(message.kv),
+        prev_kv=_key_value(message.prev_kv) if message.HasField("prev_kv") else None,
+    )
 
 
 def _range(request: Range) -> Any:

@@ -4,11 +4,13 @@ It keeps the rules on which every verdict rests. A logical process has one opera
 most. Its invocation is recorded before the request leaves, its completion after the answer came.
 What nobody knows the end of is `info`: the process never speaks again, a new one with a new
 connection takes its place at the same node. Each operation has a deadline on this side; an answer
-that comes after it is dropped, never used to narrow the window.
+that comes after it is dropped, never used to narrow the window. One that lasts by its nature, as a
+watch does, says how much longer it may take.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -58,7 +60,9 @@ class Interpreter:
         self._free = list(self._workers)
         self._context = Context(free=self._free)
         self._deadlines: deque[tuple[int, Worker, Op]] = deque()
+        self._patient: list[tuple[int, int, Worker, Op]] = []  # a heap of later deadlines
         self._wake = scene.runtime.event()
+        self._firm = False  # whether it waits for a moment that no completion brings forward
         self._generator: Generator | None = None
 
     async def run(self, generator: Generator, *, heed_stop: bool = True) -> None:
@@ -72,7 +76,7 @@ class Interpreter:
                 self._launch(answer)
             else:
                 assert type(answer) is Pending
-                await self._wait(answer.until_ns)
+                await self._wait(answer.until_ns, firm=answer.firm)
         while len(self._free) < len(self._workers):
             await self._wait(None)
         self._generator = None
@@ -92,8 +96,8 @@ class Interpreter:
         context.busy = len(self._workers) - len(self._free)
         return generator.next(context)
 
-    async def _wait(self, until_ns: int | None) -> None:
-        """Wait for a completion, a deadline or a moment, and expire what is overdue."""
+    async def _wait(self, until_ns: int | None, *, firm: bool = False) -> None:
+        """Wait for a completion (not if firm), a deadline or a moment; expire what is overdue."""
         now_ns = self._scene.runtime.now_ns()
         wake_ns = now_ns + STOP_POLL_NS
         if until_ns is not None:
@@ -103,8 +107,12 @@ class Interpreter:
             deadlines.popleft()  # completed in time
         if deadlines:
             wake_ns = min(wake_ns, deadlines[0][0])
+        if self._patient:
+            wake_ns = min(wake_ns, self._patient[0][0])
         if wake_ns > now_ns:
+            self._firm = firm
             await self._wake.wait(wake_ns - now_ns)
+            self._firm = False
         self._wake.clear()
         self._expire()
 
@@ -121,7 +129,12 @@ class Interpreter:
             meta=invocation.meta,
         )
         worker.op = op
-        self._deadlines.append((op.time_ns + scene.options.op_timeout_ns, worker, op))
+        until_ns = op.time_ns + scene.options.op_timeout_ns
+        if invocation.patience_ns:
+            until_ns += invocation.patience_ns
+            heapq.heappush(self._patient, (until_ns, op.index, worker, op))
+        else:
+            self._deadlines.append((until_ns, worker, op))
         scene.runtime.spawn(self._perform(worker, op), "op")
 
     async def _perform(self, worker: Worker, op: Op) -> None:
@@ -185,17 +198,24 @@ class Interpreter:
 
     def _release(self, worker: Worker) -> None:
         self._free.append(worker)
-        self._wake.set()
+        if not self._firm:
+            self._wake.set()
 
     def _expire(self) -> None:
         now_ns = self._scene.runtime.now_ns()
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_ns:
-            _, worker, op = deadlines.popleft()
-            if worker.op is op:
-                limit_ms = self._scene.options.op_timeout_ns // NS_PER_MS
-                words = f"no answer within {limit_ms} ms"
-                self._complete(worker, op, Completion(type=OpType.INFO, error=words))
+            self._give_up(*deadlines.popleft())
+        patient = self._patient
+        while patient and (patient[0][0] <= now_ns or patient[0][2].op is not patient[0][3]):
+            until_ns, _, worker, op = heapq.heappop(patient)
+            self._give_up(until_ns, worker, op)
+
+    def _give_up(self, until_ns: int, worker: Worker, op: Op) -> None:
+        """Complete an operation whose deadline has passed, if it is still under way."""
+        if worker.op is op:
+            words = f"no answer within {(until_ns - op.time_ns) // NS_PER_MS} ms"
+            self._complete(worker, op, Completion(type=OpType.INFO, error=words))
 
     def _hang_up(self, worker: Worker) -> None:
         client, worker.client = worker.client, None

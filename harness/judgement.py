@@ -28,11 +28,11 @@ CHECK_MEMORY_BYTES = 4 << 30
 PAGE_BYTES_FALLBACK = 4096
 
 
-def budget(time_s: float = CHECK_TIME_S) -> Budget:
+def budget(time_s: float = CHECK_TIME_S, memory_bytes: int = CHECK_MEMORY_BYTES) -> Budget:
     """Return what the checkers may spend, with this process's clock and size."""
     return Budget(
         time_s=time_s,
-        memory_bytes=CHECK_MEMORY_BYTES,
+        memory_bytes=memory_bytes,
         now_s=time.monotonic,
         rss_bytes=_resident_size(),
     )

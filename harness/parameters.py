@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from harness.duration import parse_duration_ns
+from harness.judgement import CHECK_TIME_S
 from harness.nemesis import KINDS
 from workloads import WORKLOADS
 
@@ -29,6 +30,24 @@ class Duration(click.ParamType[Any]):
             return parse_duration_ns(value)
         except ValueError as error:
             raise click.BadParameter(str(error), ctx, param) from None
+
+
+_SIZE_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+class Size(click.ParamType[Any]):
+    """An amount of memory with its unit, as bytes: `512MiB`, `4GiB`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Parse, or say what to write instead."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB)", str(value).strip())
+        if found is None or float(found[1]) == 0:
+            self.fail(f"{value!r} is no size; say the unit, as in 512MiB or 4GiB", param, ctx)
+        return int(float(found[1]) * _SIZE_UNITS[found[2]])
 
 
 class OneOf(click.ParamType[Any]):
@@ -158,3 +177,15 @@ def simulated(command: Any) -> Any:
     for option in reversed(_SIMULATED):
         command = option(command)
     return command
+
+
+judging_time = click.option(
+    "--check-time",
+    "--time-limit",
+    "check_time_ns",
+    type=Duration(),
+    default=f"{CHECK_TIME_S:g}s",
+    show_default=True,
+    help="How long the checkers may search; what is then undecided is unknown.",
+)
+"""The option of every command that judges."""

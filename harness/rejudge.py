@@ -2,8 +2,8 @@
 
 A folder brings its evidence and is judged as it was. A run whose controller was killed has a
 history and no verdict: it is judged on what there is, and gets its verdict and reports now. A bare
-history (written by hand, or cut out of a run) is judged on what it contains: nobody asks it for
-logs.
+history (written by hand, cut out of a run, made by another tool) is judged on what it contains:
+nobody asks it for logs.
 """
 
 from __future__ import annotations
@@ -14,15 +14,18 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
+from checkers.budget import Meter, OutOfBudget
+from checkers.catalogue import judge_file, judge_of, read_file, undecided
 from checkers.evidence import Evidence
 from checkers.faults import fault_windows
+from checkers.foreign import Foreign
 from checkers.history import History
-from checkers.jsonl import Reading, read_history
 from checkers.linearizability import linearizability
 from checkers.lost_commits import lost_commits
+from checkers.models import CasRegister
 from checkers.revisions import revisions
 from checkers.run import Run
-from checkers.verdict import Checker, Verdict
+from checkers.verdict import Budget, Checker, Verdict
 from harness.cluster import HarnessError
 from harness.judgement import (
     budget,
@@ -32,7 +35,8 @@ from harness.judgement import (
     write_reports,
 )
 from harness.options import NS_PER_S
-from harness.store import HISTORY, RunFolder, read_history_file
+from harness.store import HISTORY, RunFolder
+from harness.user_model import is_path, judge_by
 from workloads import WORKLOADS
 
 
@@ -47,15 +51,26 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     cut_line: int | None = None
 
 
-def recheck(path: Path, stdin: BinaryIO, time_s: float) -> Judged:
-    """Judge what is at `path`; raises MalformedHistory, FileNotFoundError, click.UsageError."""
+def recheck(path: Path, stdin: BinaryIO, allowed: Budget, model: str | None = None) -> Judged:
+    """Judge what is at `path`, against `model` if one is named.
+
+    Raises MalformedHistory, UnknownModel, BrokenModel, OSError, click.UsageError.
+    """
+    if path.is_dir() and model is None:
+        return _folder(RunFolder(path), allowed)
+    name, data = read_bytes(path, stdin)
+    return _file(name, data, allowed, model)
+
+
+def read_bytes(path: Path, stdin: BinaryIO) -> tuple[str, bytes]:
+    """Return what messages call a history, and its content; `path` may be a run's folder."""
     if str(path) == "-":
-        return _bare(read_history(stdin, name="standard input"), "-", time_s)
+        return "standard input", stdin.read()
     if path.is_dir():
-        return _folder(RunFolder(path), time_s)
+        path = path / HISTORY
     if not path.exists():
         raise click.UsageError(f"{path} does not exist")
-    return _bare(read_history_file(path), str(path), time_s)
+    return str(path), path.read_bytes()
 
 
 def rebuild(path: Path, time_s: float) -> None:
@@ -65,13 +80,13 @@ def rebuild(path: Path, time_s: float) -> None:
     if run is None:
         raise click.UsageError(f"{path} is no run's folder: it has no run.json")
     if judged is None:
-        _folder(folder, time_s)
+        _folder(folder, budget(time_s))
         return
     evidence = folder.read_evidence() or Evidence()
     write_reports(folder, run, folder.read_history().history, judged.verdict, evidence)
 
 
-def _folder(folder: RunFolder, time_s: float) -> Judged:
+def _folder(folder: RunFolder, allowed: Budget) -> Judged:
     if not (folder.path / HISTORY).exists():
         raise click.UsageError(f"{folder} is no run's folder: it has no {HISTORY}")
     reading = folder.read_history()
@@ -82,17 +97,49 @@ def _folder(folder: RunFolder, time_s: float) -> Judged:
     workload = WORKLOADS.get(run.workload)
     if workload is None:
         raise HarnessError(f"{folder}: this Squall knows no workload called {run.workload!r}")
-    judged = _judge(run, reading, evidence, workload.checkers(run.faults), time_s)
+    verdict = pass_judgement(workload.checkers(run.faults), reading.history, evidence, allowed)
+    code = exit_code(verdict, evidence)
     if folder.read_verdict() is None:
-        file_verdict(folder, judged.verdict, evidence, judged.exit_code)
-        write_reports(folder, run, reading.history, judged.verdict, evidence)
-    return judged
+        file_verdict(folder, verdict, evidence, code)
+        write_reports(folder, run, reading.history, verdict, evidence)
+    return Judged(
+        run=run,
+        history=reading.history,
+        evidence=evidence,
+        verdict=verdict,
+        exit_code=code,
+        cut_line=reading.cut_line,
+    )
 
 
-def _bare(reading: Reading, name: str, time_s: float) -> Judged:
-    history = reading.history
-    run = _stand_in(history, name)
-    return _judge(run, reading, Evidence(), _by_contents(history), time_s)
+def _file(name: str, data: bytes, allowed: Budget, model: str | None) -> Judged:
+    """Judge a file by what it contains; a register of ours also by its revisions and its end."""
+    meter = Meter(allowed)
+    own = judge_by(model) if model and is_path(model) else None
+    if model and own is None:
+        judge_of(model)  # a name that is none is answered before a long file is read
+    try:
+        found = read_file(name, data, model, meter)
+    except OutOfBudget as spent:
+        found = Foreign(History([]), model or "", "")
+        verdict = undecided(model or "none", f"{name}: {spent}")
+        return _judged(found, name, verdict)
+    left = msgspec.structs.replace(allowed, time_s=meter.remaining_s)
+    if model is None and found.format == "jsonl" and found.model == CasRegister.name:
+        checkers = _by_contents(found.history)
+        return _judged(found, name, pass_judgement(checkers, found.history, Evidence(), left))
+    return _judged(found, name, judge_file(name, found, left, own))
+
+
+def _judged(found: Foreign, name: str, verdict: Verdict) -> Judged:
+    return Judged(
+        run=_stand_in(found.history, name),
+        history=found.history,
+        evidence=Evidence(),
+        verdict=verdict,
+        exit_code=exit_code(verdict, Evidence()),
+        cut_line=found.history.header.get("cut_line"),
+    )
 
 
 def _by_contents(history: History) -> tuple[Checker, ...]:
@@ -104,24 +151,6 @@ def _by_contents(history: History) -> tuple[Checker, ...]:
     if any(meta.get("final") for meta in metas):
         chosen.append(lost_commits())
     return tuple(chosen)
-
-
-def _judge(
-    run: Run,
-    reading: Reading,
-    evidence: Evidence,
-    checkers: tuple[Checker, ...],
-    time_s: float,
-) -> Judged:
-    verdict = pass_judgement(checkers, reading.history, evidence, budget(time_s))
-    return Judged(
-        run=run,
-        history=reading.history,
-        evidence=evidence,
-        verdict=verdict,
-        exit_code=exit_code(verdict, evidence),
-        cut_line=reading.cut_line,
-    )
 
 
 def _stand_in(history: History, name: str) -> Run:

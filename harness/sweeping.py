@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from harness.judgement import EXIT_INTERRUPTED
+from harness.sim.effects import words
 from harness.sim.summary import FAILURES_SHOWN, Summary, failure_lines
 from harness.sim.sweep import Result, Row, Sweep, retrace, sweep
 from harness.sim.trace import Filter
@@ -77,8 +78,8 @@ def _ending(row: Row) -> Iterator[str]:
     yield f"seed {row.seed}: {row.result}{told}"
     yield f"    drew: {row.swarm}"
     yield (
-        f"    {row.operations:,} operations ({row.ok:,} ok), {row.faults:,} timed and "
-        f"{row.triggered:,} triggered faults, {row.events:,} events in {row.simulated_s:.3f} s"
+        f"    {row.operations:,} operations ({row.ok:,} ok), {row.events:,} events in "
+        f"{row.simulated_s:.3f} s; {words(row.effects)}"
     )
     yield f"    digest {row.digest}, of the history {row.history_digest}"
 

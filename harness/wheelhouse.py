@@ -21,8 +21,10 @@ PACKAGES = (
     "crc32c",
     "cryptography",
     "grpcio",
+    "hpack",
     "msgspec",
     "protobuf",
+    "pyyaml",
     "sortedcontainers",
     "uvloop",
 )

@@ -87,6 +87,7 @@ class Cluster(Protocol):
     nodes: tuple[str, ...]
     unsupported: dict[str, str]  # fault mechanism -> why this world lacks it
     versions: dict[str, str]  # what runs: image digest, engine, node version ...
+    election_timeout_ms: int  # for so long voters trust a leader that fell silent
 
     async def start(self) -> None:
         """Start every node from nothing and wait until all answer; raises NodeNeverReady."""
@@ -120,6 +121,10 @@ class Cluster(Protocol):
         """Drop packets as the grudge says, established connections included."""
         ...
 
+    async def dropped(self) -> int:
+        """Count the packets that the cuts in force have dropped so far."""
+        ...
+
     async def heal(self) -> Measured:
         """Drop nothing any more. Measured: packets that the cut rules dropped, per link."""
         ...
@@ -130,6 +135,10 @@ class Cluster(Protocol):
 
     async def drift_clock(self, node: str, rate: float) -> None:
         """Make a node's clocks (wall and monotonic) run at `rate` times true speed."""
+        ...
+
+    async def clock_lied(self) -> bool:
+        """Whether a node was seen to believe a wrong clock since the last reset."""
         ...
 
     async def reset_clocks(self) -> Measured:

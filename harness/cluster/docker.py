@@ -95,6 +95,7 @@ class DockerCluster:
         self._owner = this_process(f"{run_id}-{os.getpid():x}")
         self._image = image
         self._settings = settings or NodeSettings()
+        self.election_timeout_ms = self._settings.election_timeout_ms
         self._start_timeout_s = start_timeout_s
         self._name = f"squall-{self._owner.run}"
         self._containers = {node: f"{self._name}-{node}" for node in self.nodes}
@@ -165,6 +166,13 @@ class DockerCluster:
         async with self._holding(nodes):
             await self._each(nodes, lambda node: self._links.deafen(node, deaf[node]))
 
+    async def dropped(self) -> int:
+        """Count what the chains' rules in force have dropped so far."""
+        nodes = tuple(node for node in self.nodes if node in self._links.deaf)
+        async with self._holding(nodes):
+            counts = await self._each(nodes, self._links.look)
+        return sum(counts)
+
     async def heal(self) -> Measured:
         """Drop nothing any more; measured by the chain's own packet counters."""
         nodes = tuple(node for node in self.nodes if node in self._links.deaf)
@@ -184,11 +192,17 @@ class DockerCluster:
             await self._call(self._clocks.drift, node, rate)
         self._clocks.note(node, await self._read(node))
 
-    async def reset_clocks(self) -> Measured:
-        """Make every clock true again; a monotonic clock keeps what it has gained."""
+    async def clock_lied(self) -> bool:
+        """Whether a turned clock was seen to be off, now or earlier."""
         turned = self._clocks.turned
         for node, reading in zip(turned, await self._read_all(turned), strict=True):
             self._clocks.note(node, reading)
+        return self._clocks.seen
+
+    async def reset_clocks(self) -> Measured:
+        """Make every clock true again; a monotonic clock keeps what it has gained."""
+        turned = self._clocks.turned
+        await self.clock_lied()
         async with self._holding(turned):
             await self._each(turned, self._clocks.straighten)
         for node, reading in zip(turned, await self._read_all(turned), strict=True):

@@ -89,6 +89,11 @@ class Clocks:
         """Nodes whose clocks were turned since the last reset."""
         return tuple(sorted(self._skews))
 
+    @property
+    def seen(self) -> bool:
+        """Whether one of them was seen to do as it was told."""
+        return any(skew.effective for skew in self._skews.values())
+
     def jump(self, node: str, offset_ms: int) -> None:
         """Set a node's wall clock off by `offset_ms` from true."""
         skew = self._skews.setdefault(node, Skew())

@@ -79,12 +79,13 @@ class Links:
 
         Counters die with the network namespace, that is with the process, and when rules change.
         """
-        container = self._containers[node]
-        if node not in self._deaf or not self._hands.state(container).has_network:
-            return
-        listing = self._hands.run(container, ["squall-links", "counters"])
-        for peer, packets in dropped(listing, self._addresses).items():
+        for peer, packets in self._counters(node).items():
             self._dropped[node, peer] = self._dropped.get((node, peer), 0) + packets
+
+    def look(self, node: str) -> int:
+        """Return how many packets a node has dropped since the last `measured`."""
+        before = sum(packets for (deaf, _), packets in self._dropped.items() if deaf == node)
+        return before + sum(self._counters(node).values())
 
     def measured(self) -> Measured:
         """Sum up what was dropped since the last time this was asked, link by link."""
@@ -107,6 +108,13 @@ class Links:
             ),
             data={f"{peer}->{node}": packets for (node, peer), packets in sorted(counts.items())},
         )
+
+    def _counters(self, node: str) -> dict[str, int]:
+        container = self._containers[node]
+        if node not in self._deaf or not self._hands.state(container).has_network:
+            return {}
+        listing = self._hands.run(container, ["squall-links", "counters"])
+        return dropped(listing, self._addresses)
 
     def _install(self, node: str) -> None:
         self._hands_load(node, rules(self._deaf[node], self._addresses))

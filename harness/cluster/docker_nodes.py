@@ -19,6 +19,9 @@ MEMORY_MAX = "2g"
 """A node that needs more leaks; it must not take the other four and the machine with it."""
 
 PROCESSES_MAX = 512
+WATCH_PROGRESS = "1s"
+"""Between promises of progress to an idle watch; in the node's own ten minutes a run is over."""
+
 LOG_FILE_BYTES_MAX, LOG_FILES_MAX = "256m", "4"
 """More log than an hour's storm writes; the engine drops the oldest quarter beyond that."""
 
@@ -57,6 +60,7 @@ def command(
         "snapshot-count": str(settings.snapshot_count),
         "max-wals": "0",
         "max-snapshots": "0",
+        "experimental-watch-progress-notify-interval": WATCH_PROGRESS,
         "log-format": "json",
     }
     argv = [word for name, value in flags.items() for word in (f"--{name}", value)]

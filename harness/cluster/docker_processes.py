@@ -42,6 +42,7 @@ class Processes:
         self._engine, self._hands, self._containers = engine, hands, containers
         self._killed: set[str] = set()
         self._seen_frozen: set[str] = set()
+        self._restarted: set[str] = set()
         self._crashes: dict[str, str] = {}
 
     @property
@@ -81,6 +82,7 @@ class Processes:
         if not self.notice_death(node):
             return False
         self.launch(node)
+        self._restarted.add(node)
         return True
 
     def revived(self, dead: list[str]) -> Measured:
@@ -101,6 +103,10 @@ class Processes:
         container = self._containers[node]
         if self.notice_death(node):
             raise NodeDied(node, self._crashes.get(node, "killed before it was to be frozen"))
+        if node in self._restarted:
+            # Frozen while it loads its rules it would hold a lock that the next cut waits for.
+            self._hands.run(container, ["squall-links", "settled"])
+            self._restarted.discard(node)
 
         def pause() -> None:
             if not self._hands.state(container).paused:

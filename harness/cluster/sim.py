@@ -57,6 +57,7 @@ class SimCluster:
         self._runtime = runtime
         self._op_timeout_ns = op_timeout_ns
         self._exchange = Exchange(simulation, runtime)
+        self.election_timeout_ms = simulation.swarm.knobs.election_us // 1000
         self.liveness: Liveness | None = None
         self._liveness_due = False
         self._hold_liveness = liveness
@@ -141,6 +142,10 @@ class SimCluster:
             mask = sum(1 << numbers[source] for source in dropped)
             self.simulation.cut(numbers[name], mask)
 
+    async def dropped(self) -> int:
+        """Count the messages that the cuts in force have dropped so far."""
+        return self.simulation.dropped()
+
     async def heal(self) -> Measured:
         """Drop nothing any more."""
         dropped = self.simulation.heal()
@@ -159,6 +164,10 @@ class SimCluster:
     async def drift_clock(self, node: str, rate: float) -> None:
         """Make a node's clocks run at `rate` times true speed."""
         self.simulation.drift_clock(self._node(node).number, round(rate * MILLION))
+
+    async def clock_lied(self) -> bool:
+        """Whether a clock that was touched is off, or was."""
+        return any(abs(ns) >= MS for ns in self.simulation.clock_lies().values())
 
     async def reset_clocks(self) -> Measured:
         """Make every clock true again; measured by what the nodes' own clocks showed."""

@@ -51,6 +51,10 @@ class Nemesis(Protocol):
         ...
 
 
+UNREACHABLE = "unreachable"
+"""The role of a node that does not answer."""
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """What an intent is resolved against: who plays which role, and what is broken already."""
 

@@ -33,6 +33,8 @@ WITNESS_NS_MAX = 1_500 * NS_PER_MS
 WITNESS_EVERY_NS = 100 * NS_PER_MS
 """The slowest drift reaches the offset above in little more than half a second."""
 STROBE_EVERY_MS = (100, 400)
+UNSEEN_NS_MAX = 5_000 * NS_PER_MS
+"""How much longer than drawn a clock may lie that nobody could be asked about yet."""
 
 
 class Clock:
@@ -118,11 +120,16 @@ class Clock:
         scene: Scene,
         resolved: Resolved,  # noqa: ARG002 - one clock fault at a time: all clocks are set right
     ) -> Measured:
-        """Make every clock true again.
+        """Make every clock true again, once one was seen to lie or waiting is vain.
 
-        What the cluster measures now may be nothing: a strobe may be at rest, a drifting node may
-        have been killed. What was seen in the beginning was seen.
+        Nodes may be silent for other reasons: they boot, or a pause holds them. And what the
+        cluster measures in the end may be nothing: a strobe may be at rest, a drifting node may
+        have been killed. What was seen before was seen.
         """
+        give_up_ns = scene.runtime.now_ns() + UNSEEN_NS_MAX
+        while not self._seen and not await scene.cluster.clock_lied():
+            if scene.runtime.now_ns() >= give_up_ns or await scene.calm.wait(WITNESS_EVERY_NS):
+                break
         strobing, self._strobing = self._strobing, None
         if strobing is not None:
             self._still.set()

@@ -20,15 +20,21 @@ from typing import Any
 import networkx as nx
 
 from harness.cluster import Grudge, Measured
-from harness.nemesis import Resolved, View
+from harness.nemesis import UNREACHABLE, Resolved, View
 from harness.nemesis.condition import Condition, Damage, mutual_links
 from harness.nemesis.deck import Deck
+from harness.options import NS_PER_MS, NS_PER_S
 from harness.scene import Scene
 
 SHAPES = ("halves", "isolate-one", "isolate-leader", "bridge", "majorities-ring", "one-way")
 ONE_WAYS = ("leader-unheard", "leader-deaf", "minority-unheard", "minority-deaf")
 RING_NODES_MIN = 5
 """With three nodes every majority is nearly everybody: such a ring cuts nothing cleanly."""
+
+
+SILENCE_NS_MAX = 5 * NS_PER_S
+"""How much longer than drawn a cut may last in which nobody has spoken yet."""
+POLL_NS = 200 * NS_PER_MS
 
 
 class Partition:
@@ -81,7 +87,14 @@ class Partition:
         scene: Scene,
         resolved: Resolved,  # noqa: ARG002 - one partition at a time: healing is of all
     ) -> Measured:
-        """Let everything through again."""
+        """Let everything through again, once somebody has been cut short or waiting is vain.
+
+        The nodes may be silent for other reasons: they boot, or a pause holds whoever would speak.
+        """
+        give_up_ns = scene.runtime.now_ns() + SILENCE_NS_MAX
+        while not await scene.cluster.dropped() and scene.runtime.now_ns() < give_up_ns:
+            if await scene.calm.wait(POLL_NS):
+                break
         return await scene.cluster.heal()
 
 
@@ -138,11 +151,12 @@ def _ring(order: Sequence[str]) -> Grudge:
 def _bites(grudge: Grudge, view: View) -> bool:
     """Whether the grudge stops packets that flow: from and to a leader, not among followers.
 
-    A frozen node still has a kernel that receives, so only the dead are out of the question.
-    Without a known leader everybody canvasses everybody.
+    A frozen node still has a kernel that receives, so only the dead are out of the question; one
+    that just boots says nothing yet. Without a known leader everybody canvasses everybody.
     """
     alive = [node for node in view.nodes if node not in view.condition.down]
-    talkers = [view.leader] if view.leader in view.condition.running else alive
+    awake = [node for node in view.condition.running if view.roles.get(node) != UNREACHABLE]
+    talkers = [view.leader] if view.leader in awake else awake
     return any(
         (other in grudge.get(talker, ())) or (talker in grudge.get(other, ()))
         for talker in talkers

@@ -18,12 +18,10 @@ from harness.cluster import Measured, NodeDied
 from harness.nemesis import Resolved, View
 from harness.nemesis.condition import Damage
 from harness.nemesis.victims import SCOPES, Victims, candidates, describe
-from harness.options import NS_PER_S
+from harness.options import NS_PER_MS, NS_PER_S
 from harness.scene import Scene
 
 RELAY = "relay"
-LEASE_NS = NS_PER_S
-"""etcd's default election timeout: for so long voters trust a leader that fell silent."""
 REIGN_NS = 2 * NS_PER_S
 """How long a leader of the laggards' choice is left alone with the damage it may do."""
 
@@ -103,7 +101,7 @@ async def _hand_over(scene: Scene, laggards: tuple[str, ...]) -> Measured:
         except NodeDied:
             leader = ""  # somebody else took it away: as good
     try:
-        await scene.runtime.sleep_ns(LEASE_NS)
+        await scene.runtime.sleep_ns(cluster.election_timeout_ms * NS_PER_MS)
         measured = await cluster.resume(laggards)
         await scene.runtime.sleep_ns(REIGN_NS)
     finally:

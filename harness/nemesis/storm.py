@@ -16,7 +16,7 @@ from typing import Any
 
 from checkers.history import NEMESIS, Op, OpType
 from harness.cluster import NodeDied, NodeStatus
-from harness.nemesis import KINDS, Executed, Kind, Resolved, View
+from harness.nemesis import KINDS, UNREACHABLE, Executed, Kind, Resolved, View
 from harness.nemesis.clock import VARIANTS, Clock
 from harness.nemesis.condition import Condition, Damage, QuorumBudget
 from harness.nemesis.kill import Kill
@@ -164,7 +164,7 @@ class Front:
         leader = max(leaders, key=lambda status: status.term).node if leaders else ""
         return View(
             nodes=self.scene.cluster.nodes,
-            roles={node: status.role or "unreachable" for node, status in statuses.items()},
+            roles={node: status.role or UNREACHABLE for node, status in statuses.items()},
             leader=leader,
             condition=self.condition,
         )

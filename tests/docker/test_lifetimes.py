@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from harness.cluster.docker_clean import clean
 from harness.cluster.docker_engine import Docker, NoEngineError
 from harness.cluster.docker_labels import RUN
 from harness.cluster.docker_nodes import STATUS_PORT, NodeSettings
+from tests.patience import eventually
 
 pytestmark = pytest.mark.docker
 
@@ -47,6 +47,10 @@ def left_of(run: str) -> list[Any]:
         engine.close()
 
 
+async def reachable(cluster: DockerCluster, node: str) -> bool:
+    return (await cluster.observe(node)).reachable
+
+
 @pytest.fixture
 def doomed(standin_image: str) -> Iterator[subprocess.Popen[str]]:
     """Start a controller with a cluster of its own, to be killed."""
@@ -74,7 +78,7 @@ async def test_clusters_side_by_side_share_nothing_and_a_dead_ones_remains_go(
         doomed.wait()
         clean()
         assert left_of(run) == []
-        assert (await living.observe("n1")).reachable
+        await eventually(lambda: reachable(living, "n1"))
     finally:
         await living.stop()
     assert left_of(living._owner.run) == []
@@ -92,9 +96,7 @@ async def test_where_addresses_cannot_be_reached_published_ports_are_used(
         await cluster.kill(("n1",))
         assert not (await cluster.observe("n1")).reachable
         await cluster.restart(("n1",))
-        async with asyncio.timeout(30):
-            while not (await cluster.observe("n1")).reachable:  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.02)
+        await eventually(lambda: reachable(cluster, "n1"))
     finally:
         await cluster.stop()
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 
 from harness.cluster.docker_status import read_status
+from tests.patience import PATIENCE_S
 
 
 @contextlib.asynccontextmanager
@@ -34,7 +35,7 @@ def ok(body: bytes) -> bytes:
 async def test_a_status_is_read_with_the_offset_of_the_nodes_clock() -> None:
     said = {"role": "leader", "term": 3, "leader": "n1", "wall_ns": time.time_ns() + 10**12}
     async with answering(ok(json.dumps(said).encode())) as port:
-        found = (await read_status("n1", "127.0.0.1", port)).status
+        found = (await read_status("n1", "127.0.0.1", port, PATIENCE_S)).status
     assert (found.reachable, found.role, found.term, found.leader) == (True, "leader", 3, "n1")
     assert abs(found.clock_offset_ns - 10**12) < 10**11
 
@@ -42,7 +43,7 @@ async def test_a_status_is_read_with_the_offset_of_the_nodes_clock() -> None:
 async def test_a_closed_port_is_an_answer() -> None:
     async with answering(b"") as port:
         pass
-    found = (await read_status("n1", "127.0.0.1", port)).status
+    found = (await read_status("n1", "127.0.0.1", port, PATIENCE_S)).status
     assert not found.reachable
     assert "Refused" in found.error
 
@@ -66,6 +67,6 @@ async def test_an_error_page_nonsense_and_a_cut_answer_are_answers() -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n{}",
     ):
         async with answering(response) as port:
-            found = (await read_status("n1", "127.0.0.1", port)).status
+            found = (await read_status("n1", "127.0.0.1", port, PATIENCE_S)).status
         assert not found.reachable, response
         assert found.error

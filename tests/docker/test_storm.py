@@ -16,7 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SQUALL = [sys.executable, "-c", "from harness.cli import main; main()"]
-PATIENCE_S = 180
+PATIENCE_S = 600
+UNKNOWN = 2
 
 pytestmark = pytest.mark.docker
 
@@ -56,10 +57,14 @@ def only_run(store: Path) -> Path:
 
 def test_a_short_storm_of_every_fault_ends_valid_and_leaves_nothing(tmp_path: Path) -> None:
     """Every kind of fault with measured effect, every property judged, one self-contained page."""
-    done = squall("run", "register", "--faults", "all", "--time", "20s", "--store", str(tmp_path))
+    for store in (tmp_path / "first", tmp_path / "second", tmp_path / "third"):
+        words = ("--faults", "all", "--time", "20s", "--store", str(store))
+        done = squall("run", "register", *words)
+        if done.returncode != UNKNOWN:
+            break  # else the machine was too busy to see what a fault did: no failure, and no pass
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("VALID")
-    folder = only_run(tmp_path)
+    folder = only_run(store)
     verdict = json.loads((folder / "verdict.json").read_text())
     assert json.dumps(verdict).count('"valid"') > 10
     schedule = json.loads((folder / "schedule.json").read_text())
@@ -87,7 +92,7 @@ def test_a_killed_controller_loses_nothing_and_the_next_command_cleans_up(tmp_pa
     lines = (folder / "history.jsonl").read_bytes().count(b"\n")
     assert left_behind(folder.name), "the run was killed before it had started anything"
     checked = squall("check", str(folder))
-    assert checked.returncode in (0, 2), checked.stdout + checked.stderr
+    assert checked.returncode in (0, UNKNOWN), checked.stdout + checked.stderr
     assert (folder / "report.html").exists()
     assert (folder / "history.jsonl").read_bytes().count(b"\n") == lines
     cleaned = squall("clean")

@@ -62,6 +62,8 @@ class FakeCluster:
         self.nodes = tuple(f"n{at + 1}" for at in range(nodes))
         self.unsupported: dict[str, str] = {}
         self.versions = {"node": "fake"}
+        self.election_timeout_ms = 1000
+        self.silence_ns = self.cut_at_ns = self.turned_at_ns = 0
         self.down: set[str] = set()
         self.frozen: set[str] = set()
         self.grudge: dict[str, frozenset[str]] = {}
@@ -166,6 +168,11 @@ class FakeCluster:
     async def cut(self, grudge: Any) -> None:
         self._note("cut", *sorted(grudge))
         self.grudge = dict(grudge)
+        self.cut_at_ns = self.runtime.now_ns()
+
+    async def dropped(self) -> int:
+        spoken = self.runtime.now_ns() - self.cut_at_ns >= self.silence_ns
+        return 42 if self.grudge and spoken else 0
 
     async def heal(self) -> Measured:
         self._note("heal")
@@ -174,16 +181,25 @@ class FakeCluster:
 
     async def jump_clock(self, node: str, offset_ms: int) -> None:
         self._note("jump", node)
+        self.turned_at_ns = self.runtime.now_ns()
         self.offset_ms[node] = offset_ms
 
     async def drift_clock(self, node: str, rate: float) -> None:
         self._note("drift", node)
+        self.turned_at_ns = self.runtime.now_ns()
         self.offset_ms[node] = round(1000 * rate)
+
+    def _tells_time(self) -> bool:
+        return self.runtime.now_ns() - self.turned_at_ns >= self.silence_ns
+
+    async def clock_lied(self) -> bool:
+        return bool(self.offset_ms) and self._tells_time()
 
     async def reset_clocks(self) -> Measured:
         self._note("reset")
+        lied = await self.clock_lied()
         self.offset_ms.clear()
-        return Measured(effective=False, effect="")
+        return Measured(effective=lied and self.silence_ns > 0, effect="")
 
     async def observe(self, node: str) -> NodeStatus:
         if node in self.down | self.frozen:
@@ -198,7 +214,7 @@ class FakeCluster:
             applied=self.revision,
             revision=self.revision,
             digest=str(self.revision),
-            clock_offset_ns=self.offset_ms.get(node, 0) * MS,
+            clock_offset_ns=self.offset_ms.get(node, 0) * MS if self._tells_time() else 0,
         )
 
     async def crashed(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from aetcd.rpc import rpc_pb2
 
 from harness.clients import GrpcKv, classify
+from tests.patience import PATIENCE_S
 from workloads.kv import (
     Compact,
     Compare,
@@ -88,7 +89,7 @@ class Recorded(grpc.GenericRpcHandler):
 class Served:
     """A server on a free port, and one client of it."""
 
-    def __init__(self, answers: dict[str, Any], timeout_s: float = 5.0) -> None:
+    def __init__(self, answers: dict[str, Any], timeout_s: float = PATIENCE_S) -> None:
         self.handler = Recorded(answers)
         self.timeout_s = timeout_s
 

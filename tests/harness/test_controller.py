@@ -83,6 +83,19 @@ def test_a_minute_of_storm_holds_every_kind_of_fault_at_least_twice(seed: int):
     assert oks > 4000
 
 
+@pytest.mark.parametrize("fault", ["partition", "clock"])
+def test_a_fault_that_nobody_could_notice_yet_is_held_until_somebody_does(fault: str):
+    """Nodes that boot or freeze drop nothing and tell no time; but no fault waits for ever."""
+    for silence_s, at_least_s, at_most_s in ((7, 7, 8), (1000, 6, 14)):
+        runtime = ManualRuntime()
+        cluster = FakeCluster(runtime)
+        cluster.silence_ns = silence_s * NS_PER_S
+        findings = conducted(runtime, cluster, faults=(fault,), seconds=30)
+        first = fault_windows(findings.history)[0]
+        assert first.until_ns is not None
+        assert at_least_s <= (first.until_ns - first.from_ns) / NS_PER_S <= at_most_s
+
+
 def test_the_same_seed_gives_the_same_history():
     """Nothing but the seed decides."""
     one, other = run(seed=7, seconds=20), run(seed=7, seconds=20)

@@ -23,7 +23,13 @@ class Rig:
     """An interpreter over a fake cluster, with a client step given as a function."""
 
     def __init__(
-        self, step: Any, *, concurrency: int = 2, count: int = 6, f: str = "write"
+        self,
+        step: Any,
+        *,
+        concurrency: int = 2,
+        count: int = 6,
+        f: str = "write",
+        patience_ns: int = 0,
     ) -> None:
         self.runtime = ManualRuntime()
         self.cluster = FakeCluster(self.runtime, nodes=3)
@@ -43,7 +49,8 @@ class Rig:
         self.interpreter = Interpreter(self.scene, perform, frozenset({"read"}))
 
         def ask(context: Context) -> Answer:
-            return Invocation(context.free[0].process, f, "k", len(self.scene.recorder.ops))
+            value = len(self.scene.recorder.ops)
+            return Invocation(context.free[0].process, f, "k", value, patience_ns=patience_ns)
 
         self.runtime.run(self.interpreter.run(Limit(count, Draw(ask))))
 
@@ -152,6 +159,21 @@ def test_an_answer_after_the_deadline_is_dropped():
     assert first.type is OpType.INFO
     assert first.time_ns == NS_PER_S
     assert len(History(rig.ops).operations) == 200
+
+
+def test_an_operation_that_lasts_by_its_nature_may_take_longer_but_not_for_ever():
+    """A watch says how long it will take; the deadline comes after that."""
+
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        await runtime.sleep_ns((100 if op.index == 0 else 3) * NS_PER_S)
+        return Completion(type=OpType.OK)
+
+    rig = Rig(step, concurrency=2, count=4, patience_ns=4 * NS_PER_S)
+    endings = [op for op in rig.ops if op.type is not OpType.INVOKE]
+    assert [op.type for op in endings].count(OpType.OK) == 3
+    (late,) = [op for op in endings if op.type is OpType.INFO]
+    assert late.time_ns == 5 * NS_PER_S
+    assert late.error == "no answer within 5000 ms"
 
 
 def test_clients_of_a_dead_node_do_not_take_the_whole_rate():

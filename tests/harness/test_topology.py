@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import permutations
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.nemesis import View
+from harness.nemesis import UNREACHABLE, View
 from harness.nemesis.condition import Condition, Damage, QuorumBudget
 from harness.nemesis.deck import Deck
 from harness.nemesis.kill import Kill
@@ -155,6 +156,16 @@ def test_a_partition_that_would_part_nobody_who_talks_is_not_made():
     found = partition.resolve(intent, view(leader="n1", down=frozenset({"n2"})))
     assert found
     assert all(not each.detail.startswith("isolate-one: n2") for each in found)
+
+
+def test_nobody_is_parted_while_everybody_still_boots():
+    """Right after a kill of all nobody speaks, so no packet would be dropped."""
+    partition = Partition(Random(1), FIVE)
+    booting = msgspec.structs.replace(view(leader=""), roles=dict.fromkeys(FIVE, UNREACHABLE))
+    for shape in SHAPES:
+        assert not partition.resolve(
+            {"shape": shape, "way": "leader-deaf", "order": list(FIVE)}, booting
+        )
 
 
 def test_what_is_drawn_does_not_depend_on_the_world():
