@@ -14,9 +14,9 @@ from typing import Any
 
 from checkers.faults import FaultWindow
 from checkers.history import Operation, OpType
+from checkers.lanes import render
 from checkers.verdict import Anomaly
 from reports import words
-from reports.lanes import lanes
 from reports.leadership import Leadership
 
 WITNESSES_MAX = 24
@@ -127,7 +127,7 @@ def card(number: int, owner: str, anomaly: Anomaly, scenery: Scenery) -> Card:
         ended_ns=scenery.ended_ns,
         extent=extent if witnesses else "",
         data=tuple(words.facts(anomaly.data)),
-        ascii=words.shortened(anomaly.lanes.strip("\n") or lanes(shown), LANES_CHARS_MAX),
+        ascii=words.shortened(anomaly.lanes.strip("\n") or render(shown), LANES_CHARS_MAX),
         window_ns=window,
         link=_link(anomaly, window),
         drawing=_draw(anomaly, shown, window, scenery) if shown else None,

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from checkers.evidence import Evidence
 from checkers.run import Run
-from checkers.verdict import Verdict
+from checkers.verdict import Anomaly, Verdict
 from reports import judgement, repeat, words
 from reports.judgement import Property
 
@@ -20,6 +20,10 @@ NAME_WIDTH_MAX = 28
 FINDING_CHARS_MAX = 160
 BAR_WIDTH = 32
 TROUBLE_MAX = 5
+REASON_CHARS_MAX = 600
+PROOF_CHARS_MAX = 4_000
+FURTHER_MAX = 5
+"""Anomalies told in a sentence when no report tells of them."""
 
 _STYLES = {"✓": "green", "✗": "bold red", "?": "yellow", "!": "bold magenta"}
 _WORD_STYLES = {"VALID": "green", "INVALID": "red", "UNKNOWN": "yellow", "ERROR": "magenta"}
@@ -33,17 +37,22 @@ def final_lines(
     *,
     elapsed_s: float | None = None,
     operations: int | None = None,
+    width: int | None = None,
 ) -> str:
     """Write the last lines of a run; the very last one is the verdict.
 
     `folder` is the run's folder as the reader would type it, None for a history that came without
-    one; `elapsed_s` everything from the first container to this line; `operations` how many were
-    judged.
+    one: as no report tells more, everything is said here, and lanes are folded at `width` columns
+    where that is given. `elapsed_s` is everything from the first container to this line;
+    `operations` how many were judged.
     """
     evidence = evidence or Evidence()
     rows = judgement.properties(verdict)
     verdict_word = judgement.word(verdict, evidence)
-    blocks = [_property_lines(rows), *_anomaly_blocks(rows, operations)]
+    if folder is None:
+        blocks = [_properties_in_full(rows), *_anomalies_in_full(rows, operations, width)]
+    else:
+        blocks = [_property_lines(rows), *_anomaly_blocks(rows, operations)]
     if evidence.trouble:
         blocks.append(
             [f"! {words.shortened(text, 400)}" for text in evidence.trouble[:TROUBLE_MAX]]
@@ -55,7 +64,10 @@ def final_lines(
         blocks.append([f"{name:<8} {line}" for name, line in commands])
     took = f" in {elapsed_s:.0f} s" if elapsed_s is not None else ""
     last = f"{verdict_word}{took}" + (f"  seed {run.seed}" if folder is not None else "")
-    return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}\n"
+    if folder is None:
+        blocks.append([last])
+        last = ""
+    return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}".rstrip() + "\n"
 
 
 def _property_lines(rows: Sequence[Property]) -> list[str]:
@@ -67,14 +79,67 @@ def _property_lines(rows: Sequence[Property]) -> list[str]:
     ]
 
 
+def _properties_in_full(rows: Sequence[Property]) -> list[str]:
+    lines = []
+    for row in rows:
+        finding = words.shortened(" ".join(row.finding.split()), REASON_CHARS_MAX)
+        lines.append(f"{row.glyph} {row.name}  {finding}".rstrip())
+        if row.claim:
+            lines.append(f"  claim: {row.claim}")
+        if row.method and row.method != "none":
+            took = f", in {row.elapsed_s:.2f} s" if row.elapsed_s else ""
+            lines.append(f"  decided by {row.method}{took}")
+    return lines
+
+
+def _anomalies_in_full(
+    rows: Sequence[Property], operations: int | None, width: int | None
+) -> list[list[str]]:
+    """The first anomaly with its proof and its lanes, further ones in a sentence each."""
+    picked = [anomaly for _, anomaly in judgement.ranked(list(rows), 1 + FURTHER_MAX)]
+    if not picked:
+        return []
+    anomaly, *further = picked
+    blocks = [[_headline(anomaly, operations)]]
+    if proof := anomaly.explanation.strip("\n"):
+        blocks.append([words.shortened(proof, PROOF_CHARS_MAX)])
+    if anomaly.lanes.strip():
+        blocks.append(_folded(anomaly.lanes.strip("\n").splitlines(), width))
+    if further:
+        left = sum(len(row.anomalies) for row in rows) - 1 - len(further)
+        block = [f"also {one.kind}: {one.summary}" for one in further]
+        if left > 0:
+            block.append(f"and {words.plural(left, 'more anomaly', 'more anomalies')}")
+        blocks.append(block)
+    return blocks
+
+
+def _folded(lanes: list[str], width: int | None) -> list[str]:
+    """Cut lanes that are too wide for a terminal into pieces, one below the other."""
+    widest = max(map(len, lanes))
+    if width is None or widest <= width:
+        return lanes
+    margin = max(lane.index(":") for lane in lanes) + 2
+    room = max(20, width - margin)
+    folded: list[str] = []
+    for at in range(margin, widest, room):
+        piece = [(lane[:margin], lane[at : at + room].rstrip()) for lane in lanes]
+        folded += ["", *(name + text for name, text in piece if text)]
+    return folded[1:]
+
+
+def _headline(anomaly: Anomaly, operations: int | None) -> str:
+    total = f" of {operations:,}" if operations else ""
+    shown = f"  ({words.plural(len(anomaly.ops), 'op')}{total})" if anomaly.ops else ""
+    return f"{anomaly.kind}: {anomaly.summary}{shown}"
+
+
 def _anomaly_blocks(rows: Sequence[Property], operations: int | None) -> list[list[str]]:
     picked = judgement.ranked(list(rows), 1)
     if not picked:
         return []
     _, anomaly = picked[0]
-    total = f" of {operations:,}" if operations else ""
-    shown = f"  ({words.plural(len(anomaly.ops), 'op')}{total})" if anomaly.ops else ""
-    blocks = [[f"{anomaly.kind}: {anomaly.summary}{shown}"]]
+    blocks = [[_headline(anomaly, operations)]]
     if anomaly.lanes.strip():
         blocks.append([f"  {line}" for line in anomaly.lanes.strip("\n").splitlines()])
     left = sum(len(row.anomalies) for row in rows) - 1

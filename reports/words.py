@@ -84,7 +84,20 @@ def argument(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
     given = operation.input
     if operation.f == "cas" and isinstance(given, list | tuple) and len(given) == 2:
         return f"{value(given[0], limit // 2)} → {value(given[1], limit // 2)}"
+    if mops := micro_operations(given):
+        asked = (f"{f} {key}" if it is None else f"{f} {key} {value(it)}" for f, key, it in mops)
+        return shortened(", ".join(asked), limit)
     return "" if given is None else value(given, limit)
+
+
+def micro_operations(anything: Any) -> list[tuple[str, str, Any]]:
+    """Take a transaction apart: [["r", "x", null], ["append", "y", 1]]; [] for anything else."""
+    found = []
+    for one in anything if isinstance(anything, list | tuple) else ():
+        if not isinstance(one, list | tuple) or len(one) != 3 or not isinstance(one[0], str):
+            return []
+        found.append((one[0], value(one[1]), one[2]))
+    return found
 
 
 def exchange(operation: Operation) -> str:
@@ -107,6 +120,15 @@ def answer(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
             seen = isinstance(found, dict) and "seen" in found
             return f"refused, saw {value(found['seen'], limit)}" if seen else "refused"
         return "" if swapped in (True, None) or found == operation.input else value(found, limit)
+    if mops := micro_operations(found):
+        asked = [it for _, _, it in micro_operations(operation.input)]
+        # What was asked with a value came back as it was.
+        told = [
+            f"{key} {value(it)}"
+            for at, (_, key, it) in enumerate(mops)
+            if at >= len(asked) or asked[at] is None
+        ]
+        return shortened(", ".join(told), limit)
     if found is None:
         # Of a write nothing comes back; a read that finds nothing has an answer to show.
         read = operation.f in {"get", "range"} or operation.f.endswith("read")

@@ -11,6 +11,7 @@ import pytest
 
 from reports import html
 from reports.report import Report
+from tests.patience import PATIENCE_S, until
 from tests.reports.storms import Storm
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -19,9 +20,6 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER),
     reason="THE PAGE WAS NOT TRIED IN A BROWSER: install chromium and chromium-driver",
 )
-
-READY_MS_MAX = 5_000
-"""A page that needs longer than this hangs; how fast it is, the benchmark tells, not a test."""
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +32,10 @@ def browser() -> Iterator[Any]:
     options.binary_location = CHROMIUM or ""
     for argument in ("--headless=new", "--no-sandbox", "--window-size=1300,900"):
         options.add_argument(argument)
+    options.add_argument("--disable-dev-shm-usage")  # 64 MB in a container, and the tab dies
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    driver.set_script_timeout(20)
+    driver.set_script_timeout(PATIENCE_S)
     yield driver
     driver.quit()
 
@@ -60,14 +59,12 @@ Open = Callable[..., Any]
 @pytest.fixture
 def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Open]:
     """Open a page, wait until it is drawn, and demand afterwards that nothing complained."""
-    from selenium.webdriver.support.wait import WebDriverWait
 
     def visit(name: str = "broken", fragment: str = "") -> Any:
         browser.get("about:blank")
         browser.get(pages[name].as_uri() + fragment)
-        WebDriverWait(browser, READY_MS_MAX / 1000, poll_frequency=0.02).until(
-            lambda driver: driver.execute_script("return document.documentElement.dataset.ready")
-        )
+        ready = "return document.documentElement.dataset.ready"
+        until(lambda: browser.execute_script(ready), "a page that is drawn")
         return browser
 
     browser.get_log("browser")
@@ -77,6 +74,11 @@ def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Open]:
 
 def text(browser: Any, selector: str) -> str:
     return str(browser.execute_script(f"return document.querySelector({selector!r}).textContent"))
+
+
+def shows(browser: Any, part: str) -> None:
+    """Wait until the band's caption, drawn with the next frame, holds this."""
+    until(lambda: part in text(browser, "#span"), f"{part!r} above the bands")
 
 
 def press(browser: Any, keys: str) -> None:
@@ -143,7 +145,7 @@ def test_a_link_to_a_stretch_selects_it_and_filters(opened: Open, broken_report:
     card = broken_report.cards[0]
     browser = opened(fragment=card.link)
     assert text(browser, "#matched").startswith("3 of 4,516 in ")
-    assert "selected" in text(browser, "#span")
+    shows(browser, "selected")
     marked = browser.execute_script("return document.querySelectorAll('#ops-body .wrong').length")
     assert marked == 3
 
@@ -192,25 +194,19 @@ def test_dragging_across_a_band_selects_time(opened: Open) -> None:
     ActionChains(browser, duration=20).move_to_element(band).click_and_hold().move_by_offset(
         120, 0
     ).release().perform()
-    assert "selected" in text(browser, "#span")
+    shows(browser, "selected")
     assert " in " in text(browser, "#matched")
     assert "t=" in browser.execute_script("return location.hash")
 
 
 def test_keys_zoom_and_come_back(opened: Open) -> None:
     """The w key zooms in, 0 shows the whole run again, j pins, Escape unpins."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
     browser = opened()
-
-    def shown(part: str) -> None:
-        WebDriverWait(browser, 5).until(lambda driver: part in text(driver, "#span"))
-
     whole = text(browser, "#span")
     press(browser, "ww")
-    shown("shown 20.7")
+    shows(browser, "shown 20.7")
     press(browser, "0")
-    shown(whole)
+    shows(browser, whole)
     press(browser, "j")
     assert "op " in text(browser, "#pinned")
     press(browser, ["Escape"])  # type: ignore[arg-type]

@@ -6,13 +6,15 @@ import itertools
 from collections.abc import Callable
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 import reports
 from checkers.evidence import Evidence
+from checkers.history import Operation, OpType
 from checkers.lanes import parse
 from checkers.verdict import Anomaly, Validity, Verdict
-from reports import index, judgement, junit, lanes, repeat, summary, terminal, words
+from reports import index, judgement, junit, repeat, summary, terminal, words
 from reports.report import Report
 from tests.reports.histories import history, run, verdict
 from tests.reports.storms import Storm
@@ -108,21 +110,6 @@ def test_every_kind_of_anomaly_is_shown_before_any_is_shown_twice() -> None:
     rows = judgement.properties(verdict(Validity.INVALID, anomalies=tuple(found)))
     shown = [anomaly.kind for _, anomaly in judgement.ranked(rows, 3)]
     assert shown == ["stale read", "lost write", "stale read"]
-
-
-def test_lanes_keep_the_order_of_events() -> None:
-    """What precedes in the drawing preceded in the run; overlap means concurrent."""
-    seen = history(
-        (0, "write", 0, 20, "ok", {"input": 1}),
-        (1, "read", 10, 30, "ok", {"output": 1}),
-        (2, "write", 40, 99, "info", {"input": 2}),
-        (0, "read", 50, 60, "ok", {"output": None}),
-    )
-    assert lanes.lanes(seen.operations) == (
-        "p0: |--write k 1--|     |--read k nil--|\n"
-        "p1:   |--read k 1---|\n"
-        "p2:                   |----write k 2-----?"
-    )
 
 
 def test_lanes_paste_into_a_regression_test(broken_report: Report) -> None:
@@ -244,3 +231,27 @@ def test_the_index_lists_newest_first_and_hides_no_unfinished_run(
 def test_a_duration_picks_its_unit(span_ns: int | None, text: str) -> None:
     """Three digits, so that columns line up."""
     assert words.duration(span_ns) == text
+
+
+def test_a_transaction_reads_as_what_it_did() -> None:
+    """Micro-operations as words; of the answer only what was not known before."""
+    asked = [["r", "x", None], ["append", "y", 3], ["r", "y", None]]
+    told = [["r", "x", []], ["append", "y", 3], ["r", "y", [1, 3]]]
+    txn = Operation(
+        index=0,
+        completion_index=1,
+        process=0,
+        f="txn",
+        key=None,
+        input=asked,
+        output=told,
+        outcome=OpType.OK,
+        invoked_ns=0,
+        completed_ns=1,
+    )
+    assert words.request(txn) == "txn r x, append y 3, r y"
+    assert words.exchange(txn) == "txn r x, append y 3, r y → x [], y [1, 3]"
+    blind = msgspec.structs.replace(txn, input=asked[1:2], output=told[1:2])
+    assert words.exchange(blind) == "txn append y 3"
+    lost = msgspec.structs.replace(txn, output=None, outcome=OpType.INFO, completed_ns=None)
+    assert words.exchange(lost) == "txn r x, append y 3, r y ?"
