@@ -1,10 +1,12 @@
 """Feeds damaged histories to the checkers: every file is judged or refused with one clear line.
 
-    python bench/fuzz_checkers.py SECONDS [SEED] FILE...
+    python -m bench.fuzz_checkers SECONDS SEED FILE...
 
 Files are cut, bytes flipped, lines swapped, repeated and dropped, values exchanged. Anything but a
 verdict, a MalformedHistory whose message is one line that begins with the file's name, or an
-UnknownModel is a bug: the seed and the traceback are printed, and the exit code is 1.
+UnknownModel is a bug: the seed and the traceback are printed, and the exit code is 1. What could be
+read is written as EDN, and must be readable again. A file of lanes (`.txt`, as the checkers' own
+test cases are) is damaged after it was written as JSON lines.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ import time
 import traceback
 from pathlib import Path
 
-from checkers.catalogue import UnknownModel, check_file
+from checkers.budget import Meter, OutOfBudget
+from checkers.catalogue import ENTRIES, UnknownModel, judge_file, read_file
+from checkers.edn_writer import encode_history
 from checkers.history import MalformedHistory
+from checkers.jsonl import encode_history as encode_jsonl
+from checkers.lanes import parse
 from checkers.verdict import Budget
 
 SNIPPETS = (
@@ -25,23 +31,7 @@ SNIPPETS = (
     *(b"99999999999999999999999", b"true", b":process nil", b":f 3", b"[1 [2 3]]", b"{}", b"()"),
     *(b'"value":{"a":1}', b'"key":[]', b":value {}", b":value [[:r {} []]]", b':error "x"'),
 )
-MODELS = (
-    None,
-    None,
-    None,
-    "kv",
-    "bank",
-    "set",
-    "counter",
-    "mutex",
-    "queue",
-    "list-append",
-    "rw-register",
-    "multi-register",
-    "long-fork",
-    "fenced-mutex",
-    "cas-register",
-)
+MODELS = (None, None, None, *ENTRIES)
 
 
 def damage(chance: random.Random, data: bytes) -> bytes:
@@ -76,10 +66,32 @@ def damage(chance: random.Random, data: bytes) -> bytes:
     return data
 
 
+HEADINGS = ("checker", "node", "recovered", "unrecovered", "requested")
+
+
+def read(path: Path) -> bytes:
+    """Return a file's content; lanes become JSON lines."""
+    if path.suffix != ".txt" or "testdata" not in path.parts:
+        return path.read_bytes()
+    lanes = path.read_text().partition("----\n")[0].splitlines()
+    kept = [line for line in lanes if not line.startswith(HEADINGS)]
+    return b"".join(encode_jsonl(parse("\n".join(kept))))
+
+
+def check(name: str, data: bytes, model: str | None, budget: Budget) -> None:
+    """Read, judge, write and read again."""
+    found = read_file(name, data, model, Meter(budget))
+    judge_file(name, found, budget)
+    written = "".join(encode_history(found.history)).encode()
+    base = (found.model or "none").partition(":")[0]
+    read_file(f"{name} again", written, base, Meter(budget))
+
+
 def main() -> int:
+    """Damage and judge until the time is up; return the exit code."""
     seconds, seed = float(sys.argv[1]), int(sys.argv[2])
     files = [Path(name) for name in sys.argv[3:]]
-    contents = [(path.name, path.read_bytes()) for path in files]
+    contents = [(path.name, read(path)) for path in files]
     # Whole files make slow tests: the first lines teach as much.
     contents = [(name, b"\n".join(data.split(b"\n")[:60])) for name, data in contents]
     until_s = time.monotonic() + seconds
@@ -90,8 +102,10 @@ def main() -> int:
         name, data = chance.choice(contents)
         budget = Budget(time_s=0.5, now_s=time.monotonic)
         try:
-            check_file(name, damage(chance, data), chance.choice(MODELS), budget)
+            check(name, damage(chance, data), chance.choice(MODELS), budget)
             judged += 1
+        except OutOfBudget:
+            judged += 1  # undecided, and said so
         except (MalformedHistory, UnknownModel) as error:
             refused += 1
             if "\n" in str(error) or not str(error).startswith((name, "no model", "no level")):

@@ -1,10 +1,15 @@
 """How many seeds, and how much CPU time, until the sweep finds a planted bug.
 
-    python bench/mutants.py [NAME ...] [--ranges 20] [--seeds 300]
+    python bench/mutants.py [NAME ...] [--all] [--ranges 20] [--seeds 300] [--cpu 120]
+                            [--workload NAME] [--time 20] [--clients]
 
 Each mutant (tests/mutants/*.patch) is planted in a copy of the node and swept from several starting
-seeds, each until the first alarm or the end of its range. What was not found within a range counts
-as more than its seeds: the median is of all ranges.
+seeds, each until the first alarm or the end of its range: so many seeds, or so many CPU seconds.
+What was not found within a range counts as if found by its last seed; so do read the second column.
+With --clients only what clients saw counts: the simulator's invariants are off, and the workload's
+own checkers alone are heard.
+A patch that a certain workload has to find says so, in a line `Workload: watch`; of the others it
+is register, unless --workload names another.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -33,22 +39,57 @@ APART = 10_000
 HUNT = """
 import json, sys, time
 from harness.sim.sweep import Result, Sweep, run_seed
-first, count = int(sys.argv[1]), int(sys.argv[2])
+first, count, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+what = Sweep(workload=sys.argv[4], time_s=float(sys.argv[5]))
 for seed in range(first, first + count):
-    row = run_seed(seed, Sweep())
-    if row.result is Result.ALARM:
+    row = run_seed(seed, what)
+    if row.result is Result.ALARM or time.process_time() > limit_s:
         break
 found = row.result is Result.ALARM
 print(json.dumps([found, seed - first + 1, time.process_time(), seed, row.rule]))
 """
 
+HUNT_AS_CLIENTS = """
+import json, sys, time
+from checkers.evidence import Evidence
+from checkers.judge import common_checkers, judge
+from checkers.verdict import Budget, Validity
+from harness.sim.invariants import Invariants
+from harness.sim.simulate import simulate
+from harness.sim.sweep import Sweep, workload_named
+Invariants._break = lambda *_: None
+first, count, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+what = Sweep(workload=sys.argv[4], time_s=float(sys.argv[5]))
+workload = workload_named(what.workload)
+common = {checker.name for checker in common_checkers()}
+own = [checker for checker in workload.checkers(()) if checker.name not in common]
+for seed in range(first, first + count):
+    run = simulate(seed, workload, what.plan(seed))
+    evidence = run.findings.evidence if run.findings else Evidence()
+    verdict = judge(own, run.history, Evidence(recovery=evidence.recovery), Budget())
+    rule = next((c.checker for c in verdict.children if c.validity is Validity.INVALID), "")
+    if rule or time.process_time() > limit_s:
+        break
+print(json.dumps([bool(rule), seed - first + 1, time.process_time(), seed, rule]))
+"""
 
-def hunt(source: Path, first: int, count: int) -> tuple[bool, int, float, int, str]:
+
+def workload_of(name: str) -> str:
+    """Return the workload that has to find a mutant."""
+    found = re.search(r"^Workload: (\S+)$", (MUTANTS / f"{name}.patch").read_text(), re.MULTILINE)
+    return found[1] if found else "register"
+
+
+def hunt(
+    source: Path, first: int, workload: str, words: argparse.Namespace
+) -> tuple[bool, int, float, int, str]:
     """Sweep one range; returns (found, seeds, CPU seconds, last seed, broken rule)."""
+    script = HUNT_AS_CLIENTS if words.clients else HUNT
+    bounds = (first, words.seeds, words.cpu, workload, words.time)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "node").symlink_to(source)
         done = subprocess.run(
-            [sys.executable, "-P", "-c", HUNT, str(first), str(count)],
+            [sys.executable, "-P", "-c", script, *map(str, bounds)],
             env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
             stdout=subprocess.PIPE,
             text=True,
@@ -60,16 +101,26 @@ def hunt(source: Path, first: int, count: int) -> tuple[bool, int, float, int, s
 
 def main() -> None:
     asked = argparse.ArgumentParser(description="Time the sweep's finds.")
-    asked.add_argument("names", nargs="*", default=OF_THE_RACE)
+    asked.add_argument("names", nargs="*")
+    asked.add_argument("--all", action="store_true", help="every mutant there is")
     asked.add_argument("--ranges", type=int, default=20)
     asked.add_argument("--seeds", type=int, default=300, help="at most, in each range")
+    asked.add_argument("--cpu", type=float, default=120, help="seconds at most, in each range")
+    asked.add_argument("--workload")
+    asked.add_argument("--time", type=float, default=20, help="simulated seconds of load")
+    asked.add_argument("--clients", action="store_true", help="only what clients saw counts")
     words = asked.parse_args()
+    names = words.names or OF_THE_RACE
+    if words.all:
+        names = sorted(patch.stem for patch in MUTANTS.glob("*.patch"))
     print("| mutant | found | seeds: median (most) | CPU s: median (most) | rules broken |")
     print("| --- | --- | --- | --- | --- |")
-    for name in words.names:
+    for name in names:
         planted = subprocess.run([MUTANTS / "plant", name], capture_output=True, check=True)
         source = Path(planted.stdout.decode().strip())
-        hunts = [hunt(source, APART * at, words.seeds) for at in range(words.ranges)]
+        firsts = [APART * at for at in range(words.ranges)]
+        workload = words.workload or workload_of(name)
+        hunts = [hunt(source, first, workload, words) for first in firsts]
         seeds, costs = [each[1] for each in hunts], [each[2] for each in hunts]
         rules = ", ".join(sorted({each[4] for each in hunts if each[0]}))
         print(

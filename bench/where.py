@@ -1,0 +1,152 @@
+"""Where the processor time of a put or a get goes, over five nodes.
+
+    python -m bench.where [put|get] [--clients 64] [--seconds 5]
+
+Every node runs with clocks around the doors between its parts; what a part spends is what passes
+inside it and in no other. The clocks cost some 1 us a door, so shares are what to read here, and
+`bench/etcd.py` for totals. Time is that of threads, kernel included: waiting costs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from bench.etcd import NODES, SETTLE_S, Cluster, load
+from node import server, transport
+from node.__main__ import main as run
+from node.mvcc.store import Store
+from node.replica import Replica
+from node.rpc.connection import Connection
+from node.storage.real import RealDisk
+from node.storage.wal import Wal
+
+OUT = "SQUALL_WHERE"
+REST = "event loop, tasks, services"
+
+
+class Clocks(threading.local):
+    """What each part of this thread's work has cost, exclusively."""
+
+    def __init__(self) -> None:
+        self.spent_ns: defaultdict[str, int] = defaultdict(int)
+        self.stack = [REST]
+        self.mark_ns = time.thread_time_ns()
+        every.append(self.spent_ns)
+
+    def turn(self) -> None:
+        now_ns = time.thread_time_ns()
+        self.spent_ns[self.stack[-1]] += now_ns - self.mark_ns
+        self.mark_ns = now_ns
+
+
+every: list[defaultdict[str, int]] = []
+clocks = Clocks()
+
+
+def watch(part: str, owner: Any, *names: str) -> None:
+    """Put a clock around functions."""
+    for name in names:
+        inner = getattr(owner, name)
+
+        def timed(*words: Any, inner: Any = inner, **more: Any) -> Any:
+            clocks.turn()
+            clocks.stack.append(part)
+            try:
+                return inner(*words, **more)
+            finally:
+                clocks.turn()
+                clocks.stack.pop()
+
+        setattr(owner, name, functools.wraps(inner)(timed))
+
+
+def node() -> None:
+    """Be a node with clocks; what they show is written to a file at the end."""
+    watch("gRPC: frames in", Connection, "data_received")
+    watch("gRPC: frames out", Connection, "answer", "pump", "_flush")
+    watch("peers: in", transport._Incoming, "data_received")  # noqa: SLF001
+    watch("peers: out", transport.Transport, "send", "flush")
+    watch("Raft and replica", Replica, "receive", "propose", "read_barrier", "take", "persisted")
+    watch("WAL encoding", Wal, "save")
+    watch("store", Store, "apply", "range")
+    watch("shell: obligations, timers, metrics", server.Server, "_pump", "_on_message")
+    watch("disk thread: write, fdatasync", RealDisk, "execute")
+
+    def tell() -> None:
+        clocks.turn()
+        total: defaultdict[str, int] = defaultdict(int)
+        for spent_ns in every:
+            for part, spent in spent_ns.items():
+                total[part] += spent
+        total["all threads"] = time.process_time_ns()
+        Path(os.environ[OUT], f"{os.getpid()}.json").write_text(json.dumps(total))
+
+    signal.signal(signal.SIGUSR1, lambda *_: tell())
+    atexit.register(tell)
+    run()
+
+
+def snapshot(cluster: Cluster, directory: Path) -> defaultdict[str, int]:
+    """Return what all nodes have spent so far, in nanoseconds."""
+    total: defaultdict[str, int] = defaultdict(int)
+    for process in cluster.processes.values():
+        path = directory / f"{process.pid}.json"
+        path.unlink(missing_ok=True)
+        process.send_signal(signal.SIGUSR1)
+        deadline_s = time.monotonic() + 10
+        while not (path.exists() and path.read_text().endswith("}")):
+            if time.monotonic() > deadline_s:
+                raise SystemExit("a node does not tell its times")
+            time.sleep(0.05)
+        for part, spent_ns in json.loads(path.read_text()).items():
+            total[part] += spent_ns
+    return total
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description="See where the time of a put goes.")
+    asked.add_argument("op", choices=("put", "get"), nargs="?", default="put")
+    asked.add_argument("--clients", type=int, default=64)
+    asked.add_argument("--seconds", type=float, default=5.0)
+    words = asked.parse_args()
+    with tempfile.TemporaryDirectory(prefix="squall-where-", dir="/var/tmp") as name:
+        os.environ[OUT] = name
+        program = [sys.executable, "-c", "from bench.where import node; node()"]
+        cluster = Cluster("squall", program, 26_790, Path(name))
+        cluster.start()
+        try:
+            cluster.wait_until_healthy()
+            load(cluster, "put", words.clients, "--seconds", "1")
+            time.sleep(SETTLE_S)
+            before = snapshot(cluster, Path(name))
+            seen = load(cluster, words.op, words.clients, "--seconds", str(words.seconds))
+            after = snapshot(cluster, Path(name))
+        except subprocess.SubprocessError as error:
+            raise SystemExit(f"cannot measure: {error}") from None
+        finally:
+            cluster.stop()
+    ops = seen.ops_per_s * words.seconds
+    spent_us = {part: (after[part] - before[part]) / ops / 1000 for part in after}
+    total_us = spent_us.pop("all threads")
+    print(f"a {words.op} at {words.clients} clients, {NODES} nodes together\n")
+    print("| part | us | % |\n| --- | ---: | ---: |")
+    for part, us in sorted(spent_us.items(), key=lambda item: -item[1]):
+        print(f"| {part} | {us:.0f} | {us / total_us * 100:.0f} |")
+    print(f"| all | {total_us:.0f} | 100 |")
+
+
+if __name__ == "__main__":
+    main()
