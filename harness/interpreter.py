@@ -118,8 +118,7 @@ class Interpreter:
 
     def _launch(self, invocation: Invocation) -> None:
         scene = self._scene
-        worker = next(w for w in self._free if w.process == invocation.process)
-        self._free.remove(worker)
+        worker = self._take(invocation.process)
         op = scene.recorder.invoke(
             worker.process,
             invocation.f,
@@ -136,6 +135,12 @@ class Interpreter:
         else:
             self._deadlines.append((until_ns, worker, op))
         scene.runtime.spawn(self._perform(worker, op), "op")
+
+    def _take(self, process: int) -> Worker:
+        for at, worker in enumerate(self._free):
+            if worker.process == process:
+                return self._free.pop(at)
+        raise AssertionError(f"process {process} is not free")
 
     async def _perform(self, worker: Worker, op: Op) -> None:
         """Do one operation; whatever goes wrong becomes one of the three outcomes."""

@@ -44,7 +44,7 @@ class Exchange:
     def __init__(self, world: SimWorld, runtime: SimRuntime) -> None:
         self.runtime = runtime
         self._world = world
-        self._note = world.trace.note
+        self._append_trace = world.trace.append
         self._loop: Loop = world.loop
         self._clients = 0
         self._arrive = self._loop.register(self._on_arrive)
@@ -63,7 +63,7 @@ class Exchange:
 
     def _on_arrive(self, call: _Call, random: Callable[[], float]) -> None:
         node = call.node
-        self._note(self._loop.now_us, _REQUEST, node.number, 0, 0, call.request)
+        self._append_trace((self._loop.now_us, _REQUEST, node.number, 0, 0, call.request))
 
         def answered(outcome: Answer | Exception) -> None:
             delay_us = DELAY_US + int(2 * DELAY_US * random())
@@ -76,7 +76,8 @@ class Exchange:
 
     def _on_return(self, call: _Call, outcome: Any) -> None:
         revision = getattr(outcome, "revision", -1)
-        self._note(self._loop.now_us, _REPLY, call.node.number, revision, 0, outcome)
+        now_us = self._loop.now_us
+        self._append_trace((now_us, _REPLY, call.node.number, revision, 0, outcome))
         call.outcome = outcome
         self.runtime.resume(call.task, call.token)
 

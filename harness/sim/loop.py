@@ -29,8 +29,8 @@ MAX_EVENTS = 50_000_000
 bound on virtual time alone would hang a sweep; a healthy simulated minute costs about 300,000."""
 
 
-_LAST = 1 << 62
-"""A time, and a sequence number, behind all others."""
+FAR_US = 1 << 62
+"""A time that no run lasts; as a sequence number behind all others."""
 
 
 class _End(Exception):
@@ -89,7 +89,7 @@ class Loop:
         if self.stopped is not None:
             return
         heap, soon, handlers, pop = self.heap, self._soon, self._handlers, heappop
-        end = (_LAST if until_us is None else until_us, _LAST, self._end, None, None)
+        end = (FAR_US if until_us is None else until_us, FAR_US, self._end, None, None)
         heappush(heap, end)
         now_us = before_us = self.now_us
         count = begun = self.events

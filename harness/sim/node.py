@@ -19,6 +19,7 @@ from harness.sim.clock import NodeClock
 from harness.sim.disk import SimDisk
 from harness.sim.drafting import Drafting
 from harness.sim.invariants import WatchedMachine
+from harness.sim.loop import FAR_US
 from harness.sim.moments import Lookout
 from harness.sim.requests import Answered, Server
 from harness.sim.surroundings import World
@@ -40,8 +41,6 @@ MAX_EVENTS = 50_000
 """Log lines kept per node."""
 
 _OF_A_TERM = frozenset(kind for kind in TAGS if "term" in kind.__struct_fields__)
-
-_FAR = 1 << 62
 
 _DELIVER, _PERSIST, _PERSISTED, _TICK = Kind.DELIVER, Kind.PERSIST, Kind.PERSISTED, Kind.TICK
 
@@ -112,8 +111,8 @@ class SimNode:
         self._append_trace = world.trace.append
         self.server: Server | None = None
         self._batch: Batch | None = None
-        self._armed_us = _FAR  # the true time of the next tick ...
-        self._armed_for_us = _FAR  # ... and the local deadline it is for
+        self._armed_us = FAR_US  # the true time of the next tick ...
+        self._armed_for_us = FAR_US  # ... and the local deadline it is for
         self._stood_term = self._stood_commit = 0  # when last looked at
         self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._lookout = Lookout(world.triggers, number)
@@ -195,13 +194,13 @@ class SimNode:
     def drift(self, rate_ppm: int) -> None:
         """Make its clocks run at another rate."""
         self.clock.drift(rate_ppm, self._world.loop.now_us)
-        self._armed_for_us = _FAR
+        self._armed_for_us = FAR_US
         self._arm()
 
     def reset_clock(self) -> None:
         """Make its clocks true."""
         self.clock.step_to_true(self._world.loop.now_us)
-        self._armed_for_us = _FAR
+        self._armed_for_us = FAR_US
         self._arm()
 
     # What reaches it.
@@ -397,7 +396,7 @@ class SimNode:
     def _tick(self, epoch: int, armed_us: int) -> None:
         if epoch != self.epoch or armed_us != self._armed_us or self.replica is None:
             return
-        self._armed_us = self._armed_for_us = _FAR
+        self._armed_us = self._armed_for_us = FAR_US
         if self.paused:
             return  # resume arms again
         now_us = self._loop.now_us
@@ -429,7 +428,7 @@ class SimNode:
             self.server.hang_up()
         self.epoch += 1
         self.replica = self.store = self.server = self._batch = None
-        self._armed_us = self._armed_for_us = _FAR
+        self._armed_us = self._armed_for_us = FAR_US
         self._stood_term = self._stood_commit = 0
         self._waiting = []
         self.paused = False

@@ -16,13 +16,10 @@ from collections import deque
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
-from harness.sim.loop import Loop
+from harness.sim.loop import FAR_US, Loop
 
 T = TypeVar("T")
 
-
-_FAR = 1 << 62
-"""Microseconds that no run lasts."""
 
 LONG_US = 1_000_000
 """A timeout of at least this stands in line; shorter ones are mostly moments to wake up at."""
@@ -69,8 +66,8 @@ class SimTask(Generic[T]):
         self.name = name
         self.token = 0
         self.joined = False
-        self.timer_us = _FAR  # when its event on the heap fires ...
-        self.until_us = _FAR  # ... and when it is to be woken ...
+        self.timer_us = FAR_US  # when its event on the heap fires ...
+        self.until_us = FAR_US  # ... and when it is to be woken ...
         self.until_token = 0  # ... if it still waits for the same thing
         self._runtime = runtime
         self._coroutine = coroutine
@@ -310,7 +307,7 @@ class SimRuntime:
     def _on_timeout(self, task: SimTask[Any], armed_us: int) -> None:
         if armed_us != task.timer_us:
             return  # an earlier one took its place
-        task.timer_us = _FAR
+        task.timer_us = FAR_US
         if task.token != task.until_token or task.finished:
             return
         if armed_us < task.until_us:

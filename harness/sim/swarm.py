@@ -27,6 +27,9 @@ KIB = 1024
 NEVER = 1 << 40
 """More entries than any run has: no snapshot."""
 
+FEW = 500
+"""Entries between snapshots where there must be some."""
+
 RARE_P = 0.05
 """A trigger that fires more rarely may not fire at all."""
 
@@ -45,6 +48,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True):
 
     heartbeat_us: int = 100_000
     election_us: int = 1_000_000
+    commit_notice_us: int = 5_000
     pre_vote: bool = True
     check_quorum: bool = True
     max_batch_entries: int = 1024
@@ -105,6 +109,8 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
         yield f"election {knobs.election_us // 1000} ms"
         yield f"batch {knobs.max_batch_entries}"
         yield f"window {knobs.max_inflight}"
+        if knobs.commit_notice_us > knobs.heartbeat_us:
+            yield "commits told by heartbeats alone"
         yield f"snapshot every {knobs.snapshot_count if knobs.snapshot_count < NEVER else 'never'}"
         if any(kept):
             yield f"{kept[0] or 'all'} segments and {kept[1] or 'all'} snapshots kept"
@@ -157,6 +163,7 @@ def draw(streams: Streams) -> Swarm:
     rng = streams.of("swarm")
     latency_us, link = _link(rng)
     knobs = _knobs(rng, latency_us, apart=streams.of("swarm", "drafts").random() < APART_P)
+    knobs = msgspec.structs.replace(knobs, commit_notice_us=_notice(streams.of("swarm", "notice")))
     victims = _pick(rng, (1, 1, 2, 3))
     drawn = Swarm(
         knobs=knobs,
@@ -171,6 +178,10 @@ def draw(streams: Streams) -> Swarm:
         turnover=_turnover(streams.of("swarm", "turnover"), knobs.election_us),
         watches=draw_buffers(streams.of("swarm", "watches")),
     )
+    if drawn.turnover.every_us and drawn.knobs.snapshot_count == NEVER:
+        # Every newcomer would be sent the whole log: a cost that grows with the square of the time.
+        knobs = msgspec.structs.replace(drawn.knobs, snapshot_count=FEW)
+        drawn = msgspec.structs.replace(drawn, knobs=knobs)
     if not drawn.faults and all(trigger.p < RARE_P for trigger in drawn.triggers):
         drawn = msgspec.structs.replace(drawn, faults=("kill",))  # something must happen
     struggle = streams.of("swarm", "struggle")
@@ -242,7 +253,7 @@ def _link(rng: Random) -> tuple[int, LinkProfile]:
 def _knobs(rng: Random, latency_us: int, *, apart: bool) -> Knobs:
     # §5.6: broadcast time must be far below the election timeout. Near the edge, not beyond.
     election_us = max(_pick(rng, (100_000, 300_000, 1_000_000)), 20 * latency_us)
-    snapshot_count = _pick(rng, (5, 50, 500, NEVER))
+    snapshot_count = _pick(rng, (5, 50, FEW, NEVER))
     return Knobs(
         heartbeat_us=election_us // _pick(rng, (4, 10)),
         election_us=election_us,
@@ -259,6 +270,11 @@ def _knobs(rng: Random, latency_us: int, *, apart: bool) -> Knobs:
         max_snapshots=_pick(rng, (1, 5, 5)),
         snapshots_apart=apart,
     )
+
+
+def _notice(rng: Random) -> int:
+    """Draw when followers hear of a commit: soon, or so late that they are mostly behind."""
+    return _pick(rng, (5_000, 50_000, NEVER))
 
 
 def _disk(rng: Random, election_us: int) -> DiskFaults:

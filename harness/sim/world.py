@@ -366,6 +366,7 @@ class SimWorld:
             initial_members=members,
             heartbeat_us=knobs.heartbeat_us,
             election_us=knobs.election_us,
+            commit_notice_us=knobs.commit_notice_us,
             pre_vote=knobs.pre_vote,
             check_quorum=knobs.check_quorum,
             max_batch_entries=knobs.max_batch_entries,

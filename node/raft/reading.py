@@ -4,17 +4,25 @@ A leader notes its commit index, has a majority confirm that it still led *after
 then lets the reads go that waited. One round serves all reads that had gathered when it began;
 those that come during a round wait for the next. A confirmation counts only with its round's
 number, which is used once: an answer to an earlier heartbeat proves nothing about a later read.
+
+No more followers are asked than a majority needs, those who answered last: the others' answers
+would be thrown away. Should one of them be gone, the next heartbeat, which everybody is sent, is a
+later round and serves as well.
 """
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from node.raft import replication
 from node.raft.quorum import majority
 
 if TYPE_CHECKING:
+    from node.raft.progress import Progress
     from node.raft.raft import Raft
+
+_answered = attrgetter("round")
 
 
 def begin_round(raft: Raft) -> None:
@@ -26,9 +34,16 @@ def begin_round(raft: Raft) -> None:
     raft.read_contexts = raft.read_queue
     raft.read_queue = []
     raft.read_commit = commit
-    replication.heartbeat_round(raft)
+    replication.heartbeat_round(raft, _asked(raft))
     raft.read_round = raft.round
     confirm(raft)
+
+
+def _asked(raft: Raft) -> list[Progress]:
+    others = [progress for progress in raft.voters if progress.id != raft.id]
+    own = len(raft.voters) - len(others)
+    others.sort(key=_answered, reverse=True)
+    return others[: majority(len(raft.voters)) - own]
 
 
 def confirm(raft: Raft) -> None:

@@ -24,6 +24,8 @@ from node.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from node.raft.quorum import agreed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from node.raft.raft import Raft
 
 
@@ -147,15 +149,15 @@ def beat(raft: Raft) -> None:
             raft.events.append(("lost-quorum", {"term": raft.term}))
             raft.become_follower(raft.term, roles.NOBODY)
             return
-    heartbeat_round(raft)
+    heartbeat_round(raft, raft.peers)
 
 
-def heartbeat_round(raft: Raft) -> None:
-    """Send every follower a heartbeat of a new round. No number is used twice in a term."""
+def heartbeat_round(raft: Raft, followers: Iterable[Progress]) -> None:
+    """Send these followers a heartbeat of a new round. No number is used twice in a term."""
     raft.round += 1
     commit = raft.log.commit
     message: Heartbeat | None = None
-    for progress in raft.peers:
+    for progress in followers:
         known = min(commit, progress.match)
         if message is None or message.commit != known:
             message = Heartbeat(raft.term, raft.id, known, raft.round)
