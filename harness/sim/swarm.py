@@ -205,7 +205,7 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
         heartbeat_us=election_us // 4,
         max_batch_entries=1,
         max_inflight=_pick(rng, (1, 4)),
-        snapshot_count=NEVER,
+        snapshot_count=FEW,  # with crashes this frequent, whole logs would be read again and again
     )
     cut = _pick(rng, (Action.ISOLATE, Action.CRASH))
     link = LinkProfile(delay_us=_pick(rng, (300, 1_000)), tail_us=_pick(rng, (100, 1_000)))
