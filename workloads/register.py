@@ -29,11 +29,7 @@ from workloads.generator import (
     PENDING,
     Answer,
     Context,
-    Drain,
-    Generator,
     Invocation,
-    Rotation,
-    final_reads,
 )
 from workloads.kv import (
     Compare,
@@ -46,12 +42,13 @@ from workloads.kv import (
     Txn,
     TxnAnswer,
 )
+from workloads.rotating import READ, SERIALIZABLE_READ, Rotating
 from workloads.workload import Completion, Plan, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
 
-READ, WRITE, CAS, SERIALIZABLE_READ = "read", "write", "cas", "serializable-read"
+WRITE, CAS = "write", "cas"
 
 OPTIONS: dict[str, Any] = {
     "active_keys": 5,  # keys in use at one time
@@ -113,26 +110,13 @@ class Lane:
                 self._seen = value
 
 
-class Register:
+class Register(Rotating):
     """One run of the register workload."""
 
     def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._plan = plan
-        self._options = OPTIONS | plan.options
-        self._written = 0
-        self._random = streams("workload/ops")
-        self._rotation = Rotation(
-            streams("workload/keys"), self._options["active_keys"], self._open
-        )
-
-    def load(self) -> Generator:
-        """Reads, writes and compare-and-sets on a rotation of keys, without end."""
-        return self._rotation
-
-    def final(self) -> Drain:
-        """Every key from every node, linearizably; then each node's own word on it."""
-        keys = tuple(self._rotation.keys)
-        return final_reads((READ, SERIALIZABLE_READ), self._plan.nodes, keys)
+        options = OPTIONS | plan.options
+        active = options["active_keys"]
+        super().__init__(streams, plan, options, letter="r", active=active, lane=Lane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
@@ -143,14 +127,6 @@ class Register:
             expected, new = op.value
             return await _cas(kv, key, expected, new)
         return await _read(kv, key, serializable=op.f == SERIALIZABLE_READ)
-
-    def _open(self, number: int) -> tuple[str, Lane]:
-        key = f"r{number}"
-        return key, Lane(self._random, key, self._next_value, self._options)
-
-    def _next_value(self) -> int:
-        self._written += 1
-        return self._written
 
 
 async def _read(kv: Kv, key: bytes, *, serializable: bool) -> Completion:

@@ -26,19 +26,16 @@ from workloads.generator import (
     PENDING,
     Answer,
     Context,
-    Drain,
-    Generator,
     Invocation,
-    Rotation,
-    final_reads,
 )
 from workloads.kv import Kv, Put, PutAnswer, Range, RangeAnswer
+from workloads.rotating import READ, SERIALIZABLE_READ, Rotating
 from workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random
 
-ADD, READ, SERIALIZABLE_READ = "add", "read", "serializable-read"
+ADD = "add"
 
 DIGITS = 12
 """Of an element in its key, so that the store's order is that of the numbers."""
@@ -85,26 +82,13 @@ class Lane:
         """Learn nothing."""
 
 
-class Sets:
+class Sets(Rotating):
     """One run of the set workload."""
 
     def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._plan = plan
-        self._options = OPTIONS | plan.options
-        self._added = 0
-        self._random = streams("workload/ops")
-        self._rotation = Rotation(
-            streams("workload/keys"), self._options["active_sets"], self._open
-        )
-
-    def load(self) -> Generator:
-        """Adds and reads of a rotation of sets, without end."""
-        return self._rotation
-
-    def final(self) -> Drain:
-        """Every set from every node, linearizably; then each node's own word on it."""
-        keys = tuple(self._rotation.keys)
-        return final_reads((READ, SERIALIZABLE_READ), self._plan.nodes, keys)
+        options = OPTIONS | plan.options
+        active = options["active_sets"]
+        super().__init__(streams, plan, options, letter="s", active=active, lane=Lane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
@@ -122,14 +106,6 @@ class Sets:
         found = await kv.call(whole)
         assert isinstance(found, RangeAnswer)
         return done([int(kv.value) for kv in found.kvs], found)
-
-    def _open(self, number: int) -> tuple[str, Lane]:
-        key = f"s{number}"
-        return key, Lane(self._random, key, self._next_element, self._options)
-
-    def _next_element(self) -> int:
-        self._added += 1
-        return self._added
 
 
 def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
