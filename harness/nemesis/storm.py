@@ -45,11 +45,15 @@ POLL_NS = 50 * NS_PER_MS
 
 
 class Storm:
-    """Runs kinds of faults side by side. One instance a run."""
+    """Runs kinds of faults side by side. One instance a run.
 
-    def __init__(self, kinds: tuple[str, ...]) -> None:
+    `alone`: nothing else does harm, so a cluster that does not warm up has trouble of its own.
+    """
+
+    def __init__(self, kinds: tuple[str, ...], *, alone: bool = True) -> None:
         assert set(kinds) <= set(KINDS), kinds
         self.kinds = kinds
+        self._alone = alone
         self._executed: list[Executed] = []
         self._share: float | None = None
 
@@ -80,7 +84,7 @@ class Storm:
         while scene.oks < WARM_UP_OKS:
             if await scene.calm.wait(POLL_NS):
                 return False
-            if scene.runtime.now_ns() > give_up_ns:
+            if self._alone and scene.runtime.now_ns() > give_up_ns:
                 scene.complain(
                     f"only {scene.oks} operations succeeded in the first "
                     f"{WARM_UP_NS_MAX // NS_PER_S} s, before any fault: no fault was started"

@@ -126,7 +126,7 @@ class _Stage:
             wals=plan.wals,
         )
         self.recorder = Recorder(self.runtime, sink)
-        self.nemesis = Storm(self.faults)
+        self.nemesis = Storm(self.faults, alone=not self.swarm.triggers)
 
     def play(self, main: Coroutine[Any, Any, Findings]) -> tuple[Findings | None, str | None]:
         """Run to the end, or until something stops it; returns the findings, or what went wrong."""

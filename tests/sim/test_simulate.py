@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import pytest
 
 from checkers.faults import fault_windows
@@ -13,6 +14,7 @@ from harness.sim.simulate import Plan, Simulation, calm_plan, simulate
 from harness.sim.swarm import CALM, Knobs, Swarm
 from harness.sim.sweep import Result, Sweep, history_digest, judge, retrace, run_seed, sweep
 from harness.sim.trace import Filter
+from harness.sim.triggers import Action, Moment, Trigger
 from workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * NS_PER_S, rate=100.0, concurrency=10)
@@ -33,6 +35,17 @@ def test_a_healthy_cluster_serves_every_operation_and_ends_at_one_state():
     recovery = run.findings.evidence.recovery
     assert recovery["recovered"]
     assert recovery["digests_agree"]
+
+
+def test_a_cluster_that_does_not_warm_up_is_trouble_unless_its_seed_does_it_harm():
+    options = msgspec.structs.replace(OPTIONS, time_limit_ns=22 * NS_PER_S, rate=0.5)
+    blow = Trigger(moment=Moment.APPENDS, action=Action.CRASH, p=1.0, mend_us=200_000)
+    results = []
+    for triggers in ((), (blow,)):
+        plan = Plan(options=options, swarm=Swarm(triggers=triggers), faults=("kill",))
+        row = judge(simulate(1, WORKLOAD, plan), WORKLOAD)
+        results.append((row.result is Result.TROUBLE, "no fault was started" in row.text))
+    assert results == [(True, True), (False, False)]
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause", "partition", "clock"])
