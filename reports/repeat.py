@@ -42,8 +42,14 @@ def commands(run: Run, folder: str) -> list[Command]:
 
 
 def repeat_line(run: Run) -> str:
-    """Rebuild the command line of the run, with its seed spelled out."""
+    """Rebuild the command line of the run, with its seed and the kind of cluster spelled out.
+
+    Where it was left to the machine (`--cluster auto`), another machine would choose otherwise.
+    """
     words_typed = list(run.argv)
+    for at, word in enumerate(words_typed):
+        if word == "--cluster=auto" or (word == "auto" and words_typed[at - 1] == "--cluster"):
+            words_typed[at] = word.replace("auto", run.cluster)
     if words_typed and words_typed[0].rpartition("/")[2].startswith("squall"):
         words_typed = words_typed[1:]
     if not words_typed:

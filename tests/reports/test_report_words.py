@@ -199,6 +199,13 @@ def test_the_line_that_repeats_a_run_names_its_seed() -> None:
     )
 
 
+@pytest.mark.parametrize("cluster", ["--cluster {}", "--cluster={}"])
+def test_the_line_that_repeats_a_run_names_the_cluster_that_was_chosen(cluster: str) -> None:
+    typed = ("squall", "run", "auto", *cluster.format("auto").split())
+    line = repeat.repeat_line(run(argv=typed, cluster="sim", seed=7))
+    assert line == f"squall run auto {cluster.format('sim')} --seed 7"
+
+
 def test_the_index_lists_newest_first_and_hides_no_unfinished_run(
     broken: Storm, sound: Storm
 ) -> None:
