@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 
 import docker
@@ -22,7 +23,10 @@ async def asked(answer: bytes) -> bytes:
     """Start a program at an engine that says everything at once."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        # A connection that is closed with something unread is reset, and the answer lost.
+        (length,) = re.findall(rb"(?i)content-length: (\d+)", head)
+        await reader.readexactly(int(length))
         writer.write(answer)
         writer.close()
 
