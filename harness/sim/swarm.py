@@ -162,8 +162,12 @@ def draw(streams: Streams) -> Swarm:
     """Draw the set-up of a run from its stream `swarm`."""
     rng = streams.of("swarm")
     latency_us, link = _link(rng)
-    knobs = _knobs(rng, latency_us, apart=streams.of("swarm", "drafts").random() < APART_P)
-    knobs = msgspec.structs.replace(knobs, commit_notice_us=_notice(streams.of("swarm", "notice")))
+    knobs = _knobs(
+        rng,
+        latency_us,
+        notice_us=_notice(streams.of("swarm", "notice")),
+        apart=streams.of("swarm", "drafts").random() < APART_P,
+    )
     victims = _pick(rng, (1, 1, 2, 3))
     drawn = Swarm(
         knobs=knobs,
@@ -250,13 +254,14 @@ def _link(rng: Random) -> tuple[int, LinkProfile]:
     )
 
 
-def _knobs(rng: Random, latency_us: int, *, apart: bool) -> Knobs:
+def _knobs(rng: Random, latency_us: int, *, notice_us: int, apart: bool) -> Knobs:
     # §5.6: broadcast time must be far below the election timeout. Near the edge, not beyond.
     election_us = max(_pick(rng, (100_000, 300_000, 1_000_000)), 20 * latency_us)
     snapshot_count = _pick(rng, (5, 50, FEW, NEVER))
     return Knobs(
         heartbeat_us=election_us // _pick(rng, (4, 10)),
         election_us=election_us,
+        commit_notice_us=notice_us,
         pre_vote=rng.random() < 0.7,
         check_quorum=rng.random() < 0.7,
         max_batch_entries=_pick(rng, (1, 2, 64, 1024)),
