@@ -19,9 +19,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from checkers import edn
 from checkers.budget import Meter
-from checkers.dialects import Record, guess_model, to_history
+from checkers.dialects import to_history
 from checkers.history import History, MalformedHistory
 from checkers.jsonl import read_history
+from checkers.translations import Record, guess_model
 from checkers.verdict import Budget
 
 FILE_BYTES_MAX: Final = 4 << 30
