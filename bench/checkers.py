@@ -27,16 +27,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from checkers.budget import Meter
-from checkers.etcd import Store
-from checkers.etcd_order import check_etcd_order
-from checkers.history import History, Operation, OpType
-from checkers.linearizability import check_linearizability
-from checkers.models import CasRegister
-from checkers.registers import FOREVER
-from checkers.search import Call, search
-from checkers.serializability import check_isolation
-from checkers.verdict import Budget, Verdict
+from squall.checkers.budget import Meter
+from squall.checkers.etcd import Store
+from squall.checkers.etcd_order import check_etcd_order
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.linearizability import check_linearizability
+from squall.checkers.models import CasRegister
+from squall.checkers.registers import FOREVER
+from squall.checkers.search import Call, search
+from squall.checkers.serializability import check_isolation
+from squall.checkers.verdict import Budget, Verdict
 
 
 def schedule(

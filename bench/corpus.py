@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from checkers.catalogue import check_file
-from checkers.verdict import Budget, Verdict
+from squall.checkers.catalogue import check_file
+from squall.checkers.verdict import Budget, Verdict
 
 TIME_LIMIT_S = 20.0
 

@@ -397,7 +397,7 @@ def _version(command: list[str]) -> str:
 def run(words: argparse.Namespace, root: Path) -> int:
     systems: dict[str, Any] = {
         "etcd": ([shutil.which("etcd") or "etcd"], 23_790),
-        "squall": ([sys.executable, "-m", "node"], 25_790),
+        "squall": ([sys.executable, "-m", "squall.node"], 25_790),
     }
     if words.only:
         systems = {words.only: systems[words.only]}

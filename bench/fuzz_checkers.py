@@ -17,13 +17,13 @@ import time
 import traceback
 from pathlib import Path
 
-from checkers.budget import Meter, OutOfBudget
-from checkers.catalogue import ENTRIES, UnknownModel, judge_file, read_file
-from checkers.edn_writer import encode_history
-from checkers.history import MalformedHistory
-from checkers.jsonl import encode_history as encode_jsonl
-from checkers.lanes import parse
-from checkers.verdict import Budget
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.catalogue import ENTRIES, UnknownModel, judge_file, read_file
+from squall.checkers.edn_writer import encode_history
+from squall.checkers.history import MalformedHistory
+from squall.checkers.jsonl import encode_history as encode_jsonl
+from squall.checkers.lanes import parse
+from squall.checkers.verdict import Budget
 
 SNIPPETS = (
     *(b"nil", b"[", b"]", b"{", b"}", b'"', b"\\", b"\0", b"\xff", b"-1", b"1e999", b"NaN"),

@@ -38,7 +38,7 @@ APART = 10_000
 
 HUNT = """
 import json, sys, time
-from harness.sim.sweep import Result, Sweep, run_seed
+from squall.harness.sim.sweep import Result, Sweep, run_seed
 first, count, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 what = Sweep(workload=sys.argv[4], time_s=float(sys.argv[5]))
 for seed in range(first, first + count):
@@ -51,12 +51,12 @@ print(json.dumps([found, seed - first + 1, time.process_time(), seed, row.rule])
 
 HUNT_AS_CLIENTS = """
 import json, sys, time
-from checkers.evidence import Evidence
-from checkers.judge import common_checkers, judge
-from checkers.verdict import Budget, Validity
-from harness.sim.invariants import Invariants
-from harness.sim.simulate import simulate
-from harness.sim.sweep import Sweep, workload_named
+from squall.checkers.evidence import Evidence
+from squall.checkers.judge import common_checkers, judge
+from squall.checkers.verdict import Budget, Validity
+from squall.harness.sim.invariants import Invariants
+from squall.harness.sim.simulate import simulate
+from squall.harness.sim.sweep import Sweep, workload_named
 Invariants._break = lambda *_: None
 first, count, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 what = Sweep(workload=sys.argv[4], time_s=float(sys.argv[5]))

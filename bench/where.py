@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.etcd import NODES, SETTLE_S, Cluster, load
-from node import server, transport
-from node.__main__ import main as run
-from node.mvcc.store import Store
-from node.replica import Replica
-from node.rpc.connection import Connection
-from node.storage.real import RealDisk
-from node.storage.wal import Wal
+from squall.node import server, transport
+from squall.node.__main__ import main as run
+from squall.node.mvcc.store import Store
+from squall.node.replica import Replica
+from squall.node.rpc.connection import Connection
+from squall.node.storage.real import RealDisk
+from squall.node.storage.wal import Wal
 
 OUT = "SQUALL_WHERE"
 REST = "event loop, tasks, services"

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from checkers.evidence import Evidence
-from checkers.faults import FaultWindow, fault_windows
-from checkers.history import History, OpType
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.evidence import Evidence
+from squall.checkers.faults import FaultWindow, fault_windows
+from squall.checkers.history import History, OpType
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 
 CLAIM: Final = "Where a connected quorum is left, somebody is served within the bound."
 

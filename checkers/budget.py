@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from checkers.verdict import Budget
+from squall.checkers.verdict import Budget
 
 STEPS_BETWEEN_LOOKS: Final = 512
 """Steps between two looks at the clock: well under a hundredth of a second of searching."""

@@ -14,24 +14,24 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from checkers.bank import check_bank
-from checkers.budget import Meter, OutOfBudget
-from checkers.counters import check_counters
-from checkers.etcd_order import check_etcd_order
-from checkers.foreign import Foreign, load
-from checkers.history import History, MalformedHistory, OpType
-from checkers.isolation import LEVELS, STRICT_SERIALIZABLE, level_of
-from checkers.leases import check_leases
-from checkers.linearizability import check_linearizability
-from checkers.locks import check_locks
-from checkers.long_fork import check_long_fork
-from checkers.registers import IGNORED
-from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
-from checkers.sets import check_sets
-from checkers.specifications import MODELS
-from checkers.verdict import Budget, Validity, Verdict
-from checkers.watch_end import check_watch_end
-from checkers.watches import check_watches
+from squall.checkers.bank import check_bank
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.counters import check_counters
+from squall.checkers.etcd_order import check_etcd_order
+from squall.checkers.foreign import Foreign, load
+from squall.checkers.history import History, MalformedHistory, OpType
+from squall.checkers.isolation import LEVELS, STRICT_SERIALIZABLE, level_of
+from squall.checkers.leases import check_leases
+from squall.checkers.linearizability import check_linearizability
+from squall.checkers.locks import check_locks
+from squall.checkers.long_fork import check_long_fork
+from squall.checkers.registers import IGNORED
+from squall.checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
+from squall.checkers.sets import check_sets
+from squall.checkers.specifications import MODELS
+from squall.checkers.verdict import Budget, Validity, Verdict
+from squall.checkers.watch_end import check_watch_end
+from squall.checkers.watches import check_watches
 
 Judge = Callable[[History, Budget], Verdict]
 

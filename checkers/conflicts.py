@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from checkers.explain import (
+from squall.checkers.explain import (
     Cast,
     anomaly,
     had_done,
@@ -20,11 +20,11 @@ from checkers.explain import (
     who,
     written,
 )
-from checkers.history import Operation
-from checkers.registers import RegisterHistory, freeze
-from checkers.shrink import Surroundings, around
-from checkers.verdict import Anomaly
-from checkers.zones import INITIAL, Conflict
+from squall.checkers.history import Operation
+from squall.checkers.registers import RegisterHistory, freeze
+from squall.checkers.shrink import Surroundings, around
+from squall.checkers.verdict import Anomaly
+from squall.checkers.zones import INITIAL, Conflict
 
 
 class _Scene(NamedTuple):

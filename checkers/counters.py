@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Final
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
-from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, who
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "A read shows what was added before it, and nothing that was added after it."
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from checkers.evidence import Evidence
-from checkers.faults import FaultWindow, fault_windows
-from checkers.history import History
-from checkers.verdict import Budget, Checker, Validity, Verdict
+from squall.checkers.evidence import Evidence
+from squall.checkers.faults import FaultWindow, fault_windows
+from squall.checkers.history import History
+from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 
 CLAIM: Final = "Every fault that was asked for happened, had a measured effect, and was healed."
 

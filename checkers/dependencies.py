@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import networkx as nx
 
-from checkers.registers import FOREVER
+from squall.checkers.registers import FOREVER
 
 WW, WR, RW, PROCESS, REALTIME = range(5)
 KINDS: Final = ("ww", "wr", "rw", "process", "realtime")

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from checkers.history import History, MalformedHistory, Op, OpType
-from checkers.translations import Event, Record, is_client, translation
+from squall.checkers.history import History, MalformedHistory, Op, OpType
+from squall.checkers.translations import Event, Record, is_client, translation
 
 _TYPES: Final = {one.value: one for one in OpType}
 _NAMES: Final = tuple(_TYPES)  # a tuple: what a file calls a type may not be hashable

@@ -3,13 +3,13 @@
 What those tools have words for is said in their words: micro-operations are keywords, registers of
 several keys have values `[key value]`, an operation that certainly never happened is `:fail`. What
 they have no words for stands in entries of the map that they do not look at, and that
-`checkers.dialects` reads back, so that nothing is lost:
+`squall.checkers.dialects` reads back, so that nothing is lost:
 
     :refused [1 2]    a compare-and-set of 1 to 2 that was refused and saw another value: for
                       Knossos, a read of that value
     :refused true     one that did not say what it saw: for Knossos, one that failed
     :absent true      a read that found nothing, which Knossos takes for a read of anything
-    :node, :meta      as in `checkers.history.Op`
+    :node, :meta      as in `squall.checkers.history.Op`
 
 The order of the lines is the order of events. At equal times invocations come first, for an
 interval is closed; a process that would then begin before it ended goes on under a new number.
@@ -24,8 +24,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from checkers.history import NEMESIS, History, Op, Operation, OpType
-from checkers.registers import IGNORED, swapped
+from squall.checkers.history import NEMESIS, History, Op, Operation, OpType
+from squall.checkers.registers import IGNORED, swapped
 
 MICRO_OPERATIONS: Final = frozenset({"r", "w", "append"})
 """Functions of the micro-operations that Elle knows."""

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from sortedcontainers import SortedList
 
-from checkers.models import UNKNOWN, Given
+from squall.checkers.models import UNKNOWN, Given
 
 FIRST_REVISION: Final = 1
 """The revision of a store in which nothing was ever written."""

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from checkers.etcd import KeyValue, Store, agrees
-from checkers.etcd_gaps import Gaps
-from checkers.etcd_replay import Answers
+from squall.checkers.etcd import KeyValue, Store, agrees
+from squall.checkers.etcd_gaps import Gaps
+from squall.checkers.etcd_replay import Answers
 
 STEPS_MAX: Final = 100_000
 """Answers replayed and choices prepared in all: half a second."""

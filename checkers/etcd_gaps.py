@@ -15,12 +15,12 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from checkers.etcd import Store
-from checkers.etcd_plan import Plan, Unanswered, around, floor_of
-from checkers.etcd_requests import DELETE, PUT
-from checkers.etcd_windows import END, Windows
-from checkers.history import Operation
-from checkers.registers import freeze
+from squall.checkers.etcd import Store
+from squall.checkers.etcd_plan import Plan, Unanswered, around, floor_of
+from squall.checkers.etcd_requests import DELETE, PUT
+from squall.checkers.etcd_windows import END, Windows
+from squall.checkers.history import Operation
+from squall.checkers.registers import freeze
 
 CANDIDATES_MAX: Final = 256
 """Unanswered requests looked at for one revision that nobody saw."""

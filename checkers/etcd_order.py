@@ -27,20 +27,20 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from checkers.etcd import FIRST_REVISION, FUNCTIONS, misshapen, misshapen_answer
-from checkers.etcd_choices import some_choice_explains
-from checkers.etcd_gaps import Gaps
-from checkers.etcd_plan import unanswered
-from checkers.etcd_replay import Answers, Difference, Early, Gap, Replay
-from checkers.etcd_requests import changed, keys_of
-from checkers.etcd_windows import END, Windows
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly
-from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.lanes import value_text
-from checkers.patience import uncollected
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.etcd import FIRST_REVISION, FUNCTIONS, misshapen, misshapen_answer
+from squall.checkers.etcd_choices import some_choice_explains
+from squall.checkers.etcd_gaps import Gaps
+from squall.checkers.etcd_plan import unanswered
+from squall.checkers.etcd_replay import Answers, Difference, Early, Gap, Replay
+from squall.checkers.etcd_requests import changed, keys_of
+from squall.checkers.etcd_windows import END, Windows
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.lanes import value_text
+from squall.checkers.patience import uncollected
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "The order of the revisions explains every answer, and respects real time."
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
-from checkers.etcd_requests import DELETE, PUT, Effects, effects_of, needs_keys
-from checkers.etcd_windows import ANY_NUMBER, END, Window, Windows
-from checkers.history import Operation
+from squall.checkers.etcd_requests import DELETE, PUT, Effects, effects_of, needs_keys
+from squall.checkers.etcd_windows import ANY_NUMBER, END, Window, Windows
+from squall.checkers.history import Operation
 
 MOVES_MAX: Final = 256
 """Gaps that may change hands to make room for one request."""

@@ -12,10 +12,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from checkers.etcd import KeyValue, Store, agrees
-from checkers.etcd_gaps import Gaps
-from checkers.etcd_requests import DELETE, PUT, keys_of, ran, requests_of
-from checkers.history import Operation
+from squall.checkers.etcd import KeyValue, Store, agrees
+from squall.checkers.etcd_gaps import Gaps
+from squall.checkers.etcd_requests import DELETE, PUT, keys_of, ran, requests_of
+from squall.checkers.history import Operation
 
 
 class Answers(NamedTuple):

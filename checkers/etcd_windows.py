@@ -20,8 +20,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from checkers.etcd_requests import DELETE, PUT, guarded, ran
-from checkers.history import Operation
+from squall.checkers.etcd_requests import DELETE, PUT, guarded, ran
+from squall.checkers.history import Operation
 
 END: Final = 1 << 62
 """After the last revision."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from checkers.history import Operation, OpType
-from checkers.lanes import describe, render
-from checkers.registers import swapped
-from checkers.verdict import Anomaly
+from squall.checkers.history import Operation, OpType
+from squall.checkers.lanes import describe, render
+from squall.checkers.registers import swapped
+from squall.checkers.verdict import Anomaly
 
 LANES_OPS_MAX: Final = 40
 """More operations than this are no picture; the explanation then stands alone."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from checkers.history import History, OpType
+from squall.checkers.history import History, OpType
 
 
 class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,13 +17,13 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
-from checkers import edn
-from checkers.budget import Meter
-from checkers.dialects import to_history
-from checkers.history import History, MalformedHistory
-from checkers.jsonl import read_history
-from checkers.translations import Record, guess_model
-from checkers.verdict import Budget
+from squall.checkers import edn
+from squall.checkers.budget import Meter
+from squall.checkers.dialects import to_history
+from squall.checkers.history import History, MalformedHistory
+from squall.checkers.jsonl import read_history
+from squall.checkers.translations import Record, guess_model
+from squall.checkers.verdict import Budget
 
 FILE_BYTES_MAX: Final = 4 << 30
 """The largest file read: a history of ten million operations is half of it."""

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from checkers.dependencies import PROCESS, REALTIME
+from squall.checkers.dependencies import PROCESS, REALTIME
 
 STRICT_SERIALIZABLE: Final = "strict-serializable"
 SERIALIZABLE: Final = "serializable"

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from checkers.history import History, MalformedHistory, Op, OpType
+from squall.checkers.history import History, MalformedHistory, Op, OpType
 
 VERSION: Final = 1
 """The format this module writes, and the highest it reads."""

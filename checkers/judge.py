@@ -13,19 +13,19 @@ from typing import Final
 
 import msgspec
 
-from checkers.availability import BOUND_MS, availability
-from checkers.budget import Meter
-from checkers.coverage import coverage
-from checkers.evidence import Evidence
-from checkers.history import History, MalformedHistory
-from checkers.linearizability import linearizability
-from checkers.lost_commits import lost_commits
-from checkers.models import CasRegister
-from checkers.raft_safety import raft_safety
-from checkers.recovery import recovery
-from checkers.revisions import revisions
-from checkers.statistics import statistics
-from checkers.verdict import Budget, Checker, Validity, Verdict, worst
+from squall.checkers.availability import BOUND_MS, availability
+from squall.checkers.budget import Meter
+from squall.checkers.coverage import coverage
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, MalformedHistory
+from squall.checkers.linearizability import linearizability
+from squall.checkers.lost_commits import lost_commits
+from squall.checkers.models import CasRegister
+from squall.checkers.raft_safety import raft_safety
+from squall.checkers.recovery import recovery
+from squall.checkers.revisions import revisions
+from squall.checkers.statistics import statistics
+from squall.checkers.verdict import Budget, Checker, Validity, Verdict, worst
 
 CLAIM: Final = "The store kept its promises."
 

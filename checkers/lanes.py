@@ -28,8 +28,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from checkers.history import History, MalformedHistory, Op, Operation, OpType
-from checkers.registers import FOREVER, swapped
+from squall.checkers.history import History, MalformedHistory, Op, Operation, OpType
+from squall.checkers.registers import FOREVER, swapped
 
 COLUMN_NS: Final = 1_000_000
 """What one column stands for: a millisecond."""

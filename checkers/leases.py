@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
-from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.registers import FOREVER
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, who
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.registers import FOREVER
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "No lease ends before its time, and a revoked one is gone."
 

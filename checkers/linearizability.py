@@ -20,23 +20,31 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from checkers.budget import Meter, OutOfBudget
-from checkers.conflicts import explain_conflict
-from checkers.evidence import Evidence
-from checkers.explain import LANES_OPS_MAX, Cast, anomaly, observed, phrase, value_phrase, who
-from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.lanes import describe, render
-from checkers.models import UNKNOWN, CasRegister, Model
-from checkers.objects import KeyValue
-from checkers.patience import uncollected
-from checkers.registers import FOREVER, IGNORED, RegisterHistory, register_history
-from checkers.search import Call, Found, Misfit, search
-from checkers.shrink import cut_behind, shrink, without_reads
-from checkers.specifications import FUNCTIONS, MODELS, REGISTERS
-from checkers.texts import Ambiguous, Texts
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
-from checkers.zones import Conflict, decide
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.conflicts import explain_conflict
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import (
+    LANES_OPS_MAX,
+    Cast,
+    anomaly,
+    observed,
+    phrase,
+    value_phrase,
+    who,
+)
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.lanes import describe, render
+from squall.checkers.models import UNKNOWN, CasRegister, Model
+from squall.checkers.objects import KeyValue
+from squall.checkers.patience import uncollected
+from squall.checkers.registers import FOREVER, IGNORED, RegisterHistory, register_history
+from squall.checkers.search import Call, Found, Misfit, search
+from squall.checkers.shrink import cut_behind, shrink, without_reads
+from squall.checkers.specifications import FUNCTIONS, MODELS, REGISTERS
+from squall.checkers.texts import Ambiguous, Texts
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
+from squall.checkers.zones import Conflict, decide
 
 CLAIM: Final = "Every operation takes effect at one instant between its call and its return."
 

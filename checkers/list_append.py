@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from checkers.dependencies import RW, WR, WW, Dependencies
-from checkers.transactions import APPEND, READ, Transactions, external_reads
+from squall.checkers.dependencies import RW, WR, WW, Dependencies
+from squall.checkers.transactions import APPEND, READ, Transactions, external_reads
 
 UNREAD_MAX: Final = 32
 """Acknowledged elements of one key that nobody read and that get edges: those answered first."""

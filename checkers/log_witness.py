@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from checkers.evidence import NodeEvidence
-from checkers.explain import written
-from checkers.history import Operation
-from checkers.words import listed
+from squall.checkers.evidence import NodeEvidence
+from squall.checkers.explain import written
+from squall.checkers.history import Operation
+from squall.checkers.words import listed
 
 
 class Place(NamedTuple):

@@ -11,12 +11,12 @@ import itertools
 from collections.abc import Hashable
 from typing import Any, Final
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
-from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.registers import freeze
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, who
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.registers import freeze
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "All reads agree on the order of the writes."
 

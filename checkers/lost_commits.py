@@ -22,15 +22,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who, written
-from checkers.faults import FaultWindow, fault_windows
-from checkers.history import History, Operation, OpType
-from checkers.log_witness import Logs
-from checkers.recovery import recovered
-from checkers.registers import freeze, swapped
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who, written
+from squall.checkers.faults import FaultWindow, fault_windows
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.log_witness import Logs
+from squall.checkers.recovery import recovered
+from squall.checkers.registers import freeze, swapped
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "What was acknowledged is still there, or was overwritten by something later."
 

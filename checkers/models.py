@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any, Final, Protocol
 
-from checkers.registers import freeze, swapped
+from squall.checkers.registers import freeze, swapped
 
 Given = tuple[str, Any]
 

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from checkers.evidence import NodeEvidence, StateDigest
+from squall.checkers.evidence import NodeEvidence, StateDigest
 
 EVENTS_MAX: Final = 20_000
 """Events kept for the report; state digests are counted, not kept."""

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from checkers.models import UNKNOWN, Given
-from checkers.registers import freeze
+from squall.checkers.models import UNKNOWN, Given
+from squall.checkers.registers import freeze
 
 
 class KeyValue:

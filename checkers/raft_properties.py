@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, TypeVar
 
-from checkers.evidence import NodeEvidence
-from checkers.verdict import Anomaly, Validity, Verdict
-from checkers.words import listed
+from squall.checkers.evidence import NodeEvidence
+from squall.checkers.verdict import Anomaly, Validity, Verdict
+from squall.checkers.words import listed
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told of each property; the rest is counted."""

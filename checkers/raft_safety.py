@@ -1,7 +1,7 @@
 """Whether the nodes kept Raft's promises to each other, by what they left behind.
 
 White box: WALs, the state machines' digests, the nodes' own words. The properties of the Raft paper
-are those of `checkers.raft_properties`. Beside them stand four that need to know of the run:
+are those of `squall.checkers.raft_properties`. Beside them stand four that need to know of the run:
 
     durability          what a node applied is in its log on disk, unless a fault took it from there
     final-state         after recovery all nodes hold the same
@@ -17,13 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from checkers.evidence import Evidence, NodeEvidence
-from checkers.faults import fault_windows
-from checkers.history import History
-from checkers.raft_properties import PROPERTIES, broken, conclude
-from checkers.recovery import recovered
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict, worst
-from checkers.words import listed
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.faults import fault_windows
+from squall.checkers.history import History
+from squall.checkers.raft_properties import PROPERTIES, broken, conclude
+from squall.checkers.recovery import recovered
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict, worst
+from squall.checkers.words import listed
 
 DISK_FAULTS: Final = ("disk", "corrupt", "bitflip", "truncate", "lose")
 """Kinds of fault that damage a disk on purpose; damage on their targets proves nothing."""

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, value_phrase
-from checkers.history import History, Operation, OpType
-from checkers.registers import IGNORED, freeze
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted, listed
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, value_phrase
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.registers import IGNORED, freeze
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted, listed
 
 CLAIM: Final = "Everything was read back from every node, and at one revision all hold the same."
 

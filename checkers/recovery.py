@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from checkers.evidence import Evidence
-from checkers.history import History
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 
 CLAIM: Final = "Once every fault is healed, all nodes follow one leader and catch up."
 

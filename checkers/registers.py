@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any, Final, NamedTuple
 
-from checkers.history import MalformedHistory, Operation, OpType
+from squall.checkers.history import MalformedHistory, Operation, OpType
 
 FOREVER: Final = 1 << 62
 """The return time of an operation that never answered; later than any clock reading in ns."""

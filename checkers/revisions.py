@@ -22,12 +22,12 @@ from bisect import bisect_right
 from collections.abc import Hashable, Iterator
 from typing import Any, Final, NamedTuple
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who, written
-from checkers.history import History, Operation, OpType
-from checkers.patience import uncollected
-from checkers.registers import freeze, swapped
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, observed, phrase, value_phrase, who, written
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.patience import uncollected
+from squall.checkers.registers import freeze, swapped
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 
 CLAIM: Final = "Revisions order all changes, in real time, and each value stands at its own."
 

@@ -21,10 +21,10 @@ from typing import Any
 
 import networkx as nx
 
-from checkers.dependencies import RW, WR, WW, Dependencies
-from checkers.list_append import LATER, Finding
-from checkers.registers import FOREVER
-from checkers.transactions import READ, WRITE, Transactions, external_reads
+from squall.checkers.dependencies import RW, WR, WW, Dependencies
+from squall.checkers.list_append import LATER, Finding
+from squall.checkers.registers import FOREVER
+from squall.checkers.transactions import READ, WRITE, Transactions, external_reads
 
 _ABSENT = -1
 """The writer of the value a key has before anybody writes it."""

@@ -26,9 +26,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, Final, NamedTuple
 
-from checkers.budget import Meter, OutOfBudget
-from checkers.models import UNKNOWN, Given, Model
-from checkers.registers import FOREVER, freeze
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.models import UNKNOWN, Given, Model
+from squall.checkers.registers import FOREVER, freeze
 
 FIELD_BITS: Final = 24
 """Bits to count the unanswered calls of one kind; the top bit stays free for comparisons."""

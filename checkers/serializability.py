@@ -14,19 +14,19 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from checkers.budget import Meter, OutOfBudget
-from checkers.evidence import Evidence
-from checkers.history import History, Operation
-from checkers.isolation import LEVELS, STRICT_SERIALIZABLE, broken_level, edges_of, level_of
-from checkers.lanes import render
-from checkers.list_append import ListAppend
-from checkers.patience import uncollected
-from checkers.rw_register import RwRegister
-from checkers.transactions import APPEND, WRITE, Transactions, transactions
-from checkers.txn_proofs import explain_circle, explain_finding
-from checkers.txn_shrink import longest_readers, shrink_transactions
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, Operation
+from squall.checkers.isolation import LEVELS, STRICT_SERIALIZABLE, broken_level, edges_of, level_of
+from squall.checkers.lanes import render
+from squall.checkers.list_append import ListAppend
+from squall.checkers.patience import uncollected
+from squall.checkers.rw_register import RwRegister
+from squall.checkers.transactions import APPEND, WRITE, Transactions, transactions
+from squall.checkers.txn_proofs import explain_circle, explain_finding
+from squall.checkers.txn_shrink import longest_readers, shrink_transactions
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""

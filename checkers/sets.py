@@ -33,13 +33,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
-from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.lanes import value_text
-from checkers.registers import FOREVER, freeze
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, who
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.lanes import value_text
+from squall.checkers.registers import FOREVER, freeze
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "What was added to the set is in every later read of it."
 

@@ -22,9 +22,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from checkers.history import Operation, OpType
-from checkers.models import UNKNOWN, Model
-from checkers.registers import FOREVER, NOTHING, RegisterHistory, register_history
+from squall.checkers.history import Operation, OpType
+from squall.checkers.models import UNKNOWN, Model
+from squall.checkers.registers import FOREVER, NOTHING, RegisterHistory, register_history
 
 TRIES_MAX: Final = 400
 """How many smaller histories are judged before shrinking stops where it is."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from checkers.etcd import FUNCTIONS as ETCD_FUNCTIONS
-from checkers.etcd import EtcdKv
-from checkers.models import CasRegister, Model, Register
-from checkers.objects import (
+from squall.checkers.etcd import FUNCTIONS as ETCD_FUNCTIONS
+from squall.checkers.etcd import EtcdKv
+from squall.checkers.models import CasRegister, Model, Register
+from squall.checkers.objects import (
     Counter,
     FencedMutex,
     KeyValue,

@@ -11,9 +11,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from checkers.evidence import Evidence
-from checkers.history import History, Operation, OpType
-from checkers.verdict import Budget, Checker, Validity, Verdict
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 
 CLAIM: Final = "Every kind of operation succeeded at least once."
 

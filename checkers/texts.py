@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from checkers.history import Operation, OpType
+from squall.checkers.history import Operation, OpType
 
 READINGS_MAX: Final = 2_000
 """Readings of one key's history that are tried before a search is left to decide."""

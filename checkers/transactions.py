@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from checkers.history import MalformedHistory, Operation, OpType
-from checkers.registers import FOREVER, IGNORED
+from squall.checkers.history import MalformedHistory, Operation, OpType
+from squall.checkers.registers import FOREVER, IGNORED
 
 TXN: Final = "txn"
 """The function of an operation that is a transaction."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from checkers.history import MalformedHistory, OpType
+from squall.checkers.history import MalformedHistory, OpType
 
 REGISTER_KEY: Final = "register"
 """What the only register of a file is called."""

@@ -10,13 +10,13 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from checkers.dependencies import PROCESS, REALTIME, RW, WR, WW, Circle, Dependencies
-from checkers.explain import Cast, anomaly, who
-from checkers.history import Operation
-from checkers.lanes import value_text
-from checkers.list_append import LATER, Finding
-from checkers.transactions import APPEND, Transactions
-from checkers.verdict import Anomaly
+from squall.checkers.dependencies import PROCESS, REALTIME, RW, WR, WW, Circle, Dependencies
+from squall.checkers.explain import Cast, anomaly, who
+from squall.checkers.history import Operation
+from squall.checkers.lanes import value_text
+from squall.checkers.list_append import LATER, Finding
+from squall.checkers.transactions import APPEND, Transactions
+from squall.checkers.verdict import Anomaly
 
 
 class Story(Protocol):

@@ -20,9 +20,9 @@ from typing import Any, Final
 
 import msgspec
 
-from checkers.history import Operation, OpType
-from checkers.registers import freeze
-from checkers.transactions import READ, Transactions
+from squall.checkers.history import Operation, OpType
+from squall.checkers.registers import freeze
+from squall.checkers.transactions import READ, Transactions
 
 TRIES_MAX: Final = 80
 """How many smaller histories are judged for one anomaly."""

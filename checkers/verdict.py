@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.history import History
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History
 
 
 class Validity(enum.StrEnum):

@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checkers.budget import Meter
-from checkers.faults import fault_windows
-from checkers.history import History, Operation, OpType
-from checkers.linearizability import calls_of
-from checkers.models import UNKNOWN, Model
-from checkers.registers import FOREVER, IGNORED
-from checkers.search import Call, search
-from checkers.verdict import Budget
+from squall.checkers.budget import Meter
+from squall.checkers.faults import fault_windows
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.linearizability import calls_of
+from squall.checkers.models import UNKNOWN, Model
+from squall.checkers.registers import FOREVER, IGNORED
+from squall.checkers.search import Call, search
+from squall.checkers.verdict import Budget
 
 FAULT_COLOUR = "#ffd6a5"
 

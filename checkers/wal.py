@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 import crc32c
 import msgspec
 
-from checkers.evidence import HardState, LogEntry, NodeEvidence
+from squall.checkers.evidence import HardState, LogEntry, NodeEvidence
 
 FORMAT: Final = 1
 HEADER, ENTRY, HARD_STATE, SNAPSHOT = 1, 2, 3, 4

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from checkers.evidence import Evidence
-from checkers.faults import fault_windows
-from checkers.history import History, Operation, OpType
-from checkers.verdict import Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.evidence import Evidence
+from squall.checkers.faults import fault_windows
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.verdict import Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "Watches were told of changes, of the past too, while faults were at work."
 

@@ -17,13 +17,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly
-from checkers.history import History, Operation, OpType
-from checkers.lanes import value_text
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.watches import Event, restricted
-from checkers.words import counted, listed
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.lanes import value_text
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.watches import Event, restricted
+from squall.checkers.words import counted, listed
 
 CLAIM: Final = "In the end every node tells the same changes, and they lead to what it holds."
 

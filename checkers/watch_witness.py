@@ -25,9 +25,9 @@ from typing import Any, Final
 
 import msgspec
 
-from checkers.etcd import FIRST_REVISION
-from checkers.etcd_requests import changed, effects_of
-from checkers.history import History, Op, Operation, OpType
+from squall.checkers.etcd import FIRST_REVISION
+from squall.checkers.etcd_requests import changed, effects_of
+from squall.checkers.history import History, Op, Operation, OpType
 
 CHANGES: Final = frozenset({"put", "delete", "txn"})
 

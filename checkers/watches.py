@@ -8,7 +8,7 @@ answer holds every response in the order of arrival:
     event   [type, key, value, mod_revision, prev_value?]     type is put or delete
 
 What should have come is taken from acknowledged changes (`put`, `delete` and `txn` operations, as
-`checkers.etcd` has them) and from what other watches were sent. Nine rules, each with its own kind
+`squall.checkers.etcd` has them) and from what other watches were sent. Nine rules, each with its own kind
 of anomaly:
 
     ordered       revisions never go back
@@ -32,13 +32,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from checkers.etcd_requests import ran
-from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
-from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.lanes import value_text
-from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from squall.checkers.etcd_requests import ran
+from squall.checkers.evidence import Evidence
+from squall.checkers.explain import Cast, anomaly, who
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.lanes import value_text
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.words import counted
 
 CLAIM: Final = "Every watch is sent every change it asked for, once, in order."
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, NamedTuple
 
-from checkers.registers import FOREVER, NOTHING, Columns
+from squall.checkers.registers import FOREVER, NOTHING, Columns
 
 INITIAL: Final = -1
 """The row of the virtual write that installed the initial value before time began."""

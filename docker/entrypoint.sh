@@ -9,4 +9,4 @@ squall-links up || echo '{"level":"warn","event":"links-unavailable","msg":"no i
 
 # The shim reaches the node alone; whatever is executed beside it keeps the true time.
 exec env LD_PRELOAD=/usr/local/lib/squall/libsquallclock.so SQUALL_CLOCK=/run/squall/clock \
-  python3 -m node "$@"
+  python3 -m squall.node "$@"

@@ -17,8 +17,8 @@ from pathlib import Path
 import docker.errors
 import requests.exceptions
 
-from harness.cluster import HarnessError
-from harness.cluster.docker_engine import Docker, reason
+from squall.harness.cluster import HarnessError
+from squall.harness.cluster.docker_engine import Docker, reason
 
 SUITE = "bookworm"
 PULLED = f"debian:{SUITE}-slim"

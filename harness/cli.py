@@ -21,17 +21,17 @@ from typing import Any
 import click
 from rich.console import Console
 
-from checkers.catalogue import UnknownModel
-from checkers.evidence import Evidence
-from checkers.history import MalformedHistory
-from harness import version
-from harness.cluster import HarnessError
-from harness.histories import check, export
-from harness.judgement import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
-from harness.nemesis import KINDS
-from harness.node_source import is_loaded, node_package, rerun
-from harness.options import NS_PER_S, Options
-from harness.parameters import (
+from squall.checkers.catalogue import UnknownModel
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import MalformedHistory
+from squall.harness import version
+from squall.harness.cluster import HarnessError
+from squall.harness.histories import check, export
+from squall.harness.judgement import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
+from squall.harness.nemesis import KINDS
+from squall.harness.node_source import is_loaded, node_package, rerun
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.parameters import (
     NODE_COUNTS,
     Concurrency,
     Duration,
@@ -43,16 +43,16 @@ from harness.parameters import (
     judging_time,
     simulated,
 )
-from harness.progress import Silent
-from harness.rejudge import rebuild
-from harness.seeds import draw_seed
-from harness.store import REPORT, Store
-from harness.terminal import Terminal
-from harness.trial import Outcome, Request, carry_out, command_line
-from harness.user_model import BrokenModel
-from harness.worlds import AUTO, WORLDS, conductor_of, settle
-from reports import index, terminal
-from workloads import WORKLOADS
+from squall.harness.progress import Silent
+from squall.harness.rejudge import rebuild
+from squall.harness.seeds import draw_seed
+from squall.harness.store import REPORT, Store
+from squall.harness.terminal import Terminal
+from squall.harness.trial import Outcome, Request, carry_out, command_line
+from squall.harness.user_model import BrokenModel
+from squall.harness.worlds import AUTO, WORLDS, conductor_of, settle
+from squall.reports import index, terminal
+from squall.workloads import WORKLOADS
 
 PROGRAM = "squall"
 DEFAULT_STORE = Path("store")
@@ -195,7 +195,7 @@ def sweep(seeds: range, jobs: int | None, first: bool, **asked: Any) -> int:
     source = node_package(asked["node_source"])
     if source is not None and not is_loaded(source):
         return rerun(source, click.get_current_context().obj)
-    sweeping = importlib.import_module("harness.sweeping")
+    sweeping = importlib.import_module("squall.harness.sweeping")
     code: int = sweeping.run_sweep(seeds, _sweep_of(asked, source), jobs, first=first)
     return code
 
@@ -218,13 +218,13 @@ def trace(seed: int, from_ns: int | None, to_ns: int | None, node: int | None, *
         raise click.BadParameter(f"there are {asked['nodes']} nodes, so no n{node + 1}")
     if source is not None and not is_loaded(source):
         return rerun(source, click.get_current_context().obj)
-    sweeping = importlib.import_module("harness.sweeping")
+    sweeping = importlib.import_module("squall.harness.sweeping")
     code: int = sweeping.run_trace(seed, _sweep_of(asked, source), (from_ns, to_ns), node)
     return code
 
 
 def _sweep_of(asked: dict[str, Any], source: Path | None) -> Any:
-    what = importlib.import_module("harness.sim.sweep").Sweep
+    what = importlib.import_module("squall.harness.sim.sweep").Sweep
     nodes = int(asked["nodes"])
     return what(
         workload=asked["workload"],
@@ -281,7 +281,7 @@ def list_runs(store: Path) -> int:
 @click.option("--all", "everything", is_flag=True, help="Also what running controllers own.")
 def clean(everything: bool) -> int:
     """Remove containers, networks and volumes that runs left behind."""
-    cleaner = importlib.import_module("harness.cluster.docker_clean")
+    cleaner = importlib.import_module("squall.harness.cluster.docker_clean")
     done = cleaner.clean(all=everything)
     click.echo(
         f"removed what {len(done.runs)} runs left: {done.containers} containers, "
@@ -296,7 +296,7 @@ def clean(everything: bool) -> int:
 @click.option("--node-source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def image(node_source: Path | None) -> int:
     """Build the node's image, if what is in it has changed."""
-    builder = importlib.import_module("harness.image")
+    builder = importlib.import_module("squall.harness.image")
     made = builder.ensure_image(node_package(node_source), lambda line: click.echo(line, err=True))
     click.echo(f"{made.tag}  {made.digest}  {'built' if made.built else 'was there'}")
     return 0
@@ -305,7 +305,7 @@ def image(node_source: Path | None) -> int:
 @cli.command()
 def doctor() -> int:
     """Say what this machine can do, and how to get what is missing."""
-    diagnosis = importlib.import_module("harness.doctor").diagnose()
+    diagnosis = importlib.import_module("squall.harness.doctor").diagnose()
     click.echo(diagnosis.text())
     return 0 if diagnosis.healthy else EXIT_ERROR
 
@@ -322,7 +322,7 @@ def workloads() -> int:
 def faults() -> int:
     """List the kinds of fault."""
     for kind in KINDS:
-        theory = importlib.import_module(f"harness.nemesis.{kind}").__doc__ or ""
+        theory = importlib.import_module(f"squall.harness.nemesis.{kind}").__doc__ or ""
         click.echo(f"{kind:<12} {theory.partition(': ')[2].partition(chr(10))[0]}")
     return 0
 

@@ -19,7 +19,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from harness.etcd_messages import (
+from squall.harness.etcd_messages import (
     METHODS,
     WATCH,
     decode,
@@ -28,7 +28,7 @@ from harness.etcd_messages import (
     encode_progress,
     encode_watch,
 )
-from workloads.kv import Answer, Definite, Indefinite, Request, Watch, WatchAnswer
+from squall.workloads.kv import Answer, Definite, Indefinite, Request, Watch, WatchAnswer
 
 CALL_TIMEOUT_S = 30.0
 """A call's own deadline. The interpreter's is much shorter and is what counts; this one sees to it
@@ -148,7 +148,7 @@ _BROKEN = (
 
 
 class GrpcStream:
-    """A watch under way: one stream, never opened anew. `workloads.kv.WatchStream`.
+    """A watch under way: one stream, never opened anew. `squall.workloads.kv.WatchStream`.
 
     One answer is asked of gRPC at a time; more wait where HTTP/2's flow control keeps them, and at
     the node.

@@ -1,7 +1,7 @@
 """The world of containers: a run on asyncio, real sockets, and an engine that may be interrupted.
 
 Only here does a run meet asyncio's loop and signals. What happens within is
-`harness.controller.conduct`, which knows neither.
+`squall.harness.controller.conduct`, which knows neither.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from checkers.history import Op
-from checkers.run import Run
-from harness.aio import AsyncioRuntime
-from harness.cluster import Cluster
-from harness.cluster.docker import DockerCluster
-from harness.controller import conduct
-from harness.image import ensure_image
-from harness.nemesis.storm import Storm
-from harness.progress import Progress
-from harness.recorder import Recorder
-from harness.runtime import Event
-from harness.seeds import Seeds
-from harness.store import RunFolder
-from harness.trial import Request, World
-from workloads import WORKLOADS
+from squall.checkers.history import Op
+from squall.checkers.run import Run
+from squall.harness.aio import AsyncioRuntime
+from squall.harness.cluster import Cluster
+from squall.harness.cluster.docker import DockerCluster
+from squall.harness.controller import conduct
+from squall.harness.image import ensure_image
+from squall.harness.nemesis.storm import Storm
+from squall.harness.progress import Progress
+from squall.harness.recorder import Recorder
+from squall.harness.runtime import Event
+from squall.harness.seeds import Seeds
+from squall.harness.store import RunFolder
+from squall.harness.trial import Request, World
+from squall.workloads import WORKLOADS
 
 
 def conduct_run(

@@ -2,7 +2,7 @@
 
 `conduct` is a plain coroutine over a `Runtime` and a `Cluster`. It runs unchanged on asyncio
 against containers and under virtual time against the simulator. It records and gathers; it does not
-judge (`harness.judgement` does, from what is on disk by then).
+judge (`squall.harness.judgement` does, from what is on disk by then).
 
 The final phase always happens, whatever the load or the nemesis did: a write that nobody read back
 is neither kept nor lost, and a history full of those proves nothing.
@@ -15,23 +15,23 @@ from typing import Any
 
 import msgspec
 
-from checkers.evidence import Evidence, NodeEvidence
-from checkers.history import History
-from harness.cluster import Cluster, HarnessError, NodeDied
-from harness.interpreter import Interpreter
-from harness.nemesis import Executed, Nemesis
-from harness.nemesis.storm import observe_all
-from harness.observer import Observer
-from harness.options import NS_PER_MS, NS_PER_S, Options
-from harness.progress import Progress, Silent
-from harness.recorder import Recorder
-from harness.recovery import await_recovery, compare_digests, mend, patience_ns
-from harness.runtime import Event, Runtime
-from harness.scene import Scene
-from harness.seeds import Seeds
-from workloads.generator import Stagger, TimeLimit
-from workloads.kv import Definite, Indefinite, Range, RangeAnswer
-from workloads.workload import Plan, Script, Workload
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.history import History
+from squall.harness.cluster import Cluster, HarnessError, NodeDied
+from squall.harness.interpreter import Interpreter
+from squall.harness.nemesis import Executed, Nemesis
+from squall.harness.nemesis.storm import observe_all
+from squall.harness.observer import Observer
+from squall.harness.options import NS_PER_MS, NS_PER_S, Options
+from squall.harness.progress import Progress, Silent
+from squall.harness.recorder import Recorder
+from squall.harness.recovery import await_recovery, compare_digests, mend, patience_ns
+from squall.harness.runtime import Event, Runtime
+from squall.harness.scene import Scene
+from squall.harness.seeds import Seeds
+from squall.workloads.generator import Stagger, TimeLimit
+from squall.workloads.kv import Definite, Indefinite, Range, RangeAnswer
+from squall.workloads.workload import Plan, Script, Workload
 
 EMPTY_TIMEOUT_NS = 30 * NS_PER_S
 """How long a fresh cluster may take to answer its first read (it must elect a leader first)."""

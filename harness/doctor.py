@@ -20,9 +20,9 @@ from typing import Any
 import docker.errors
 import msgspec
 
-from harness import base_image
-from harness.cluster import HarnessError
-from harness.cluster.docker_engine import Docker, reason
+from squall.harness import base_image
+from squall.harness.cluster import HarnessError
+from squall.harness.cluster.docker_engine import Docker, reason
 
 DISK_FREE_BYTES_MIN = 3 << 30
 """The images take 0.6 GB, and an hour's evidence of seven nodes fits into the rest."""

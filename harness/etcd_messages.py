@@ -1,4 +1,4 @@
-"""Requests and answers of `workloads.kv` in etcd's own messages, and back.
+"""Requests and answers of `squall.workloads.kv` in etcd's own messages, and back.
 
 Pure translation: nothing here opens a connection or knows what an error means.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from aetcd.rpc import kv_pb2, rpc_pb2
 
-from workloads.kv import (
+from squall.workloads.kv import (
     Answer,
     Compact,
     CompactAnswer,

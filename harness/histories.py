@@ -17,19 +17,19 @@ import click
 import msgspec
 from rich.console import Console
 
-from checkers import edn_writer, jsonl
-from checkers.budget import Meter, OutOfBudget
-from checkers.catalogue import ENTRIES, model_of_workload, read_file
-from checkers.foreign import Foreign
-from checkers.search import Misfit
-from checkers.specifications import MODELS
-from checkers.verdict import Budget
-from checkers.visualisation import visualise
-from harness.judgement import CHECK_MEMORY_BYTES, budget
-from harness.options import NS_PER_S
-from harness.parameters import OneOf, Size, judging_time
-from harness.rejudge import read_bytes, recheck
-from reports import terminal
+from squall.checkers import edn_writer, jsonl
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.catalogue import ENTRIES, model_of_workload, read_file
+from squall.checkers.foreign import Foreign
+from squall.checkers.search import Misfit
+from squall.checkers.specifications import MODELS
+from squall.checkers.verdict import Budget
+from squall.checkers.visualisation import visualise
+from squall.harness.judgement import CHECK_MEMORY_BYTES, budget
+from squall.harness.options import NS_PER_S
+from squall.harness.parameters import OneOf, Size, judging_time
+from squall.harness.rejudge import read_bytes, recheck
+from squall.reports import terminal
 
 
 def _to_porcupine(found: Foreign, allowed: Budget) -> Iterator[bytes]:

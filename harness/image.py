@@ -26,10 +26,10 @@ import docker.errors
 import msgspec
 import requests.exceptions
 
-from harness import wheelhouse
-from harness.base_image import ensure_base
-from harness.cluster import HarnessError
-from harness.cluster.docker_engine import Docker, reason
+from squall.harness import wheelhouse
+from squall.harness.base_image import ensure_base
+from squall.harness.cluster import HarnessError
+from squall.harness.cluster.docker_engine import Docker, reason
 
 LABEL = "squall"
 DEPS, NODE = "squall-deps", "squall-node"

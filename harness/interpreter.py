@@ -14,13 +14,13 @@ import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from checkers.history import Op, OpType
-from harness.cluster import Client
-from harness.options import NS_PER_MS
-from harness.scene import Scene
-from workloads.generator import PENDING, Answer, Context, Generator, Invocation, Pending
-from workloads.kv import Definite, Indefinite, Kv
-from workloads.workload import Completion
+from squall.checkers.history import Op, OpType
+from squall.harness.cluster import Client
+from squall.harness.options import NS_PER_MS
+from squall.harness.scene import Scene
+from squall.workloads.generator import PENDING, Answer, Context, Generator, Invocation, Pending
+from squall.workloads.kv import Definite, Indefinite, Kv
+from squall.workloads.workload import Completion
 
 REST_NS = 250 * NS_PER_MS
 """How long a client rests that was refused or not answered.

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.history import History
-from checkers.judge import judge
-from checkers.run import Run
-from checkers.verdict import Budget, Checker, Validity, Verdict
-from harness.store import EVIDENCE, VERDICT, RunFolder, VerdictFile
-from reports import render_all
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History
+from squall.checkers.judge import judge
+from squall.checkers.run import Run
+from squall.checkers.verdict import Budget, Checker, Validity, Verdict
+from squall.harness.store import EVIDENCE, VERDICT, RunFolder, VerdictFile
+from squall.reports import render_all
 
 EXIT_VALID, EXIT_INVALID, EXIT_UNKNOWN = 0, 1, 2
 EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 3, 4, 130

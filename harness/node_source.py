@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-MAIN = "from harness.cli import main; main()"
+MAIN = "from squall.harness.cli import main; main()"
 
 
 def node_package(source: Path | None) -> Path | None:
@@ -27,7 +27,7 @@ def node_package(source: Path | None) -> Path | None:
 
 def is_loaded(source: Path) -> bool:
     """Whether `import node` in this process is that copy."""
-    found = importlib.util.find_spec("node")
+    found = importlib.util.find_spec("squall.node")
     if found is None or found.origin is None:
         return False
     return Path(found.origin).resolve().parent == source.resolve()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from checkers.history import OBSERVER
-from harness.cluster import NodeStatus
-from harness.options import NS_PER_MS, NS_PER_S
-from harness.scene import Scene
+from squall.checkers.history import OBSERVER
+from squall.harness.cluster import NodeStatus
+from squall.harness.options import NS_PER_MS, NS_PER_S
+from squall.harness.scene import Scene
 
 RECORD_EVERY_NS = NS_PER_S
 """At least this often a reading is recorded, whether or not a role or term changed."""

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from harness.duration import parse_duration_ns
-from harness.judgement import CHECK_TIME_S
-from harness.nemesis import KINDS
-from workloads import WORKLOADS
+from squall.harness.duration import parse_duration_ns
+from squall.harness.judgement import CHECK_TIME_S
+from squall.harness.nemesis import KINDS
+from squall.workloads import WORKLOADS
 
 NODE_COUNTS = ("3", "5", "7")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from checkers.history import Op
+from squall.checkers.history import Op
 
 
 class Progress(Protocol):

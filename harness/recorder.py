@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from checkers.history import History, Op, OpType
-from harness.runtime import Runtime
+from squall.checkers.history import History, Op, OpType
+from squall.harness.runtime import Runtime
 
 Sink = Callable[[Op], None]
 """Where an Op goes the moment it is made: a file that is flushed, or nowhere but memory."""

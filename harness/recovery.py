@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from checkers.history import NEMESIS, OpType
-from harness.cluster import NodeDied, NodeStatus
-from harness.nemesis.storm import observe_all
-from harness.options import NS_PER_MS, NS_PER_S
-from harness.scene import Scene
+from squall.checkers.history import NEMESIS, OpType
+from squall.harness.cluster import NodeDied, NodeStatus
+from squall.harness.nemesis.storm import observe_all
+from squall.harness.options import NS_PER_MS, NS_PER_S
+from squall.harness.scene import Scene
 
 POLL_NS = 100 * NS_PER_MS
 MEND_ATTEMPTS = 3

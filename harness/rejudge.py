@@ -14,30 +14,30 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from checkers.budget import Meter, OutOfBudget
-from checkers.catalogue import judge_file, judge_of, read_file, undecided
-from checkers.evidence import Evidence
-from checkers.faults import fault_windows
-from checkers.foreign import Foreign
-from checkers.history import History
-from checkers.linearizability import linearizability
-from checkers.lost_commits import lost_commits
-from checkers.models import CasRegister
-from checkers.revisions import revisions
-from checkers.run import Run
-from checkers.verdict import Budget, Checker, Verdict
-from harness.cluster import HarnessError
-from harness.judgement import (
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.catalogue import judge_file, judge_of, read_file, undecided
+from squall.checkers.evidence import Evidence
+from squall.checkers.faults import fault_windows
+from squall.checkers.foreign import Foreign
+from squall.checkers.history import History
+from squall.checkers.linearizability import linearizability
+from squall.checkers.lost_commits import lost_commits
+from squall.checkers.models import CasRegister
+from squall.checkers.revisions import revisions
+from squall.checkers.run import Run
+from squall.checkers.verdict import Budget, Checker, Verdict
+from squall.harness.cluster import HarnessError
+from squall.harness.judgement import (
     budget,
     exit_code,
     file_verdict,
     pass_judgement,
     write_reports,
 )
-from harness.options import NS_PER_S
-from harness.store import HISTORY, RunFolder
-from harness.user_model import is_path, judge_by
-from workloads import WORKLOADS
+from squall.harness.options import NS_PER_S
+from squall.harness.store import HISTORY, RunFolder
+from squall.harness.user_model import is_path, judge_by
+from squall.workloads import WORKLOADS
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):

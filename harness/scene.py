@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from harness.cluster import Cluster
-from harness.options import Options
-from harness.progress import Progress, Silent
-from harness.recorder import Recorder
-from harness.runtime import Event, Runtime
-from harness.seeds import Seeds
+from squall.harness.cluster import Cluster
+from squall.harness.options import Options
+from squall.harness.progress import Progress, Silent
+from squall.harness.recorder import Recorder
+from squall.harness.runtime import Event, Runtime
+from squall.harness.seeds import Seeds
 
 TROUBLES_MAX = 50
 """More than this many complaints are one complaint; the rest is counted."""

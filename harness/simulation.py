@@ -1,6 +1,6 @@
 """The world without containers, as a run sees it: one process, virtual time, the same findings.
 
-Here the command line meets the simulator (`harness.sim`), which knows nothing of folders and
+Here the command line meets the simulator (`squall.harness.sim`), which knows nothing of folders and
 signals.
 """
 
@@ -10,16 +10,16 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from checkers.evidence import Evidence, NodeEvidence
-from checkers.history import Op
-from checkers.run import Run
-from harness.controller import Findings
-from harness.progress import Progress
-from harness.runtime import Event
-from harness.sim.simulate import Simulation, calm_plan, simulate
-from harness.store import RunFolder
-from harness.trial import Request, World
-from workloads import WORKLOADS
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.history import Op
+from squall.checkers.run import Run
+from squall.harness.controller import Findings
+from squall.harness.progress import Progress
+from squall.harness.runtime import Event
+from squall.harness.sim.simulate import Simulation, calm_plan, simulate
+from squall.harness.store import RunFolder
+from squall.harness.trial import Request, World
+from squall.workloads import WORKLOADS
 
 
 def conduct_run(

@@ -23,12 +23,12 @@ from typing import Any
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.history import Op
-from checkers.jsonl import Reading, encode_header, encode_op, read_history
-from checkers.run import Run
-from checkers.verdict import Verdict
-from harness.cluster import HarnessError
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import Op
+from squall.checkers.jsonl import Reading, encode_header, encode_op, read_history
+from squall.checkers.run import Run
+from squall.checkers.verdict import Verdict
+from squall.harness.cluster import HarnessError
 
 HISTORY, RUN, VERDICT, EVIDENCE, SCHEDULE, REPORT, NODES = (
     "history.jsonl",

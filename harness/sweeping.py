@@ -17,11 +17,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from harness.judgement import EXIT_INTERRUPTED
-from harness.sim.effects import words
-from harness.sim.summary import FAILURES_SHOWN, Summary, failure_lines
-from harness.sim.sweep import Result, Row, Sweep, retrace, sweep
-from harness.sim.trace import Filter
+from squall.harness.judgement import EXIT_INTERRUPTED
+from squall.harness.sim.effects import words
+from squall.harness.sim.summary import FAILURES_SHOWN, Summary, failure_lines
+from squall.harness.sim.sweep import Result, Row, Sweep, retrace, sweep
+from squall.harness.sim.trace import Filter
 
 PLAIN_EVERY_S = 10.0
 _EXIT_CODES = {Result.OK: 0, Result.ALARM: 1, Result.IDLE: 2, Result.TROUBLE: 3}

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from checkers.history import NEMESIS, OBSERVER, Op, OpType
-from harness.options import NS_PER_S
-from reports import terminal
+from squall.checkers.history import NEMESIS, OBSERVER, Op, OpType
+from squall.harness.options import NS_PER_S
+from squall.reports import terminal
 
 PLAIN_EVERY_S = 10.0
 REDRAWS_A_SECOND = 5
@@ -31,7 +31,7 @@ _PHASES = {
 
 
 class Terminal:
-    """Listens to a run (`harness.progress.Progress`) and shows it."""
+    """Listens to a run (`squall.harness.progress.Progress`) and shows it."""
 
     def __init__(self, console: Console, time_limit_s: float) -> None:
         self._console = console

@@ -17,19 +17,19 @@ from typing import Any
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.history import Op
-from checkers.run import Run
-from checkers.verdict import Verdict
-from harness import version
-from harness.controller import Findings
-from harness.judgement import budget, exit_code, file_verdict, pass_judgement, write_reports
-from harness.nemesis import Executed
-from harness.options import NS_PER_S, Options
-from harness.progress import Progress
-from harness.store import RUN, SCHEDULE, RunFolder, Store
-from reports.terminal import heading
-from workloads import WORKLOADS
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import Op
+from squall.checkers.run import Run
+from squall.checkers.verdict import Verdict
+from squall.harness import version
+from squall.harness.controller import Findings
+from squall.harness.judgement import budget, exit_code, file_verdict, pass_judgement, write_reports
+from squall.harness.nemesis import Executed
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.progress import Progress
+from squall.harness.store import RUN, SCHEDULE, RunFolder, Store
+from squall.reports.terminal import heading
+from squall.workloads import WORKLOADS
 
 SCHEDULE_FORMAT = 1
 NODES_OF_VALID_RUNS = "discarded, as nothing was wrong; keep them with --keep"

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from checkers.catalogue import Judge
-from checkers.history import History, MalformedHistory
-from checkers.linearizability import check_linearizability
-from checkers.models import Model
-from checkers.specifications import MODELS
-from checkers.verdict import Budget, Verdict
+from squall.checkers.catalogue import Judge
+from squall.checkers.history import History, MalformedHistory
+from squall.checkers.linearizability import check_linearizability
+from squall.checkers.models import Model
+from squall.checkers.specifications import MODELS
+from squall.checkers.verdict import Budget, Verdict
 
 NEEDED: Final = ("name", "init", "step", "read_only", "describe")
-"""What a model has, as in `checkers.models.Model`."""
+"""What a model has, as in `squall.checkers.models.Model`."""
 
 MODULE: Final = "squall_user_model"
 

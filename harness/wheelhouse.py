@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from harness.cluster import HarnessError
+from squall.harness.cluster import HarnessError
 
 PACKAGES = (
     "aetcd",

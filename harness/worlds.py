@@ -1,6 +1,6 @@
 """The worlds a run can take place in, by name. Each is loaded only when it is asked for.
 
-A world's module has one function, `conduct_run` (`harness.trial.Conductor`). Loading containers
+A world's module has one function, `conduct_run` (`squall.harness.trial.Conductor`). Loading containers
 costs the Docker SDK and gRPC; loading the simulator costs the node. Judging an old run needs
 neither.
 """
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import importlib
 
-from harness.cluster import HarnessError
-from harness.trial import Conductor
+from squall.harness.cluster import HarnessError
+from squall.harness.trial import Conductor
 
-WORLDS = {"docker": "harness.containers", "sim": "harness.simulation"}
+WORLDS = {"docker": "squall.harness.containers", "sim": "squall.harness.simulation"}
 AUTO = "auto"
 """Containers where an engine answers, the simulator where none does."""
 
@@ -22,7 +22,7 @@ def settle(world: str) -> tuple[str, str]:
     if world != AUTO:
         return world, ""
     try:
-        importlib.import_module("harness.cluster.docker_engine").Docker().close()
+        importlib.import_module("squall.harness.cluster.docker_engine").Docker().close()
     except HarnessError as error:
         return "sim", str(error)
     return "docker", ""

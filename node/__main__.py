@@ -15,17 +15,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from node import restore, tls
-from node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
-from node.corruption import CorruptError
-from node.joining import CannotJoinError, identify
-from node.logs import Log
-from node.loop import new_loop
-from node.new_cluster import begin_anew
-from node.server import FATAL_EXIT_CODE, Server, report_fatal
-from node.storage.disk import DiskError
-from node.storage.recovery import DamagedError
-from node.wal_dir import WalElsewhereError, open_disk
+from squall.node import restore, tls
+from squall.node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
+from squall.node.corruption import CorruptError
+from squall.node.joining import CannotJoinError, identify
+from squall.node.logs import Log
+from squall.node.loop import new_loop
+from squall.node.new_cluster import begin_anew
+from squall.node.server import FATAL_EXIT_CODE, Server, report_fatal
+from squall.node.storage.disk import DiskError
+from squall.node.storage.recovery import DamagedError
+from squall.node.wal_dir import WalElsewhereError, open_disk
 
 CANNOT_START_EXIT_CODE = 3
 GC_THRESHOLDS = (50_000, 20, 100)

@@ -16,9 +16,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from node import config_file, flags
-from node.endpoints import ConfigError, Endpoint, endpoint
-from node.flags import Flag
+from squall.node import config_file, flags
+from squall.node.endpoints import ConfigError, Endpoint, endpoint
+from squall.node.flags import Flag
 
 __all__ = ["Config", "ConfigError", "Endpoint", "endpoint", "parse"]
 

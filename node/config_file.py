@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from node.endpoints import ConfigError
+from squall.node.endpoints import ConfigError
 
 _SECTIONS: Final = {"client-transport-security": "", "peer-transport-security": "peer-"}
 

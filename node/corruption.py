@@ -18,17 +18,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
-from node.api.backend import Backend
-from node.api.errors import ApiError
-from node.endpoints import endpoint
-from node.greetings import HashAsk, HashTold, ask
-from node.logs import Log
-from node.mvcc.alarms import AlarmKind, Raised
-from node.mvcc.commands import Alarm, AlarmAction, encode
-from node.mvcc.errors import RequestError
-from node.raft.quorum import majority
-from node.raft.roles import LEADER, ROLE_NAMES
-from node.replica import Member, Status
+from squall.node.api.backend import Backend
+from squall.node.api.errors import ApiError
+from squall.node.endpoints import endpoint
+from squall.node.greetings import HashAsk, HashTold, ask
+from squall.node.logs import Log
+from squall.node.mvcc.alarms import AlarmKind, Raised
+from squall.node.mvcc.commands import Alarm, AlarmAction, encode
+from squall.node.mvcc.errors import RequestError
+from squall.node.raft.quorum import majority
+from squall.node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.replica import Member, Status
 
 ASK_TIMEOUT_S = 7.0
 """For one member to hash its keys and say so: as long as etcd lets a request take."""

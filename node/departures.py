@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from node.joining import CannotJoinError
-from node.logs import Log
-from node.transport import Transport
+from squall.node.joining import CannotJoinError
+from squall.node.logs import Log
+from squall.node.transport import Transport
 
 LEAVE_AFTER_S = 1.0
 """As etcd: time for the removal itself, and perhaps for leadership, to reach the others."""

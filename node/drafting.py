@@ -13,9 +13,9 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from node.replica import Draft
-from node.storage import snapshot
-from node.storage.real import RealDisk
+from squall.node.replica import Draft
+from squall.node.storage import snapshot
+from squall.node.storage.real import RealDisk
 
 Done = Callable[[bytes, BaseException | None], None]
 """Told of a draft that is durable, with its data, or of what went wrong."""

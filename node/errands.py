@@ -10,15 +10,15 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from node.api.backend import Backend
-from node.api.errors import MEMBER_NOT_FOUND, ApiError
-from node.config import Config
-from node.logs import Log
-from node.mvcc.autocompact import AutoCompactor
-from node.mvcc.commands import Command, Compact, encode
-from node.mvcc.lessor import Lessor
-from node.raft.roles import LEADER, ROLE_NAMES
-from node.replica import UPDATE, Change, Member, Status
+from squall.node.api.backend import Backend
+from squall.node.api.errors import MEMBER_NOT_FOUND, ApiError
+from squall.node.config import Config
+from squall.node.logs import Log
+from squall.node.mvcc.autocompact import AutoCompactor
+from squall.node.mvcc.commands import Command, Compact, encode
+from squall.node.mvcc.lessor import Lessor
+from squall.node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.replica import UPDATE, Change, Member, Status
 
 PUBLISH_RETRY_S = 0.5
 """Between attempts to tell the cluster this member's name and client URLs."""

@@ -17,17 +17,17 @@ import msgspec
 from aetcd.rpc import auth_pb2, kv_pb2, rpc_pb2
 from google.protobuf.message import DecodeError
 
-from node.bolt.pages import PAGE_BYTES, DamagedFileError
-from node.bolt.reading import Database
-from node.bolt.writing import Bucket, Item
-from node.mvcc.alarms import Raised
-from node.mvcc.auth import FIRST_AUTH_REVISION, AuthState, Role, User
-from node.mvcc.auth_commands import Permission
-from node.mvcc.keyvalue import KeyValue, revision_key, to_protobuf
-from node.mvcc.leases import Lease
-from node.mvcc.revisions import FIRST_REVISION, NEVER_COMPACTED
-from node.mvcc.store import Store
-from node.raft.membership import Member
+from squall.node.bolt.pages import PAGE_BYTES, DamagedFileError
+from squall.node.bolt.reading import Database
+from squall.node.bolt.writing import Bucket, Item
+from squall.node.mvcc.alarms import Raised
+from squall.node.mvcc.auth import FIRST_AUTH_REVISION, AuthState, Role, User
+from squall.node.mvcc.auth_commands import Permission
+from squall.node.mvcc.keyvalue import KeyValue, revision_key, to_protobuf
+from squall.node.mvcc.leases import Lease
+from squall.node.mvcc.revisions import FIRST_REVISION, NEVER_COMPACTED
+from squall.node.mvcc.store import Store
+from squall.node.raft.membership import Member
 
 COMPACTED_KEYS: Final = (b"finishedCompactRev", b"scheduledCompactRev")
 TOMBSTONE: Final = b"t"

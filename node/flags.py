@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from node.endpoints import ConfigError, endpoint
+from squall.node.endpoints import ConfigError, endpoint
 
 
 def urls(text: str) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from node.endpoints import Endpoint
-from node.raft.membership import Member
+from squall.node.endpoints import Endpoint
+from squall.node.raft.membership import Member
 
 PROTOCOL_VERSION: Final = 1
 

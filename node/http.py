@@ -14,12 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from node.api.backend import Backend, MemberView
-from node.api.errors import ApiError
-from node.config import VERSION, Endpoint
-from node.metrics import Metrics
-from node.mvcc.alarms import AlarmKind
-from node.replica import Status
+from squall.node.api.backend import Backend, MemberView
+from squall.node.api.errors import ApiError
+from squall.node.config import VERSION, Endpoint
+from squall.node.metrics import Metrics
+from squall.node.mvcc.alarms import AlarmKind
+from squall.node.replica import Status
 
 REQUEST_BYTES_MAX = 16 * 1024
 REQUEST_TIMEOUT_S = 10.0

@@ -12,11 +12,11 @@ import ssl
 
 import msgspec
 
-from node.config import Config, endpoint
-from node.greetings import PROTOCOL_VERSION, Census, Hello, ask
-from node.raft.membership import Member
-from node.storage import frames, wal
-from node.storage.disk import Disk
+from squall.node.config import Config, endpoint
+from squall.node.greetings import PROTOCOL_VERSION, Census, Hello, ask
+from squall.node.raft.membership import Member
+from squall.node.storage import frames, wal
+from squall.node.storage.disk import Disk
 
 ASK_TIMEOUT_S = 1.0
 """How long one peer may take to answer."""

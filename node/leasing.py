@@ -12,11 +12,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from node.api.backend import LeaseView
-from node.api.errors import NO_LEADER, TIMEOUT, TOO_MANY_REQUESTS, ApiError
-from node.mvcc.lessor import Lessor
-from node.mvcc.store import Store
-from node.raft.messages import LeaseAsk, LeaseTold, Message
+from squall.node.api.backend import LeaseView
+from squall.node.api.errors import NO_LEADER, TIMEOUT, TOO_MANY_REQUESTS, ApiError
+from squall.node.mvcc.lessor import Lessor
+from squall.node.mvcc.store import Store
+from squall.node.raft.messages import LeaseAsk, LeaseTold, Message
 
 RETRY_S = 0.5
 """Between two attempts to ask the leader, as etcd's."""

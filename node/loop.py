@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from node.storage.disk import Batch, Disk
+from squall.node.storage.disk import Batch, Disk
 
 try:
     from uvloop import new_event_loop as new_loop

@@ -7,10 +7,10 @@ import time
 from bisect import bisect_left
 from pathlib import Path
 
-from node.config import VERSION
-from node.etcd_file import about_bytes
-from node.mvcc.store import Store
-from node.replica import Status
+from squall.node.config import VERSION
+from squall.node.etcd_file import about_bytes
+from squall.node.mvcc.store import Store
+from squall.node.replica import Status
 
 _FSYNC_BUCKETS_S = tuple(0.001 * 2**n for n in range(14))  # as etcd: 1 ms doubling
 

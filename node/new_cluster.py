@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import msgspec
 
-from node.joining import Identity
-from node.raft.membership import (
+from squall.node.joining import Identity
+from squall.node.raft.membership import (
     MAX_REMOVED,
     Configuration,
     ConfigurationEntry,
@@ -19,10 +19,10 @@ from node.raft.membership import (
     decode_entry,
     encode_entry,
 )
-from node.raft.messages import CONFIGURATION, Entry, HardState
-from node.replica import ReplicaConfig
-from node.storage import recovery
-from node.storage.disk import Disk
+from squall.node.raft.messages import CONFIGURATION, Entry, HardState
+from squall.node.replica import ReplicaConfig
+from squall.node.storage import recovery
+from squall.node.storage.disk import Disk
 
 
 def begin_anew(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -> tuple[int, ...]:

@@ -26,21 +26,21 @@ from typing import Final
 import msgspec
 from crc32c import crc32c
 
-from node import config, etcd_file, etcd_wal
-from node.bolt.pages import DamagedFileError
-from node.bolt.reading import Database
-from node.config import Config
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.store import SNAPSHOT_FORMAT
-from node.mvcc.store import Snapshot as MachineState
-from node.raft.membership import Configuration, Member
-from node.raft.messages import HardState, Snapshot
-from node.replica.interface import ReplicaConfig
-from node.replica.persistence import BOOTSTRAP_TERM
-from node.replica.sessions import Sessions
-from node.storage import snapshot, wal
-from node.storage.real import RealDisk
-from node.wal_dir import note_place
+from squall.node import config, etcd_file, etcd_wal
+from squall.node.bolt.pages import DamagedFileError
+from squall.node.bolt.reading import Database
+from squall.node.config import Config
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.store import SNAPSHOT_FORMAT
+from squall.node.mvcc.store import Snapshot as MachineState
+from squall.node.raft.membership import Configuration, Member
+from squall.node.raft.messages import HardState, Snapshot
+from squall.node.replica.interface import ReplicaConfig
+from squall.node.replica.persistence import BOOTSTRAP_TERM
+from squall.node.replica.sessions import Sessions
+from squall.node.storage import snapshot, wal
+from squall.node.storage.real import RealDisk
+from squall.node.wal_dir import note_place
 
 DATABASE: Final = Path("member/snap/db")
 SET_ASIDE: Final = "member.etcd"

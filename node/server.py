@@ -21,25 +21,25 @@ from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import Any, NoReturn
 
-from node import tls
-from node.api.auth_door import Door
-from node.api.backend import MemberView, StatusView
-from node.api.errors import STOPPED, ApiError
-from node.api.service import limits, make_server
-from node.config import VERSION, Config, endpoint, member_id
-from node.corruption import Comparison
-from node.departures import Departures
-from node.drafting import Drafting
-from node.errands import Errands
-from node.http import HttpServer
-from node.joining import Identity, of_new_cluster
-from node.leasing import LeaseDesk
-from node.logs import Log
-from node.loop import DiskThread
-from node.metrics import Metrics
-from node.mvcc.store import Store
-from node.raft.messages import LeaseAsk, LeaseTold, Message
-from node.replica import (
+from squall.node import tls
+from squall.node.api.auth_door import Door
+from squall.node.api.backend import MemberView, StatusView
+from squall.node.api.errors import STOPPED, ApiError
+from squall.node.api.service import limits, make_server
+from squall.node.config import VERSION, Config, endpoint, member_id
+from squall.node.corruption import Comparison
+from squall.node.departures import Departures
+from squall.node.drafting import Drafting
+from squall.node.errands import Errands
+from squall.node.http import HttpServer
+from squall.node.joining import Identity, of_new_cluster
+from squall.node.leasing import LeaseDesk
+from squall.node.logs import Log
+from squall.node.loop import DiskThread
+from squall.node.metrics import Metrics
+from squall.node.mvcc.store import Store
+from squall.node.raft.messages import LeaseAsk, LeaseTold, Message
+from squall.node.replica import (
     Change,
     Member,
     Outcome,
@@ -47,12 +47,12 @@ from node.replica import (
     Reply,
     Status,
 )
-from node.storage.disk import Batch
-from node.storage.real import RealDisk
-from node.transport import Transport
-from node.troubles import Troubles
-from node.tuning import replica_config
-from node.views import member_views, status_view
+from squall.node.storage.disk import Batch
+from squall.node.storage.real import RealDisk
+from squall.node.transport import Transport
+from squall.node.troubles import Troubles
+from squall.node.tuning import replica_config
+from squall.node.views import member_views, status_view
 
 FATAL_EXIT_CODE = 2
 

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from node.config import Config, endpoint
+from squall.node.config import Config, endpoint
 
 SELF_SIGNED_DAYS: Final = 365  # as etcd's --self-signed-cert-validity
 

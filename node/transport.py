@@ -21,8 +21,8 @@ from typing import cast
 
 import msgspec
 
-from node.config import Endpoint
-from node.greetings import (
+from squall.node.config import Endpoint
+from squall.node.greetings import (
     LENGTH,
     MAX_FAREWELL_BYTES,
     MAX_FRAME_BYTES,
@@ -37,11 +37,11 @@ from node.greetings import (
     first_words,
     frame,
 )
-from node.logs import Log
-from node.raft import codec
-from node.raft.membership import Member
-from node.raft.messages import Message
-from node.tls import PeerNames
+from squall.node.logs import Log
+from squall.node.raft import codec
+from squall.node.raft.membership import Member
+from squall.node.raft.messages import Message
+from squall.node.tls import PeerNames
 
 MAX_STRANGERS = 64
 """Connections that have not said hello yet. One more, and the oldest is hung up on: a member says

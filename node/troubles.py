@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from node.api.errors import INDEFINITE, TIMEOUT, TIMEOUT_CONNECTION_LOST, TIMEOUT_LEADER_FAILED
-from node.raft.quorum import majority
-from node.replica import Outcome, Reply, Status
+from squall.node.api.errors import (
+    INDEFINITE,
+    TIMEOUT,
+    TIMEOUT_CONNECTION_LOST,
+    TIMEOUT_LEADER_FAILED,
+)
+from squall.node.raft.quorum import majority
+from squall.node.replica import Outcome, Reply, Status
 
 ELECTIONS: Final = 2
 """As etcd: a leader was lost that many election timeouts before the next was elected."""

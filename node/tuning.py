@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from node.config import Config
-from node.joining import Identity
-from node.replica import ReplicaConfig
+from squall.node.config import Config
+from squall.node.joining import Identity
+from squall.node.replica import ReplicaConfig
 
 
 def replica_config(config: Config, who: Identity) -> ReplicaConfig:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from node.api.backend import MemberView, StatusView
-from node.replica import Member, Status
+from squall.node.api.backend import MemberView, StatusView
+from squall.node.replica import Member, Status
 
 
 def status_view(status: Status) -> StatusView:

@@ -11,9 +11,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from node.config import Config
-from node.storage import wal
-from node.storage.real import RealDisk
+from squall.node.config import Config
+from squall.node.storage import wal
+from squall.node.storage.real import RealDisk
 
 NOTE: Final = "member/wal-dir"
 """The file that says where the log is when it is not in member/wal."""

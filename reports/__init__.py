@@ -2,7 +2,7 @@
 
 Pure: nothing here opens a file of a run, asks a clock or draws lots, so a report can be rebuilt
 from a run's folder at any time by newer code, and the same run gives the same bytes.
-`reports.report` works out what there is to say; `html`, `summary`, `junit` and `terminal` only say
+`squall.reports.report` works out what there is to say; `html`, `summary`, `junit` and `terminal` only say
 it.
 """
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from checkers.evidence import Evidence
-from checkers.history import History
-from checkers.run import Run
-from checkers.verdict import Verdict
-from reports import html, junit, summary
-from reports.report import Report
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History
+from squall.checkers.run import Run
+from squall.checkers.verdict import Verdict
+from squall.reports import html, junit, summary
+from squall.reports.report import Report
 
 
 def render_all(

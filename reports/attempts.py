@@ -17,8 +17,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checkers.faults import FaultWindow
-from checkers.history import History, Operation, OpType
+from squall.checkers.faults import FaultWindow
+from squall.checkers.history import History, Operation, OpType
 
 IDLE_NS = 1_000_000_000
 """Clients that ask nothing for longer than this are resting, not waiting."""

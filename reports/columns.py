@@ -20,9 +20,9 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from checkers.history import OpType
-from reports import words
-from reports.attempts import Attempt
+from squall.checkers.history import OpType
+from squall.reports import words
+from squall.reports.attempts import Attempt
 
 OPS_MAX = 1_000_000
 """Most operations a page carries: about 11 MB, drawn in a quarter of a second."""

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.faults import FaultWindow
-from checkers.history import Operation, OpType
-from checkers.lanes import render
-from checkers.verdict import Anomaly
-from reports import words
-from reports.leadership import Leadership
+from squall.checkers.faults import FaultWindow
+from squall.checkers.history import Operation, OpType
+from squall.checkers.lanes import render
+from squall.checkers.verdict import Anomaly
+from squall.reports import words
+from squall.reports.leadership import Leadership
 
 WITNESSES_MAX = 24
 """Most operations drawn of one proof; a longer one keeps its sentences and its table."""

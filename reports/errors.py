@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports import words
-from reports.attempts import Attempt
-from reports.logs import LogLine
+from squall.reports import words
+from squall.reports.attempts import Attempt
+from squall.reports.logs import LogLine
 
 ROWS_MAX = 60
 SPARK_BUCKETS = 30

@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checkers.faults import FaultWindow
-from reports import words
-from reports.attempts import Attempt, longest_gap
-from reports.leadership import Leadership
+from squall.checkers.faults import FaultWindow
+from squall.reports import words
+from squall.reports.attempts import Attempt, longest_gap
+from squall.reports.leadership import Leadership
 
 SILENCE_EXPECTED_NS_MAX = 5_000_000_000
 """A connected majority that answers nobody for longer than this is worth a flag."""

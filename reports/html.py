@@ -15,9 +15,9 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from reports import columns, errors, figures, logs, words
-from reports.report import CARDS_MAX, Report
-from reports.scene import to_script
+from squall.reports import columns, errors, figures, logs, words
+from squall.reports.report import CARDS_MAX, Report
+from squall.reports.scene import to_script
 
 PAGE = "report.html.j2"
 
@@ -64,13 +64,13 @@ def _hash(text: str) -> str:
 
 def asset(name: str) -> str:
     """Read one of the package's own files."""
-    return files("reports").joinpath("assets", name).read_text(encoding="utf-8")
+    return files("squall.reports").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def environment() -> Environment:
     """Build the templates' environment: autoescape on, a misspelt name is an error."""
     made = Environment(
-        loader=PackageLoader("reports"),
+        loader=PackageLoader("squall.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from checkers.evidence import Evidence
-from checkers.run import Run
-from checkers.verdict import Verdict
-from reports import html, judgement, words
+from squall.checkers.evidence import Evidence
+from squall.checkers.run import Run
+from squall.checkers.verdict import Verdict
+from squall.reports import html, judgement, words
 
 
 @dataclass(frozen=True, slots=True)

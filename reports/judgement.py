@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.evidence import Evidence
-from checkers.run import Run
-from checkers.verdict import Anomaly, Validity, Verdict
-from reports import words
+from squall.checkers.evidence import Evidence
+from squall.checkers.run import Run
+from squall.checkers.verdict import Anomaly, Validity, Verdict
+from squall.reports import words
 
 _GRAVITY = {Validity.INVALID: 0, Validity.UNKNOWN: 1, Validity.VALID: 2}
 

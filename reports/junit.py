@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from reports.judgement import Property
-from reports.report import Report
+from squall.reports.judgement import Property
+from squall.reports.report import Report
 
 PROOF_CHARS_MAX = 20_000
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.history import OBSERVER, History
+from squall.checkers.history import OBSERVER, History
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from reports import words
+from squall.reports import words
 
 LINE_CHARS_MAX = 400
 EXCERPT_LINES_MAX = 200

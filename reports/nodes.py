@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.evidence import Evidence
-from checkers.run import Run
-from reports import words
-from reports.leadership import Leadership
-from reports.logs import LogLine
+from squall.checkers.evidence import Evidence
+from squall.checkers.run import Run
+from squall.reports import words
+from squall.reports.leadership import Leadership
+from squall.reports.logs import LogLine
 
 
 @dataclass(frozen=True, slots=True)

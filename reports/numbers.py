@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checkers.history import OpType
-from reports.attempts import Attempt, Phase, Stretches
+from squall.checkers.history import OpType
+from squall.reports.attempts import Attempt, Phase, Stretches
 
 BUCKETS_MAX = 1200
 """Most buckets of the rate band: a bucket a pixel is as fine as the page can show."""

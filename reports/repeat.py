@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from checkers.run import Run
-from reports import words
+from squall.checkers.run import Run
+from squall.reports import words
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,20 +11,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from checkers.evidence import Evidence
-from checkers.faults import fault_windows
-from checkers.history import History, OpType
-from checkers.run import Run
-from checkers.verdict import Verdict
-from reports import columns, errors, judgement, nodes, repeat, words
-from reports.attempts import Attempt, Phase, Stretches, attempts, ok_times, silence, stretches
-from reports.counterexample import Card, Scenery, card
-from reports.faults import FaultRow, KindRow, by_kind, fault_rows
-from reports.judgement import Property
-from reports.leadership import Leadership, leadership
-from reports.logs import TAIL_LINES, LogLine, around, log_lines
-from reports.numbers import NumbersRow, Rates, numbers, outcome_counts, rates
-from reports.scene import scene
+from squall.checkers.evidence import Evidence
+from squall.checkers.faults import fault_windows
+from squall.checkers.history import History, OpType
+from squall.checkers.run import Run
+from squall.checkers.verdict import Verdict
+from squall.reports import columns, errors, judgement, nodes, repeat, words
+from squall.reports.attempts import (
+    Attempt,
+    Phase,
+    Stretches,
+    attempts,
+    ok_times,
+    silence,
+    stretches,
+)
+from squall.reports.counterexample import Card, Scenery, card
+from squall.reports.faults import FaultRow, KindRow, by_kind, fault_rows
+from squall.reports.judgement import Property
+from squall.reports.leadership import Leadership, leadership
+from squall.reports.logs import TAIL_LINES, LogLine, around, log_lines
+from squall.reports.numbers import NumbersRow, Rates, numbers, outcome_counts, rates
+from squall.reports.scene import scene
 
 CARDS_MAX = 20
 """Most anomalies shown in full; verdict.json has them all."""

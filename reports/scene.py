@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reports.attempts import Attempt
-from reports.counterexample import Card
-from reports.faults import FaultRow
-from reports.leadership import Leadership
-from reports.numbers import Rates
+from squall.reports.attempts import Attempt
+from squall.reports.counterexample import Card
+from squall.reports.faults import FaultRow
+from squall.reports.leadership import Leadership
+from squall.reports.numbers import Rates
 
 
 def scene(

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reports import words
-from reports.counterexample import Card
-from reports.errors import strip
-from reports.report import Report
+from squall.reports import words
+from squall.reports.counterexample import Card
+from squall.reports.errors import strip
+from squall.reports.report import Report
 
 BYTES_MAX = 60_000
 CARDS_MAX = 5

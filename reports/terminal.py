@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from checkers.evidence import Evidence
-from checkers.run import Run
-from checkers.verdict import Anomaly, Verdict
-from reports import judgement, repeat, words
-from reports.judgement import Property
+from squall.checkers.evidence import Evidence
+from squall.checkers.run import Run
+from squall.checkers.verdict import Anomaly, Verdict
+from squall.reports import judgement, repeat, words
+from squall.reports.judgement import Property
 
 NAME_WIDTH_MAX = 28
 FINDING_CHARS_MAX = 160

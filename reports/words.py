@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from checkers.history import Operation, OpType
+from squall.checkers.history import Operation, OpType
 
 VALUE_CHARS_MAX = 160
 """Longest value shown in one piece; the history file has the rest."""

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from workloads import append, bank, etcd, register, sets, watch
-from workloads.workload import Workload
+from squall.workloads import append, bank, etcd, register, sets, watch
+from squall.workloads.workload import Workload
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload

@@ -21,15 +21,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from checkers.history import Op, OpType
-from checkers.judge import common_checkers
-from checkers.read_back import read_back
-from checkers.revisions import revisions
-from checkers.serializability import isolation
-from checkers.verdict import Checker
-from workloads.generator import PENDING, Answer, Context, Drain, Generator, Invocation, Pinned
-from workloads.guarded import CONFLICT, look, transact
-from workloads.kv import (
+from squall.checkers.history import Op, OpType
+from squall.checkers.judge import common_checkers
+from squall.checkers.read_back import read_back
+from squall.checkers.revisions import revisions
+from squall.checkers.serializability import isolation
+from squall.checkers.verdict import Checker
+from squall.workloads.generator import (
+    PENDING,
+    Answer,
+    Context,
+    Drain,
+    Generator,
+    Invocation,
+    Pinned,
+)
+from squall.workloads.guarded import CONFLICT, look, transact
+from squall.workloads.kv import (
     Compare,
     Kv,
     Put,
@@ -38,7 +46,7 @@ from workloads.kv import (
     Txn,
     TxnAnswer,
 )
-from workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from checkers.bank import bank
-from checkers.history import Op, OpType
-from checkers.judge import common_checkers
-from checkers.read_back import read_back
-from checkers.revisions import revisions
-from checkers.verdict import Checker
-from workloads.generator import (
+from squall.checkers.bank import bank
+from squall.checkers.history import Op, OpType
+from squall.checkers.judge import common_checkers
+from squall.checkers.read_back import read_back
+from squall.checkers.revisions import revisions
+from squall.checkers.verdict import Checker
+from squall.workloads.generator import (
     PENDING,
     Answer,
     Context,
@@ -31,11 +31,11 @@ from workloads.generator import (
     Invocation,
     final_reads,
 )
-from workloads.guarded import CONFLICT, look, transact
-from workloads.kv import (
+from squall.workloads.guarded import CONFLICT, look, transact
+from squall.workloads.kv import (
     Answer as Answered,
 )
-from workloads.kv import (
+from squall.workloads.kv import (
     Compare,
     Kv,
     Put,
@@ -43,7 +43,7 @@ from workloads.kv import (
     RangeAnswer,
     Txn,
 )
-from workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random

@@ -2,7 +2,7 @@
 
 Puts, deletes of a key or an interval, transactions with guards and several requests in either
 branch, ranges (a key, an interval, a limited one, at an old revision, from the node's own state),
-and now and then a compaction. Requests and answers are recorded as `checkers.etcd` states them, so
+and now and then a compaction. Requests and answers are recorded as `squall.checkers.etcd` states them, so
 every answer must come out of one order of all changes: that of their revisions.
 
 Guards compare with what this generator last saw, so about half of them hold. Values are unique.
@@ -20,17 +20,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from checkers.etcd_order import etcd_order
-from checkers.etcd_requests import changed, ran
-from checkers.evidence import Evidence
-from checkers.history import History, Op, OpType
-from checkers.judge import common_checkers
-from checkers.read_back import read_back
-from checkers.verdict import Budget, Checker, Verdict
-from workloads.etcd_requests import answer_of, to_request
-from workloads.generator import PENDING, Answer, Context, Drain, Generator, Invocation, Pinned
-from workloads.kv import Kv
-from workloads.workload import Completion, Plan, Streams, Workload
+from squall.checkers.etcd_order import etcd_order
+from squall.checkers.etcd_requests import changed, ran
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.judge import common_checkers
+from squall.checkers.read_back import read_back
+from squall.checkers.verdict import Budget, Checker, Verdict
+from squall.workloads.etcd_requests import answer_of, to_request
+from squall.workloads.generator import (
+    PENDING,
+    Answer,
+    Context,
+    Drain,
+    Generator,
+    Invocation,
+    Pinned,
+)
+from squall.workloads.kv import Kv
+from squall.workloads.workload import Completion, Plan, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random

@@ -1,4 +1,4 @@
-"""Requests and answers as `checkers.etcd` states them, from and to those of a client.
+"""Requests and answers as `squall.checkers.etcd` states them, from and to those of a client.
 
 The history speaks in texts and without the run's prefix; a client sends bytes with it. A value may
 be a number as well: `value` says how to read it back. Nothing is decided here, and nothing drawn.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from workloads import kv
+from squall.workloads import kv
 
 
 def to_request(f: str, given: dict[str, Any], prefix: str) -> kv.Request:

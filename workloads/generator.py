@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from checkers.history import Op, OpType
+from squall.checkers.history import Op, OpType
 
 if TYPE_CHECKING:
     from random import Random

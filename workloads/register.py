@@ -22,16 +22,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from checkers.history import Op, OpType
-from checkers.judge import standard_checkers
-from checkers.verdict import Checker
-from workloads.generator import (
+from squall.checkers.history import Op, OpType
+from squall.checkers.judge import standard_checkers
+from squall.checkers.verdict import Checker
+from squall.workloads.generator import (
     PENDING,
     Answer,
     Context,
     Invocation,
 )
-from workloads.kv import (
+from squall.workloads.kv import (
     Compare,
     KeyValue,
     Kv,
@@ -42,8 +42,8 @@ from workloads.kv import (
     Txn,
     TxnAnswer,
 )
-from workloads.rotating import READ, SERIALIZABLE_READ, Rotating
-from workloads.workload import Completion, Plan, Streams, Workload
+from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
+from squall.workloads.workload import Completion, Plan, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from workloads.generator import Drain, Generator, Rotation, final_reads
-from workloads.workload import Plan, Streams
+from squall.workloads.generator import Drain, Generator, Rotation, final_reads
+from squall.workloads.workload import Plan, Streams
 
 if TYPE_CHECKING:
     from random import Random

@@ -16,21 +16,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from checkers.history import Op
-from checkers.judge import common_checkers
-from checkers.read_back import read_back
-from checkers.revisions import revisions
-from checkers.sets import sets
-from checkers.verdict import Checker
-from workloads.generator import (
+from squall.checkers.history import Op
+from squall.checkers.judge import common_checkers
+from squall.checkers.read_back import read_back
+from squall.checkers.revisions import revisions
+from squall.checkers.sets import sets
+from squall.checkers.verdict import Checker
+from squall.workloads.generator import (
     PENDING,
     Answer,
     Context,
     Invocation,
 )
-from workloads.kv import Kv, Put, PutAnswer, Range, RangeAnswer
-from workloads.rotating import READ, SERIALIZABLE_READ, Rotating
-from workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.kv import Kv, Put, PutAnswer, Range, RangeAnswer
+from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
+from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random

@@ -1,6 +1,6 @@
 """Client steps of the watch workload: one request each, and one watch from its creation to its end.
 
-What is asked and answered stands in the history as `checkers.etcd` and `checkers.watches` read it:
+What is asked and answered stands in the history as `squall.checkers.etcd` and `squall.checkers.watches` read it:
 keys without the run's prefix, values as the integers that they are.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from checkers.history import Op, OpType
-from workloads.etcd_requests import answer_of, key_bytes, to_request
-from workloads.kv import (
+from squall.checkers.history import Op, OpType
+from squall.workloads.etcd_requests import answer_of, key_bytes, to_request
+from squall.workloads.kv import (
     Definite,
     Indefinite,
     Kv,
@@ -19,7 +19,7 @@ from workloads.kv import (
     WatchEvent,
     WatchStream,
 )
-from workloads.workload import Completion
+from squall.workloads.workload import Completion
 
 WATCH = "watch"
 

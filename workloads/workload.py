@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from checkers.history import Op, OpType
-from checkers.verdict import Checker
-from workloads.generator import Drain, Generator
-from workloads.kv import Answer, Kv
+from squall.checkers.history import Op, OpType
+from squall.checkers.verdict import Checker
+from squall.workloads.generator import Drain, Generator
+from squall.workloads.kv import Answer, Kv
 
 if TYPE_CHECKING:
     from random import Random

@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from checkers.evidence import Evidence, NodeEvidence
-from harness.cluster import (
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.harness.cluster import (
     Client,
     Grudge,
     HarnessError,
@@ -32,15 +32,15 @@ from harness.cluster import (
     NodeNeverReady,
     NodeStatus,
 )
-from harness.cluster.docker_clean import remove_run, sweep
-from harness.cluster.docker_clocks import Clocks
-from harness.cluster.docker_engine import Docker
-from harness.cluster.docker_evidence import digest, fetch, last_words
-from harness.cluster.docker_hands import Hands
-from harness.cluster.docker_labels import this_process
-from harness.cluster.docker_links import Links
-from harness.cluster.docker_network import Network, create_network
-from harness.cluster.docker_nodes import (
+from squall.harness.cluster.docker_clean import remove_run, sweep
+from squall.harness.cluster.docker_clocks import Clocks
+from squall.harness.cluster.docker_engine import Docker
+from squall.harness.cluster.docker_evidence import digest, fetch, last_words
+from squall.harness.cluster.docker_hands import Hands
+from squall.harness.cluster.docker_labels import this_process
+from squall.harness.cluster.docker_links import Links
+from squall.harness.cluster.docker_network import Network, create_network
+from squall.harness.cluster.docker_nodes import (
     CLIENT_PORT,
     STATUS_PORT,
     NodeSettings,
@@ -48,8 +48,8 @@ from harness.cluster.docker_nodes import (
     container_arguments,
     volumes,
 )
-from harness.cluster.docker_processes import Processes, engine_trouble
-from harness.cluster.docker_status import Reading, read_status
+from squall.harness.cluster.docker_processes import Processes, engine_trouble
+from squall.harness.cluster.docker_status import Reading, read_status
 
 SIZES = (3, 5, 7)
 START_TIMEOUT_S = 60.0
@@ -65,7 +65,7 @@ U = TypeVar("U")
 
 
 class DockerCluster:
-    """Implements `harness.cluster.Cluster`. Call `stop` whatever happens after construction."""
+    """Implements `squall.harness.cluster.Cluster`. Call `stop` whatever happens after construction."""
 
     world = "docker"
 
@@ -128,7 +128,7 @@ class DockerCluster:
     async def client(self, node: str) -> Client:
         """Open a fresh gRPC connection to one node."""
         # gRPC's threads start with the import: not before a cluster wants a client.
-        from harness.clients import GrpcKv  # noqa: PLC0415
+        from squall.harness.clients import GrpcKv  # noqa: PLC0415
 
         host, port = await self._endpoint(node, CLIENT_PORT)
         return GrpcKv(node, f"{host}:{port}")

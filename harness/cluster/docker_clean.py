@@ -16,9 +16,9 @@ import docker.errors
 import msgspec
 import requests.exceptions
 
-from harness.cluster import HarnessError
-from harness.cluster.docker_engine import Docker, reason
-from harness.cluster.docker_labels import RUN, is_alive, owner_of
+from squall.harness.cluster import HarnessError
+from squall.harness.cluster.docker_engine import Docker, reason
+from squall.harness.cluster.docker_labels import RUN, is_alive, owner_of
 
 ATTEMPTS_MAX = 20
 RETRY_S = 0.25

@@ -17,9 +17,9 @@ from typing import Any
 
 import msgspec
 
-from harness.cluster import HarnessError, Measured
-from harness.cluster.docker_hands import Hands
-from harness.cluster.docker_status import Reading
+from squall.harness.cluster import HarnessError, Measured
+from squall.harness.cluster.docker_hands import Hands
+from squall.harness.cluster.docker_status import Reading
 
 NS_PER_MS = 1_000_000
 

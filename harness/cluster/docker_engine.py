@@ -17,7 +17,7 @@ import msgspec
 import requests.exceptions
 from docker.client import DockerClient
 
-from harness.cluster import HarnessError
+from squall.harness.cluster import HarnessError
 
 CALL_TIMEOUT_S = 60
 """An engine that takes longer for one answer is stuck; the slowest call seen is a start, 2 s."""

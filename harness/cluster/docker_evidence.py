@@ -15,12 +15,12 @@ import docker.errors
 import msgspec
 import requests.exceptions
 
-from checkers.evidence import NodeEvidence
-from checkers.nodelog import read_log
-from checkers.wal import read_wal
-from harness.cluster import HarnessError, NodeStatus
-from harness.cluster.docker_engine import Docker, reason
-from harness.cluster.docker_nodes import DATA
+from squall.checkers.evidence import NodeEvidence
+from squall.checkers.nodelog import read_log
+from squall.checkers.wal import read_wal
+from squall.harness.cluster import HarnessError, NodeStatus
+from squall.harness.cluster.docker_engine import Docker, reason
+from squall.harness.cluster.docker_nodes import DATA
 
 BLOCK_BYTES = 1 << 20
 NODE_BYTES_MAX = 8 << 30

@@ -17,8 +17,8 @@ import docker.errors
 import msgspec
 import requests.exceptions
 
-from harness.cluster import HarnessError
-from harness.cluster.docker_engine import CALL_TIMEOUT_S, Docker, reason
+from squall.harness.cluster import HarnessError
+from squall.harness.cluster.docker_engine import CALL_TIMEOUT_S, Docker, reason
 
 _FAILED_IN_OUTPUT = 400
 END_POLL_S = 0.01

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from harness.cluster import Measured
-from harness.cluster.docker_hands import Hands
+from squall.harness.cluster import Measured
+from squall.harness.cluster.docker_hands import Hands
 
 CHAIN = "SQUALL"
 _PACKETS, _TARGET, _SOURCE = 0, 2, 7  # columns of `iptables -n -v -x -L`

@@ -16,8 +16,8 @@ import docker.errors
 import docker.types
 import msgspec
 
-from harness.cluster import HarnessError
-from harness.cluster.docker_engine import Docker, reason
+from squall.harness.cluster import HarnessError
+from squall.harness.cluster.docker_engine import Docker, reason
 
 POOLS = ("10.213.0.0/16", "172.29.0.0/16", "10.87.0.0/16")
 """Ranges the engine does not hand out by itself and few offices use; three, in case of a clash."""

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 import docker.errors
 import requests.exceptions
 
-from harness.cluster import HarnessError, Measured, NodeDied
-from harness.cluster.docker_engine import Docker, reason
-from harness.cluster.docker_evidence import last_words
-from harness.cluster.docker_hands import Hands, State
+from squall.harness.cluster import HarnessError, Measured, NodeDied
+from squall.harness.cluster.docker_engine import Docker, reason
+from squall.harness.cluster.docker_evidence import last_words
+from squall.harness.cluster.docker_hands import Hands, State
 
 DEATH_TIMEOUT_S = 20
 """SIGKILL takes milliseconds, the engine some tens of them to notice; more is a stuck engine."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from harness.cluster import NodeStatus
+from squall.harness.cluster import NodeStatus
 
 TIMEOUT_S = 1.0
 """A healthy node answers in milliseconds; one that needs a second is not healthy to its clients."""

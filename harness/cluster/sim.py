@@ -14,15 +14,15 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-from checkers.evidence import Evidence
-from harness.cluster import Grudge, Measured, NodeNeverReady, NodeStatus
-from harness.sim.client import Exchange, SimKv
-from harness.sim.clock import MILLION
-from harness.sim.evidence import gather
-from harness.sim.liveness import Liveness, survive
-from harness.sim.node import SimNode
-from harness.sim.runtime import SimRuntime
-from harness.sim.world import Hand, SimWorld
+from squall.checkers.evidence import Evidence
+from squall.harness.cluster import Grudge, Measured, NodeNeverReady, NodeStatus
+from squall.harness.sim.client import Exchange, SimKv
+from squall.harness.sim.clock import MILLION
+from squall.harness.sim.evidence import gather
+from squall.harness.sim.liveness import Liveness, survive
+from squall.harness.sim.node import SimNode
+from squall.harness.sim.runtime import SimRuntime
+from squall.harness.sim.world import Hand, SimWorld
 
 MS = 1_000_000
 READY_TIMEOUT_NS = 30_000 * MS
@@ -34,7 +34,7 @@ OBSERVE_TIMEOUT_NS = 300 * MS
 
 
 class SimCluster:
-    """A simulated cluster: `harness.cluster.Cluster`."""
+    """A simulated cluster: `squall.harness.cluster.Cluster`."""
 
     world = "sim"
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import msgspec
 
-from harness.cluster import Measured
-from harness.nemesis import Resolved, View
-from harness.nemesis.condition import Damage
-from harness.nemesis.deck import Deck
-from harness.options import NS_PER_MS
-from harness.runtime import Event, Task
-from harness.scene import Scene
+from squall.harness.cluster import Measured
+from squall.harness.nemesis import Resolved, View
+from squall.harness.nemesis.condition import Damage
+from squall.harness.nemesis.deck import Deck
+from squall.harness.options import NS_PER_MS
+from squall.harness.runtime import Event, Task
+from squall.harness.scene import Scene
 
 VARIANTS = ("jump", "strobe", "drift")
 JUMP_MS = (250, 300_000)

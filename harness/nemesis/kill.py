@@ -9,11 +9,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from harness.cluster import Measured
-from harness.nemesis import Resolved, View
-from harness.nemesis.condition import Damage
-from harness.nemesis.victims import Victims, candidates, describe
-from harness.scene import Scene
+from squall.harness.cluster import Measured
+from squall.harness.nemesis import Resolved, View
+from squall.harness.nemesis.condition import Damage
+from squall.harness.nemesis.victims import Victims, candidates, describe
+from squall.harness.scene import Scene
 
 
 class Kill:

@@ -8,7 +8,7 @@
     one-way          a side (or the leader) is heard and does not hear, or hears and is not heard
 
 A shape is a grudge: who drops whose packets on arrival. Clients still reach every node. Whether the
-cluster can serve in that shape follows from the links left over (`harness.nemesis.condition`).
+cluster can serve in that shape follows from the links left over (`squall.harness.nemesis.condition`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 import networkx as nx
 
-from harness.cluster import Grudge, Measured
-from harness.nemesis import UNREACHABLE, Resolved, View
-from harness.nemesis.condition import Condition, Damage, mutual_links
-from harness.nemesis.deck import Deck
-from harness.options import NS_PER_MS, NS_PER_S
-from harness.scene import Scene
+from squall.harness.cluster import Grudge, Measured
+from squall.harness.nemesis import UNREACHABLE, Resolved, View
+from squall.harness.nemesis.condition import Condition, Damage, mutual_links
+from squall.harness.nemesis.deck import Deck
+from squall.harness.options import NS_PER_MS, NS_PER_S
+from squall.harness.scene import Scene
 
 SHAPES = ("halves", "isolate-one", "isolate-leader", "bridge", "majorities-ring", "one-way")
 ONE_WAYS = ("leader-unheard", "leader-deaf", "minority-unheard", "minority-deaf")

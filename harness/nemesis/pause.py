@@ -14,12 +14,12 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from harness.cluster import Measured, NodeDied
-from harness.nemesis import Resolved, View
-from harness.nemesis.condition import Damage
-from harness.nemesis.victims import SCOPES, Victims, candidates, describe
-from harness.options import NS_PER_MS, NS_PER_S
-from harness.scene import Scene
+from squall.harness.cluster import Measured, NodeDied
+from squall.harness.nemesis import Resolved, View
+from squall.harness.nemesis.condition import Damage
+from squall.harness.nemesis.victims import SCOPES, Victims, candidates, describe
+from squall.harness.options import NS_PER_MS, NS_PER_S
+from squall.harness.scene import Scene
 
 RELAY = "relay"
 REIGN_NS = 2 * NS_PER_S

@@ -14,17 +14,17 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from checkers.history import NEMESIS, Op, OpType
-from harness.cluster import NodeDied, NodeStatus
-from harness.nemesis import KINDS, UNREACHABLE, Executed, Kind, Resolved, View
-from harness.nemesis.clock import VARIANTS, Clock
-from harness.nemesis.condition import Condition, Damage, QuorumBudget
-from harness.nemesis.kill import Kill
-from harness.nemesis.partition import Partition
-from harness.nemesis.pause import Pause
-from harness.options import NS_PER_MS, NS_PER_S
-from harness.runtime import Event
-from harness.scene import Scene
+from squall.checkers.history import NEMESIS, Op, OpType
+from squall.harness.cluster import NodeDied, NodeStatus
+from squall.harness.nemesis import KINDS, UNREACHABLE, Executed, Kind, Resolved, View
+from squall.harness.nemesis.clock import VARIANTS, Clock
+from squall.harness.nemesis.condition import Condition, Damage, QuorumBudget
+from squall.harness.nemesis.kill import Kill
+from squall.harness.nemesis.partition import Partition
+from squall.harness.nemesis.pause import Pause
+from squall.harness.options import NS_PER_MS, NS_PER_S
+from squall.harness.runtime import Event
+from squall.harness.scene import Scene
 
 WARM_UP_OKS = 20
 """Operations that must have succeeded before the first fault: a dead cluster exercises nothing."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from harness.nemesis import View
-from harness.nemesis.deck import Deck
+from squall.harness.nemesis import View
+from squall.harness.nemesis.deck import Deck
 
 SCOPES = ("one", "leader", "minority", "majority", "all")
 

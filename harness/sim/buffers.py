@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from node.mvcc.watching import MAX_BATCH_BYTES, MAX_RECENT, MAX_SCANNED, Limits
+from squall.node.mvcc.watching import MAX_BATCH_BYTES, MAX_RECENT, MAX_SCANNED, Limits
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 class WatchBuffers(msgspec.Struct, frozen=True, kw_only=True):
     """One set-up of everything that watches may fill.
 
-    `recent`, `scanned` and `batch_bytes` are the node's own (`node.mvcc.watching.Limits`). `window`
+    `recent`, `scanned` and `batch_bytes` are the node's own (`squall.node.mvcc.watching.Limits`). `window`
     is how many answers may be under way to a client or wait there. `wake_us`: a node looks for what
     a watch is owed up to so much later than the write. `progress_us`: between promises of progress.
     """

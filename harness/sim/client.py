@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from harness.sim.loop import Loop
-from harness.sim.node import SimNode
-from harness.sim.runtime import SimRuntime, SimTask, park
-from harness.sim.trace import Kind
-from harness.sim.watches import SimStream, WatchExchange
-from harness.sim.world import SimWorld
-from workloads.kv import Answer, Definite, Indefinite, Request, Watch
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.node import SimNode
+from squall.harness.sim.runtime import SimRuntime, SimTask, park
+from squall.harness.sim.trace import Kind
+from squall.harness.sim.watches import SimStream, WatchExchange
+from squall.harness.sim.world import SimWorld
+from squall.workloads.kv import Answer, Definite, Indefinite, Request, Watch
 
 DELAY_US = 150
 """A client sits near its node: the least delay each way; up to three times that is drawn."""
@@ -83,7 +83,7 @@ class Exchange:
 
 
 class SimKv:
-    """One connection to one node: `workloads.kv.Kv`."""
+    """One connection to one node: `squall.workloads.kv.Kv`."""
 
     def __init__(
         self, exchange: Exchange, node: SimNode, random: Callable[[], float], timeout_ns: int

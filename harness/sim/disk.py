@@ -16,7 +16,7 @@ from random import Random
 
 import msgspec
 
-from node.storage.disk import (
+from squall.node.storage.disk import (
     Append,
     Create,
     DiskError,
@@ -108,7 +108,7 @@ class _File:
 
 
 class SimDisk:
-    """One node's data directory: the `Disk` of `node.storage.disk`, with a crash."""
+    """One node's data directory: the `Disk` of `squall.node.storage.disk`, with a crash."""
 
     def __init__(self, rng: Random, faults: DiskFaults) -> None:
         self.faults = faults

@@ -3,7 +3,7 @@
 The state is encoded later than it was taken, while the node goes on applying; the file is written
 in two halves and synced, while log batches come and go; only then does the replica hear of it. A
 kill at any moment leaves half a file under its temporary name, or a whole one that nobody has named
-yet. `node.drafting` is its twin in asyncio.
+yet. `squall.node.drafting` is its twin in asyncio.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
-from harness.sim.disk import SimDisk
-from harness.sim.loop import Loop
-from node.replica import Draft, Replica
-from node.storage import snapshot
-from node.storage.disk import Append, Create, DiskError, DiskOp, Sync
+from squall.harness.sim.disk import SimDisk
+from squall.harness.sim.loop import Loop
+from squall.node.replica import Draft, Replica
+from squall.node.storage import snapshot
+from squall.node.storage.disk import Append, Create, DiskError, DiskOp, Sync
 
 
 class Host(Protocol):

@@ -7,9 +7,9 @@ called a pass.
 
 from __future__ import annotations
 
-from checkers.faults import fault_windows
-from checkers.history import History
-from harness.sim.world import SimWorld
+from squall.checkers.faults import fault_windows
+from squall.checkers.history import History
+from squall.harness.sim.world import SimWorld
 
 Effects = dict[str, int]
 """What happened -> how often; nothing that did not happen."""

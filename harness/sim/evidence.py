@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from checkers.evidence import Evidence, NodeEvidence
-from checkers.nodelog import read_log
-from checkers.wal import read_wal
-from harness.sim.node import SimNode
-from harness.sim.world import SimWorld
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.nodelog import read_log
+from squall.checkers.wal import read_wal
+from squall.harness.sim.node import SimNode
+from squall.harness.sim.world import SimWorld
 
 
 def gather(world: SimWorld, into: Path | None, *, wals: bool = True) -> Evidence:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.sim.runtime import SimRuntime
-from harness.sim.turnover import NOBODY
-from harness.sim.world import Hand, SimWorld
-from workloads.kv import Answer, Put, PutAnswer
+from squall.harness.sim.runtime import SimRuntime
+from squall.harness.sim.turnover import NOBODY
+from squall.harness.sim.world import Hand, SimWorld
+from squall.workloads.kv import Answer, Put, PutAnswer
 
 ELECTIONS = 60
 """Election timeouts within which all must be done. A round of voting takes two at most; the rest is

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.sim.triggers import Moment, Triggers
-from node.raft.messages import AppendEntries, AppendReply
-from node.raft.quorum import agreed
-from node.raft.raft import Raft
-from node.raft.roles import LEADER
-from node.storage.disk import Append, Create, DiskOp
+from squall.harness.sim.triggers import Moment, Triggers
+from squall.node.raft.messages import AppendEntries, AppendReply
+from squall.node.raft.quorum import agreed
+from squall.node.raft.raft import Raft
+from squall.node.raft.roles import LEADER
+from squall.node.storage.disk import Append, Create, DiskOp
 
 
 class Lookout:

@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
-from harness.sim.loop import Loop
-from harness.sim.streams import Streams
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.streams import Streams
 
 _STEPS = 1024
 _TAIL = tuple(round(-math.log(1 - (i + 0.5) / _STEPS) * 1000) for i in range(_STEPS))

@@ -15,24 +15,24 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from harness.sim.clock import NodeClock
-from harness.sim.disk import SimDisk
-from harness.sim.drafting import Drafting
-from harness.sim.invariants import WatchedMachine
-from harness.sim.loop import FAR_US
-from harness.sim.moments import Lookout
-from harness.sim.requests import Answered, Server
-from harness.sim.surroundings import World
-from harness.sim.trace import Kind
-from harness.sim.triggers import Moment
-from harness.sim.words import TAGS
-from node.mvcc.store import Store
-from node.raft.membership import Change
-from node.raft.messages import AppendReply, RequestVote, VoteReply
-from node.replica import NOTHING, Event, Output, Replica, ReplicaConfig
-from node.storage.disk import Batch, DiskError
-from node.storage.recovery import DamagedError
-from workloads.kv import Indefinite, Request
+from squall.harness.sim.clock import NodeClock
+from squall.harness.sim.disk import SimDisk
+from squall.harness.sim.drafting import Drafting
+from squall.harness.sim.invariants import WatchedMachine
+from squall.harness.sim.loop import FAR_US
+from squall.harness.sim.moments import Lookout
+from squall.harness.sim.requests import Answered, Server
+from squall.harness.sim.surroundings import World
+from squall.harness.sim.trace import Kind
+from squall.harness.sim.triggers import Moment
+from squall.harness.sim.words import TAGS
+from squall.node.mvcc.store import Store
+from squall.node.raft.membership import Change
+from squall.node.raft.messages import AppendReply, RequestVote, VoteReply
+from squall.node.replica import NOTHING, Event, Output, Replica, ReplicaConfig
+from squall.node.storage.disk import Batch, DiskError
+from squall.node.storage.recovery import DamagedError
+from squall.workloads.kv import Indefinite, Request
 
 MAX_QUEUE = 100_000
 """Deliveries a paused node may have waiting; beyond it they are dropped, as full buffers would."""

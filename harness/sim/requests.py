@@ -1,7 +1,7 @@
 """A client's request served by a simulated node, as the node's own API serves it.
 
-Same checks, same order, same state machine: `node.mvcc.validation`, then the log or a read barrier,
-then `node.mvcc`. Only gRPC and protobuf are missing; the containers test those. What is certain and
+Same checks, same order, same state machine: `squall.node.mvcc.validation`, then the log or a read barrier,
+then `squall.node.mvcc`. Only gRPC and protobuf are missing; the containers test those. What is certain and
 what is not is the replica's own statement (`REFUSED`, `UNKNOWN`): a refusal that happened after all
 is a bug of the node, and the checkers will say so.
 """
@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from node.mvcc import commands, results, validation
-from node.mvcc.errors import RequestError
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.store import Store
-from node.mvcc.watching import WatchHub
-from node.raft.membership import Change
-from node.replica import Outcome, Reply
-from workloads import kv
+from squall.node.mvcc import commands, results, validation
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.store import Store
+from squall.node.mvcc.watching import WatchHub
+from squall.node.raft.membership import Change
+from squall.node.replica import Outcome, Reply
+from squall.workloads import kv
 
 OPERATORS = {
     "=": commands.CompareResult.EQUAL,

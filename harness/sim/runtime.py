@@ -1,6 +1,6 @@
 """The controller's world in virtual time: plain coroutines on the event heap.
 
-The `Runtime` protocol of `harness.runtime` without asyncio. A task is driven by `send()`; to wait,
+The `Runtime` protocol of `squall.harness.runtime` without asyncio. A task is driven by `send()`; to wait,
 it leaves a token with whoever shall wake it and yields. A wake with an old token is ignored, so
 nothing ever has to be taken back: a timeout and an answer that race are decided by the order of the
 heap, the same way every time. Timeouts are lazy, as nodes' timers are: a task has one on the heap,
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
-from harness.sim.loop import FAR_US, Loop
+from squall.harness.sim.loop import FAR_US, Loop
 
 T = TypeVar("T")
 
@@ -194,7 +194,7 @@ class SimEvent:
 
 
 class SimRuntime:
-    """Virtual time and tasks on an event heap: `harness.runtime.Runtime`."""
+    """Virtual time and tasks on an event heap: `squall.harness.runtime.Runtime`."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop

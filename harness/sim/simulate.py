@@ -15,24 +15,24 @@ from typing import Any
 
 import msgspec
 
-from harness.cluster.sim import SimCluster
-from harness.controller import Findings, conduct
-from harness.nemesis.storm import Storm
-from harness.options import Options
-from harness.progress import Progress, Silent
-from harness.recorder import Recorder, Sink
-from harness.runtime import Event
-from harness.seeds import Seeds
-from harness.sim.evidence import gather
-from harness.sim.invariants import Broken
-from harness.sim.loop import MAX_EVENTS, TooManyEventsError
-from harness.sim.runtime import DeadlockError, SimRuntime
-from harness.sim.streams import Streams
-from harness.sim.swarm import CALM, Swarm, draw
-from harness.sim.trace import RING, Filter, transcript
-from harness.sim.words import describe
-from harness.sim.world import SimWorld
-from workloads.workload import Workload
+from squall.harness.cluster.sim import SimCluster
+from squall.harness.controller import Findings, conduct
+from squall.harness.nemesis.storm import Storm
+from squall.harness.options import Options
+from squall.harness.progress import Progress, Silent
+from squall.harness.recorder import Recorder, Sink
+from squall.harness.runtime import Event
+from squall.harness.seeds import Seeds
+from squall.harness.sim.evidence import gather
+from squall.harness.sim.invariants import Broken
+from squall.harness.sim.loop import MAX_EVENTS, TooManyEventsError
+from squall.harness.sim.runtime import DeadlockError, SimRuntime
+from squall.harness.sim.streams import Streams
+from squall.harness.sim.swarm import CALM, Swarm, draw
+from squall.harness.sim.trace import RING, Filter, transcript
+from squall.harness.sim.words import describe
+from squall.harness.sim.world import SimWorld
+from squall.workloads.workload import Workload
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from harness.sim.sweep import Result, Row, Sweep
+from squall.harness.sim.sweep import Result, Row, Sweep
 
 FAILURES_SHOWN = 50
 """Failing seeds told in full as they come; the rest is only listed."""

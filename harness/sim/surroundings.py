@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from harness.sim.buffers import WatchBuffers
-from harness.sim.invariants import Invariants
-from harness.sim.loop import Loop
-from harness.sim.network import Network
-from harness.sim.streams import Streams
-from harness.sim.trace import Trace
-from harness.sim.triggers import Triggers
+from squall.harness.sim.buffers import WatchBuffers
+from squall.harness.sim.invariants import Invariants
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.network import Network
+from squall.harness.sim.streams import Streams
+from squall.harness.sim.trace import Trace
+from squall.harness.sim.triggers import Triggers
 
 
 class World(Protocol):

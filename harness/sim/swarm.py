@@ -14,12 +14,12 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.sim.buffers import WatchBuffers, draw_buffers
-from harness.sim.disk import DiskFaults
-from harness.sim.network import LinkProfile
-from harness.sim.streams import Streams
-from harness.sim.triggers import Action, Moment, Trigger
-from harness.sim.turnover import Turnover
+from squall.harness.sim.buffers import WatchBuffers, draw_buffers
+from squall.harness.sim.disk import DiskFaults
+from squall.harness.sim.network import LinkProfile
+from squall.harness.sim.streams import Streams
+from squall.harness.sim.triggers import Action, Moment, Trigger
+from squall.harness.sim.turnover import Turnover
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ NEMESES = ("kill", "pause", "partition", "clock")
 
 
 class Knobs(msgspec.Struct, frozen=True, kw_only=True):
-    """The node's own parameters, as in `node.replica.ReplicaConfig`."""
+    """The node's own parameters, as in `squall.node.replica.ReplicaConfig`."""
 
     heartbeat_us: int = 100_000
     election_us: int = 1_000_000

@@ -22,17 +22,17 @@ from typing import Any
 
 import msgspec
 
-from checkers.evidence import Evidence
-from checkers.history import History, OpType
-from checkers.judge import judge as hear
-from checkers.verdict import Budget, Checker, Validity, Verdict
-from harness.cluster import HarnessError
-from harness.options import NS_PER_S, Options
-from harness.sim.effects import Effects, effects
-from harness.sim.simulate import Plan, Simulation, simulate
-from harness.sim.trace import MAX_TRANSCRIPT, Filter
-from workloads import WORKLOADS
-from workloads.workload import Workload
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, OpType
+from squall.checkers.judge import judge as hear
+from squall.checkers.verdict import Budget, Checker, Validity, Verdict
+from squall.harness.cluster import HarnessError
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.sim.effects import Effects, effects
+from squall.harness.sim.simulate import Plan, Simulation, simulate
+from squall.harness.sim.trace import MAX_TRANSCRIPT, Filter
+from squall.workloads import WORKLOADS
+from squall.workloads.workload import Workload
 
 CHUNK = 4
 """Seeds handed to a worker at a time: few, so that results come as they are ready."""

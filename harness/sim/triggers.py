@@ -14,8 +14,8 @@ from typing import Protocol
 
 import msgspec
 
-from harness.sim.loop import Loop
-from harness.sim.streams import Streams
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.streams import Streams
 
 MAX_FIRINGS = 200
 """Firings of one trigger in one run."""

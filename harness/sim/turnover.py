@@ -22,14 +22,14 @@ from typing import Any, Protocol
 
 import msgspec
 
-from harness.sim.disk import SimDisk
-from harness.sim.loop import Loop
-from harness.sim.node import SimNode
-from harness.sim.streams import Streams
-from node.raft import changing
-from node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, Change, Member
-from node.raft.roles import LEADER
-from node.storage import frames, wal
+from squall.harness.sim.disk import SimDisk
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.node import SimNode
+from squall.harness.sim.streams import Streams
+from squall.node.raft import changing
+from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, Change, Member
+from squall.node.raft.roles import LEADER
+from squall.node.storage import frames, wal
 
 NOBODY = -1
 PATIENCE = 3

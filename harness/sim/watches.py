@@ -14,15 +14,15 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from harness.sim.loop import Loop
-from harness.sim.node import SimNode
-from harness.sim.requests import Server, to_key_value
-from harness.sim.runtime import SimRuntime, SimTask, park
-from harness.sim.trace import Kind
-from harness.sim.world import SimWorld
-from node.mvcc.watch_stream import WatchAnswer, WatchStream
-from node.mvcc.watching import Event, Interest
-from workloads import kv
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.node import SimNode
+from squall.harness.sim.requests import Server, to_key_value
+from squall.harness.sim.runtime import SimRuntime, SimTask, park
+from squall.harness.sim.trace import Kind
+from squall.harness.sim.world import SimWorld
+from squall.node.mvcc.watch_stream import WatchAnswer, WatchStream
+from squall.node.mvcc.watching import Event, Interest
+from squall.workloads import kv
 
 MAX_REQUEST_BYTES = 1_572_864
 """The node's own limit: a larger answer would travel in fragments, if a client asked for them."""
@@ -115,7 +115,7 @@ class NodeEnd:
 
 
 class SimStream:
-    """A client's watch under way: `workloads.kv.WatchStream`."""
+    """A client's watch under way: `squall.workloads.kv.WatchStream`."""
 
     def __init__(
         self,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, get_args
 
-from harness.sim.trace import Event, Kind
-from harness.sim.triggers import Trigger
-from node.raft.messages import (
+from squall.harness.sim.trace import Event, Kind
+from squall.harness.sim.triggers import Trigger
+from squall.node.raft.messages import (
     AppendEntries,
     AppendReply,
     Heartbeat,
@@ -18,7 +18,7 @@ from node.raft.messages import (
     SnapshotReply,
     VoteReply,
 )
-from node.storage.disk import Append, Batch
+from squall.node.storage.disk import Append, Batch
 
 TAGS = {kind: number for number, kind in enumerate(get_args(Message))}
 """A number for each kind of message, for the digest of a run."""

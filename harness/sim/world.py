@@ -15,21 +15,21 @@ from typing import Any
 
 import msgspec
 
-from harness.cluster import NodeStatus
-from harness.sim.clock import EPOCH_NS, MILLION, NodeClock
-from harness.sim.disk import DiskFaults, SimDisk
-from harness.sim.invariants import Broken, Invariants
-from harness.sim.loop import MAX_EVENTS, Loop
-from harness.sim.network import LinkProfile, Network
-from harness.sim.node import SimNode
-from harness.sim.streams import Streams
-from harness.sim.swarm import Swarm
-from harness.sim.trace import RING, Kind, Trace
-from harness.sim.triggers import Action, Moment, Trigger, Triggers
-from harness.sim.turnover import Turnovers
-from harness.sim.words import TAGS
-from node.raft.codec import decode, encode
-from node.replica import Member, ReplicaConfig
+from squall.harness.cluster import NodeStatus
+from squall.harness.sim.clock import EPOCH_NS, MILLION, NodeClock
+from squall.harness.sim.disk import DiskFaults, SimDisk
+from squall.harness.sim.invariants import Broken, Invariants
+from squall.harness.sim.loop import MAX_EVENTS, Loop
+from squall.harness.sim.network import LinkProfile, Network
+from squall.harness.sim.node import SimNode
+from squall.harness.sim.streams import Streams
+from squall.harness.sim.swarm import Swarm
+from squall.harness.sim.trace import RING, Kind, Trace
+from squall.harness.sim.triggers import Action, Moment, Trigger, Triggers
+from squall.harness.sim.turnover import Turnovers
+from squall.harness.sim.words import TAGS
+from squall.node.raft.codec import decode, encode
+from squall.node.replica import Member, ReplicaConfig
 
 CLUSTER_ID = 0x5155414C
 

@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from aetcd.rpc import auth_pb2, rpc_pb2
 
-from node.api.auth_door import caller
-from node.api.backend import Backend
-from node.api.convert import Message
-from node.api.errors import ApiError
-from node.api.headers import header
-from node.api.proposing import apply
-from node.mvcc.auth import PermissionKind
-from node.mvcc.auth_commands import (
+from squall.node.api.auth_door import caller
+from squall.node.api.backend import Backend
+from squall.node.api.convert import Message
+from squall.node.api.errors import ApiError
+from squall.node.api.headers import header
+from squall.node.api.proposing import apply
+from squall.node.mvcc.auth import PermissionKind
+from squall.node.mvcc.auth_commands import (
     AuthCommand,
     AuthDisable,
     AuthEnable,
@@ -34,13 +34,13 @@ from node.mvcc.auth_commands import (
     UserGrantRole,
     UserRevokeRole,
 )
-from node.mvcc.auth_errors import (
+from squall.node.mvcc.auth_errors import (
     OLD_REVISION,
     PERMISSION_NOT_GIVEN,
     ROLE_NOT_FOUND,
     USER_NOT_FOUND,
 )
-from node.mvcc.results import AuthResult
+from squall.node.mvcc.results import AuthResult
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
 

@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import bcrypt
 
-from node.api.backend import Backend
-from node.api.errors import TOO_MANY_REQUESTS, ApiError
-from node.config import Config
-from node.mvcc import auth_errors as errors
-from node.mvcc.auth import NOBODY, Auth, Caller
-from node.mvcc.errors import RequestError
+from squall.node.api.backend import Backend
+from squall.node.api.errors import TOO_MANY_REQUESTS, ApiError
+from squall.node.config import Config
+from squall.node.mvcc import auth_errors as errors
+from squall.node.mvcc.auth import NOBODY, Auth, Caller
+from squall.node.mvcc.errors import RequestError
 
 MAX_TOKENS: Final = 100_000
 """Known at once; the one unused for longest gives way."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from node.mvcc.store import Store
-from node.raft.membership import Change
+from squall.node.mvcc.store import Store
+from squall.node.raft.membership import Change
 
 if TYPE_CHECKING:
-    from node.api.auth_door import Door
+    from squall.node.api.auth_door import Door
 
 
 class MemberView(msgspec.Struct, frozen=True):

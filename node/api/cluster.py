@@ -10,12 +10,12 @@ from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
-from node.api.backend import Backend, MemberView
-from node.api.convert import Message
-from node.api.errors import BAD_MEMBER_URLS, MEMBER_NOT_FOUND, ApiError
-from node.api.headers import header
-from node.config import ConfigError, endpoint
-from node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, UPDATE, Change, Member
+from squall.node.api.backend import Backend, MemberView
+from squall.node.api.convert import Message
+from squall.node.api.errors import BAD_MEMBER_URLS, MEMBER_NOT_FOUND, ApiError
+from squall.node.api.headers import header
+from squall.node.config import ConfigError, endpoint
+from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, UPDATE, Change, Member
 
 
 async def member_add(backend: Backend, message: Message) -> Message:

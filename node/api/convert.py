@@ -6,10 +6,10 @@ from typing import Any
 
 from aetcd.rpc import kv_pb2, rpc_pb2
 
-from node.mvcc import commands
-from node.mvcc.errors import KEY_NOT_FOUND, RequestError
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.results import (
+from squall.node.mvcc import commands
+from squall.node.mvcc.errors import KEY_NOT_FOUND, RequestError
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.results import (
     DeleteResult,
     OperationResult,
     PutResult,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aetcd.rpc import rpc_pb2
 
-from node.api.backend import Backend
-from node.api.convert import Message
+from squall.node.api.backend import Backend
+from squall.node.api.convert import Message
 
 
 def header(backend: Backend, revision: int | None = None) -> Message:

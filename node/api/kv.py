@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from aetcd.rpc import rpc_pb2
 
-from node.api import convert
-from node.api.auth_door import caller
-from node.api.backend import Backend
-from node.api.convert import Message
-from node.api.headers import header
-from node.api.proposing import apply
-from node.mvcc import auth_checks, validation
-from node.mvcc.commands import Compact, Range, Txn, is_write
-from node.mvcc.results import CompactResult, DeleteResult, PutResult, TxnResult
+from squall.node.api import convert
+from squall.node.api.auth_door import caller
+from squall.node.api.backend import Backend
+from squall.node.api.convert import Message
+from squall.node.api.headers import header
+from squall.node.api.proposing import apply
+from squall.node.mvcc import auth_checks, validation
+from squall.node.mvcc.commands import Compact, Range, Txn, is_write
+from squall.node.mvcc.results import CompactResult, DeleteResult, PutResult, TxnResult
 
 
 async def range_(backend: Backend, message: Message) -> Message:

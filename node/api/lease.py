@@ -7,17 +7,17 @@ from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
-from node.api.auth_door import caller
-from node.api.backend import Backend
-from node.api.convert import Message
-from node.api.errors import ApiError
-from node.api.headers import header
-from node.api.proposing import apply
-from node.mvcc.auth import PermissionKind
-from node.mvcc.commands import LeaseGrant, LeaseRevoke
-from node.mvcc.errors import LEASE_TTL_TOO_LARGE
-from node.mvcc.leases import MAX_TTL_S
-from node.mvcc.results import LeaseResult
+from squall.node.api.auth_door import caller
+from squall.node.api.backend import Backend
+from squall.node.api.convert import Message
+from squall.node.api.errors import ApiError
+from squall.node.api.headers import header
+from squall.node.api.proposing import apply
+from squall.node.mvcc.auth import PermissionKind
+from squall.node.mvcc.commands import LeaseGrant, LeaseRevoke
+from squall.node.mvcc.errors import LEASE_TTL_TOO_LARGE
+from squall.node.mvcc.leases import MAX_TTL_S
+from squall.node.mvcc.results import LeaseResult
 
 
 async def grant(backend: Backend, message: Message) -> Message:

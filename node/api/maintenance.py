@@ -7,16 +7,16 @@ import asyncio
 from aetcd.rpc import rpc_pb2
 from crc32c import crc32c
 
-from node.api.backend import Backend
-from node.api.convert import Message
-from node.api.errors import NO_LEADER
-from node.api.headers import header
-from node.api.proposing import apply
-from node.config import VERSION
-from node.etcd_file import about_bytes
-from node.mvcc.alarms import AlarmKind, Raised
-from node.mvcc.commands import Alarm, AlarmAction
-from node.mvcc.results import AlarmResult
+from squall.node.api.backend import Backend
+from squall.node.api.convert import Message
+from squall.node.api.errors import NO_LEADER
+from squall.node.api.headers import header
+from squall.node.api.proposing import apply
+from squall.node.config import VERSION
+from squall.node.etcd_file import about_bytes
+from squall.node.mvcc.alarms import AlarmKind, Raised
+from squall.node.mvcc.commands import Alarm, AlarmAction
+from squall.node.mvcc.results import AlarmResult
 
 
 async def status(backend: Backend, message: Message) -> Message:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from node.api.auth_door import caller
-from node.api.backend import Backend
-from node.api.errors import ApiError
-from node.mvcc import commands
-from node.mvcc.alarms import AlarmKind, adds_data
-from node.mvcc.auth_commands import Authenticate
-from node.mvcc.auth_errors import OLD_REVISION
-from node.mvcc.commands import Alarm, AlarmAction, As, Command
-from node.mvcc.errors import NO_SPACE, REQUEST_TOO_LARGE, RequestError
+from squall.node.api.auth_door import caller
+from squall.node.api.backend import Backend
+from squall.node.api.errors import ApiError
+from squall.node.mvcc import commands
+from squall.node.mvcc.alarms import AlarmKind, adds_data
+from squall.node.mvcc.auth_commands import Authenticate
+from squall.node.mvcc.auth_errors import OLD_REVISION
+from squall.node.mvcc.commands import Alarm, AlarmAction, As, Command
+from squall.node.mvcc.errors import NO_SPACE, REQUEST_TOO_LARGE, RequestError
 
 _Result = TypeVar("_Result")
 

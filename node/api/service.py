@@ -1,4 +1,4 @@
-"""etcd's six services as methods of `node.rpc`, each behind the same door.
+"""etcd's six services as methods of `squall.node.rpc`, each behind the same door.
 
 A refusal becomes its gRPC status. An assertion of our own stops the node: what it found wrong may
 be what the next answer is made of. Everything unknown answers UNIMPLEMENTED.
@@ -12,15 +12,15 @@ from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
-from node.api import auth, cluster, kv, lease, maintenance, snapshot, watch
-from node.api.backend import Backend
-from node.api.convert import Message
-from node.api.errors import NO_LEADER, NOT_FOR_LEARNER, ApiError
-from node.config import Config
-from node.http import HttpServer
-from node.mvcc.errors import RequestError
-from node.rpc import MAX_STREAMS, Limits, Server
-from node.rpc import Method as RpcMethod
+from squall.node.api import auth, cluster, kv, lease, maintenance, snapshot, watch
+from squall.node.api.backend import Backend
+from squall.node.api.convert import Message
+from squall.node.api.errors import NO_LEADER, NOT_FOR_LEARNER, ApiError
+from squall.node.config import Config
+from squall.node.http import HttpServer
+from squall.node.mvcc.errors import RequestError
+from squall.node.rpc import MAX_STREAMS, Limits, Server
+from squall.node.rpc import Method as RpcMethod
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
 Stream = Callable[[Backend, AsyncIterator[Message], Any], Awaitable[None]]

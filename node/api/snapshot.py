@@ -16,14 +16,14 @@ from typing import Any, Final
 
 from aetcd.rpc import rpc_pb2
 
-from node import etcd_file
-from node.api.backend import Backend
-from node.api.convert import Message
-from node.api.errors import TIMEOUT, TOO_MANY_REQUESTS, ApiError
-from node.api.headers import header
-from node.bolt import writing
-from node.bolt.writing import Bucket
-from node.raft.membership import Member
+from squall.node import etcd_file
+from squall.node.api.backend import Backend
+from squall.node.api.convert import Message
+from squall.node.api.errors import TIMEOUT, TOO_MANY_REQUESTS, ApiError
+from squall.node.api.headers import header
+from squall.node.bolt import writing
+from squall.node.bolt.writing import Bucket
+from squall.node.raft.membership import Member
 
 BLOB_BYTES_MAX: Final = 32 * 1024
 """As etcd's."""

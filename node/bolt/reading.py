@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from node.bolt.pages import (
+from squall.node.bolt.pages import (
     BRANCH,
     BRANCH_ELEMENT,
     BUCKET,

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from node.bolt.pages import (
+from squall.node.bolt.pages import (
     BRANCH,
     BRANCH_ELEMENT,
     BUCKET,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from node.mvcc.commands import (
+from squall.node.mvcc.commands import (
     Alarm,
     AlarmAction,
     Command,
@@ -25,7 +25,7 @@ from node.mvcc.commands import (
     Put,
     Txn,
 )
-from node.mvcc.errors import CORRUPT, NO_SPACE, RequestError
+from squall.node.mvcc.errors import CORRUPT, NO_SPACE, RequestError
 
 CHANGES = (Put, DeleteRange, Txn, Compact, LeaseGrant, LeaseRevoke)
 """What a corrupt cluster refuses; its users, roles and members may still be changed."""

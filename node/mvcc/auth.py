@@ -18,8 +18,8 @@ from typing import Final
 
 import msgspec
 
-from node.mvcc import auth_errors as errors
-from node.mvcc.auth_commands import (
+from squall.node.mvcc import auth_errors as errors
+from squall.node.mvcc.auth_commands import (
     AuthCommand,
     AuthDisable,
     AuthEnable,
@@ -35,8 +35,8 @@ from node.mvcc.auth_commands import (
     UserGrantRole,
     UserRevokeRole,
 )
-from node.mvcc.errors import RequestError
-from node.mvcc.index import FROM_KEY
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.index import FROM_KEY
 
 ROOT: Final = "root"
 """The user without whom authentication cannot be enabled, and the role that permits everything."""

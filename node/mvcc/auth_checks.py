@@ -9,9 +9,9 @@ transaction are held to the same rules, which etcd leaves out.
 
 from __future__ import annotations
 
-from node.mvcc.auth import Auth, Caller, PermissionKind
-from node.mvcc.auth_commands import AUTH_COMMANDS, Authenticate
-from node.mvcc.commands import (
+from squall.node.mvcc.auth import Auth, Caller, PermissionKind
+from squall.node.mvcc.auth_commands import AUTH_COMMANDS, Authenticate
+from squall.node.mvcc.commands import (
     Command,
     DeleteRange,
     LeaseRevoke,
@@ -20,7 +20,7 @@ from node.mvcc.commands import (
     Range,
     Txn,
 )
-from node.mvcc.leases import Leases
+from squall.node.mvcc.leases import Leases
 
 READ = PermissionKind.READ
 WRITE = PermissionKind.WRITE

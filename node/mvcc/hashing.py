@@ -13,9 +13,9 @@ from functools import partial
 import msgspec
 from crc32c import crc32c
 
-from node.mvcc.errors import COMPACTED, FUTURE_REVISION, RequestError
-from node.mvcc.keyvalue import KeyValue, revision_key, to_protobuf
-from node.mvcc.revisions import Revisions
+from squall.node.mvcc.errors import COMPACTED, FUTURE_REVISION, RequestError
+from squall.node.mvcc.keyvalue import KeyValue, revision_key, to_protobuf
+from squall.node.mvcc.revisions import Revisions
 
 
 class HashResult(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from sortedcontainers import SortedList
 
-from node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.keyvalue import KeyValue
 
 _by_mod_revision = attrgetter("mod_revision")
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from node.mvcc.errors import LEASE_EXISTS, LEASE_NOT_FOUND, RequestError
-from node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.errors import LEASE_EXISTS, LEASE_NOT_FOUND, RequestError
+from squall.node.mvcc.keyvalue import KeyValue
 
 MAX_TTL_S = 9_000_000_000
 """etcd's; a longer one is refused."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import heapq
 
-from node.mvcc.commands import LeaseRevoke
-from node.mvcc.leases import Leases
+from squall.node.mvcc.commands import LeaseRevoke
+from squall.node.mvcc.leases import Leases
 
 NEVER_US = 1 << 62
 US_PER_S = 1_000_000

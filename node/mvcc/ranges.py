@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from operator import attrgetter
 
-from node.mvcc.commands import Range, SortOrder, SortTarget
-from node.mvcc.keyvalue import KeyValue, without_value
-from node.mvcc.results import RangeResult
-from node.mvcc.revisions import Revisions
+from squall.node.mvcc.commands import Range, SortOrder, SortTarget
+from squall.node.mvcc.keyvalue import KeyValue, without_value
+from squall.node.mvcc.results import RangeResult
+from squall.node.mvcc.revisions import Revisions
 
 _SORT_KEYS = {
     SortTarget.KEY: attrgetter("key"),

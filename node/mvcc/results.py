@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 import msgspec
 
-from node.mvcc.alarms import Raised
-from node.mvcc.errors import RequestError
-from node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.alarms import Raised
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.keyvalue import KeyValue
 
 
 class RangeResult(msgspec.Struct, frozen=True):

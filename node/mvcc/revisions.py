@@ -15,9 +15,9 @@ from operator import attrgetter
 
 import msgspec
 
-from node.mvcc.errors import COMPACTED, FUTURE_REVISION, RequestError
-from node.mvcc.index import FROM_KEY, KeyIndex, survives
-from node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.errors import COMPACTED, FUTURE_REVISION, RequestError
+from squall.node.mvcc.index import FROM_KEY, KeyIndex, survives
+from squall.node.mvcc.keyvalue import KeyValue
 
 _by_mod_revision = attrgetter("mod_revision")
 

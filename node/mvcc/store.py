@@ -19,11 +19,11 @@ from typing import cast
 import msgspec
 from crc32c import crc32c
 
-from node.mvcc import auth_checks, ranges, txn
-from node.mvcc.alarms import Alarms, Raised
-from node.mvcc.auth import NOBODY, Auth, AuthState, Caller
-from node.mvcc.auth_commands import AUTH_COMMANDS
-from node.mvcc.commands import (
+from squall.node.mvcc import auth_checks, ranges, txn
+from squall.node.mvcc.alarms import Alarms, Raised
+from squall.node.mvcc.auth import NOBODY, Auth, AuthState, Caller
+from squall.node.mvcc.auth_commands import AUTH_COMMANDS
+from squall.node.mvcc.commands import (
     Alarm,
     As,
     Command,
@@ -37,11 +37,11 @@ from node.mvcc.commands import (
     decode,
     is_write,
 )
-from node.mvcc.errors import LEASE_RENEWED, RequestError
-from node.mvcc.hashing import HashResult, hash_kv
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.leases import Lease, Leases
-from node.mvcc.results import (
+from squall.node.mvcc.errors import LEASE_RENEWED, RequestError
+from squall.node.mvcc.hashing import HashResult, hash_kv
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.leases import Lease, Leases
+from squall.node.mvcc.results import (
     AlarmResult,
     AuthResult,
     CommandResult,
@@ -50,8 +50,8 @@ from node.mvcc.results import (
     RangeResult,
     TxnResult,
 )
-from node.mvcc.revisions import Revisions, encoded_pieces
-from node.mvcc.watching import DEFAULT, Limits, WatchHub
+from squall.node.mvcc.revisions import Revisions, encoded_pieces
+from squall.node.mvcc.watching import DEFAULT, Limits, WatchHub
 
 SNAPSHOT_FORMAT = 1
 
@@ -85,7 +85,7 @@ _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 
 
 class Store:
-    """A multi-version key-value store: the `StateMachine` that `node.replica` drives."""
+    """A multi-version key-value store: the `StateMachine` that `squall.node.replica` drives."""
 
     __slots__ = ("_digest", "_history", "alarms", "auth", "leases", "watches")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from node.mvcc import ranges
-from node.mvcc.commands import (
+from squall.node.mvcc import ranges
+from squall.node.mvcc.commands import (
     Compare,
     CompareResult,
     CompareTarget,
@@ -22,11 +22,11 @@ from node.mvcc.commands import (
     Range,
     Txn,
 )
-from node.mvcc.errors import KEY_NOT_FOUND, RequestError
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.leases import Leases
-from node.mvcc.results import DeleteResult, OperationResult, PutResult, TxnResult
-from node.mvcc.revisions import Revisions
+from squall.node.mvcc.errors import KEY_NOT_FOUND, RequestError
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.leases import Leases
+from squall.node.mvcc.results import DeleteResult, OperationResult, PutResult, TxnResult
+from squall.node.mvcc.revisions import Revisions
 
 
 class Path(msgspec.Struct, frozen=True):

@@ -6,8 +6,8 @@ to have had no effect. What depends on the store is checked when the command is 
 
 from __future__ import annotations
 
-from node.mvcc.commands import DeleteRange, Operation, Put, Range, SortOrder, SortTarget, Txn
-from node.mvcc.errors import (
+from squall.node.mvcc.commands import DeleteRange, Operation, Put, Range, SortOrder, SortTarget, Txn
+from squall.node.mvcc.errors import (
     DUPLICATE_KEY,
     EMPTY_KEY,
     INVALID_SORT_OPTION,

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from node.mvcc.watching import MAX_WATCHERS, Compacted, Event, Interest, Watcher, WatchHub
+from squall.node.mvcc.watching import MAX_WATCHERS, Compacted, Event, Interest, Watcher, WatchHub
 
 MAX_OWED = 1024
 """Answers owed besides events; a client that reads none of them is not listened to any longer."""

@@ -21,9 +21,9 @@ from operator import attrgetter
 
 import msgspec
 
-from node.mvcc.index import FROM_KEY
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.revisions import Revisions
+from squall.node.mvcc.index import FROM_KEY
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.revisions import Revisions
 
 MAX_WATCHERS = 100_000
 """Watchers on one node; each costs about a kilobyte."""

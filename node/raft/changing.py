@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from node.raft import replication, roles
-from node.raft.membership import (
+from squall.node.raft import replication, roles
+from squall.node.raft.membership import (
     ADD,
     PROMOTE,
     REMOVE,
@@ -16,11 +16,11 @@ from node.raft.membership import (
     changed,
     encode_entry,
 )
-from node.raft.messages import CONFIGURATION
-from node.raft.quorum import majority
+from squall.node.raft.messages import CONFIGURATION
+from squall.node.raft.quorum import majority
 
 if TYPE_CHECKING:
-    from node.raft.raft import Raft
+    from squall.node.raft.raft import Raft
 
 HEALTHY_WITHIN_US: Final = 5_000_000  # etcd's strict reconfiguration check
 IN_SYNC_PERCENT: Final = 90  # of the leader's log, for a learner to be promoted, as etcd

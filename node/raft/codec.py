@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from node.raft.messages import Message
+from squall.node.raft.messages import Message
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.raft import roles
-from node.raft.messages import AppendReply, Message, RequestVote, VoteReply
-from node.raft.quorum import majority
+from squall.node.raft import roles
+from squall.node.raft.messages import AppendReply, Message, RequestVote, VoteReply
+from squall.node.raft.quorum import majority
 
 if TYPE_CHECKING:
-    from node.raft.raft import Raft
+    from squall.node.raft.raft import Raft
 
 
 def settle_term(raft: Raft, message: Message) -> bool:

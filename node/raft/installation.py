@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import crc32c
 import msgspec
 
-from node.raft import replication, roles
-from node.raft.membership import Configuration
-from node.raft.messages import InstallSnapshot, Snapshot, SnapshotReply
-from node.raft.progress import SNAPSHOT
+from squall.node.raft import replication, roles
+from squall.node.raft.membership import Configuration
+from squall.node.raft.messages import InstallSnapshot, Snapshot, SnapshotReply
+from squall.node.raft.progress import SNAPSHOT
 
 if TYPE_CHECKING:
-    from node.raft.progress import Progress
-    from node.raft.raft import Raft
+    from squall.node.raft.progress import Progress
+    from squall.node.raft.raft import Raft
 
 MAX_SNAPSHOT_BYTES = 8 << 30  # etcd's largest advised database
 

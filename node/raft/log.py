@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from operator import attrgetter
 
-from node.raft.messages import Entry
+from squall.node.raft.messages import Entry
 
 UNKNOWN_TERM = -1  # of an index that is compacted away or not there yet
 _term_of = attrgetter("term")

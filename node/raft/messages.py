@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import msgspec
 
-from node.raft.membership import Configuration
+from squall.node.raft.membership import Configuration
 
 NORMAL = 0  # Entry.kind: a request (empty data: the no-op of a new leader)
 CONFIGURATION = 1  # Entry.kind: the cluster's members from this index on

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from node.raft.messages import Snapshot
+from squall.node.raft.messages import Snapshot
 
 PROBE = 0
 REPLICATE = 1

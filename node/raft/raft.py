@@ -21,10 +21,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from node.raft import election, installation, reading, replication, transfer
-from node.raft.log import RaftLog
-from node.raft.membership import Configuration, ConfigurationLog
-from node.raft.messages import (
+from squall.node.raft import election, installation, reading, replication, transfer
+from squall.node.raft.log import RaftLog
+from squall.node.raft.membership import Configuration, ConfigurationLog
+from squall.node.raft.messages import (
     AppendEntries,
     AppendReply,
     HardState,
@@ -38,9 +38,9 @@ from node.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from node.raft.progress import Progress
-from node.raft.ready import RaftConfig, Ready
-from node.raft.roles import (
+from squall.node.raft.progress import Progress
+from squall.node.raft.ready import RaftConfig, Ready
+from squall.node.raft.roles import (
     CANDIDATE,
     FOLLOWER,
     LEADER,

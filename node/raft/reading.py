@@ -15,12 +15,12 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from node.raft import replication
-from node.raft.quorum import majority
+from squall.node.raft import replication
+from squall.node.raft.quorum import majority
 
 if TYPE_CHECKING:
-    from node.raft.progress import Progress
-    from node.raft.raft import Raft
+    from squall.node.raft.progress import Progress
+    from squall.node.raft.raft import Raft
 
 _answered = attrgetter("round")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from node.raft.messages import Entry, HardState, Message, Snapshot
+from squall.node.raft.messages import Entry, HardState, Message, Snapshot
 
 
 class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):

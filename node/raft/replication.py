@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.raft import installation, reading, roles, transfer
-from node.raft.log import UNKNOWN_TERM
-from node.raft.membership import decode_entry
-from node.raft.messages import (
+from squall.node.raft import installation, reading, roles, transfer
+from squall.node.raft.log import UNKNOWN_TERM
+from squall.node.raft.membership import decode_entry
+from squall.node.raft.messages import (
     CONFIGURATION,
     AppendEntries,
     AppendReply,
@@ -20,13 +20,13 @@ from node.raft.messages import (
     Heartbeat,
     HeartbeatReply,
 )
-from node.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
-from node.raft.quorum import agreed
+from squall.node.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
+from squall.node.raft.quorum import agreed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from node.raft.raft import Raft
+    from squall.node.raft.raft import Raft
 
 
 # The leader's side.

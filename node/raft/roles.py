@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from node.raft.messages import AppendEntries, Heartbeat, InstallSnapshot
+from squall.node.raft.messages import AppendEntries, Heartbeat, InstallSnapshot
 
 FOLLOWER: Final = 0
 PRE_CANDIDATE: Final = 1

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.raft import election, roles
-from node.raft.messages import TimeoutNow
-from node.raft.progress import REPLICATE
+from squall.node.raft import election, roles
+from squall.node.raft.messages import TimeoutNow
+from squall.node.raft.progress import REPLICATE
 
 if TYPE_CHECKING:
-    from node.raft.progress import Progress
-    from node.raft.raft import Raft
+    from squall.node.raft.progress import Progress
+    from squall.node.raft.raft import Raft
 
 
 def begin(raft: Raft, target: int) -> bool:

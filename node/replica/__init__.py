@@ -17,7 +17,7 @@ and after any of them (or after several) `out = replica.take()`, whose obligatio
 answer): whatever is in `out` may be done at once and in any order.
 
 Construction recovers from the disk: it reads and writes `disk` directly and may raise
-`node.storage.recovery.DamagedError` (refuse to start; the text says what to do) or `DiskError`.
+`squall.node.storage.recovery.DamagedError` (refuse to start; the text says what to do) or `DiskError`.
 The state it knew to be committed is applied when the constructor returns.
 
 Tickets are the shell's own numbers, each used once; every ticket gets exactly one `Reply`. Time is
@@ -25,7 +25,7 @@ integer microseconds of the node's own monotonic clock. Chance comes from the `R
 AssertionError out of any call means that this node is broken: log it, exit with code 2.
 """
 
-from node.raft.membership import (
+from squall.node.raft.membership import (
     ADD,
     ADD_LEARNER,
     PROMOTE,
@@ -35,7 +35,7 @@ from node.raft.membership import (
     Configuration,
     Member,
 )
-from node.replica.interface import (
+from squall.node.replica.interface import (
     NOTHING,
     Draft,
     Event,
@@ -46,7 +46,7 @@ from node.replica.interface import (
     StateMachine,
     Status,
 )
-from node.replica.replica import Replica
+from squall.node.replica.replica import Replica
 
 __all__ = [
     "ADD",

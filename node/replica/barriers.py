@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from node.raft.messages import Message, ReadIndex, ReadIndexReply
-from node.raft.roles import LEADER, NEVER_US
-from node.replica.interface import Outcome, ReplicaConfig, Reply
+from squall.node.raft.messages import Message, ReadIndex, ReadIndexReply
+from squall.node.raft.roles import LEADER, NEVER_US
+from squall.node.replica.interface import Outcome, ReplicaConfig, Reply
 
 if TYPE_CHECKING:
-    from node.raft.raft import Raft
+    from squall.node.raft.raft import Raft
 
 MAX_QUESTIONS: Final = 16  # on their way at once; later reads gather for the next
 

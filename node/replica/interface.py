@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import msgspec
 
-from node.raft.membership import Configuration, Member
-from node.raft.messages import Message
-from node.raft.ready import RaftConfig
-from node.storage.disk import Batch
+from squall.node.raft.membership import Configuration, Member
+from squall.node.raft.messages import Message
+from squall.node.raft.ready import RaftConfig
+from squall.node.storage.disk import Batch
 
 MIB = 1 << 20
 
@@ -108,7 +108,7 @@ NOTHING = Output([], None, [], [])
 
 
 class Status(msgspec.Struct, frozen=True):
-    """What a replica knows of itself; `role` is one of `node.raft.roles.ROLE_NAMES`."""
+    """What a replica knows of itself; `role` is one of `squall.node.raft.roles.ROLE_NAMES`."""
 
     member_id: int
     role: str

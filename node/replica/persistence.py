@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import msgspec
 
-from node.raft.membership import (
+from squall.node.raft.membership import (
     Configuration,
     ConfigurationEntry,
     ConfigurationLog,
     decode_entry,
     encode_entry,
 )
-from node.raft.messages import CONFIGURATION, Entry, HardState, Snapshot
-from node.raft.ready import Ready
-from node.replica.interface import Draft, ReplicaConfig
-from node.storage import recovery, snapshot, wal
-from node.storage.disk import Batch, Disk, DiskOp, Remove
+from squall.node.raft.messages import CONFIGURATION, Entry, HardState, Snapshot
+from squall.node.raft.ready import Ready
+from squall.node.replica.interface import Draft, ReplicaConfig
+from squall.node.storage import recovery, snapshot, wal
+from squall.node.storage.disk import Batch, Disk, DiskOp, Remove
 
 BOOTSTRAP_TERM = 1  # of the entry that every member of a new cluster begins its log with
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from node.raft import changing
-from node.raft.membership import REMOVE, Change, ChangeRejectedError
-from node.raft.messages import NORMAL, ChangeRefused, Forward, ForwardChange
-from node.raft.roles import LEADER, NEVER_US
-from node.replica.interface import Outcome, ReplicaConfig, Reply
-from node.replica.sessions import Sessions
+from squall.node.raft import changing
+from squall.node.raft.membership import REMOVE, Change, ChangeRejectedError
+from squall.node.raft.messages import NORMAL, ChangeRefused, Forward, ForwardChange
+from squall.node.raft.roles import LEADER, NEVER_US
+from squall.node.replica.interface import Outcome, ReplicaConfig, Reply
+from squall.node.replica.sessions import Sessions
 
 if TYPE_CHECKING:
-    from node.raft.raft import Raft
+    from squall.node.raft.raft import Raft
 
 MAX_REMEMBERED_CHANGES = 64  # changes whose fate a leader can repeat; more than can be pending
 

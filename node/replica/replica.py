@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from node.raft import replication, transfer
-from node.raft.membership import Change, Configuration, Member, decode_entry
-from node.raft.messages import (
+from squall.node.raft import replication, transfer
+from squall.node.raft.membership import Change, Configuration, Member, decode_entry
+from squall.node.raft.messages import (
     NORMAL,
     ChangeRefused,
     Entry,
@@ -17,11 +17,11 @@ from node.raft.messages import (
     ReadIndexReply,
     Snapshot,
 )
-from node.raft.raft import Raft
-from node.raft.ready import Ready
-from node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
-from node.replica.barriers import Barriers
-from node.replica.interface import (
+from squall.node.raft.raft import Raft
+from squall.node.raft.ready import Ready
+from squall.node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
+from squall.node.replica.barriers import Barriers
+from squall.node.replica.interface import (
     NOTHING,
     Draft,
     Event,
@@ -33,11 +33,11 @@ from node.replica.interface import (
     StateMachine,
     Status,
 )
-from node.replica.persistence import Persistence
-from node.replica.proposals import Proposals, decode_request
-from node.replica.sessions import Sessions
-from node.storage.disk import Disk
-from node.storage.snapshot import State, decode_state, encode_state
+from squall.node.replica.persistence import Persistence
+from squall.node.replica.proposals import Proposals, decode_request
+from squall.node.replica.sessions import Sessions
+from squall.node.storage.disk import Disk
+from squall.node.storage.snapshot import State, decode_state, encode_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

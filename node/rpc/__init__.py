@@ -11,8 +11,8 @@ a header block that was seen before is not decoded again, an answer that fits th
 one piece, and what is answered in one turn of the loop is written at once.
 """
 
-from node.rpc.call import Aborted, Call
-from node.rpc.limits import MAX_STREAMS, Limits
-from node.rpc.server import Method, Server
+from squall.node.rpc.call import Aborted, Call
+from squall.node.rpc.limits import MAX_STREAMS, Limits
+from squall.node.rpc.server import Method, Server
 
 __all__ = ["MAX_STREAMS", "Aborted", "Call", "Limits", "Method", "Server"]

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
 
-from node.rpc import headers
-from node.rpc.headers import Head
+from squall.node.rpc import headers
+from squall.node.rpc.headers import Head
 
 if TYPE_CHECKING:
-    from node.rpc.connection import Connection
-    from node.rpc.server import Method
+    from squall.node.rpc.connection import Connection
+    from squall.node.rpc.server import Method
 
 _prefix: Final = struct.Struct("!BI")
 _CODES: Final = {code: code.value[0] for code in grpc.StatusCode}

@@ -21,15 +21,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from node.rpc import frames, headers, identity, pages
-from node.rpc.call import Call
-from node.rpc.frames import ProtocolError
-from node.rpc.headers import HeadReader
-from node.rpc.silence import Silence
+from squall.node.rpc import frames, headers, identity, pages
+from squall.node.rpc.call import Call
+from squall.node.rpc.frames import ProtocolError
+from squall.node.rpc.headers import HeadReader
+from squall.node.rpc.silence import Silence
 
 if TYPE_CHECKING:
-    from node.rpc.pages import Pages
-    from node.rpc.server import Server
+    from squall.node.rpc.pages import Pages
+    from squall.node.rpc.server import Server
 
 WINDOW_SLACK_BYTES: Final = 64 * 1024
 """What a stream's window has above the largest message."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import hpack
 
-from node.rpc.frames import COMPRESSION_ERROR, PROTOCOL_ERROR, ProtocolError
+from squall.node.rpc.frames import COMPRESSION_ERROR, PROTOCOL_ERROR, ProtocolError
 
 BLOCK_BYTES_MAX: Final = 64 * 1024
 LIST_BYTES_MAX: Final = 64 * 1024

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from node.rpc import frames, headers
+from squall.node.rpc import frames, headers
 
 Pages = Callable[[str, str], Awaitable[tuple[int, str, bytes]]]
 """Answers (method, path with query) by (status, content type, body)."""

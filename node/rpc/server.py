@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import grpc
 
-from node.rpc.call import Aborted, Call
-from node.rpc.connection import Connection
-from node.rpc.limits import Limits
-from node.rpc.pages import Pages
-from node.rpc.silence import HELLO_TIMEOUT_S
+from squall.node.rpc.call import Aborted, Call
+from squall.node.rpc.connection import Connection
+from squall.node.rpc.limits import Limits
+from squall.node.rpc.pages import Pages
+from squall.node.rpc.silence import HELLO_TIMEOUT_S
 
 
 class Method(NamedTuple):

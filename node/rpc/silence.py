@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from node.rpc import frames
-from node.rpc.limits import Limits
+from squall.node.rpc import frames
+from squall.node.rpc.limits import Limits
 
 HELLO_TIMEOUT_S: Final = 10.0
 """Whoever connects and does not begin to speak HTTP/2 is hung up on after this."""

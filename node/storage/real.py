@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from node.storage.disk import (
+from squall.node.storage.disk import (
     Append,
     Create,
     DiskError,

@@ -12,10 +12,10 @@ from typing import Final
 
 import msgspec
 
-from node.raft.log import UNKNOWN_TERM, RaftLog
-from node.raft.messages import Entry, HardState, Snapshot
-from node.storage import frames, snapshot, wal
-from node.storage.disk import Disk, DiskOp, Remove, Sync, SyncDir, Truncate
+from squall.node.raft.log import UNKNOWN_TERM, RaftLog
+from squall.node.raft.messages import Entry, HardState, Snapshot
+from squall.node.storage import frames, snapshot, wal
+from squall.node.storage.disk import Disk, DiskOp, Remove, Sync, SyncDir, Truncate
 
 REJOIN: Final = (
     "If the cluster still has a majority: remove this member, delete its data directory, and add "

@@ -16,9 +16,9 @@ from typing import Final, Protocol
 import crc32c
 import msgspec
 
-from node.raft.membership import Configuration
-from node.raft.messages import Snapshot
-from node.storage.disk import Append, Create, DiskOp, Remove, Rename, Sync, SyncDir
+from squall.node.raft.membership import Configuration
+from squall.node.raft.messages import Snapshot
+from squall.node.storage.disk import Append, Create, DiskOp, Remove, Rename, Sync, SyncDir
 
 DIRECTORY: Final = "member/snap"
 SUFFIX: Final = ".snap"

@@ -4,7 +4,7 @@
 
 Segments are preallocated with zeros and written from the start: appending is overwriting, and a
 sync moves no metadata. Segments in order of sequence form one log, in which an entry replaces
-everything from its index on. This module plans disk operations; `node.storage.recovery` reads what
+everything from its index on. This module plans disk operations; `squall.node.storage.recovery` reads what
 they left behind.
 """
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from node.raft.messages import Entry, HardState
-from node.storage import frames
-from node.storage.disk import Append, Create, DiskOp, Remove, Sync, SyncDir
+from squall.node.raft.messages import Entry, HardState
+from squall.node.storage import frames
+from squall.node.storage.disk import Append, Create, DiskOp, Remove, Sync, SyncDir
 
 DIRECTORY: Final = "member/wal"
 SUFFIX: Final = ".wal"

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from checkers.history import History, Op, Operation, OpType
-from checkers.models import UNKNOWN, Model
-from checkers.registers import FOREVER
-from checkers.search import Call
+from squall.checkers.history import History, Op, Operation, OpType
+from squall.checkers.models import UNKNOWN, Model
+from squall.checkers.registers import FOREVER
+from squall.checkers.search import Call
 
 
 def brute_force(model: Model, calls: list[Call]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from checkers.verdict import Validity
+from squall.checkers.verdict import Validity
 from tests.checkers.cases import RULE, headings, play, run_case
 
 CHECKERS = Path(__file__).resolve().parents[2] / "checkers"

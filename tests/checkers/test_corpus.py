@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench.corpus import judge_corpus
-from checkers import edn
-from checkers.catalogue import ENTRIES, JUDGES, UnknownModel, check_file
-from checkers.foreign import load
-from checkers.history import MalformedHistory
-from checkers.verdict import Budget, Validity
+from squall.checkers import edn
+from squall.checkers.catalogue import ENTRIES, JUDGES, UnknownModel, check_file
+from squall.checkers.foreign import load
+from squall.checkers.history import MalformedHistory
+from squall.checkers.verdict import Budget, Validity
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 

@@ -6,15 +6,15 @@ import itertools
 from random import Random
 from typing import Any
 
-from checkers.bank import check_bank
-from checkers.catalogue import judge_of
-from checkers.history import History, Op, OpType
-from checkers.long_fork import check_long_fork
-from checkers.models import UNKNOWN, Given
-from checkers.objects import Counter
-from checkers.registers import FOREVER
-from checkers.search import Call
-from checkers.verdict import Budget, Validity
+from squall.checkers.bank import check_bank
+from squall.checkers.catalogue import judge_of
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.long_fork import check_long_fork
+from squall.checkers.models import UNKNOWN, Given
+from squall.checkers.objects import Counter
+from squall.checkers.registers import FOREVER
+from squall.checkers.search import Call
+from squall.checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force, history, intervals
 from tests.checkers.seeds import SEEDS
 

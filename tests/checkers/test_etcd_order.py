@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from checkers.budget import Meter
-from checkers.etcd import EtcdKv, Store
-from checkers.etcd_order import check_etcd_order
-from checkers.history import History, Op, OpType
-from checkers.linearizability import calls_of
-from checkers.search import search
-from checkers.verdict import Budget, Validity
+from squall.checkers.budget import Meter
+from squall.checkers.etcd import EtcdKv, Store
+from squall.checkers.etcd_order import check_etcd_order
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.linearizability import calls_of
+from squall.checkers.search import search
+from squall.checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force
 from tests.checkers.seeds import SEEDS
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from checkers.catalogue import check_file, judge_of
-from checkers.edn_writer import encode_history
-from checkers.history import History, Op, OpType
-from checkers.jsonl import encode_history as encode_jsonl
-from checkers.lanes import parse
-from checkers.linearizability import check_linearizability
-from checkers.models import CasRegister
-from checkers.verdict import Budget, Verdict
-from checkers.visualisation import visualise
+from squall.checkers.catalogue import check_file, judge_of
+from squall.checkers.edn_writer import encode_history
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.jsonl import encode_history as encode_jsonl
+from squall.checkers.lanes import parse
+from squall.checkers.linearizability import check_linearizability
+from squall.checkers.models import CasRegister
+from squall.checkers.verdict import Budget, Verdict
+from squall.checkers.visualisation import visualise
 from tests.checkers import oracle
 from tests.checkers.cases import RULE
 from tests.checkers.test_cases import CASES

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from checkers.evidence import Evidence, LogEntry, NodeEvidence
-from checkers.history import History, Op, OpType
-from checkers.linearizability import check_linearizability
-from checkers.lost_commits import check_lost_commits
-from checkers.revisions import check_revisions
-from checkers.verdict import Budget, Validity
+from squall.checkers.evidence import Evidence, LogEntry, NodeEvidence
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.linearizability import check_linearizability
+from squall.checkers.lost_commits import check_lost_commits
+from squall.checkers.revisions import check_revisions
+from squall.checkers.verdict import Budget, Validity
 
 KEYS = ("r0", "r1", "r2")
 NODES = ("n1", "n2", "n3")

@@ -9,11 +9,11 @@ from random import Random
 import pytest
 
 from bench.fuzz_checkers import check, damage
-from checkers.catalogue import ENTRIES, UnknownModel, check_file
-from checkers.history import MalformedHistory
-from checkers.jsonl import encode_history, read_history
-from checkers.lanes import parse
-from checkers.verdict import Budget
+from squall.checkers.catalogue import ENTRIES, UnknownModel, check_file
+from squall.checkers.history import MalformedHistory
+from squall.checkers.jsonl import encode_history, read_history
+from squall.checkers.lanes import parse
+from squall.checkers.verdict import Budget
 from tests.checkers.cases import RULE
 from tests.checkers.seeds import SEEDS
 from tests.checkers.test_cases import CASES

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
-from checkers.history import History
-from checkers.judge import judge, standard_checkers
-from checkers.lanes import parse
-from checkers.verdict import Budget, Checker, Validity, Verdict
+from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
+from squall.checkers.history import History
+from squall.checkers.judge import judge, standard_checkers
+from squall.checkers.lanes import parse
+from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 
 GOOD = parse(
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from checkers.history import MalformedHistory, Operation, OpType
-from checkers.lanes import COLUMN_NS, parse, render
+from squall.checkers.history import MalformedHistory, Operation, OpType
+from squall.checkers.lanes import COLUMN_NS, parse, render
 from tests.checkers.oracle import history
 from tests.checkers.test_linearizability import drawn
 

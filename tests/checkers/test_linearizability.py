@@ -7,16 +7,16 @@ from random import Random
 
 import pytest
 
-from checkers.budget import Meter
-from checkers.history import History, Operation
-from checkers.lanes import parse
-from checkers.linearizability import calls_of, check_linearizability
-from checkers.models import CasRegister, Register
-from checkers.registers import FOREVER, register_history
-from checkers.search import Call, search
-from checkers.shrink import around, shrink
-from checkers.verdict import Budget, Validity
-from checkers.zones import certificate, decide
+from squall.checkers.budget import Meter
+from squall.checkers.history import History, Operation
+from squall.checkers.lanes import parse
+from squall.checkers.linearizability import calls_of, check_linearizability
+from squall.checkers.models import CasRegister, Register
+from squall.checkers.registers import FOREVER, register_history
+from squall.checkers.search import Call, search
+from squall.checkers.shrink import around, shrink
+from squall.checkers.verdict import Budget, Validity
+from squall.checkers.zones import certificate, decide
 from tests.checkers.oracle import brute_force, history, operations, random_calls
 from tests.checkers.seeds import SEEDS
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, NamedTuple
 
-from checkers.history import History, Op, OpType
-from checkers.leases import check_leases
-from checkers.locks import check_locks
-from checkers.models import UNKNOWN, Given
-from checkers.registers import FOREVER
-from checkers.search import Call
-from checkers.verdict import Validity
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.leases import check_leases
+from squall.checkers.locks import check_locks
+from squall.checkers.models import UNKNOWN, Given
+from squall.checkers.registers import FOREVER
+from squall.checkers.search import Call
+from squall.checkers.verdict import Validity
 from tests.checkers.oracle import brute_force
 from tests.checkers.seeds import SEEDS
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from checkers.budget import Meter
-from checkers.linearizability import check_linearizability
-from checkers.models import UNKNOWN, Given
-from checkers.registers import FOREVER
-from checkers.search import Call, search
-from checkers.specifications import MODELS
-from checkers.verdict import Budget, Validity
+from squall.checkers.budget import Meter
+from squall.checkers.linearizability import check_linearizability
+from squall.checkers.models import UNKNOWN, Given
+from squall.checkers.registers import FOREVER
+from squall.checkers.search import Call, search
+from squall.checkers.specifications import MODELS
+from squall.checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force, history, intervals
 from tests.checkers.seeds import SEEDS
 

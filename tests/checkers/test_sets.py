@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from random import Random
 
-from checkers.history import History, Operation
-from checkers.models import UNKNOWN
-from checkers.objects import Set
-from checkers.registers import FOREVER
-from checkers.search import Call
-from checkers.sets import check_sets
-from checkers.verdict import Validity
+from squall.checkers.history import History, Operation
+from squall.checkers.models import UNKNOWN
+from squall.checkers.objects import Set
+from squall.checkers.registers import FOREVER
+from squall.checkers.search import Call
+from squall.checkers.sets import check_sets
+from squall.checkers.verdict import Validity
 from tests.checkers.oracle import brute_force, history, intervals
 from tests.checkers.seeds import SEEDS
 

@@ -6,16 +6,16 @@ from random import Random
 
 import pytest
 
-from checkers.history import History, Operation, OpType
-from checkers.linearizability import calls_of
-from checkers.list_append import ListAppend
-from checkers.rw_register import RwRegister
-from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
-from checkers.shrink import cut_behind, without_reads
-from checkers.specifications import MODELS
-from checkers.transactions import APPEND, WRITE, transactions
-from checkers.txn_shrink import Part
-from checkers.verdict import Budget, Validity
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.linearizability import calls_of
+from squall.checkers.list_append import ListAppend
+from squall.checkers.rw_register import RwRegister
+from squall.checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
+from squall.checkers.shrink import cut_behind, without_reads
+from squall.checkers.specifications import MODELS
+from squall.checkers.transactions import APPEND, WRITE, transactions
+from squall.checkers.txn_shrink import Part
+from squall.checkers.verdict import Budget, Validity
 from tests.checkers import oracle, test_objects, test_transactions
 from tests.checkers.seeds import SEEDS
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from checkers.dependencies import PROCESS, REALTIME, Circle
-from checkers.history import History, Op, OpType
-from checkers.lanes import parse
-from checkers.list_append import ListAppend
-from checkers.rw_register import RwRegister
-from checkers.serializability import check_isolation
-from checkers.transactions import transactions
-from checkers.verdict import Budget, Validity
+from squall.checkers.dependencies import PROCESS, REALTIME, Circle
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.lanes import parse
+from squall.checkers.list_append import ListAppend
+from squall.checkers.rw_register import RwRegister
+from squall.checkers.serializability import check_isolation
+from squall.checkers.transactions import transactions
+from squall.checkers.verdict import Budget, Validity
 from tests.checkers.seeds import SEEDS
 
 

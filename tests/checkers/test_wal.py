@@ -9,9 +9,9 @@ from typing import Any
 import crc32c
 import msgspec
 
-from checkers.evidence import HardState, NodeEvidence
-from checkers.nodelog import read_log
-from checkers.wal import read_wal
+from squall.checkers.evidence import HardState, NodeEvidence
+from squall.checkers.nodelog import read_log
+from squall.checkers.wal import read_wal
 
 SIZE = 4096
 HEADER, ENTRY, HARD, SNAPSHOT = 1, 2, 3, 4

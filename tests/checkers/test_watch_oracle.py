@@ -6,9 +6,9 @@ import itertools
 from random import Random
 from typing import Any, NamedTuple
 
-from checkers.history import History, Op, OpType
-from checkers.verdict import Validity
-from checkers.watches import check_watches
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.verdict import Validity
+from squall.checkers.watches import check_watches
 from tests.checkers.seeds import SEEDS
 
 

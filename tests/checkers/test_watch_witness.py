@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from checkers.etcd import Store
-from checkers.etcd_order import check_etcd_order
-from checkers.history import History, Op, OpType
-from checkers.verdict import Validity
-from checkers.watch_coverage import check_watch_coverage
-from checkers.watch_end import check_watch_end
-from checkers.watch_witness import witnessed
-from checkers.watches import check_watches
+from squall.checkers.etcd import Store
+from squall.checkers.etcd_order import check_etcd_order
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.verdict import Validity
+from squall.checkers.watch_coverage import check_watch_coverage
+from squall.checkers.watch_end import check_watch_end
+from squall.checkers.watch_witness import witnessed
+from squall.checkers.watches import check_watches
 
 MS = 1_000_000
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import docker.errors
 import pytest
 
-from harness import base_image
-from harness.cluster import HarnessError
+from squall.harness import base_image
+from squall.harness.cluster import HarnessError
 
 UNREACHABLE = 'Get "https://registry.example/v2/": no such host'
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.cluster.docker import DockerCluster
-from harness.image import ensure_image
+from squall.harness.cluster.docker import DockerCluster
+from squall.harness.image import ensure_image
 from tests.node.etcdctl import Etcdctl
 from tests.patience import until
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import Measured, NodeStatus
-from harness.cluster.docker import DockerCluster
+from squall.harness.cluster import Measured, NodeStatus
+from squall.harness.cluster.docker import DockerCluster
 from tests.patience import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster import HarnessError
-from harness.image import (
+from squall.harness.cluster import HarnessError
+from squall.harness.image import (
     SHIM_AND_SCRIPTS,
     context_archive,
     deps_key,

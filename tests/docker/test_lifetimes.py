@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from harness.cluster import NodeNeverReady
-from harness.cluster.docker import DockerCluster
-from harness.cluster.docker_clean import clean
-from harness.cluster.docker_engine import Docker, NoEngineError
-from harness.cluster.docker_labels import RUN
-from harness.cluster.docker_nodes import STATUS_PORT, NodeSettings
+from squall.harness.cluster import NodeNeverReady
+from squall.harness.cluster.docker import DockerCluster
+from squall.harness.cluster.docker_clean import clean
+from squall.harness.cluster.docker_engine import Docker, NoEngineError
+from squall.harness.cluster.docker_labels import RUN
+from squall.harness.cluster.docker_nodes import STATUS_PORT, NodeSettings
 from tests.patience import eventually
 
 pytestmark = pytest.mark.docker
 
 CONTROLLER = """
 import asyncio, sys
-from harness.cluster.docker import DockerCluster
+from squall.harness.cluster.docker import DockerCluster
 
 async def main():
     cluster = DockerCluster(run_id="test-doomed", image=sys.argv[1], size=3)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import docker.errors
 import pytest
 
-from harness.cluster import HarnessError
-from harness.cluster import docker_processes as processes
-from harness.cluster.docker_hands import State
+from squall.harness.cluster import HarnessError
+from squall.harness.cluster import docker_processes as processes
+from squall.harness.cluster.docker_hands import State
 
 
 class Engine:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.cluster.docker import DockerCluster
-from harness.image import ensure_image
-from workloads.kv import Put, PutAnswer, Range, RangeAnswer
+from squall.harness.cluster.docker import DockerCluster
+from squall.harness.image import ensure_image
+from squall.workloads.kv import Put, PutAnswer, Range, RangeAnswer
 
 pytestmark = pytest.mark.docker
 

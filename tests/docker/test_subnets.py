@@ -8,7 +8,13 @@ from itertools import islice
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.cluster.docker_network import POOLS, PREFIX, addresses, candidate_subnets, routed
+from squall.harness.cluster.docker_network import (
+    POOLS,
+    PREFIX,
+    addresses,
+    candidate_subnets,
+    routed,
+)
 
 taken_nets = st.lists(
     st.builds(

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
-from harness.cluster import HarnessError, Measured, NodeStatus
-from harness.nemesis.condition import Condition
-from workloads.kv import (
+from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
+from squall.harness.cluster import HarnessError, Measured, NodeStatus
+from squall.harness.nemesis.condition import Condition
+from squall.workloads.kv import (
     Definite,
     KeyValue,
     Put,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import cli
+from squall.harness import cli
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

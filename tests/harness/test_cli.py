@@ -15,20 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkers.history import Op
-from harness import cli
-from harness.cluster import HarnessError, NodeNeverReady
-from harness.controller import conduct
-from harness.duration import parse_duration_ns, show_duration
-from harness.nemesis.storm import Storm
-from harness.progress import Progress
-from harness.recorder import Recorder
-from harness.seeds import Seeds
-from harness.store import RunFolder
-from harness.trial import World
+from squall.checkers.history import Op
+from squall.harness import cli
+from squall.harness.cluster import HarnessError, NodeNeverReady
+from squall.harness.controller import conduct
+from squall.harness.duration import parse_duration_ns, show_duration
+from squall.harness.nemesis.storm import Storm
+from squall.harness.progress import Progress
+from squall.harness.recorder import Recorder
+from squall.harness.seeds import Seeds
+from squall.harness.store import RunFolder
+from squall.harness.trial import World
+from squall.workloads import WORKLOADS
 from tests.harness.fake import FakeCluster
 from tests.harness.manual import ManualRuntime
-from workloads import WORKLOADS
 
 
 def squall(capfd: Any, *words: str) -> tuple[int, str, str]:

@@ -10,9 +10,8 @@ import grpc.aio
 import pytest
 from aetcd.rpc import rpc_pb2
 
-from harness.clients import GrpcKv, classify
-from tests.patience import PATIENCE_S
-from workloads.kv import (
+from squall.harness.clients import GrpcKv, classify
+from squall.workloads.kv import (
     Compact,
     Compare,
     Definite,
@@ -22,6 +21,7 @@ from workloads.kv import (
     Range,
     Txn,
 )
+from tests.patience import PATIENCE_S
 
 TABLE = """
 definite    UNAVAILABLE          etcdserver: no leader

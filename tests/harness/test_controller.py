@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from checkers.faults import fault_windows
-from checkers.history import OpType
-from harness.cluster import HarnessError
-from harness.controller import Findings, conduct
-from harness.nemesis.storm import Storm
-from harness.options import NS_PER_S, Options
-from harness.recorder import Recorder
-from harness.seeds import Seeds
+from squall.checkers.faults import fault_windows
+from squall.checkers.history import OpType
+from squall.harness.cluster import HarnessError
+from squall.harness.controller import Findings, conduct
+from squall.harness.nemesis.storm import Storm
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.recorder import Recorder
+from squall.harness.seeds import Seeds
+from squall.workloads import WORKLOADS
+from squall.workloads.kv import Put
 from tests.harness.fake import FakeCluster
 from tests.harness.manual import ManualRuntime
-from workloads import WORKLOADS
-from workloads.kv import Put
 
 ALL = ("kill", "pause", "partition", "clock")
 

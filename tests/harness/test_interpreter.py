@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from checkers.history import History, Op, OpType
-from harness.interpreter import Interpreter
-from harness.options import NS_PER_S, Options
-from harness.recorder import Recorder
-from harness.scene import Scene
-from harness.seeds import Seeds
+from squall.checkers.history import History, Op, OpType
+from squall.harness.interpreter import Interpreter
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.recorder import Recorder
+from squall.harness.scene import Scene
+from squall.harness.seeds import Seeds
+from squall.workloads.generator import Answer, Context, Draw, Invocation, Limit
+from squall.workloads.kv import Definite, Indefinite
+from squall.workloads.workload import Completion
 from tests.harness.fake import MS, FakeCluster
 from tests.harness.manual import ManualRuntime
-from workloads.generator import Answer, Context, Draw, Invocation, Limit
-from workloads.kv import Definite, Indefinite
-from workloads.workload import Completion
 
 
 class Rig:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from checkers.evidence import Evidence
-from checkers.history import Op, OpType
-from checkers.run import Run
-from checkers.verdict import Validity, Verdict
-from harness.judgement import exit_code
-from harness.store import RUN, RunFolder, Store, StoreError
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import Op, OpType
+from squall.checkers.run import Run
+from squall.checkers.verdict import Validity, Verdict
+from squall.harness.judgement import exit_code
+from squall.harness.store import RUN, RunFolder, Store, StoreError
 
 NOW = datetime(2026, 11, 21, 3, 54, tzinfo=UTC)
 
@@ -73,7 +73,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
 from datetime import datetime, UTC
 from pathlib import Path
-from harness.store import Store
+from squall.harness.store import Store
 from tests.harness.test_store import op
 store = Store(Path({str(tmp_path)!r}))
 folder = store.create("register", 1, datetime.now(UTC))

@@ -6,8 +6,8 @@ import io
 
 from rich.console import Console
 
-from checkers.history import Op, OpType
-from harness.terminal import Terminal
+from squall.checkers.history import Op, OpType
+from squall.harness.terminal import Terminal
 
 SECOND = 1_000_000_000
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.clients import GrpcKv
-from tests.node.server.processes import Cluster, Node
-from workloads.kv import (
+from squall.harness.clients import GrpcKv
+from squall.workloads.kv import (
     Compact,
     Definite,
     Delete,
@@ -22,6 +21,7 @@ from workloads.kv import (
     WatchAnswer,
     WatchStream,
 )
+from tests.node.server.processes import Cluster, Node
 
 S = 1_000_000_000
 PATIENCE_NS = 30 * S

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from checkers.history import History, Op, OpType
-from checkers.run import Run
-from checkers.verdict import Validity, Verdict
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.run import Run
+from squall.checkers.verdict import Validity, Verdict
 
 MS = 1_000_000
 

@@ -12,10 +12,10 @@ import json
 import random
 from typing import Any
 
-from checkers.evidence import Evidence, NodeEvidence
-from checkers.history import History, Op, OpType
-from checkers.run import Run
-from checkers.verdict import Anomaly, Validity, Verdict
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.run import Run
+from squall.checkers.verdict import Anomaly, Validity, Verdict
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 SECOND = 1_000_000_000

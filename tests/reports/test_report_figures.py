@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkers.evidence import Evidence, NodeEvidence
-from checkers.faults import FaultWindow, fault_windows
-from checkers.history import History
-from reports import columns, figures, nodes
-from reports.attempts import Phase, attempts, longest_gap, ok_times, silence, stretches
-from reports.errors import error_rows, strip
-from reports.faults import fault_rows
-from reports.leadership import leadership
-from reports.logs import around, log_lines
-from reports.numbers import numbers, quantile, rates
-from reports.report import Report
-from reports.scene import to_script
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.faults import FaultWindow, fault_windows
+from squall.checkers.history import History
+from squall.reports import columns, figures, nodes
+from squall.reports.attempts import Phase, attempts, longest_gap, ok_times, silence, stretches
+from squall.reports.errors import error_rows, strip
+from squall.reports.faults import fault_rows
+from squall.reports.leadership import leadership
+from squall.reports.logs import around, log_lines
+from squall.reports.numbers import numbers, quantile, rates
+from squall.reports.report import Report
+from squall.reports.scene import to_script
 from tests.reports.histories import MS, history, observations, run, verdict
 from tests.reports.storms import Storm
 

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from checkers.evidence import Evidence, NodeEvidence
-from checkers.verdict import Anomaly, Validity
-from reports import html
-from reports.report import Report
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.verdict import Anomaly, Validity
+from squall.reports import html
+from squall.reports.report import Report
 from tests.reports.histories import history, run, verdict
 from tests.reports.storms import Storm
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reports import html
-from reports.report import Report
+from squall.reports import html
+from squall.reports.report import Report
 from tests.patience import PATIENCE_S, until
 from tests.reports.storms import Storm
 

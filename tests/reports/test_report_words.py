@@ -9,13 +9,13 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-import reports
-from checkers.evidence import Evidence
-from checkers.history import Operation, OpType
-from checkers.lanes import parse
-from checkers.verdict import Anomaly, Validity, Verdict
-from reports import index, judgement, junit, repeat, summary, terminal, words
-from reports.report import Report
+from squall import reports
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import Operation, OpType
+from squall.checkers.lanes import parse
+from squall.checkers.verdict import Anomaly, Validity, Verdict
+from squall.reports import index, judgement, junit, repeat, summary, terminal, words
+from squall.reports.report import Report
 from tests.reports.histories import history, run, verdict
 from tests.reports.storms import Storm
 

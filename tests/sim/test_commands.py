@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, sweeping
-from harness.node_source import is_loaded
-from harness.sim.sweep import Result, Row
+from squall.harness import cli, sweeping
+from squall.harness.node_source import is_loaded
+from squall.harness.sim.sweep import Result, Row
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--time", "2s", "--rate", "50")

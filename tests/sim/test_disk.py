@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.sim.disk import DiskFaults, SimDisk
-from node.storage.disk import (
+from squall.harness.sim.disk import DiskFaults, SimDisk
+from squall.node.storage.disk import (
     Append,
     Create,
     DiskError,

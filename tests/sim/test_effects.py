@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from harness.options import NS_PER_S, Options
-from harness.sim.effects import words
-from harness.sim.network import LinkProfile
-from harness.sim.simulate import Plan, simulate
-from harness.sim.swarm import Swarm, Weather
-from harness.sim.sweep import judge
-from harness.sim.triggers import Action, Moment, Trigger
-from workloads.register import WORKLOAD
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.sim.effects import words
+from squall.harness.sim.network import LinkProfile
+from squall.harness.sim.simulate import Plan, simulate
+from squall.harness.sim.swarm import Swarm, Weather
+from squall.harness.sim.sweep import judge
+from squall.harness.sim.triggers import Action, Moment, Trigger
+from squall.workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=6 * NS_PER_S, rate=100.0, concurrency=10)
 

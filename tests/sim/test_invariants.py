@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.sim.invariants import Broken, Invariants, WatchedMachine
+from squall.harness.sim.invariants import Broken, Invariants, WatchedMachine
 
 
 class Rules(Invariants):

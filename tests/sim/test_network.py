@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from harness.sim.loop import Loop
-from harness.sim.network import LinkProfile, Network
-from harness.sim.streams import Streams
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.network import LinkProfile, Network
+from squall.harness.sim.streams import Streams
 
 PLAIN = LinkProfile(delay_us=100, tail_us=100, codec_p=0.0)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.sim.loop import Loop
-from harness.sim.runtime import Cancelled, DeadlockError, SimRuntime
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.runtime import Cancelled, DeadlockError, SimRuntime
 
 MS = 1_000_000
 

@@ -7,15 +7,15 @@ from collections import Counter
 import msgspec
 import pytest
 
-from checkers.faults import fault_windows
-from harness.options import NS_PER_S, Options
-from harness.sim.invariants import Invariants
-from harness.sim.simulate import Plan, Simulation, calm_plan, simulate
-from harness.sim.swarm import CALM, Knobs, Swarm
-from harness.sim.sweep import Result, Sweep, history_digest, judge, retrace, run_seed, sweep
-from harness.sim.trace import Filter
-from harness.sim.triggers import Action, Moment, Trigger
-from workloads.register import WORKLOAD
+from squall.checkers.faults import fault_windows
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.sim.invariants import Invariants
+from squall.harness.sim.simulate import Plan, Simulation, calm_plan, simulate
+from squall.harness.sim.swarm import CALM, Knobs, Swarm
+from squall.harness.sim.sweep import Result, Sweep, history_digest, judge, retrace, run_seed, sweep
+from squall.harness.sim.trace import Filter
+from squall.harness.sim.triggers import Action, Moment, Trigger
+from squall.workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * NS_PER_S, rate=100.0, concurrency=10)
 SHORT = Sweep(time_s=4.0, rate=100.0, concurrency=10)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.sim.streams import Streams
-from harness.sim.swarm import NEMESES, NEVER, Swarm, Weather, draw
-from harness.sim.triggers import Action, Moment, Trigger
-from harness.sim.turnover import Turnover
+from squall.harness.sim.streams import Streams
+from squall.harness.sim.swarm import NEMESES, NEVER, Swarm, Weather, draw
+from squall.harness.sim.triggers import Action, Moment, Trigger
+from squall.harness.sim.turnover import Turnover
 
 SWARMS = [draw(Streams(seed)) for seed in range(300)]
 

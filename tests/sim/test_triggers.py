@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.sim.loop import Loop
-from harness.sim.streams import Streams
-from harness.sim.triggers import BOUT, MAX_FIRINGS, Action, Moment, Trigger, Triggers
+from squall.harness.sim.loop import Loop
+from squall.harness.sim.streams import Streams
+from squall.harness.sim.triggers import BOUT, MAX_FIRINGS, Action, Moment, Trigger, Triggers
 
 
 class Ward:

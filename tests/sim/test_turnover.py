@@ -7,21 +7,21 @@ from random import Random
 import msgspec
 import pytest
 
-from harness.cluster.sim import SimCluster
-from harness.options import NS_PER_S, Options
-from harness.sim.disk import DiskFaults, SimDisk
-from harness.sim.node import SimNode
-from harness.sim.runtime import DeadlockError, SimRuntime
-from harness.sim.simulate import Plan, simulate
-from harness.sim.swarm import Knobs, Swarm
-from harness.sim.sweep import Result, judge
-from harness.sim.turnover import NOBODY, Step, Turnover, choose_bit
-from harness.sim.world import SimWorld
-from node.raft import changing
-from node.raft.messages import Entry, HardState
-from node.storage import recovery, wal
-from workloads.kv import Definite, Indefinite, Put, PutAnswer
-from workloads.register import WORKLOAD
+from squall.harness.cluster.sim import SimCluster
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.sim.disk import DiskFaults, SimDisk
+from squall.harness.sim.node import SimNode
+from squall.harness.sim.runtime import DeadlockError, SimRuntime
+from squall.harness.sim.simulate import Plan, simulate
+from squall.harness.sim.swarm import Knobs, Swarm
+from squall.harness.sim.sweep import Result, judge
+from squall.harness.sim.turnover import NOBODY, Step, Turnover, choose_bit
+from squall.harness.sim.world import SimWorld
+from squall.node.raft import changing
+from squall.node.raft.messages import Entry, HardState
+from squall.node.storage import recovery, wal
+from squall.workloads.kv import Definite, Indefinite, Put, PutAnswer
+from squall.workloads.register import WORKLOAD
 
 S = NS_PER_S
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * S, rate=100.0, concurrency=10)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from checkers.history import OpType
-from checkers.judge import judge as hear
-from checkers.verdict import Budget, Validity
-from harness.options import NS_PER_MS, NS_PER_S, Options
-from harness.sim.buffers import WatchBuffers
-from harness.sim.simulate import Plan, simulate
-from harness.sim.streams import Streams
-from harness.sim.swarm import CALM, Swarm, draw
-from harness.sim.sweep import Result, Sweep, run_seed
+from squall.checkers.history import OpType
+from squall.checkers.judge import judge as hear
+from squall.checkers.verdict import Budget, Validity
+from squall.harness.options import NS_PER_MS, NS_PER_S, Options
+from squall.harness.sim.buffers import WatchBuffers
+from squall.harness.sim.simulate import Plan, simulate
+from squall.harness.sim.streams import Streams
+from squall.harness.sim.swarm import CALM, Swarm, draw
+from squall.harness.sim.sweep import Result, Sweep, run_seed
+from squall.workloads.kv import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
+from squall.workloads.watch import WORKLOAD
 from tests.sim.test_world import Stage
-from workloads.kv import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
-from workloads.watch import WORKLOAD
 
 SHORT = 100 * NS_PER_MS
 SMALL = msgspec.structs.replace(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from harness.cluster import NodeStatus
-from harness.cluster.sim import SimCluster
-from harness.options import NS_PER_S, Options
-from harness.sim.disk import DiskFaults
-from harness.sim.runtime import SimRuntime
-from harness.sim.simulate import Plan, simulate
-from harness.sim.swarm import CALM, Swarm, Weather
-from harness.sim.sweep import Result, judge
-from harness.sim.triggers import Action, Moment, Trigger
-from harness.sim.world import BROKEN, Hand, SimWorld
-from node.replica import Replica
-from workloads.kv import Definite, Indefinite, Put, PutAnswer, Range
-from workloads.register import WORKLOAD
+from squall.harness.cluster import NodeStatus
+from squall.harness.cluster.sim import SimCluster
+from squall.harness.options import NS_PER_S, Options
+from squall.harness.sim.disk import DiskFaults
+from squall.harness.sim.runtime import SimRuntime
+from squall.harness.sim.simulate import Plan, simulate
+from squall.harness.sim.swarm import CALM, Swarm, Weather
+from squall.harness.sim.sweep import Result, judge
+from squall.harness.sim.triggers import Action, Moment, Trigger
+from squall.harness.sim.world import BROKEN, Hand, SimWorld
+from squall.node.replica import Replica
+from squall.workloads.kv import Definite, Indefinite, Put, PutAnswer, Range
+from squall.workloads.register import WORKLOAD
 
 S = NS_PER_S
 OPTIONS = Options(prefix="t/", time_limit_ns=6 * S, rate=100.0, concurrency=10)
@@ -205,7 +205,7 @@ def test_a_node_that_dies_by_its_own_assertion_stops_the_run_and_is_evidence(mon
 
 
 def test_a_cluster_that_never_elects_again_fails_the_liveness_phase(monkeypatch):
-    from node.raft import election
+    from squall.node.raft import election
 
     swarm = Swarm(weather=Weather(disk_error_every_us=0))
     plan = Plan(options=OPTIONS, swarm=swarm, faults=("kill",))

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
-from checkers.history import History, Op, OpType
-from workloads.generator import Context, Drain, Generator, Invocation
-from workloads.kv import (
+from squall.checkers.history import History, Op, OpType
+from squall.workloads.generator import Context, Drain, Generator, Invocation
+from squall.workloads.kv import (
     Compact,
     CompactAnswer,
     Compare,
@@ -29,7 +29,7 @@ from workloads.kv import (
     Txn,
     TxnAnswer,
 )
-from workloads.workload import Script
+from squall.workloads.workload import Script
 
 NODES = ("n1", "n2", "n3")
 

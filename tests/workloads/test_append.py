@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from checkers.evidence import Evidence
-from checkers.history import History, Op, OpType
-from checkers.judge import judge
-from checkers.verdict import Budget, Validity, Verdict
-from harness.sim.sweep import Result, Sweep, run_seed
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.judge import judge
+from squall.checkers.verdict import Budget, Validity, Verdict
+from squall.harness.sim.sweep import Result, Sweep, run_seed
+from squall.workloads.append import WORKLOAD, Append
+from squall.workloads.kv import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn, TxnAnswer
+from squall.workloads.workload import Completion, Plan
 from tests.workloads.one_store import NODES, OneStore, record
-from workloads.append import WORKLOAD, Append
-from workloads.kv import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn, TxnAnswer
-from workloads.workload import Completion, Plan
 
 OWN = {"statistics", "revisions", "read-back", "list-append"}
 RECOVERED = Evidence(recovery={"recovered": True})

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from checkers.catalogue import judge_of, model_of_workload
-from checkers.evidence import Evidence
-from checkers.history import History, Op, OpType
-from checkers.judge import judge
-from checkers.verdict import Budget, Validity, Verdict
-from harness.sim.sweep import Result, Sweep, run_seed
-from tests.workloads.one_store import NODES, OneStore, record
-from workloads.etcd import KINDS, WORKLOAD, Store
-from workloads.kv import (
+from squall.checkers.catalogue import judge_of, model_of_workload
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.judge import judge
+from squall.checkers.verdict import Budget, Validity, Verdict
+from squall.harness.sim.sweep import Result, Sweep, run_seed
+from squall.workloads.etcd import KINDS, WORKLOAD, Store
+from squall.workloads.kv import (
     Compact,
     Compare,
     Definite,
@@ -27,7 +26,8 @@ from workloads.kv import (
     RangeAnswer,
     Txn,
 )
-from workloads.workload import Plan
+from squall.workloads.workload import Plan
+from tests.workloads.one_store import NODES, OneStore, record
 
 OWN = {"statistics", "read-back", "etcd-order"}
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkers.history import Op, OpType
-from workloads.generator import (
+from squall.checkers.history import Op, OpType
+from squall.workloads.generator import (
     PENDING,
     Answer,
     Context,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from checkers.history import Op, OpType
-from workloads.generator import Context, Invocation
-from workloads.kv import (
+from squall.checkers.history import Op, OpType
+from squall.workloads.generator import Context, Invocation
+from squall.workloads.kv import (
     Compare,
     Definite,
     KeyValue,
@@ -22,8 +22,8 @@ from workloads.kv import (
     Txn,
     TxnAnswer,
 )
-from workloads.register import WORKLOAD, Register
-from workloads.workload import Plan
+from squall.workloads.register import WORKLOAD, Register
+from squall.workloads.workload import Plan
 
 NODES = ("n1", "n2", "n3")
 

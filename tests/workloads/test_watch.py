@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from checkers.etcd import misshapen
-from checkers.history import Op, OpType
-from workloads.generator import Context, Invocation
-from workloads.kv import (
+from squall.checkers.etcd import misshapen
+from squall.checkers.history import Op, OpType
+from squall.workloads.generator import Context, Invocation
+from squall.workloads.kv import (
     Definite,
     DeleteAnswer,
     Indefinite,
@@ -23,8 +23,8 @@ from workloads.kv import (
     WatchAnswer,
     WatchEvent,
 )
-from workloads.watch import WORKLOAD, WatchScript
-from workloads.workload import Plan
+from squall.workloads.watch import WORKLOAD, WatchScript
+from squall.workloads.workload import Plan
 
 NODES = ("n1", "n2", "n3")
 MS = 1_000_000

@@ -6,12 +6,12 @@ from typing import Any
 
 import grpc
 
-from node.api import service
-from node.api.auth_door import Door
-from node.api.backend import MemberView, StatusView
-from node.api.errors import ApiError
-from node.mvcc.errors import RequestError
-from node.mvcc.store import Store
+from squall.node.api import service
+from squall.node.api.auth_door import Door
+from squall.node.api.backend import MemberView, StatusView
+from squall.node.api.errors import ApiError
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.store import Store
 
 
 class Alone:

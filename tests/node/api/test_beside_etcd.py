@@ -16,7 +16,7 @@ import grpc
 import pytest
 from aetcd.rpc import rpc_pb2 as pb
 
-from node import config
+from squall.node import config
 from tests.node.api.alone import Alone
 from tests.node.ports import free_ports
 from tests.node.real_etcd import Etcd

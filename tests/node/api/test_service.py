@@ -12,11 +12,11 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-from node.api import snapshot
-from node.api.backend import StatusView
-from node.api.errors import TIMEOUT, ApiError
-from node.api.service import make_server
-from node.mvcc.commands import Put, encode
+from squall.node.api import snapshot
+from squall.node.api.backend import StatusView
+from squall.node.api.errors import TIMEOUT, ApiError
+from squall.node.api.service import make_server
+from squall.node.mvcc.commands import Put, encode
 from tests.node.api.alone import Alone
 
 
@@ -247,7 +247,7 @@ async def test_snapshots_under_way_are_few_and_one_nobody_reads_ends(
     for stream in streams:
         stream.cancel()
     await asyncio.wait(streams)
-    monkeypatch.setattr("node.api.snapshot.STALLED_S", 0.0)
+    monkeypatch.setattr("squall.node.api.snapshot.STALLED_S", 0.0)
     with pytest.raises(ApiError, match="request timed out"):
         await snapshot.snapshot(node, one_request(), Unread())
     assert not snapshot._under_way

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from aetcd.rpc import rpc_pb2 as pb
 
-from node.api import snapshot
-from node.bolt import writing
-from node.mvcc.commands import Compact, Put, encode
+from squall.node.api import snapshot
+from squall.node.bolt import writing
+from squall.node.mvcc.commands import Compact, Put, encode
 from tests.node.api.alone import Alone
 
 STATUS = "/etcdserverpb.Maintenance/Status"

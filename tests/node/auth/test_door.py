@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from node.api import auth_door
-from node.api.auth_door import Door, Tokens
-from node.api.errors import ApiError
-from node.mvcc.auth import Auth
-from node.mvcc.auth_commands import (
+from squall.node.api import auth_door
+from squall.node.api.auth_door import Door, Tokens
+from squall.node.api.errors import ApiError
+from squall.node.mvcc.auth import Auth
+from squall.node.mvcc.auth_commands import (
     AuthDisable,
     AuthEnable,
     Authenticate,
@@ -18,7 +18,7 @@ from node.mvcc.auth_commands import (
     UserChangePassword,
     UserGrantRole,
 )
-from node.mvcc.errors import RequestError
+from squall.node.mvcc.errors import RequestError
 
 TTL_S = 300.0
 

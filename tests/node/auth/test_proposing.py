@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from node.api import auth_door
-from node.api.errors import ApiError
-from node.api.proposing import apply
-from node.mvcc.auth import Caller
-from node.mvcc.auth_commands import AuthEnable, RoleAdd, UserAdd, UserDelete, UserGrantRole
-from node.mvcc.commands import Put
-from node.mvcc.results import PutResult
+from squall.node.api import auth_door
+from squall.node.api.errors import ApiError
+from squall.node.api.proposing import apply
+from squall.node.mvcc.auth import Caller
+from squall.node.mvcc.auth_commands import AuthEnable, RoleAdd, UserAdd, UserDelete, UserGrantRole
+from squall.node.mvcc.commands import Put
+from squall.node.mvcc.results import PutResult
 from tests.node.api.alone import Alone
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.mvcc import auth_errors as errors
-from node.mvcc import commands
-from node.mvcc.auth import Auth, Caller, PermissionKind
-from node.mvcc.auth_commands import (
+from squall.node.mvcc import auth_errors as errors
+from squall.node.mvcc import commands
+from squall.node.mvcc.auth import Auth, Caller, PermissionKind
+from squall.node.mvcc.auth_commands import (
     AuthDisable,
     AuthEnable,
     Authenticate,
@@ -26,7 +26,7 @@ from node.mvcc.auth_commands import (
     UserGrantRole,
     UserRevokeRole,
 )
-from node.mvcc.commands import (
+from squall.node.mvcc.commands import (
     As,
     Compare,
     DeleteRange,
@@ -36,8 +36,8 @@ from node.mvcc.commands import (
     Range,
     Txn,
 )
-from node.mvcc.errors import RequestError
-from node.mvcc.store import Store
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.store import Store
 
 READ, WRITE, BOTH = PermissionKind.READ, PermissionKind.WRITE, PermissionKind.READWRITE
 

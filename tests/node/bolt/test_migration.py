@@ -175,7 +175,7 @@ def test_our_node_starts_on_what_etcdctl_restored(
 def restore(*words: str) -> tuple[int, str]:
     """Run our own `snapshot restore`."""
     done = subprocess.run(
-        [sys.executable, "-m", "node", "snapshot", "restore", *words],
+        [sys.executable, "-m", "squall.node", "snapshot", "restore", *words],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.mvcc import errors
-from node.mvcc.commands import Compact, Compare, DeleteRange, Put, Range, Txn
+from squall.node.mvcc import errors
+from squall.node.mvcc.commands import Compact, Compare, DeleteRange, Put, Range, Txn
 
 State = dict[bytes, tuple[int, int, int, bytes]]
 """key -> (create_revision, mod_revision, version, value)"""

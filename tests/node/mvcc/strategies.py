@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from node.mvcc.commands import Compact, Compare, DeleteRange, Put, Range, Txn
+from squall.node.mvcc.commands import Compact, Compare, DeleteRange, Put, Range, Txn
 
 keys = st.sampled_from([b"a", b"b", b"b\0", b"c", b"cc", b"d"])
 ends = st.sampled_from([b"", b"", b"\0", b"b", b"c", b"z"])

@@ -7,10 +7,10 @@ from aetcd.rpc import kv_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.mvcc.commands import Compact, DeleteRange, Put, Txn, encode
-from node.mvcc.errors import RequestError
-from node.mvcc.keyvalue import KeyValue, to_protobuf
-from node.mvcc.store import Store
+from squall.node.mvcc.commands import Compact, DeleteRange, Put, Txn, encode
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.keyvalue import KeyValue, to_protobuf
+from squall.node.mvcc.store import Store
 
 HISTORY = (
     Put(b"a", b"1"),

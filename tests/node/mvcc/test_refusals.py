@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from node.mvcc import validation
-from node.mvcc.commands import Compact, Compare, DeleteRange, Put, Range, Txn, encode
-from node.mvcc.errors import RequestError
-from node.mvcc.store import Store
+from squall.node.mvcc import validation
+from squall.node.mvcc.commands import Compact, Compare, DeleteRange, Put, Range, Txn, encode
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.store import Store
 
 
 def applied(*commands: Any) -> tuple[Store, list[Any]]:

@@ -7,18 +7,18 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.mvcc import validation
-from node.mvcc.commands import Range, encode
-from node.mvcc.errors import RequestError
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.results import (
+from squall.node.mvcc import validation
+from squall.node.mvcc.commands import Range, encode
+from squall.node.mvcc.errors import RequestError
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.results import (
     CompactResult,
     DeleteResult,
     PutResult,
     RangeResult,
     TxnResult,
 )
-from node.mvcc.store import Store
+from squall.node.mvcc.store import Store
 from tests.node.mvcc import strategies
 from tests.node.mvcc.model import Model
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.mvcc.commands import Compact, DeleteRange, Put, Txn, encode
-from node.mvcc.keyvalue import KeyValue
-from node.mvcc.store import Store
-from node.mvcc.watch_stream import (
+from squall.node.mvcc.commands import Compact, DeleteRange, Put, Txn, encode
+from squall.node.mvcc.keyvalue import KeyValue
+from squall.node.mvcc.store import Store
+from squall.node.mvcc.watch_stream import (
     DUPLICATE_ID,
     EMPTY_RANGE,
     MAX_OWED,
@@ -16,7 +16,7 @@ from node.mvcc.watch_stream import (
     WatchAnswer,
     WatchStream,
 )
-from node.mvcc.watching import Interest, Limits
+from squall.node.mvcc.watching import Interest, Limits
 
 ALL = Interest(b"\0", b"\0")
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, cast
 
-from node.raft.messages import Message
-from node.raft.roles import LEADER
-from node.replica import Change, Draft, Member, Outcome, Replica, ReplicaConfig, Reply
-from node.storage import snapshot
-from node.storage.disk import Append, Batch, Create, Sync
+from squall.node.raft.messages import Message
+from squall.node.raft.roles import LEADER
+from squall.node.replica import Change, Draft, Member, Outcome, Replica, ReplicaConfig, Reply
+from squall.node.storage import snapshot
+from squall.node.storage.disk import Append, Batch, Create, Sync
 from tests.node.storage.memory_disk import MemoryDisk
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.raft import codec
-from node.raft.messages import Message
+from squall.node.raft import codec
+from squall.node.raft.messages import Message
 
 MESSAGES = st.one_of(*(st.from_type(kind) for kind in Message.__args__))
 

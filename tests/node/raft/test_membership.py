@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from node.raft.membership import (
+from squall.node.raft.membership import (
     ADD,
     MAX_REMOVED,
     REMOVE,

@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from node.replica import Outcome
+from squall.node.replica import Outcome
 from tests.node.raft.cluster import Cluster
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "quorum.md"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from node.replica import Outcome
+from squall.node.replica import Outcome
 from tests.node.raft.cluster import Cluster
 
 SEEDS = 30

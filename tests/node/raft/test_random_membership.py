@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE
-from node.replica import Outcome
+from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE
+from squall.node.replica import Outcome
 from tests.node.raft.cluster import Cluster
 from tests.node.raft.test_random_faults import knobs_of
 

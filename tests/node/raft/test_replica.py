@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE
-from node.raft.messages import Forward
-from node.replica import Outcome
-from node.replica.sessions import MAX_HOLES, MAX_SESSIONS, Sessions
+from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE
+from squall.node.raft.messages import Forward
+from squall.node.replica import Outcome
+from squall.node.replica.sessions import MAX_HOLES, MAX_SESSIONS, Sessions
 from tests.node.raft.cluster import Cluster
 
 

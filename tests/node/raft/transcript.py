@@ -24,9 +24,9 @@ from typing import Any
 
 import crc32c
 
-from node.raft import changing, transfer
-from node.raft.log import RaftLog
-from node.raft.membership import (
+from squall.node.raft import changing, transfer
+from squall.node.raft.log import RaftLog
+from squall.node.raft.membership import (
     ADD,
     ADD_LEARNER,
     PROMOTE,
@@ -40,7 +40,7 @@ from node.raft.membership import (
     decode_entry,
     encode_entry,
 )
-from node.raft.messages import (
+from squall.node.raft.messages import (
     CONFIGURATION,
     NORMAL,
     AppendEntries,
@@ -57,9 +57,9 @@ from node.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from node.raft.raft import Raft
-from node.raft.ready import RaftConfig
-from node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.raft.raft import Raft
+from squall.node.raft.ready import RaftConfig
+from squall.node.raft.roles import LEADER, ROLE_NAMES
 
 KINDS = {"add": ADD, "learner": ADD_LEARNER, "remove": REMOVE, "promote": PROMOTE}
 

@@ -9,9 +9,9 @@ from typing import Any, Self
 import grpc
 import hpack
 
-from node.rpc import Aborted, Call, Method, Server
-from node.rpc import frames as f
-from node.rpc.connection import Connection
+from squall.node.rpc import Aborted, Call, Method, Server
+from squall.node.rpc import frames as f
+from squall.node.rpc.connection import Connection
 
 LIMIT = 1000
 HEADERS = (

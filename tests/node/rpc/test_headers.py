@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.rpc import headers
-from node.rpc.frames import ProtocolError
-from node.rpc.headers import HeadReader
+from squall.node.rpc import headers
+from squall.node.rpc.frames import ProtocolError
+from squall.node.rpc.headers import HeadReader
 
 FIXED = [(":method", "POST"), (":path", "/p"), ("content-type", "application/grpc")]
 

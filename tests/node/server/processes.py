@@ -35,7 +35,7 @@ class Node:
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = directory / f"{name}.log"
         self.extra: list[str] = []
-        self.program = ["-m", "node"]
+        self.program = ["-m", "squall.node"]
         self._channel: grpc.Channel | None = None
 
     @property

@@ -265,26 +265,26 @@ def test_what_is_not_served_says_so(cluster_of: MakeCluster) -> None:
 
 
 BROKEN = """
-import node.server, node.__main__, {module}
+import squall.node.server, squall.node.__main__, {module}
 real = {module}.{target}.{method}
 def broken(self, *arguments):
     if b"poison" in repr(arguments).encode():
         raise {error}
     return real(self, *arguments)
 {module}.{target}.{method} = broken
-node.__main__.main()
+squall.node.__main__.main()
 """
 
 
 @pytest.mark.parametrize(
     ("module", "target", "method", "error"),
     [
-        ("node.mvcc.store", "Store", "apply", 'AssertionError("the state is wrong")'),
+        ("squall.node.mvcc.store", "Store", "apply", 'AssertionError("the state is wrong")'),
         (
-            "node.storage.real",
+            "squall.node.storage.real",
             "RealDisk",
             "execute",
-            'node.storage.disk.DiskError("no space left")',
+            'squall.node.storage.disk.DiskError("no space left")',
         ),
     ],
 )
@@ -302,6 +302,6 @@ def test_a_node_that_finds_itself_broken_says_why_and_exits_without_an_answer(
     assert failure.value.code() == grpc.StatusCode.UNAVAILABLE
     assert node.ended() == 2
     (line,) = node.events("fatal")
-    assert line["error"] == error.removeprefix("node.storage.disk.").replace('"', "'")
+    assert line["error"] == error.removeprefix("squall.node.storage.disk.").replace('"', "'")
     assert "Traceback" in line["traceback"]
     assert node.log()[-1] == line

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from node.config import Config, ConfigError, parse
+from squall.node.config import Config, ConfigError, parse
 
 THREE = "n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380,n3=http://10.0.0.3:2380"
 
@@ -17,7 +17,7 @@ def parsed(line: str, **environment: str) -> Config:
 
 
 def squall_node(flag: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "node", flag]
+    command = [sys.executable, "-m", "squall.node", flag]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -93,7 +93,7 @@ def test_a_wrong_variable_is_refused_by_its_name() -> None:
 
 def test_a_usage_error_is_one_line_and_exit_code_4() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "node", "--no-such-flag"],
+        [sys.executable, "-m", "squall.node", "--no-such-flag"],
         capture_output=True,
         text=True,
         check=False,

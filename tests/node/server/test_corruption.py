@@ -13,9 +13,9 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-from node.corruption import who_differs
-from node.greetings import HashTold
-from node.storage import frames
+from squall.node.corruption import who_differs
+from squall.node.greetings import HashTold
+from squall.node.storage import frames
 from tests.node.etcdctl import Etcdctl
 from tests.node.server.processes import Cluster, Node, until
 

@@ -10,10 +10,10 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-from node.departures import Departures
-from node.joining import CannotJoinError
-from node.logs import Log
-from node.transport import Transport
+from squall.node.departures import Departures
+from squall.node.joining import CannotJoinError
+from squall.node.logs import Log
+from squall.node.transport import Transport
 from tests.node.server.processes import Cluster, Node
 from tests.patience import PATIENCE_S, until
 

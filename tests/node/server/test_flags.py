@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from node import flags
-from node.api.service import limits
-from node.config import ConfigError, parse
-from node.rpc import Limits
+from squall.node import flags
+from squall.node.api.service import limits
+from squall.node.config import ConfigError, parse
+from squall.node.rpc import Limits
 from tests.node.server.processes import Cluster
 from tests.node.server.test_config import parsed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from node.replica import Member, Outcome, Reply, Status
-from node.troubles import Troubles
+from squall.node.replica import Member, Outcome, Reply, Status
+from squall.node.troubles import Troubles
 
 S = 1_000_000
 ME, OTHER, THIRD = 1, 2, 3

@@ -77,7 +77,16 @@ def test_a_snapshot_is_restored_with_the_log_elsewhere(
     node.stop(signal.SIGTERM)
     shutil.rmtree(tmp_path / node.name)
     command = [
-        *(sys.executable, "-m", "node", "snapshot", "restore", str(file), "--name", node.name),
+        *(
+            sys.executable,
+            "-m",
+            "squall.node",
+            "snapshot",
+            "restore",
+            str(file),
+            "--name",
+            node.name,
+        ),
         *("--data-dir", str(tmp_path / node.name), "--wal-dir", str(place)),
         *("--initial-cluster", cluster.initial, "--initial-advertise-peer-urls", node.peer_url),
     ]

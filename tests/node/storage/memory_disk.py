@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from node.storage.disk import (
+from squall.node.storage.disk import (
     Append,
     Create,
     DiskError,

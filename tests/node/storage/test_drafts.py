@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.mvcc.commands import Compact, LeaseGrant, Put, encode
-from node.mvcc.revisions import PIECE_RECORDS
-from node.mvcc.store import Store
-from node.raft.membership import Configuration, Member
-from node.raft.messages import Snapshot
-from node.storage import snapshot
-from node.storage.disk import DiskError
-from node.storage.real import SYNC_EVERY_BYTES, RealDisk
-from node.storage.snapshot import State
+from squall.node.mvcc.commands import Compact, LeaseGrant, Put, encode
+from squall.node.mvcc.revisions import PIECE_RECORDS
+from squall.node.mvcc.store import Store
+from squall.node.raft.membership import Configuration, Member
+from squall.node.raft.messages import Snapshot
+from squall.node.storage import snapshot
+from squall.node.storage.disk import DiskError
+from squall.node.storage.real import SYNC_EVERY_BYTES, RealDisk
+from squall.node.storage.snapshot import State
 
 CONFIGURATION = Configuration((Member(1, "n1", ("http://a:1",)), Member(2)), (7,))
 SESSIONS = msgspec.Raw(b"\x91\x01")

@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from node.replica import Member, Outcome, Replica, ReplicaConfig
-from node.storage.disk import (
+from squall.node.replica import Member, Outcome, Replica, ReplicaConfig
+from squall.node.storage.disk import (
     Append,
     Create,
     DiskError,
@@ -20,7 +20,7 @@ from node.storage.disk import (
     SyncDir,
     Truncate,
 )
-from node.storage.real import RealDisk
+from squall.node.storage.real import RealDisk
 from tests.node.raft.cluster import ListMachine
 
 

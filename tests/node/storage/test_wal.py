@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.raft.membership import Configuration, Member
-from node.raft.messages import NORMAL, Entry, HardState, Snapshot
-from node.storage import frames, recovery, snapshot, wal
-from node.storage.disk import Truncate
+from squall.node.raft.membership import Configuration, Member
+from squall.node.raft.messages import NORMAL, Entry, HardState, Snapshot
+from squall.node.storage import frames, recovery, snapshot, wal
+from squall.node.storage.disk import Truncate
 from tests.node.storage.memory_disk import MemoryDisk
 
 CLUSTER, MEMBER = 7, 1
