@@ -24,6 +24,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from squall.harness.node_source import overlay
+
 ROOT = Path(__file__).resolve().parents[1]
 MUTANTS = ROOT / "tests" / "mutants"
 OF_THE_RACE = (
@@ -87,10 +89,10 @@ def hunt(
     script = HUNT_AS_CLIENTS if words.clients else HUNT
     bounds = (first, words.seeds, words.cpu, workload, words.time)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "node").symlink_to(source)
+        overlay(source, Path(folder))
         done = subprocess.run(
             [sys.executable, "-P", "-c", script, *map(str, bounds)],
-            env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+            env=os.environ | {"PYTHONPATH": folder},
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -8,8 +8,8 @@ answer holds every response in the order of arrival:
     event   [type, key, value, mod_revision, prev_value?]     type is put or delete
 
 What should have come is taken from acknowledged changes (`put`, `delete` and `txn` operations, as
-`squall.checkers.etcd` has them) and from what other watches were sent. Nine rules, each with its own kind
-of anomaly:
+`squall.checkers.etcd` has them) and from what other watches were sent. Nine rules, each with its
+own kind of anomaly:
 
     ordered       revisions never go back
     unique        no event twice

@@ -2,5 +2,5 @@
 ARG DEPS=squall-deps:latest
 FROM ${DEPS}
 LABEL squall=1
-COPY node/ /opt/squall/node/
-RUN python3 -m compileall -q /opt/squall/node
+COPY node/ /opt/squall/squall/node/
+RUN python3 -m compileall -q /opt/squall/squall/node

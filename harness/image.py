@@ -91,11 +91,10 @@ def ensure_image(node_source: Path | None, progress: Say) -> ImageRef:
 
 
 def recipe_directory() -> Path:
-    """Return where the Dockerfiles are: beside us in a checkout, inside us when installed."""
-    here = Path(__file__).resolve().parent
-    for directory in (here.parent / "docker", here / "_docker"):
-        if (directory / "Dockerfile").is_file():
-            return directory
+    """Return where the Dockerfiles are: beside this package, in a checkout and installed alike."""
+    directory = Path(__file__).resolve().parent.parent / "docker"
+    if (directory / "Dockerfile").is_file():
+        return directory
     raise HarnessError("this installation of Squall lacks its docker/ directory; install it again")
 
 

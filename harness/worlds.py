@@ -1,8 +1,8 @@
 """The worlds a run can take place in, by name. Each is loaded only when it is asked for.
 
-A world's module has one function, `conduct_run` (`squall.harness.trial.Conductor`). Loading containers
-costs the Docker SDK and gRPC; loading the simulator costs the node. Judging an old run needs
-neither.
+A world's module has one function, `conduct_run` (`squall.harness.trial.Conductor`). Loading
+containers costs the Docker SDK and gRPC; loading the simulator costs the node. Judging an old run
+needs neither.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Pure: nothing here opens a file of a run, asks a clock or draws lots, so a report can be rebuilt
 from a run's folder at any time by newer code, and the same run gives the same bytes.
-`squall.reports.report` works out what there is to say; `html`, `summary`, `junit` and `terminal` only say
-it.
+`squall.reports.report` works out what there is to say; `html`, `summary`, `junit` and `terminal`
+only say it.
 """
 
 from __future__ import annotations
@@ -41,3 +41,5 @@ def render_all(
 
 
 __all__ = ["Report", "render_all"]
+
+assert __name__ == "squall.reports", "import squall.reports: the folder is no package of its own"

@@ -21,3 +21,7 @@ WORKLOADS: dict[str, Workload] = {
 }
 
 __all__ = ["WORKLOADS", "Workload"]
+
+assert __name__ == "squall.workloads", (
+    "import squall.workloads: the folder is no package of its own"
+)

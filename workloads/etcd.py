@@ -2,8 +2,8 @@
 
 Puts, deletes of a key or an interval, transactions with guards and several requests in either
 branch, ranges (a key, an interval, a limited one, at an old revision, from the node's own state),
-and now and then a compaction. Requests and answers are recorded as `squall.checkers.etcd` states them, so
-every answer must come out of one order of all changes: that of their revisions.
+and now and then a compaction. Requests and answers are recorded as `squall.checkers.etcd` states
+them, so every answer must come out of one order of all changes: that of their revisions.
 
 Guards compare with what this generator last saw, so about half of them hold. Values are unique.
 Reads of the past prefer revisions that nobody acknowledged: they tell which of the unanswered

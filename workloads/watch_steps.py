@@ -1,7 +1,8 @@
 """Client steps of the watch workload: one request each, and one watch from its creation to its end.
 
-What is asked and answered stands in the history as `squall.checkers.etcd` and `squall.checkers.watches` read it:
-keys without the run's prefix, values as the integers that they are.
+What is asked and answered stands in the history as `squall.checkers.etcd` and
+`squall.checkers.watches` read it: keys without the run's prefix, values as the integers that they
+are.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A cluster of nodes that can be run, broken, healed, watched and taken apart for evidence.
 
-One interface, two worlds: containers (`squall.harness.cluster.docker`) and the deterministic simulation
-(`squall.harness.cluster.sim`). Workloads, faults, checkers and reports do not know which they are in.
+One interface, two worlds: containers (`squall.harness.cluster.docker`) and the deterministic
+simulation (`squall.harness.cluster.sim`). Workloads, faults, checkers and reports do not know which
+they are in.
 
 Break and heal are pairs, and every heal is idempotent: it may be called when nothing is broken.
 A method that breaks something returns only when the breakage is in force; what it measured about

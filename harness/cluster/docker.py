@@ -65,7 +65,7 @@ U = TypeVar("U")
 
 
 class DockerCluster:
-    """Implements `squall.harness.cluster.Cluster`. Call `stop` whatever happens after construction."""
+    """Implements `squall.harness.cluster.Cluster`; `stop` must be called after construction."""
 
     world = "docker"
 

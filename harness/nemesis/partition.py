@@ -8,7 +8,8 @@
     one-way          a side (or the leader) is heard and does not hear, or hears and is not heard
 
 A shape is a grudge: who drops whose packets on arrival. Clients still reach every node. Whether the
-cluster can serve in that shape follows from the links left over (`squall.harness.nemesis.condition`).
+cluster can serve in that shape follows from the links left over
+(`squall.harness.nemesis.condition`).
 """
 
 from __future__ import annotations

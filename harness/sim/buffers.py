@@ -19,9 +19,10 @@ T = TypeVar("T")
 class WatchBuffers(msgspec.Struct, frozen=True, kw_only=True):
     """One set-up of everything that watches may fill.
 
-    `recent`, `scanned` and `batch_bytes` are the node's own (`squall.node.mvcc.watching.Limits`). `window`
-    is how many answers may be under way to a client or wait there. `wake_us`: a node looks for what
-    a watch is owed up to so much later than the write. `progress_us`: between promises of progress.
+    `recent`, `scanned` and `batch_bytes` are the node's own (`squall.node.mvcc.watching.Limits`).
+    `window` is how many answers may be under way to a client or wait there. `wake_us`: a node looks
+    for what a watch is owed up to so much later than the write. `progress_us`: between promises of
+    progress.
     """
 
     recent: int = MAX_RECENT

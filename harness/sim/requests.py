@@ -1,9 +1,9 @@
 """A client's request served by a simulated node, as the node's own API serves it.
 
-Same checks, same order, same state machine: `squall.node.mvcc.validation`, then the log or a read barrier,
-then `squall.node.mvcc`. Only gRPC and protobuf are missing; the containers test those. What is certain and
-what is not is the replica's own statement (`REFUSED`, `UNKNOWN`): a refusal that happened after all
-is a bug of the node, and the checkers will say so.
+Same checks, same order, same state machine: `squall.node.mvcc.validation`, then the log or a read
+barrier, then `squall.node.mvcc`. Only gRPC and protobuf are missing; the containers test those.
+What is certain and what is not is the replica's own statement (`REFUSED`, `UNKNOWN`): a refusal
+that happened after all is a bug of the node, and the checkers will say so.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ and after any of them (or after several) `out = replica.take()`, whose obligatio
 answer): whatever is in `out` may be done at once and in any order.
 
 Construction recovers from the disk: it reads and writes `disk` directly and may raise
-`squall.node.storage.recovery.DamagedError` (refuse to start; the text says what to do) or `DiskError`.
-The state it knew to be committed is applied when the constructor returns.
+`squall.node.storage.recovery.DamagedError` (refuse to start; the text says what to do) or
+`DiskError`. The state it knew to be committed is applied when the constructor returns.
 
 Tickets are the shell's own numbers, each used once; every ticket gets exactly one `Reply`. Time is
 integer microseconds of the node's own monotonic clock. Chance comes from the `Random` given. An

@@ -4,8 +4,8 @@
 
 Segments are preallocated with zeros and written from the start: appending is overwriting, and a
 sync moves no metadata. Segments in order of sequence form one log, in which an entry replaces
-everything from its index on. This module plans disk operations; `squall.node.storage.recovery` reads what
-they left behind.
+everything from its index on. This module plans disk operations; `squall.node.storage.recovery`
+reads what they left behind.
 """
 
 from __future__ import annotations

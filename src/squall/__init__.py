@@ -1,1 +1,1 @@
-"""Squall: puts a replicated key-value store through faults and judges whether it kept its promises."""
+"""Squall: faults for a replicated key-value store, and a judge of whether it kept its promises."""

@@ -29,7 +29,7 @@ for seed in range(int(sys.argv[1])):
 def runs(python: str, hash_seed: str, seeds: int = SEEDS, workload: str = "register") -> list[str]:
     done = subprocess.run(
         [python, "-P", "-c", PROGRAM, str(seeds), workload],
-        env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT / "src")},
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,

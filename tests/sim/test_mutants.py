@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from squall.harness.node_source import overlay
+
 ROOT = Path(__file__).parents[2]
 PATCHES = sorted((ROOT / "tests" / "mutants").glob("*.patch"))
 
@@ -41,6 +43,14 @@ def plant(checkout: Path, name: str) -> Path:
     done = subprocess.run([plant, name], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{name} does not apply any more: {done.stderr}{done.stdout}"
     return Path(done.stdout.strip()).parent
+
+
+def found_first(source: Path) -> Path:
+    """Make a `squall` whose node is the broken one, and return the folder to put on the path."""
+    folder = source / "path"
+    folder.mkdir()
+    overlay(source / "node", folder)
+    return folder
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
@@ -75,7 +85,7 @@ def test_a_planted_bug_is_found_within_a_few_seeds(checkout, name, first, count,
     workload = "watch" if name.startswith("watch-") else "register"
     found = subprocess.run(
         [sys.executable, "-P", "-c", HUNT, str(first), str(first + count), str(time_s), workload],
-        env=os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{ROOT}"},
+        env=os.environ | {"PYTHONPATH": str(found_first(source))},
         capture_output=True,
         text=True,
         check=True,

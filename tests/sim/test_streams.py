@@ -25,7 +25,10 @@ def test_draws_from_one_stream_move_nothing_in_another():
 
 
 def test_streams_are_the_same_under_every_hash_seed():
-    program = "from squall.harness.sim.streams import Streams; print(Streams(7).of('link', 1, 2).random())"
+    program = (
+        "from squall.harness.sim.streams import Streams; "
+        "print(Streams(7).of('link', 1, 2).random())"
+    )
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program],
