@@ -28,14 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from squall.checkers.budget import Meter
-from squall.checkers.etcd import Store
-from squall.checkers.etcd_order import check_etcd_order
+from squall.checkers.etcd.model import Store
+from squall.checkers.etcd.order import check_etcd_order
 from squall.checkers.history import History, Operation, OpType
-from squall.checkers.linearizability import check_linearizability
-from squall.checkers.models import CasRegister
-from squall.checkers.registers import FOREVER
-from squall.checkers.search import Call, search
-from squall.checkers.serializability import check_isolation
+from squall.checkers.linearizability.checker import check_linearizability
+from squall.checkers.linearizability.models import CasRegister
+from squall.checkers.linearizability.registers import FOREVER
+from squall.checkers.linearizability.search import Call, search
+from squall.checkers.transactions.checker import check_isolation
 from squall.checkers.verdict import Budget, Verdict
 
 

@@ -40,7 +40,7 @@ APART = 10_000
 
 HUNT = """
 import json, sys, time
-from squall.harness.sim.sweep import Result, Sweep, run_seed
+from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 first, count, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 what = Sweep(workload=sys.argv[4], time_s=float(sys.argv[5]))
 for seed in range(first, first + count):
@@ -56,9 +56,9 @@ import json, sys, time
 from squall.checkers.evidence import Evidence
 from squall.checkers.judge import common_checkers, judge
 from squall.checkers.verdict import Budget, Validity
-from squall.harness.sim.invariants import Invariants
-from squall.harness.sim.simulate import simulate
-from squall.harness.sim.sweep import Sweep, workload_named
+from squall.harness.sim.judge.invariants import Invariants
+from squall.harness.sim.sweep.simulate import simulate
+from squall.harness.sim.sweep.sweep import Sweep, workload_named
 Invariants._break = lambda *_: None
 first, count, limit_s = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 what = Sweep(workload=sys.argv[4], time_s=float(sys.argv[5]))

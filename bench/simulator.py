@@ -19,8 +19,8 @@ import heapq
 import pstats
 import resource
 
-from squall.harness.sim.simulate import Simulation, simulate
-from squall.harness.sim.sweep import Sweep, judge, workload_named
+from squall.harness.sim.sweep.simulate import Simulation, simulate
+from squall.harness.sim.sweep.sweep import Sweep, judge, workload_named
 
 YARDSTICK_STEPS = 60_000
 LENGTHS_S = (10, 20, 40, 80)

@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.etcd import NODES, SETTLE_S, Cluster, load
-from squall.node import server, transport
 from squall.node.__main__ import main as run
 from squall.node.mvcc.store import Store
+from squall.node.peer import transport
 from squall.node.replica import Replica
 from squall.node.rpc.connection import Connection
+from squall.node.server import shell
 from squall.node.storage.real import RealDisk
 from squall.node.storage.wal import Wal
 
@@ -82,7 +83,7 @@ def node() -> None:
     watch("Raft and replica", Replica, "receive", "propose", "read_barrier", "take", "persisted")
     watch("WAL encoding", Wal, "save")
     watch("store", Store, "apply", "range")
-    watch("shell: obligations, timers, metrics", server.Server, "_pump", "_on_message")
+    watch("shell: obligations, timers, metrics", shell.Server, "_pump", "_on_message")
     watch("disk thread: write, fdatasync", RealDisk, "execute")
 
     def tell() -> None:

@@ -1,8 +1,8 @@
 """What the nodes themselves left behind, in neutral form: the white-box half of the evidence.
 
-The harness collects it (from WALs through `squall.checkers.wal`, from logs, from the nodes' status)
-or the simulator records it as it happens. Node clocks are lied to by the nemesis, so nothing here
-orders anything by a node's time.
+The harness collects it (from WALs through `squall.checkers.raft.wal`, from logs, from the nodes'
+status) or the simulator records it as it happens. Node clocks are lied to by the nemesis, so
+nothing here orders anything by a node's time.
 """
 
 from __future__ import annotations

@@ -13,18 +13,18 @@ from typing import Final
 
 import msgspec
 
-from squall.checkers.availability import BOUND_MS, availability
 from squall.checkers.budget import Meter
-from squall.checkers.coverage import coverage
+from squall.checkers.campaign.availability import BOUND_MS, availability
+from squall.checkers.campaign.coverage import coverage
+from squall.checkers.campaign.lost_commits import lost_commits
+from squall.checkers.campaign.recovery import recovery
+from squall.checkers.campaign.statistics import statistics
+from squall.checkers.etcd.revisions import revisions
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, MalformedHistory
-from squall.checkers.linearizability import linearizability
-from squall.checkers.lost_commits import lost_commits
-from squall.checkers.models import CasRegister
-from squall.checkers.raft_safety import raft_safety
-from squall.checkers.recovery import recovery
-from squall.checkers.revisions import revisions
-from squall.checkers.statistics import statistics
+from squall.checkers.linearizability.checker import linearizability
+from squall.checkers.linearizability.models import CasRegister
+from squall.checkers.raft.safety import raft_safety
 from squall.checkers.verdict import Budget, Checker, Validity, Verdict, worst
 
 CLAIM: Final = "The store kept its promises."

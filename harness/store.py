@@ -24,8 +24,8 @@ from typing import Any
 import msgspec
 
 from squall.checkers.evidence import Evidence
+from squall.checkers.formats.jsonl import Reading, encode_header, encode_op, read_history
 from squall.checkers.history import Op
-from squall.checkers.jsonl import Reading, encode_header, encode_op, read_history
 from squall.checkers.run import Run
 from squall.checkers.verdict import Verdict
 from squall.harness.cluster import HarnessError

@@ -15,17 +15,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from squall.node import restore, tls
-from squall.node.config import USAGE_EXIT_CODE, Config, ConfigError, parse
-from squall.node.corruption import CorruptError
-from squall.node.joining import CannotJoinError, identify
-from squall.node.logs import Log
-from squall.node.loop import new_loop
-from squall.node.new_cluster import begin_anew
-from squall.node.server import FATAL_EXIT_CODE, Server, report_fatal
+from squall.node.bootstrap import restore
+from squall.node.bootstrap.force_new_cluster import begin_anew
+from squall.node.bootstrap.identity import CannotJoinError, identify
+from squall.node.bootstrap.wal_dir import WalElsewhereError, open_disk
+from squall.node.config.settings import USAGE_EXIT_CODE, Config, ConfigError, parse
+from squall.node.server import tls
+from squall.node.server.corruption import CorruptError
+from squall.node.server.event_loop import new_loop
+from squall.node.server.logs import Log
+from squall.node.server.shell import FATAL_EXIT_CODE, Server, report_fatal
 from squall.node.storage.disk import DiskError
 from squall.node.storage.recovery import DamagedError
-from squall.node.wal_dir import WalElsewhereError, open_disk
 
 CANNOT_START_EXIT_CODE = 3
 GC_THRESHOLDS = (50_000, 20, 100)

@@ -2,8 +2,8 @@
 
 Pure: nothing here opens a file of a run, asks a clock or draws lots, so a report can be rebuilt
 from a run's folder at any time by newer code, and the same run gives the same bytes.
-`squall.reports.report` works out what there is to say; `html`, `summary`, `junit` and `terminal`
-only say it.
+`squall.reports.view.report` works out what there is to say; `html`, `summary`, `junit` and
+`terminal` only say it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from squall.checkers.evidence import Evidence
 from squall.checkers.history import History
 from squall.checkers.run import Run
 from squall.checkers.verdict import Verdict
-from squall.reports import html, junit, summary
-from squall.reports.report import Report
+from squall.reports.output import html, junit, summary
+from squall.reports.view.report import Report
 
 
 def render_all(

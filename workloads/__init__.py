@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from squall.workloads import append, bank, etcd, register, sets, watch
+from squall.workloads import append, bank, kv, register, sets, watch
 from squall.workloads.workload import Workload
 
 WORKLOADS: dict[str, Workload] = {
@@ -13,7 +13,7 @@ WORKLOADS: dict[str, Workload] = {
     for workload in (
         register.WORKLOAD,
         append.WORKLOAD,
-        etcd.WORKLOAD,
+        kv.WORKLOAD,
         sets.WORKLOAD,
         bank.WORKLOAD,
         watch.WORKLOAD,

@@ -21,12 +21,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from squall.checkers.campaign.final_reads import read_back
+from squall.checkers.etcd.revisions import revisions
 from squall.checkers.history import Op, OpType
 from squall.checkers.judge import common_checkers
-from squall.checkers.read_back import read_back
-from squall.checkers.revisions import revisions
-from squall.checkers.serializability import isolation
+from squall.checkers.transactions.checker import isolation
 from squall.checkers.verdict import Checker
+from squall.workloads.client import Compare, Kv, Put, Range, RangeAnswer, Txn, TxnAnswer
 from squall.workloads.generator import (
     PENDING,
     Answer,
@@ -37,15 +38,6 @@ from squall.workloads.generator import (
     Pinned,
 )
 from squall.workloads.guarded import CONFLICT, look, transact
-from squall.workloads.kv import (
-    Compare,
-    Kv,
-    Put,
-    Range,
-    RangeAnswer,
-    Txn,
-    TxnAnswer,
-)
 from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:

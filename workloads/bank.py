@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from squall.checkers.bank import bank
+from squall.checkers.campaign.final_reads import read_back
+from squall.checkers.etcd.revisions import revisions
 from squall.checkers.history import Op, OpType
 from squall.checkers.judge import common_checkers
-from squall.checkers.read_back import read_back
-from squall.checkers.revisions import revisions
+from squall.checkers.transactions.bank import bank
 from squall.checkers.verdict import Checker
+from squall.workloads.client import Answer as Answered
+from squall.workloads.client import Compare, Kv, Put, Range, RangeAnswer, Txn
 from squall.workloads.generator import (
     PENDING,
     Answer,
@@ -32,17 +34,6 @@ from squall.workloads.generator import (
     final_reads,
 )
 from squall.workloads.guarded import CONFLICT, look, transact
-from squall.workloads.kv import (
-    Answer as Answered,
-)
-from squall.workloads.kv import (
-    Compare,
-    Kv,
-    Put,
-    Range,
-    RangeAnswer,
-    Txn,
-)
 from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ was read has changed since. A lost guard is a `fail`, CONFLICT, and nobody tries
 
 from __future__ import annotations
 
-from squall.workloads.kv import Definite, Indefinite, Kv, Range, Txn, TxnAnswer
+from squall.workloads.client import Definite, Indefinite, Kv, Range, Txn, TxnAnswer
 
 CONFLICT = "conflict"
 """The error of a transaction one of whose keys was changed between its read and its write."""

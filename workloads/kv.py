@@ -1,224 +1,363 @@
-"""A key-value client as a workload sees it: requests and answers as plain data.
+"""kv: everything an etcd-like store answers to, on a few keys that everybody uses.
 
-A workload's client step awaits a `Kv`; it neither knows nor cares whether that speaks gRPC to a
-container or hands the request to a simulated node. Every method makes exactly one attempt. It
-raises `Definite` when the request certainly had and will have no effect, `Indefinite` when nobody
-knows. Anything else that is raised counts as Indefinite.
+Puts, deletes of a key or an interval, transactions with guards and several requests in either
+branch, ranges (a key, an interval, a limited one, at an old revision, from the node's own state),
+and now and then a compaction. Requests and answers are recorded as `squall.checkers.etcd.model`
+states them, so every answer must come out of one order of all changes: that of their revisions.
 
-A watch is a stream of answers on a connection of its own. It ends when its client closes it, or
-when it breaks; nobody opens it anew behind the client's back.
+Guards compare with what this generator last saw, so about half of them hold. Values are unique.
+Reads of the past prefer revisions that nobody acknowledged: they tell which of the unanswered
+requests made them, and what nobody has looked at is not compacted. At the end every node is asked
+for the whole store (linearizably, as it was at several old revisions, and from its own state) and
+for each key; one node each tells what the other unacknowledged revisions left.
+
+An operation has no key of its own: all keys are one store. `meta` of an invocation: its `kind`,
+finer than its function, or `final`; of a completion: the answering node's `term`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
+from squall.checkers.campaign.final_reads import read_back
+from squall.checkers.etcd.order import etcd_order
+from squall.checkers.etcd.requests import changed, ran
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, Op, OpType
+from squall.checkers.judge import common_checkers
+from squall.checkers.verdict import Budget, Checker, Verdict
+from squall.workloads.client import Kv
+from squall.workloads.etcd_requests import answer_of, to_request
+from squall.workloads.generator import (
+    PENDING,
+    Answer,
+    Context,
+    Drain,
+    Generator,
+    Invocation,
+    Pinned,
+)
+from squall.workloads.workload import Completion, Plan, Streams, Workload
 
+if TYPE_CHECKING:
+    from random import Random
 
-class Definite(Exception):
-    """The request did not happen and never will. The message is the database's own text."""
+RANGE, PUT, DELETE, TXN, COMPACT = "range", "put", "delete", "txn", "compact"
 
+OLD_AT_THE_END = 8
+"""Old revisions at which every node is asked for the whole store at the end."""
 
-class Indefinite(Exception):
-    """Nobody knows whether the request happened, or whether it still will."""
+LATE_MAX: Final = 500
+"""Revisions made after the load's last answer that are looked at one by one."""
 
+SETTLED: Final = 30
+"""Revisions behind the last one after which one that nobody acknowledged is looked at."""
 
-class KeyValue(msgspec.Struct, frozen=True):
-    """A key with its value and its four etcd numbers."""
+WHOLE: Final = {"key": "k", "end": "l"}
+"""The interval that holds every key of the run."""
 
-    key: bytes
-    value: bytes
-    create_revision: int
-    mod_revision: int
-    version: int
-    lease: int = 0
+OPTIONS: dict[str, Any] = {
+    "keys": 8,
+    "compact_behind": 100,  # revisions that a compaction leaves
+    "old_within": 80,  # how far back a read at an old revision looks
+    "put": 0.22,
+    "delete": 0.05,
+    "delete interval": 0.02,
+    "txn": 0.22,
+    "range": 0.20,
+    "range interval": 0.08,
+    "range limited": 0.05,
+    "range old": 0.07,
+    "range serializable": 0.06,
+    "compact": 0.01,
+}
 
+KINDS: Final = tuple(OPTIONS)[3:]
 
-class Range(msgspec.Struct, frozen=True, tag="range"):
-    """Read a key, or [key, range_end). Revision 0 is now."""
+_TARGETS: Final = ("mod", "mod", "mod", "value", "create", "version")
+"""What a guard compares: mostly the revision of the last change, as clients of etcd do."""
 
-    key: bytes
-    range_end: bytes = b""
-    revision: int = 0
-    limit: int = 0
-    serializable: bool = False
-
-
-class Put(msgspec.Struct, frozen=True, tag="put"):
-    """Write a key."""
-
-    key: bytes
-    value: bytes
-    lease: int = 0
-    prev_kv: bool = False
-
-
-class Delete(msgspec.Struct, frozen=True, tag="delete"):
-    """Delete a key, or [key, range_end)."""
-
-    key: bytes
-    range_end: bytes = b""
-    prev_kv: bool = False
-
-
-class Compare(msgspec.Struct, frozen=True):
-    """A guard: `target` is value, version, create, mod or lease; `op` one of = != < >."""
-
-    key: bytes
-    target: str
-    op: str
-    operand: bytes | int
-
-
-class Txn(msgspec.Struct, frozen=True, tag="txn"):
-    """If every compare holds then `success`, else `failure`; all at one revision."""
-
-    compares: tuple[Compare, ...] = ()
-    success: tuple[Request, ...] = ()
-    failure: tuple[Request, ...] = ()
+_OPERATORS: Final = ("=", "=", "=", "!=", "<", ">")
 
 
-class Compact(msgspec.Struct, frozen=True, tag="compact"):
-    """Forget history below `revision`."""
+class Load:
+    """Requests without end."""
 
-    revision: int
-    physical: bool = False
-
-
-Request = Range | Put | Delete | Txn | Compact
-
-
-class RangeAnswer(msgspec.Struct, frozen=True):
-    """What a Range found."""
-
-    kvs: tuple[KeyValue, ...]
-    count: int
-    more: bool
-    revision: int
-    term: int = 0
-
-
-class PutAnswer(msgspec.Struct, frozen=True):
-    """A Put that happened at `revision`."""
-
-    revision: int
-    prev_kv: KeyValue | None = None
-    term: int = 0
-
-
-class DeleteAnswer(msgspec.Struct, frozen=True):
-    """How many keys a Delete removed."""
-
-    deleted: int
-    revision: int
-    prev_kvs: tuple[KeyValue, ...] = ()
-    term: int = 0
-
-
-class TxnAnswer(msgspec.Struct, frozen=True):
-    """Which branch ran, and its answers in order."""
-
-    succeeded: bool
-    revision: int
-    answers: tuple[Answer, ...] = ()
-    term: int = 0
-
-
-class CompactAnswer(msgspec.Struct, frozen=True):
-    """A Compact that happened."""
-
-    revision: int
-    term: int = 0
-
-
-Answer = RangeAnswer | PutAnswer | DeleteAnswer | TxnAnswer | CompactAnswer
-
-
-class Watch(msgspec.Struct, frozen=True, tag="watch"):
-    """Be told of the changes of a key, or of [key, range_end), from `start_revision` on.
-
-    Revision 0 is now: the next change. `progress_notify` asks for promises of progress while
-    nothing happens.
-    """
-
-    key: bytes
-    range_end: bytes = b""
-    start_revision: int = 0
-    no_put: bool = False
-    no_delete: bool = False
-    prev_kv: bool = False
-    progress_notify: bool = False
-
-
-class WatchEvent(msgspec.Struct, frozen=True):
-    """A change. Of a deleted key nothing is told but its name and `mod_revision`."""
-
-    deleted: bool
-    kv: KeyValue
-    prev_kv: KeyValue | None = None
-
-
-class WatchAnswer(msgspec.Struct, frozen=True):
-    """One response of a watch; `revision` is that of its header.
-
-    A canceled one is the last. Its `compact_revision` is not 0 if what was asked for is gone.
-    """
-
-    revision: int
-    events: tuple[WatchEvent, ...] = ()
-    created: bool = False
-    canceled: bool = False
-    compact_revision: int = 0
-    cancel_reason: str = ""
+    def __init__(self, random: Random, options: dict[str, Any]) -> None:
+        self._random = random
+        self._options = options
+        self._keys = [f"k{at}" for at in range(options["keys"])]
+        self._put = 0
+        self._kinds = [(kind, options[kind]) for kind in KINDS]
+        self._all = sum(weight for _, weight in self._kinds)
+        self._seen: dict[str, list[Any]] = {}  # key -> what a range would show of it
+        self._running: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._unexplained: dict[int, None] = {}  # revisions that nobody has acknowledged or read
+        self.revision = 1  # the highest one answered
+        self.compacted = 1  # the highest one that anybody asked to compact
+        self._draws: dict[str, Callable[[], dict[str, Any]]] = {
+            "put": self._a_put,
+            "delete": lambda: {"key": self._key()},
+            "delete interval": self._interval,
+            "txn": self._txn,
+            "range": lambda: {"key": self._key()},
+            "range interval": self._interval,
+            "range limited": lambda: self._interval() | {"limit": self._up_to(3)},
+            "range old": self._old,
+            "range serializable": self._serializable,
+            "compact": self._compact,
+        }
 
     @property
-    def is_progress(self) -> bool:
-        """Whether it promises that everything up to its revision has been told."""
-        return not (self.events or self.created or self.canceled)
+    def keys(self) -> list[str]:
+        """Every key of the run."""
+        return self._keys
 
+    def next(self, context: Context) -> Answer:
+        """Draw one request for a random free client."""
+        if not context.free:
+            return PENDING
+        process = context.free[int(self._random.random() * len(context.free))].process
+        kind = self._kind()
+        f, asked = kind.partition(" ")[0], self._draws[kind]()
+        self._running[process] = (f, asked)
+        return Invocation(process, f, None, asked, {"kind": kind})
 
-class WatchStream(Protocol):
-    """A watch under way. What has not been asked for waits, in bounded room, and holds its node up.
-
-    The first answer says that the watch was created.
-    """
+    def update(self, completion: Op) -> None:
+        """Remember what was seen of the store, and which revisions are whose."""
+        f, asked = self._running.pop(completion.process)  # type: ignore[arg-type]
+        if completion.type is not OpType.OK:
+            return
+        answer = completion.value
+        revision = answer["revision"]
+        for passed in range(self.revision + 1, revision + 1):
+            self._unexplained[passed] = None
+        self.revision = max(self.revision, revision)
+        if asked.get("revision"):
+            self._unexplained.pop(asked["revision"], None)
+        elif changed(f, asked, answer):
+            self._unexplained.pop(revision, None)
+        if revision == self.revision and not asked.get("revision"):
+            self._remember(f, asked, answer)
 
     @property
-    def elapsed_ns(self) -> int:
-        """How long ago the watch was asked for."""
-        ...
+    def unexplained(self) -> list[int]:
+        """Revisions that nobody has acknowledged, and of which nobody has seen what they left."""
+        return [one for one in self._unexplained if one > self.compacted]
 
-    async def next(self, timeout_ns: int) -> WatchAnswer | None:
-        """Await the next answer; None if none came in time.
+    def old_revisions(self, count: int) -> list[int]:
+        """Some revisions of the past that no compaction can have reached."""
+        past = range(self.compacted, self.revision + 1)
+        return sorted(self._random.sample(past, min(count, len(past))))
 
-        Raises Definite or Indefinite, now and for ever, once the stream is broken and everything
-        that came before has been handed out.
-        """
-        ...
+    def _remember(self, f: str, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+        """Keep what an answer tells of the keys as they are now; guards will compare with that."""
+        key = asked.get("key", "")
+        if f == TXN:
+            for inner in ran(asked, answer):
+                self._remember(*inner)
+        elif f == PUT:
+            old = self._seen.get(key, [key, None, self.revision, 0, 0])
+            self._seen[key] = [key, asked["value"], old[2], self.revision, old[4] + 1]
+        elif "end" not in asked:
+            self._seen.pop(key, None)
+        for kv in answer.get("kvs", ()):
+            self._seen[kv[0]] = kv
 
-    async def ask_progress(self) -> None:
-        """Ask for a promise of progress. Never raises: a broken stream says so by `next`."""
-        ...
+    def _kind(self) -> str:
+        point = self._random.random() * self._all
+        for kind, weight in self._kinds:
+            point -= weight
+            if point < 0:
+                return kind
+        return KINDS[0]
 
-    async def rest(self, duration_ns: int) -> None:
-        """Take no answer for a while, as a slow client does."""
-        ...
+    def _up_to(self, most: int) -> int:
+        return 1 + int(self._random.random() * most)
 
-    async def close(self) -> None:
-        """End the watch. Never raises, and may be called twice."""
-        ...
+    def _key(self) -> str:
+        return self._keys[int(self._random.random() * len(self._keys))]
+
+    def _value(self) -> str:
+        self._put += 1
+        return f"v{self._put}"
+
+    def _a_put(self) -> dict[str, Any]:
+        return {"key": self._key(), "value": self._value()}
+
+    def _interval(self) -> dict[str, Any]:
+        """A few neighbours, or all keys."""
+        first = int(self._random.random() * len(self._keys))
+        end = first + self._up_to(3)
+        if end >= len(self._keys):
+            return {"key": self._keys[first], "end": WHOLE["end"]}
+        return {"key": self._keys[first], "end": self._keys[end]}
+
+    def _old(self) -> dict[str, Any]:
+        first = next(iter(self._unexplained), self.revision)
+        if first < self.revision - SETTLED:
+            return WHOLE | {"revision": first}
+        back = int(self._random.random() * self._options["old_within"])
+        return WHOLE | {"revision": max(self.compacted, self.revision - back)}
+
+    def _serializable(self) -> dict[str, Any]:
+        asked = WHOLE if self._random.random() < 0.5 else {"key": self._key()}
+        return asked | {"serializable": True}
+
+    def _compact(self) -> dict[str, Any]:
+        behind = self.revision - self._options["compact_behind"]
+        known = next(iter(self._unexplained), self.revision) - 1
+        self.compacted = max(self.compacted, min(behind, known))
+        return {"revision": self.compacted}
+
+    def _txn(self) -> dict[str, Any]:
+        keys = self._random.sample(self._keys, 4)
+        guards = [self._guard(key) for key in keys[: self._up_to(2)]]
+        then = [self._inner(key) for key in keys[: self._up_to(3)]]
+        if self._random.random() < 0.25:
+            then = [[RANGE, {"key": key}] for key in keys]  # one that only reads
+        other = [[RANGE, {"key": guard[0]}] for guard in guards]
+        if self._random.random() < 0.25:
+            other.append([PUT, {"key": keys[3], "value": self._value()}])
+        return {"if": guards, "then": then, "else": other}
+
+    def _inner(self, key: str) -> list[Any]:
+        point = self._random.random()
+        if point < 0.6:
+            return [PUT, {"key": key, "value": self._value()}]
+        return [DELETE if point < 0.75 else RANGE, {"key": key}]
+
+    def _guard(self, key: str) -> list[Any]:
+        target = _TARGETS[int(self._random.random() * len(_TARGETS))]
+        operator = _OPERATORS[int(self._random.random() * len(_OPERATORS))]
+        seen = self._seen.get(key)
+        if seen is None:  # as far as is known it is not there
+            return [key, "create", "=", 0]
+        operand = seen[{"value": 1, "create": 2, "mod": 3, "version": 4}[target]]
+        return [key, target, operator, operand]
 
 
-class Kv(Protocol):
-    """One connection to one node. One request at a time, one attempt each."""
+class Inquiry(Drain):
+    """Asks every node the same questions, and one node each what unacknowledged revisions left.
 
-    node: str
+    What had no answer when the load ended may have happened since: how many revisions that made is
+    known from the first answer only.
+    """
 
-    async def call(self, request: Request) -> Answer:
-        """Send one request and await its one answer; raises Definite or Indefinite."""
-        ...
+    def __init__(
+        self, load: Load, questions: Iterator[dict[str, Any]], nodes: tuple[str, ...]
+    ) -> None:
+        super().__init__(_last(node, asked) for asked in questions for node in nodes)
+        self._nodes = nodes
+        self._until = load.revision
+        for revision in load.unexplained:
+            self._ask_about(revision)
 
-    async def watch(self, request: Watch) -> WatchStream:
-        """Ask for a watch on a stream of its own; raises Definite or Indefinite."""
-        ...
+    def update(self, completion: Op) -> None:
+        """Ask about the revisions that came after the load's last answer."""
+        super().update(completion)
+        if completion.type is OpType.OK:
+            now = min(completion.value["revision"], self._until + LATE_MAX)
+            for revision in range(self._until + 1, now + 1):
+                self._ask_about(revision)
+            self._until = max(self._until, now)
+
+    def _ask_about(self, revision: int) -> None:
+        node = self._nodes[revision % len(self._nodes)]
+        self.add(_last(node, WHOLE | {"revision": revision}))
+
+
+def _last(node: str, asked: dict[str, Any]) -> Pinned:
+    return Pinned(node=node, f=RANGE, value=dict(asked), meta={"final": True})
+
+
+class Store:
+    """One run of the kv workload."""
+
+    def __init__(self, streams: Streams, plan: Plan) -> None:
+        self._plan = plan
+        self._load = Load(streams("workload/ops"), OPTIONS | plan.options)
+
+    def load(self) -> Generator:
+        """Requests of every kind, without end."""
+        return self._load
+
+    def final(self) -> Drain:
+        """The whole store from every node in three ways, and every key; then the past."""
+        return Inquiry(self._load, self._last_questions(), self._plan.nodes)
+
+    async def invoke(self, kv: Kv, op: Op) -> Completion:
+        """Send one request."""
+        answer = await kv.call(to_request(op.f, op.value, self._plan.prefix))
+        value = answer_of(answer, self._plan.prefix)
+        return Completion(type=OpType.OK, value=value, meta={"term": answer.term})
+
+    def _last_questions(self) -> Iterator[dict[str, Any]]:
+        yield WHOLE
+        yield from ({"key": key} for key in self._load.keys)
+        for revision in self._load.old_revisions(OLD_AT_THE_END):
+            yield WHOLE | {"revision": revision}
+        yield WHOLE | {"serializable": True}
+
+
+PROBES_MAX: Final = 64
+"""Revisions that the harness itself may have made before the final reads."""
+
+
+def order() -> Checker:
+    """Return the judge of the order of revisions, to whom the harness's own writes are known.
+
+    Before the final reads the simulator proves that a bare quorum still commits: by writes of its
+    own, outside of the run's keys. No history holds them, so as many unanswered ones are supposed
+    as there are revisions between the last answer of the load and the first of the final reads.
+    They can explain nothing that anybody saw.
+    """
+    judge = etcd_order()
+
+    def check(history: History, evidence: Evidence, budget: Budget) -> Verdict:
+        verdict: Verdict = judge.check(_with_probes(history), evidence, budget)
+        return verdict
+
+    return Checker(name=judge.name, check=check)
+
+
+def _with_probes(history: History) -> History:
+    mended_ns = next((op.time_ns for op in history if op.f == "recover"), None)
+    if mended_ns is None:
+        return history
+    before, after = 1, 1 << 62
+    for one in history.operations:
+        if one.outcome is OpType.OK and type(one.output.get("revision")) is int:
+            if not (one.meta or {}).get("final"):
+                before = max(before, one.output["revision"])
+            elif not one.input.get("serializable"):
+                after = min(after, one.output["revision"])
+    missing = min(after - before, PROBES_MAX) if after < 1 << 62 else 0
+    free = 1 + max(op.process for op in history if type(op.process) is int)
+    probes = [
+        Op(
+            index=len(history) + at,
+            time_ns=mended_ns,
+            process=free + at,
+            type=OpType.INVOKE,
+            f=PUT,
+            value={"key": "\0squall/liveness", "value": f"probe {at}"},
+        )
+        for at in range(missing)
+    ]
+    return History([*history, *probes], header=history.header) if probes else history
+
+
+def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+    return (*common_checkers(requested_faults), read_back(), order())
+
+
+WORKLOAD = Workload(
+    name="kv",
+    description="ranges, puts, deletes, transactions and compactions on a few keys",
+    options=OPTIONS,
+    reads=frozenset({RANGE}),
+    checkers=_checkers,
+    begin=Store,
+)

@@ -25,13 +25,7 @@ from typing import TYPE_CHECKING, Any
 from squall.checkers.history import Op, OpType
 from squall.checkers.judge import standard_checkers
 from squall.checkers.verdict import Checker
-from squall.workloads.generator import (
-    PENDING,
-    Answer,
-    Context,
-    Invocation,
-)
-from squall.workloads.kv import (
+from squall.workloads.client import (
     Compare,
     KeyValue,
     Kv,
@@ -41,6 +35,12 @@ from squall.workloads.kv import (
     RangeAnswer,
     Txn,
     TxnAnswer,
+)
+from squall.workloads.generator import (
+    PENDING,
+    Answer,
+    Context,
+    Invocation,
 )
 from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
 from squall.workloads.workload import Completion, Plan, Streams, Workload

@@ -16,19 +16,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from squall.checkers.campaign.final_reads import read_back
+from squall.checkers.collections.sets import sets
+from squall.checkers.etcd.revisions import revisions
 from squall.checkers.history import Op
 from squall.checkers.judge import common_checkers
-from squall.checkers.read_back import read_back
-from squall.checkers.revisions import revisions
-from squall.checkers.sets import sets
 from squall.checkers.verdict import Checker
+from squall.workloads.client import Kv, Put, PutAnswer, Range, RangeAnswer
 from squall.workloads.generator import (
     PENDING,
     Answer,
     Context,
     Invocation,
 )
-from squall.workloads.kv import Kv, Put, PutAnswer, Range, RangeAnswer
 from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
 from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 

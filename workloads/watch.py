@@ -9,9 +9,9 @@ operation, with all it was sent. Others go on where it ended, at another node.
 
     put       {"key", "value"}                      delete    {"key"}
     txn       {"if": [...], "then": [...], ...}     compact   {"revision"}
-    range     {"key", "end"?, "serializable"?}      all five as `squall.checkers.etcd` has them
-    watch     {"key", "end"?, "start"?, "filters"?, "prev"?, "progress"?,
-               "lasts_ms", "rest_ms"?, "asks"?}     as `squall.checkers.watches` has it
+    range     {"key", "end"?, "serializable"?}      all five as `squall.checkers.etcd.model` has
+    them watch     {"key", "end"?, "start"?, "filters"?, "prev"?, "progress"?,
+               "lasts_ms", "rest_ms"?, "asks"?}     as `squall.checkers.watch.rules` has it
 
 `lasts_ms` is how long it listens, `rest_ms` what a slow client needs for an answer, `asks` that it
 asks for promises of progress itself. An answer's `ended` says why it ended.
@@ -26,21 +26,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from squall.checkers.availability import availability
-from squall.checkers.coverage import coverage
-from squall.checkers.etcd_order import etcd_order
+from squall.checkers.campaign.availability import availability
+from squall.checkers.campaign.coverage import coverage
+from squall.checkers.campaign.recovery import recovery
+from squall.checkers.campaign.statistics import statistics
+from squall.checkers.etcd.order import etcd_order
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.raft_safety import raft_safety
-from squall.checkers.recovery import recovery
-from squall.checkers.statistics import statistics
+from squall.checkers.raft.safety import raft_safety
 from squall.checkers.verdict import Budget, Checker, Verdict
-from squall.checkers.watch_coverage import watch_coverage
-from squall.checkers.watch_end import watch_end
-from squall.checkers.watch_witness import witnessed
-from squall.checkers.watches import watches
+from squall.checkers.watch.coverage import watch_coverage
+from squall.checkers.watch.end_state import watch_end
+from squall.checkers.watch.rules import watches
+from squall.checkers.watch.witness import witnessed
+from squall.workloads.client import Kv
 from squall.workloads.generator import PENDING, Answer, Client, Context, Drain, Invocation, Pinned
-from squall.workloads.kv import Kv
 from squall.workloads.watch_steps import NS_PER_MS, WATCH, Steps
 from squall.workloads.workload import Completion, Plan, Streams, Workload
 

@@ -1,8 +1,8 @@
 """Client steps of the watch workload: one request each, and one watch from its creation to its end.
 
-What is asked and answered stands in the history as `squall.checkers.etcd` and
-`squall.checkers.watches` read it: keys without the run's prefix, values as the integers that they
-are.
+What is asked and answered stands in the history as `squall.checkers.etcd.model` and
+`squall.checkers.watch.rules` read it: keys without the run's prefix, values as the integers that
+they are.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from squall.checkers.history import Op, OpType
-from squall.workloads.etcd_requests import answer_of, key_bytes, to_request
-from squall.workloads.kv import (
+from squall.workloads.client import (
     Definite,
     Indefinite,
     Kv,
@@ -20,6 +19,7 @@ from squall.workloads.kv import (
     WatchEvent,
     WatchStream,
 )
+from squall.workloads.etcd_requests import answer_of, key_bytes, to_request
 from squall.workloads.workload import Completion
 
 WATCH = "watch"

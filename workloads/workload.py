@@ -15,8 +15,8 @@ import msgspec
 
 from squall.checkers.history import Op, OpType
 from squall.checkers.verdict import Checker
+from squall.workloads.client import Answer, Kv
 from squall.workloads.generator import Drain, Generator
-from squall.workloads.kv import Answer, Kv
 
 if TYPE_CHECKING:
     from random import Random

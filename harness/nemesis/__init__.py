@@ -2,7 +2,7 @@
 
 One file a kind of fault. A kind is a pair that travels together, `start` and `stop`, plus two pure
 decisions: `draw` an intent from the kind's own stream of chance, and `resolve` it against the roles
-and the condition of that moment. `squall.harness.nemesis.storm` runs the kinds side by side.
+and the condition of that moment. `squall.harness.nemesis.scheduler` runs the kinds side by side.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import msgspec
 
 from squall.harness.cluster import Measured
-from squall.harness.nemesis.condition import Condition, Damage
-from squall.harness.scene import Scene
+from squall.harness.nemesis.cluster_state import Condition, Damage
+from squall.harness.run.context import Scene
 
 
 class Executed(msgspec.Struct, kw_only=True, omit_defaults=True):

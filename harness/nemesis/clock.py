@@ -17,11 +17,11 @@ import msgspec
 
 from squall.harness.cluster import Measured
 from squall.harness.nemesis import Resolved, View
-from squall.harness.nemesis.condition import Damage
-from squall.harness.nemesis.deck import Deck
-from squall.harness.options import NS_PER_MS
-from squall.harness.runtime import Event, Task
-from squall.harness.scene import Scene
+from squall.harness.nemesis.cluster_state import Damage
+from squall.harness.nemesis.sampling import Deck
+from squall.harness.run.context import Scene
+from squall.harness.run.options import NS_PER_MS
+from squall.harness.run.runtime import Event, Task
 
 VARIANTS = ("jump", "strobe", "drift")
 JUMP_MS = (250, 300_000)

@@ -11,9 +11,9 @@ from typing import Any
 
 from squall.harness.cluster import Measured
 from squall.harness.nemesis import Resolved, View
-from squall.harness.nemesis.condition import Damage
-from squall.harness.nemesis.victims import Victims, candidates, describe
-from squall.harness.scene import Scene
+from squall.harness.nemesis.cluster_state import Damage
+from squall.harness.nemesis.targets import Victims, candidates, describe
+from squall.harness.run.context import Scene
 
 
 class Kill:

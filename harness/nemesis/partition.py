@@ -9,7 +9,7 @@
 
 A shape is a grudge: who drops whose packets on arrival. Clients still reach every node. Whether the
 cluster can serve in that shape follows from the links left over
-(`squall.harness.nemesis.condition`).
+(`squall.harness.nemesis.cluster_state`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import networkx as nx
 
 from squall.harness.cluster import Grudge, Measured
 from squall.harness.nemesis import UNREACHABLE, Resolved, View
-from squall.harness.nemesis.condition import Condition, Damage, mutual_links
-from squall.harness.nemesis.deck import Deck
-from squall.harness.options import NS_PER_MS, NS_PER_S
-from squall.harness.scene import Scene
+from squall.harness.nemesis.cluster_state import Condition, Damage, mutual_links
+from squall.harness.nemesis.sampling import Deck
+from squall.harness.run.context import Scene
+from squall.harness.run.options import NS_PER_MS, NS_PER_S
 
 SHAPES = ("halves", "isolate-one", "isolate-leader", "bridge", "majorities-ring", "one-way")
 ONE_WAYS = ("leader-unheard", "leader-deaf", "minority-unheard", "minority-deaf")

@@ -16,10 +16,10 @@ from typing import Any
 
 from squall.harness.cluster import Measured, NodeDied
 from squall.harness.nemesis import Resolved, View
-from squall.harness.nemesis.condition import Damage
-from squall.harness.nemesis.victims import SCOPES, Victims, candidates, describe
-from squall.harness.options import NS_PER_MS, NS_PER_S
-from squall.harness.scene import Scene
+from squall.harness.nemesis.cluster_state import Damage
+from squall.harness.nemesis.targets import SCOPES, Victims, candidates, describe
+from squall.harness.run.context import Scene
+from squall.harness.run.options import NS_PER_MS, NS_PER_S
 
 RELAY = "relay"
 REIGN_NS = 2 * NS_PER_S

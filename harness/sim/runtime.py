@@ -1,12 +1,12 @@
 """The controller's world in virtual time: plain coroutines on the event heap.
 
-The `Runtime` protocol of `squall.harness.runtime` without asyncio. A task is driven by `send()`; to
-wait, it leaves a token with whoever shall wake it and yields. A wake with an old token is ignored,
-so nothing ever has to be taken back: a timeout and an answer that race are decided by the order of
-the heap, the same way every time. Timeouts are lazy, as nodes' timers are: a task has one on the
-heap, which is armed again if it fires before the moment that the task waits for by then. Long ones,
-which hardly ever fire and of which every request has one, stand in line instead, a line for each
-duration, and only the first in line is on the heap.
+The `Runtime` protocol of `squall.harness.run.runtime` without asyncio. A task is driven by
+`send()`; to wait, it leaves a token with whoever shall wake it and yields. A wake with an old token
+is ignored, so nothing ever has to be taken back: a timeout and an answer that race are decided by
+the order of the heap, the same way every time. Timeouts are lazy, as nodes' timers are: a task has
+one on the heap, which is armed again if it fires before the moment that the task waits for by then.
+Long ones, which hardly ever fire and of which every request has one, stand in line instead, a line
+for each duration, and only the first in line is on the heap.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
-from squall.harness.sim.loop import FAR_US, Loop
+from squall.harness.sim.world.loop import FAR_US, Loop
 
 T = TypeVar("T")
 
@@ -194,7 +194,7 @@ class SimEvent:
 
 
 class SimRuntime:
-    """Virtual time and tasks on an event heap: `squall.harness.runtime.Runtime`."""
+    """Virtual time and tasks on an event heap: `squall.harness.run.runtime.Runtime`."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop

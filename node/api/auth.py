@@ -11,14 +11,13 @@ from typing import Any, Final
 
 from aetcd.rpc import auth_pb2, rpc_pb2
 
-from squall.node.api.auth_door import caller
+from squall.node.api.auth_interceptor import caller
 from squall.node.api.backend import Backend
 from squall.node.api.convert import Message
 from squall.node.api.errors import ApiError
 from squall.node.api.headers import header
 from squall.node.api.proposing import apply
-from squall.node.mvcc.auth import PermissionKind
-from squall.node.mvcc.auth_commands import (
+from squall.node.mvcc.auth.commands import (
     AuthCommand,
     AuthDisable,
     AuthEnable,
@@ -34,12 +33,13 @@ from squall.node.mvcc.auth_commands import (
     UserGrantRole,
     UserRevokeRole,
 )
-from squall.node.mvcc.auth_errors import (
+from squall.node.mvcc.auth.errors import (
     OLD_REVISION,
     PERMISSION_NOT_GIVEN,
     ROLE_NOT_FOUND,
     USER_NOT_FOUND,
 )
+from squall.node.mvcc.auth.store import PermissionKind
 from squall.node.mvcc.results import AuthResult
 
 Method = Callable[[Backend, Message], Awaitable[Message]]

@@ -11,7 +11,7 @@ from squall.node.mvcc.store import Store
 from squall.node.raft.membership import Change
 
 if TYPE_CHECKING:
-    from squall.node.api.auth_door import Door
+    from squall.node.api.auth_interceptor import Door
 
 
 class MemberView(msgspec.Struct, frozen=True):

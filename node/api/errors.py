@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import grpc
 
-from squall.node.mvcc import auth_errors as auth
 from squall.node.mvcc import errors as mvcc
+from squall.node.mvcc.auth import errors as auth
 
 
 class ApiError(Exception):

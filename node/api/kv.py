@@ -8,12 +8,13 @@ from __future__ import annotations
 from aetcd.rpc import rpc_pb2
 
 from squall.node.api import convert
-from squall.node.api.auth_door import caller
+from squall.node.api.auth_interceptor import caller
 from squall.node.api.backend import Backend
 from squall.node.api.convert import Message
 from squall.node.api.headers import header
 from squall.node.api.proposing import apply
-from squall.node.mvcc import auth_checks, validation
+from squall.node.mvcc import validation
+from squall.node.mvcc.auth import checks
 from squall.node.mvcc.commands import Compact, Range, Txn, is_write
 from squall.node.mvcc.results import CompactResult, DeleteResult, PutResult, TxnResult
 
@@ -78,7 +79,7 @@ def _check_readable(backend: Backend, request: Range | Txn) -> None:
     """Refuse a read its sender is not permitted; raises RequestError."""
     auth = backend.store.auth
     if auth.enabled:
-        auth_checks.check_operation(auth, backend.store.leases, caller(), request)
+        checks.check_operation(auth, backend.store.leases, caller(), request)
 
 
 def _is_serializable(message: Message) -> bool:

@@ -7,16 +7,16 @@ from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
-from squall.node.api.auth_door import caller
+from squall.node.api.auth_interceptor import caller
 from squall.node.api.backend import Backend
 from squall.node.api.convert import Message
 from squall.node.api.errors import ApiError
 from squall.node.api.headers import header
 from squall.node.api.proposing import apply
-from squall.node.mvcc.auth import PermissionKind
+from squall.node.mvcc.auth.store import PermissionKind
 from squall.node.mvcc.commands import LeaseGrant, LeaseRevoke
 from squall.node.mvcc.errors import LEASE_TTL_TOO_LARGE
-from squall.node.mvcc.leases import MAX_TTL_S
+from squall.node.mvcc.lease.table import MAX_TTL_S
 from squall.node.mvcc.results import LeaseResult
 
 

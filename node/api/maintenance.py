@@ -12,8 +12,8 @@ from squall.node.api.convert import Message
 from squall.node.api.errors import NO_LEADER
 from squall.node.api.headers import header
 from squall.node.api.proposing import apply
-from squall.node.config import VERSION
-from squall.node.etcd_file import about_bytes
+from squall.node.bootstrap.etcd_db import about_bytes
+from squall.node.config.settings import VERSION
 from squall.node.mvcc.alarms import AlarmKind, Raised
 from squall.node.mvcc.commands import Alarm, AlarmAction
 from squall.node.mvcc.results import AlarmResult

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from squall.node.api.auth_door import caller
+from squall.node.api.auth_interceptor import caller
 from squall.node.api.backend import Backend
 from squall.node.api.errors import ApiError
 from squall.node.mvcc import commands
 from squall.node.mvcc.alarms import AlarmKind, adds_data
-from squall.node.mvcc.auth_commands import Authenticate
-from squall.node.mvcc.auth_errors import OLD_REVISION
+from squall.node.mvcc.auth.commands import Authenticate
+from squall.node.mvcc.auth.errors import OLD_REVISION
 from squall.node.mvcc.commands import Alarm, AlarmAction, As, Command
 from squall.node.mvcc.errors import NO_SPACE, REQUEST_TOO_LARGE, RequestError
 

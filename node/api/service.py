@@ -16,11 +16,11 @@ from squall.node.api import auth, cluster, kv, lease, maintenance, snapshot, wat
 from squall.node.api.backend import Backend
 from squall.node.api.convert import Message
 from squall.node.api.errors import NO_LEADER, NOT_FOR_LEARNER, ApiError
-from squall.node.config import Config
-from squall.node.http import HttpServer
+from squall.node.config.settings import Config
 from squall.node.mvcc.errors import RequestError
 from squall.node.rpc import MAX_STREAMS, Limits, Server
 from squall.node.rpc import Method as RpcMethod
+from squall.node.server.http import HttpServer
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
 Stream = Callable[[Backend, AsyncIterator[Message], Any], Awaitable[None]]

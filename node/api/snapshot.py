@@ -16,13 +16,13 @@ from typing import Any, Final
 
 from aetcd.rpc import rpc_pb2
 
-from squall.node import etcd_file
 from squall.node.api.backend import Backend
 from squall.node.api.convert import Message
 from squall.node.api.errors import TIMEOUT, TOO_MANY_REQUESTS, ApiError
 from squall.node.api.headers import header
-from squall.node.bolt import writing
-from squall.node.bolt.writing import Bucket
+from squall.node.bootstrap import etcd_db
+from squall.node.bootstrap.bolt import writing
+from squall.node.bootstrap.bolt.writing import Bucket
 from squall.node.raft.membership import Member
 
 BLOB_BYTES_MAX: Final = 32 * 1024
@@ -77,13 +77,13 @@ STREAMS = {
 def _buckets(backend: Backend) -> list[Bucket]:
     """Take hold of everything the file will say, now."""
     store = backend.store
-    history = etcd_file.History(store.revision, store.compacted, store.versions())
+    history = etcd_db.History(store.revision, store.compacted, store.versions())
     members = [
         Member(member.id, member.name, member.peer_urls, member.client_urls, member.is_learner)
         for member in backend.members()
     ]
-    tables = etcd_file.tables(store.leases, store.alarms, store.auth.state())
-    return etcd_file.buckets(history, backend.status().applied, members, tables)
+    tables = etcd_db.tables(store.leases, store.alarms, store.auth.state())
+    return etcd_db.buckets(history, backend.status().applied, members, tables)
 
 
 def _blobs(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -12,14 +12,14 @@ from typing import Any
 from aetcd.rpc import kv_pb2, rpc_pb2
 
 from squall.node.api import convert
-from squall.node.api.auth_door import caller
+from squall.node.api.auth_interceptor import caller
 from squall.node.api.backend import Backend
 from squall.node.api.convert import Message
 from squall.node.api.headers import header
-from squall.node.mvcc.auth import Caller, PermissionKind
+from squall.node.mvcc.auth.store import Caller, PermissionKind
 from squall.node.mvcc.errors import RequestError
-from squall.node.mvcc.watch_stream import WatchAnswer, WatchStream
-from squall.node.mvcc.watching import Event, Interest
+from squall.node.mvcc.watch.stream import WatchAnswer, WatchStream
+from squall.node.mvcc.watch.watchers import Event, Interest
 
 DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
 """Why a watch is refused, in the words in which etcd's server quotes its own status."""

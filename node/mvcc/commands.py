@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from squall.node.mvcc.auth_commands import AuthCommand
+from squall.node.mvcc.auth.commands import AuthCommand
 
 
 class SortOrder(enum.IntEnum):

@@ -19,10 +19,11 @@ from typing import cast
 import msgspec
 from crc32c import crc32c
 
-from squall.node.mvcc import auth_checks, ranges, txn
+from squall.node.mvcc import ranges, txn
 from squall.node.mvcc.alarms import Alarms, Raised
-from squall.node.mvcc.auth import NOBODY, Auth, AuthState, Caller
-from squall.node.mvcc.auth_commands import AUTH_COMMANDS
+from squall.node.mvcc.auth import checks
+from squall.node.mvcc.auth.commands import AUTH_COMMANDS
+from squall.node.mvcc.auth.store import NOBODY, Auth, AuthState, Caller
 from squall.node.mvcc.commands import (
     Alarm,
     As,
@@ -40,7 +41,7 @@ from squall.node.mvcc.commands import (
 from squall.node.mvcc.errors import LEASE_RENEWED, RequestError
 from squall.node.mvcc.hashing import HashResult, hash_kv
 from squall.node.mvcc.keyvalue import KeyValue
-from squall.node.mvcc.leases import Lease, Leases
+from squall.node.mvcc.lease.table import Lease, Leases
 from squall.node.mvcc.results import (
     AlarmResult,
     AuthResult,
@@ -51,7 +52,7 @@ from squall.node.mvcc.results import (
     TxnResult,
 )
 from squall.node.mvcc.revisions import Revisions, encoded_pieces
-from squall.node.mvcc.watching import DEFAULT, Limits, WatchHub
+from squall.node.mvcc.watch.watchers import DEFAULT, Limits, WatchHub
 
 SNAPSHOT_FORMAT = 1
 
@@ -133,7 +134,7 @@ class Store:
         if type(command) is As:
             caller, command = Caller(command.user, command.auth_revision), command.command
         if self.auth.enabled:
-            auth_checks.check(self.auth, self.leases, caller, command)
+            checks.check(self.auth, self.leases, caller, command)
         if self.alarms.raised:
             self.alarms.check(command)
         if type(command) is Put:

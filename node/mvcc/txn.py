@@ -24,7 +24,7 @@ from squall.node.mvcc.commands import (
 )
 from squall.node.mvcc.errors import KEY_NOT_FOUND, RequestError
 from squall.node.mvcc.keyvalue import KeyValue
-from squall.node.mvcc.leases import Leases
+from squall.node.mvcc.lease.table import Leases
 from squall.node.mvcc.results import DeleteResult, OperationResult, PutResult, TxnResult
 from squall.node.mvcc.revisions import Revisions
 

@@ -21,7 +21,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from squall.node.raft import election, installation, reading, replication, transfer
+from squall.node.raft import election, replication, snapshot_transfer, transfer
+from squall.node.raft import read_index as reading
 from squall.node.raft.log import RaftLog
 from squall.node.raft.membership import Configuration, ConfigurationLog
 from squall.node.raft.messages import (
@@ -129,7 +130,7 @@ class Raft:
         self.timeout_us = NEVER_US
         self.election_deadline_us = NEVER_US
         self.snapshot = snapshot  # the newest durable one, for followers that need it
-        self.incoming: installation.Incoming | None = None
+        self.incoming: snapshot_transfer.Incoming | None = None
         self.voter_ids: tuple[int, ...] = ()
         # A leader's own.
         self.progress: dict[int, Progress] = {}
@@ -165,8 +166,8 @@ class Raft:
             AppendReply: replication.on_append_reply,
             Heartbeat: replication.on_heartbeat,
             HeartbeatReply: replication.on_heartbeat_reply,
-            InstallSnapshot: installation.on_install,
-            SnapshotReply: installation.on_snapshot_reply,
+            InstallSnapshot: snapshot_transfer.on_install,
+            SnapshotReply: snapshot_transfer.on_snapshot_reply,
             TimeoutNow: transfer.on_timeout_now,
         }
         self.configuration_changed()
@@ -257,7 +258,7 @@ class Raft:
     def compact(self, snapshot: Snapshot, keep: int) -> None:
         """A snapshot of this node's own is durable: forget all but `keep` entries behind it."""
         self.snapshot = snapshot
-        index = min(snapshot.index - keep, installation.oldest_needed(self))
+        index = min(snapshot.index - keep, snapshot_transfer.oldest_needed(self))
         if index > self.log.base_index:
             self.log.compact(index)
             self.configurations.compact(index)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from squall.node.raft import installation, reading, roles, transfer
+from squall.node.raft import read_index, roles, snapshot_transfer, transfer
 from squall.node.raft.log import UNKNOWN_TERM
 from squall.node.raft.membership import decode_entry
 from squall.node.raft.messages import (
@@ -114,7 +114,7 @@ def send_entries(raft: Raft, progress: Progress) -> bool:
     ):
         prev_term = log.term_at(first - 1)
         if prev_term == UNKNOWN_TERM:
-            installation.begin(raft, progress)
+            snapshot_transfer.begin(raft, progress)
             return False
         config = raft.config
         entries = (
@@ -192,7 +192,7 @@ def on_append_reply(raft: Raft, message: AppendReply) -> None:
         progress.become_replicate()
     elif progress.snapshot is not None and progress.match >= progress.snapshot.index:
         # It has the snapshot, but the log was compacted beyond that meanwhile: another, newer one.
-        installation.begin(raft, progress)
+        snapshot_transfer.begin(raft, progress)
         return
     if not news:
         if progress.next <= raft.log.last_index:
@@ -266,7 +266,7 @@ def on_heartbeat_reply(raft: Raft, message: HeartbeatReply) -> None:
         assert message.round <= raft.round, (message, raft)
         progress.round = message.round
         if raft.read_contexts:
-            reading.confirm(raft)
+            read_index.confirm(raft)
     if progress.match >= raft.log.last_index:
         return
     if now_us - progress.moved_us < raft.config.heartbeat_us:
@@ -274,7 +274,7 @@ def on_heartbeat_reply(raft: Raft, message: HeartbeatReply) -> None:
     # It answers, but nothing was acknowledged for a while: something got lost.
     progress.moved_us = now_us
     if progress.state == SNAPSHOT:
-        installation.send_chunk(raft, progress)
+        snapshot_transfer.send_chunk(raft, progress)
     else:
         progress.paused = False
         if progress.state == REPLICATE and not progress.can_send():

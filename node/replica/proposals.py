@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from squall.node.raft import changing
+from squall.node.raft import membership_changes
 from squall.node.raft.membership import REMOVE, Change, ChangeRejectedError
 from squall.node.raft.messages import NORMAL, ChangeRefused, Forward, ForwardChange
 from squall.node.raft.roles import LEADER, NEVER_US
@@ -221,7 +221,9 @@ class Proposals:
         error = self._decided.get(key)
         if error is None:
             try:
-                if not changing.propose(raft, *origin, _change_decoder.decode(message.change)):
+                if not membership_changes.propose(
+                    raft, *origin, _change_decoder.decode(message.change)
+                ):
                     return
                 error = ""
             except ChangeRejectedError as rejection:
@@ -276,7 +278,9 @@ class Proposals:
         raft = self._raft
         if waiter.change is not None:
             try:
-                return changing.propose(raft, self._id, self._nonce, waiter.sequence, waiter.change)
+                return membership_changes.propose(
+                    raft, self._id, self._nonce, waiter.sequence, waiter.change
+                )
             except ChangeRejectedError as rejection:
                 del self._waiters[waiter.sequence]
                 outcome = Outcome.UNKNOWN if waiter.handed else Outcome.REFUSED

@@ -20,7 +20,6 @@ from squall.node.raft.messages import (
 from squall.node.raft.raft import Raft
 from squall.node.raft.ready import Ready
 from squall.node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
-from squall.node.replica.barriers import Barriers
 from squall.node.replica.interface import (
     NOTHING,
     Draft,
@@ -35,6 +34,7 @@ from squall.node.replica.interface import (
 )
 from squall.node.replica.persistence import Persistence
 from squall.node.replica.proposals import Proposals, decode_request
+from squall.node.replica.read_index import Barriers
 from squall.node.replica.sessions import Sessions
 from squall.node.storage.disk import Disk
 from squall.node.storage.snapshot import State, decode_state, encode_state

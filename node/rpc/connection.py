@@ -21,11 +21,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from squall.node.rpc import frames, headers, identity, pages
+from squall.node.rpc import frames, headers, pages, peer_identity
 from squall.node.rpc.call import Call
 from squall.node.rpc.frames import ProtocolError
 from squall.node.rpc.headers import HeadReader
-from squall.node.rpc.silence import Silence
+from squall.node.rpc.keepalive import Silence
 
 if TYPE_CHECKING:
     from squall.node.rpc.pages import Pages
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
 
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """Return the common names in the client's verified certificate."""
-        return identity.auth_context(self._transport)
+        return peer_identity.auth_context(self._transport)
 
     # Frames in.
 
@@ -247,7 +247,7 @@ class Connection(asyncio.Protocol):
 
     def _on_no_call(self, stream: int, head: headers.Head) -> None:
         """Answer with a page, as etcd does where there is TLS."""
-        if self._server.pages is None or not identity.is_secure(self._transport):
+        if self._server.pages is None or not peer_identity.is_secure(self._transport):
             whole = frames.END_HEADERS | frames.END_STREAM
             self._send(frames.frame(frames.HEADERS, whole, stream, headers.NOT_GRPC))
             return

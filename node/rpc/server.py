@@ -11,9 +11,9 @@ import grpc
 
 from squall.node.rpc.call import Aborted, Call
 from squall.node.rpc.connection import Connection
+from squall.node.rpc.keepalive import HELLO_TIMEOUT_S
 from squall.node.rpc.limits import Limits
 from squall.node.rpc.pages import Pages
-from squall.node.rpc.silence import HELLO_TIMEOUT_S
 
 
 class Method(NamedTuple):

@@ -5,7 +5,7 @@
                                     or any name of the catalogue: checker list-append:serializable)
     recovered                       the final phase saw the cluster come back
     node n1 entries=1/1/a,2/1/b committed=2 led=1 hard=1/2/2 digests=64/5/d1 final=64/5/d1
-    p0: |-write x 1-|               lanes, as in squall.checkers.lanes
+    p0: |-write x 1-|               lanes, as in squall.checkers.text.lanes
     ----
     invalid ...
 
@@ -20,12 +20,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from squall.checkers.catalogue import judge_of
 from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
 from squall.checkers.history import History
 from squall.checkers.judge import standard_checkers
-from squall.checkers.lanes import parse
-from squall.checkers.linearizability import linearizability
+from squall.checkers.linearizability.checker import linearizability
+from squall.checkers.registry import judge_of
+from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Budget, Validity, Verdict
 
 REWRITE = bool(os.environ.get("REWRITE"))

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from squall.checkers.history import History, Op, Operation, OpType
-from squall.checkers.models import UNKNOWN, Model
-from squall.checkers.registers import FOREVER
-from squall.checkers.search import Call
+from squall.checkers.linearizability.models import UNKNOWN, Model
+from squall.checkers.linearizability.registers import FOREVER
+from squall.checkers.linearizability.search import Call
 
 
 def brute_force(model: Model, calls: list[Call]) -> bool:

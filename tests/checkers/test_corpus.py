@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.corpus import judge_corpus
-from squall.checkers import edn
-from squall.checkers.catalogue import ENTRIES, JUDGES, UnknownModel, check_file
-from squall.checkers.foreign import load
+from squall.checkers.formats import edn
+from squall.checkers.formats.foreign import load
 from squall.checkers.history import MalformedHistory
+from squall.checkers.registry import ENTRIES, JUDGES, UnknownModel, check_file
 from squall.checkers.verdict import Budget, Validity
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"

@@ -6,14 +6,14 @@ import itertools
 from random import Random
 from typing import Any
 
-from squall.checkers.bank import check_bank
-from squall.checkers.catalogue import judge_of
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.long_fork import check_long_fork
-from squall.checkers.models import UNKNOWN, Given
-from squall.checkers.objects import Counter
-from squall.checkers.registers import FOREVER
-from squall.checkers.search import Call
+from squall.checkers.linearizability.models import UNKNOWN, Given
+from squall.checkers.linearizability.objects import Counter
+from squall.checkers.linearizability.registers import FOREVER
+from squall.checkers.linearizability.search import Call
+from squall.checkers.registry import judge_of
+from squall.checkers.transactions.bank import check_bank
+from squall.checkers.transactions.long_fork import check_long_fork
 from squall.checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force, history, intervals
 from tests.checkers.seeds import SEEDS

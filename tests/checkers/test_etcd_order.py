@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from squall.checkers.budget import Meter
-from squall.checkers.etcd import EtcdKv, Store
-from squall.checkers.etcd_order import check_etcd_order
+from squall.checkers.etcd.model import EtcdKv, Store
+from squall.checkers.etcd.order import check_etcd_order
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.linearizability import calls_of
-from squall.checkers.search import search
+from squall.checkers.linearizability.checker import calls_of
+from squall.checkers.linearizability.search import search
 from squall.checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force
 from tests.checkers.seeds import SEEDS

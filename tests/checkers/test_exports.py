@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from squall.checkers.catalogue import check_file, judge_of
-from squall.checkers.edn_writer import encode_history
+from squall.checkers.formats.edn_writer import encode_history
+from squall.checkers.formats.jsonl import encode_history as encode_jsonl
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.jsonl import encode_history as encode_jsonl
-from squall.checkers.lanes import parse
-from squall.checkers.linearizability import check_linearizability
-from squall.checkers.models import CasRegister
+from squall.checkers.linearizability.checker import check_linearizability
+from squall.checkers.linearizability.models import CasRegister
+from squall.checkers.linearizability.porcupine import visualise
+from squall.checkers.registry import check_file, judge_of
+from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Budget, Verdict
-from squall.checkers.visualisation import visualise
 from tests.checkers import oracle
 from tests.checkers.cases import RULE
 from tests.checkers.test_cases import CASES

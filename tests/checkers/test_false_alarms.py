@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from squall.checkers.campaign.lost_commits import check_lost_commits
+from squall.checkers.etcd.revisions import check_revisions
 from squall.checkers.evidence import Evidence, LogEntry, NodeEvidence
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.linearizability import check_linearizability
-from squall.checkers.lost_commits import check_lost_commits
-from squall.checkers.revisions import check_revisions
+from squall.checkers.linearizability.checker import check_linearizability
 from squall.checkers.verdict import Budget, Validity
 
 KEYS = ("r0", "r1", "r2")

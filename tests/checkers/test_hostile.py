@@ -9,10 +9,10 @@ from random import Random
 import pytest
 
 from bench.fuzz_checkers import check, damage
-from squall.checkers.catalogue import ENTRIES, UnknownModel, check_file
+from squall.checkers.formats.jsonl import encode_history, read_history
 from squall.checkers.history import MalformedHistory
-from squall.checkers.jsonl import encode_history, read_history
-from squall.checkers.lanes import parse
+from squall.checkers.registry import ENTRIES, UnknownModel, check_file
+from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Budget
 from tests.checkers.cases import RULE
 from tests.checkers.seeds import SEEDS

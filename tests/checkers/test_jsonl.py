@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
+from squall.checkers.formats.jsonl import encode_header, encode_history, encode_op, read_history
 from squall.checkers.history import History, MalformedHistory
-from squall.checkers.jsonl import encode_header, encode_history, encode_op, read_history
-from squall.checkers.lanes import parse
+from squall.checkers.text.lanes import parse
 
 HISTORY = parse(
     "p0: |-write x 1 @n2 revision=7-|  |-cas x 1 2 saw 3-|\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
 from squall.checkers.history import History
 from squall.checkers.judge import judge, standard_checkers
-from squall.checkers.lanes import parse
+from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 
 GOOD = parse(

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from squall.checkers.history import MalformedHistory, Operation, OpType
-from squall.checkers.lanes import COLUMN_NS, parse, render
+from squall.checkers.text.lanes import COLUMN_NS, parse, render
 from tests.checkers.oracle import history
 from tests.checkers.test_linearizability import drawn
 

@@ -9,14 +9,14 @@ import pytest
 
 from squall.checkers.budget import Meter
 from squall.checkers.history import History, Operation
-from squall.checkers.lanes import parse
-from squall.checkers.linearizability import calls_of, check_linearizability
-from squall.checkers.models import CasRegister, Register
-from squall.checkers.registers import FOREVER, register_history
-from squall.checkers.search import Call, search
-from squall.checkers.shrink import around, shrink
+from squall.checkers.linearizability.checker import calls_of, check_linearizability
+from squall.checkers.linearizability.models import CasRegister, Register
+from squall.checkers.linearizability.registers import FOREVER, register_history
+from squall.checkers.linearizability.search import Call, search
+from squall.checkers.linearizability.shrink import around, shrink
+from squall.checkers.linearizability.zones import certificate, decide
+from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Budget, Validity
-from squall.checkers.zones import certificate, decide
 from tests.checkers.oracle import brute_force, history, operations, random_calls
 from tests.checkers.seeds import SEEDS
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any, NamedTuple
 
+from squall.checkers.collections.leases import check_leases
+from squall.checkers.collections.locks import check_locks
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.leases import check_leases
-from squall.checkers.locks import check_locks
-from squall.checkers.models import UNKNOWN, Given
-from squall.checkers.registers import FOREVER
-from squall.checkers.search import Call
+from squall.checkers.linearizability.models import UNKNOWN, Given
+from squall.checkers.linearizability.registers import FOREVER
+from squall.checkers.linearizability.search import Call
 from squall.checkers.verdict import Validity
 from tests.checkers.oracle import brute_force
 from tests.checkers.seeds import SEEDS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from random import Random
 
+from squall.checkers.collections.sets import check_sets
 from squall.checkers.history import History, Operation
-from squall.checkers.models import UNKNOWN
-from squall.checkers.objects import Set
-from squall.checkers.registers import FOREVER
-from squall.checkers.search import Call
-from squall.checkers.sets import check_sets
+from squall.checkers.linearizability.models import UNKNOWN
+from squall.checkers.linearizability.objects import Set
+from squall.checkers.linearizability.registers import FOREVER
+from squall.checkers.linearizability.search import Call
 from squall.checkers.verdict import Validity
 from tests.checkers.oracle import brute_force, history, intervals
 from tests.checkers.seeds import SEEDS

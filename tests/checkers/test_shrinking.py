@@ -7,14 +7,14 @@ from random import Random
 import pytest
 
 from squall.checkers.history import History, Operation, OpType
-from squall.checkers.linearizability import calls_of
-from squall.checkers.list_append import ListAppend
-from squall.checkers.rw_register import RwRegister
-from squall.checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
-from squall.checkers.shrink import cut_behind, without_reads
-from squall.checkers.specifications import MODELS
-from squall.checkers.transactions import APPEND, WRITE, transactions
-from squall.checkers.txn_shrink import Part
+from squall.checkers.linearizability.checker import calls_of
+from squall.checkers.linearizability.shrink import cut_behind, without_reads
+from squall.checkers.linearizability.specifications import MODELS
+from squall.checkers.transactions.checker import LIST_APPEND, RW_REGISTER, check_isolation
+from squall.checkers.transactions.list_append import ListAppend
+from squall.checkers.transactions.operations import APPEND, WRITE, transactions
+from squall.checkers.transactions.rw_register import RwRegister
+from squall.checkers.transactions.shrink import Part
 from squall.checkers.verdict import Budget, Validity
 from tests.checkers import oracle, test_objects, test_transactions
 from tests.checkers.seeds import SEEDS

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from squall.checkers.dependencies import PROCESS, REALTIME, Circle
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.lanes import parse
-from squall.checkers.list_append import ListAppend
-from squall.checkers.rw_register import RwRegister
-from squall.checkers.serializability import check_isolation
-from squall.checkers.transactions import transactions
+from squall.checkers.text.lanes import parse
+from squall.checkers.transactions.checker import check_isolation
+from squall.checkers.transactions.dependencies import PROCESS, REALTIME, Circle
+from squall.checkers.transactions.list_append import ListAppend
+from squall.checkers.transactions.operations import transactions
+from squall.checkers.transactions.rw_register import RwRegister
 from squall.checkers.verdict import Budget, Validity
 from tests.checkers.seeds import SEEDS
 

@@ -10,8 +10,8 @@ import crc32c
 import msgspec
 
 from squall.checkers.evidence import HardState, NodeEvidence
-from squall.checkers.nodelog import read_log
-from squall.checkers.wal import read_wal
+from squall.checkers.raft.node_log import read_log
+from squall.checkers.raft.wal import read_wal
 
 SIZE = 4096
 HEADER, ENTRY, HARD, SNAPSHOT = 1, 2, 3, 4

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.verdict import Validity
-from squall.checkers.watches import check_watches
+from squall.checkers.watch.rules import check_watches
 from tests.checkers.seeds import SEEDS
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from squall.checkers.etcd import Store
-from squall.checkers.etcd_order import check_etcd_order
+from squall.checkers.etcd.model import Store
+from squall.checkers.etcd.order import check_etcd_order
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.verdict import Validity
-from squall.checkers.watch_coverage import check_watch_coverage
-from squall.checkers.watch_end import check_watch_end
-from squall.checkers.watch_witness import witnessed
-from squall.checkers.watches import check_watches
+from squall.checkers.watch.coverage import check_watch_coverage
+from squall.checkers.watch.end_state import check_watch_end
+from squall.checkers.watch.rules import check_watches
+from squall.checkers.watch.witness import witnessed
 
 MS = 1_000_000
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from squall.harness.cluster.docker import DockerCluster
-from squall.harness.image import ensure_image
+from squall.harness.docker.cluster import DockerCluster
+from squall.harness.docker.image.build import ensure_image
 
 STANDIN = Path(__file__).parent / "standin" / "node"
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import docker.errors
 import pytest
 
-from squall.harness import base_image
 from squall.harness.cluster import HarnessError
+from squall.harness.docker.image import base
 
 UNREACHABLE = 'Get "https://registry.example/v2/": no such host'
 
@@ -35,25 +35,25 @@ class Unreachable:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delenv("SQUALL_BASE_IMAGE", raising=False)
-    monkeypatch.setattr(base_image, "Docker", Unreachable)
+    monkeypatch.setattr(base, "Docker", Unreachable)
     return cast("Any", Unreachable())
 
 
 def test_without_root_the_message_says_what_to_run(engine, monkeypatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(HarnessError, match="sudo squall image") as found:
-        base_image.ensure_base(engine, lambda line: None)
+        base.ensure_base(engine, lambda line: None)
     assert "\n" not in str(found.value)
 
 
 def test_a_base_that_is_there_is_not_pulled(engine) -> None:
-    engine.images = {base_image.PULLED}
+    engine.images = {base.PULLED}
     said: list[str] = []
-    assert base_image.ensure_base(engine, said.append) == base_image.PULLED
+    assert base.ensure_base(engine, said.append) == base.PULLED
     assert said == []
 
 
 def test_a_base_of_ones_own_that_cannot_be_had_is_named(engine, monkeypatch) -> None:
     monkeypatch.setenv("SQUALL_BASE_IMAGE", "corp/debian:12")
     with pytest.raises(HarnessError, match="corp/debian:12"):
-        base_image.ensure_base(engine, lambda line: None)
+        base.ensure_base(engine, lambda line: None)

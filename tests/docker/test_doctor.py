@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from squall.harness.doctor import Diagnosis, Finding, diagnose
+from squall.harness.cli.doctor import Diagnosis, Finding, diagnose
 
 
 def test_without_an_engine_there_is_one_finding_with_a_remedy(

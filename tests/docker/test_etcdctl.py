@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from squall.harness.cluster.docker import DockerCluster
-from squall.harness.image import ensure_image
+from squall.harness.docker.cluster import DockerCluster
+from squall.harness.docker.image.build import ensure_image
 from tests.node.etcdctl import Etcdctl
 from tests.patience import until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from squall.harness.cluster import HarnessError, NodeStatus
-from squall.harness.cluster.docker_evidence import BLOCK_BYTES, digest, unpack, words_of
+from squall.harness.docker.evidence import BLOCK_BYTES, digest, unpack, words_of
 
 
 def archive(files: dict[str, bytes]) -> list[bytes]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from squall.harness.cluster import Measured, NodeStatus
-from squall.harness.cluster.docker import DockerCluster
+from squall.harness.docker.cluster import DockerCluster
 from tests.patience import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]

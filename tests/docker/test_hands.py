@@ -11,8 +11,8 @@ import pytest
 from docker.errors import APIError
 from requests.exceptions import RequestException
 
-from squall.harness.cluster.docker import DockerCluster
-from squall.harness.cluster.docker_hands import output_of
+from squall.harness.docker.cluster import DockerCluster
+from squall.harness.docker.exec import output_of
 
 
 def piece(output: int, text: bytes) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from squall.harness.cluster import HarnessError
-from squall.harness.image import (
+from squall.harness.docker.image.build import (
     SHIM_AND_SCRIPTS,
     context_archive,
     deps_key,

@@ -7,7 +7,7 @@ import sys
 
 from msgspec.structs import replace
 
-from squall.harness.cluster.docker_labels import Owner, is_alive, owner_of, this_process
+from squall.harness.docker.labels import Owner, is_alive, owner_of, this_process
 
 
 def test_labels_tell_whose_a_resource_is() -> None:
@@ -29,7 +29,7 @@ def test_this_process_is_alive() -> None:
 
 def test_a_process_that_ended_is_dead() -> None:
     program = (
-        "import json; from squall.harness.cluster.docker_labels import this_process\n"
+        "import json; from squall.harness.docker.labels import this_process\n"
         "print(json.dumps(this_process('r').labels()))"
     )
     done = subprocess.run(

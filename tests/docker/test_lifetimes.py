@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 
 from squall.harness.cluster import NodeNeverReady
-from squall.harness.cluster.docker import DockerCluster
-from squall.harness.cluster.docker_clean import clean
-from squall.harness.cluster.docker_engine import Docker, NoEngineError
-from squall.harness.cluster.docker_labels import RUN
-from squall.harness.cluster.docker_nodes import STATUS_PORT, NodeSettings
+from squall.harness.docker.cleanup import clean
+from squall.harness.docker.cluster import DockerCluster
+from squall.harness.docker.engine import Docker, NoEngineError
+from squall.harness.docker.labels import RUN
+from squall.harness.docker.nodes import STATUS_PORT, NodeSettings
 from tests.patience import eventually
 
 pytestmark = pytest.mark.docker
 
 CONTROLLER = """
 import asyncio, sys
-from squall.harness.cluster.docker import DockerCluster
+from squall.harness.docker.cluster import DockerCluster
 
 async def main():
     cluster = DockerCluster(run_id="test-doomed", image=sys.argv[1], size=3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squall.harness.cluster.docker_links import dropped, rules
+from squall.harness.docker.iptables import dropped, rules
 
 ADDRESSES = {"n1": "10.213.4.75", "n2": "10.213.4.76", "n3": "10.213.4.77"}
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 
 from squall.harness.cluster import HarnessError, NodeStatus
-from squall.harness.cluster.docker_clocks import Clocks, drift_was_seen, rate_between
-from squall.harness.cluster.docker_status import Reading
+from squall.harness.docker.clocks import Clocks, drift_was_seen, rate_between
+from squall.harness.docker.status import Reading
 
 S, MS = 1_000_000_000, 1_000_000
 

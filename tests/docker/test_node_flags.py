@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from squall.harness.cluster.docker_nodes import NodeSettings, command
-from squall.node.config import parse
+from squall.harness.docker.nodes import NodeSettings, command
+from squall.node.config.settings import parse
 
 ADDRESSES = {"n1": "10.213.4.75", "n2": "10.213.4.76", "n3": "10.213.4.77"}
 

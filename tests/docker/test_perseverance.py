@@ -6,8 +6,8 @@ import docker.errors
 import pytest
 
 from squall.harness.cluster import HarnessError
-from squall.harness.cluster import docker_processes as processes
-from squall.harness.cluster.docker_hands import State
+from squall.harness.docker import processes
+from squall.harness.docker.exec import State
 
 
 class Engine:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from squall.harness.cluster.docker import DockerCluster
-from squall.harness.image import ensure_image
-from squall.workloads.kv import Put, PutAnswer, Range, RangeAnswer
+from squall.harness.docker.cluster import DockerCluster
+from squall.harness.docker.image.build import ensure_image
+from squall.workloads.client import Put, PutAnswer, Range, RangeAnswer
 
 pytestmark = pytest.mark.docker
 

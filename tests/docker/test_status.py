@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 
-from squall.harness.cluster.docker_status import read_status
+from squall.harness.docker.status import read_status
 from tests.patience import PATIENCE_S
 
 

@@ -15,7 +15,7 @@ import docker
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SQUALL = [sys.executable, "-c", "from squall.harness.cli import main; main()"]
+SQUALL = [sys.executable, "-c", "from squall.harness.cli.main import main; main()"]
 PATIENCE_S = 600
 UNKNOWN = 2
 

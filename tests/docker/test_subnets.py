@@ -8,13 +8,7 @@ from itertools import islice
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squall.harness.cluster.docker_network import (
-    POOLS,
-    PREFIX,
-    addresses,
-    candidate_subnets,
-    routed,
-)
+from squall.harness.docker.network import POOLS, PREFIX, addresses, candidate_subnets, routed
 
 taken_nets = st.lists(
     st.builds(

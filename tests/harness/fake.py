@@ -14,8 +14,8 @@ import msgspec
 
 from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
 from squall.harness.cluster import HarnessError, Measured, NodeStatus
-from squall.harness.nemesis.condition import Condition
-from squall.workloads.kv import (
+from squall.harness.nemesis.cluster_state import Condition
+from squall.workloads.client import (
     Definite,
     KeyValue,
     Put,

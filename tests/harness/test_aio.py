@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from squall.harness.aio import AsyncioRuntime
-from squall.harness.runtime import Runtime
+from squall.harness.run.asyncio_runtime import AsyncioRuntime
+from squall.harness.run.runtime import Runtime
 from tests.harness.manual import ManualRuntime
 
 MS = 1_000_000

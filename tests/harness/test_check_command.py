@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from squall.harness import cli
+from squall.harness.cli import main
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -55,7 +55,7 @@ SKEWED = """[{:process 0 :type :invoke :f :txn :value [[:append :x 1]]}
 
 def squall(capfd: Any, *words: str) -> tuple[int, str, str]:
     """Run a command line; return its exit code, standard output and standard error."""
-    code = cli.exit_code_of(list(words))
+    code = main.exit_code_of(list(words))
     out, err = capfd.readouterr()
     return code, out, err
 

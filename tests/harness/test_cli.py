@@ -16,16 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from squall.checkers.history import Op
-from squall.harness import cli
+from squall.harness.cli import main
+from squall.harness.cli.durations import parse_duration_ns, show_duration
 from squall.harness.cluster import HarnessError, NodeNeverReady
-from squall.harness.controller import conduct
-from squall.harness.duration import parse_duration_ns, show_duration
-from squall.harness.nemesis.storm import Storm
-from squall.harness.progress import Progress
-from squall.harness.recorder import Recorder
-from squall.harness.seeds import Seeds
+from squall.harness.nemesis.scheduler import Storm
+from squall.harness.run.controller import conduct
+from squall.harness.run.progress import Progress
+from squall.harness.run.recorder import Recorder
+from squall.harness.run.run import World
+from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder
-from squall.harness.trial import World
 from squall.workloads import WORKLOADS
 from tests.harness.fake import FakeCluster
 from tests.harness.manual import ManualRuntime
@@ -33,7 +33,7 @@ from tests.harness.manual import ManualRuntime
 
 def squall(capfd: Any, *words: str) -> tuple[int, str, str]:
     """Run a command line; return its exit code, standard output and standard error."""
-    code = cli.exit_code_of(list(words))
+    code = main.exit_code_of(list(words))
     out, err = capfd.readouterr()
     return code, out, err
 
@@ -78,7 +78,7 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 interrupted=interrupted,
             )
 
-        monkeypatch.setattr(cli, "conductor_of", lambda world: conductor)
+        monkeypatch.setattr(main, "conductor_of", lambda world: conductor)
 
     return install
 
@@ -193,7 +193,7 @@ def test_without_an_engine_there_is_one_clear_line(
     def no_engine(*_: Any) -> World:
         raise HarnessError("no Docker engine answers: start Docker, or use --cluster sim")
 
-    monkeypatch.setattr(cli, "conductor_of", lambda world: no_engine)
+    monkeypatch.setattr(main, "conductor_of", lambda world: no_engine)
     code, _, err = squall(capfd, "run", "--quiet", "--store", str(tmp_path))
     assert code == 3
     assert err == "squall: no Docker engine answers: start Docker, or use --cluster sim\n"
@@ -349,7 +349,7 @@ def test_an_interrupt_before_anything_ran_is_exit_130(
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the interrupt came")
 
-    monkeypatch.setattr(cli, "conductor_of", lambda world: interrupted)
+    monkeypatch.setattr(main, "conductor_of", lambda world: interrupted)
     try:
         assert squall(capfd, "run", "--quiet", "--store", str(tmp_path))[0] == 130
     finally:
@@ -362,7 +362,7 @@ def test_an_error_nobody_foresaw_is_ours(monkeypatch: pytest.MonkeyPatch, capfd:
     def buggy(*_: Any) -> Any:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(cli, "conductor_of", buggy)
+    monkeypatch.setattr(main, "conductor_of", buggy)
     code, _, err = squall(capfd, "run", "--quiet")
     assert code == 3
     assert "Traceback" in err
@@ -386,8 +386,8 @@ def test_the_version_names_the_program(capfd: Any):
 
 def test_every_command_explains_itself(capfd: Any):
     """-h works everywhere."""
-    assert isinstance(cli.cli, click.Group)
-    for name in cli.cli.commands:
+    assert isinstance(main.cli, click.Group)
+    for name in main.cli.commands:
         code, out, _ = squall(capfd, name, "-h")
         assert code == 0
         assert "Usage: squall" in out

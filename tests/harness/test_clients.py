@@ -10,17 +10,8 @@ import grpc.aio
 import pytest
 from aetcd.rpc import rpc_pb2
 
-from squall.harness.clients import GrpcKv, classify
-from squall.workloads.kv import (
-    Compact,
-    Compare,
-    Definite,
-    Delete,
-    Indefinite,
-    Put,
-    Range,
-    Txn,
-)
+from squall.harness.clients.etcd import GrpcKv, classify
+from squall.workloads.client import Compact, Compare, Definite, Delete, Indefinite, Put, Range, Txn
 from tests.patience import PATIENCE_S
 
 TABLE = """

@@ -9,13 +9,13 @@ import pytest
 from squall.checkers.faults import fault_windows
 from squall.checkers.history import OpType
 from squall.harness.cluster import HarnessError
-from squall.harness.controller import Findings, conduct
-from squall.harness.nemesis.storm import Storm
-from squall.harness.options import NS_PER_S, Options
-from squall.harness.recorder import Recorder
-from squall.harness.seeds import Seeds
+from squall.harness.nemesis.scheduler import Storm
+from squall.harness.run.controller import Findings, conduct
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.run.recorder import Recorder
+from squall.harness.run.seeds import Seeds
 from squall.workloads import WORKLOADS
-from squall.workloads.kv import Put
+from squall.workloads.client import Put
 from tests.harness.fake import FakeCluster
 from tests.harness.manual import ManualRuntime
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from squall.checkers.history import History, Op, OpType
-from squall.harness.interpreter import Interpreter
-from squall.harness.options import NS_PER_S, Options
-from squall.harness.recorder import Recorder
-from squall.harness.scene import Scene
-from squall.harness.seeds import Seeds
+from squall.harness.run.context import Scene
+from squall.harness.run.interpreter import Interpreter
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.run.recorder import Recorder
+from squall.harness.run.seeds import Seeds
+from squall.workloads.client import Definite, Indefinite
 from squall.workloads.generator import Answer, Context, Draw, Invocation, Limit
-from squall.workloads.kv import Definite, Indefinite
 from squall.workloads.workload import Completion
 from tests.harness.fake import MS, FakeCluster
 from tests.harness.manual import ManualRuntime

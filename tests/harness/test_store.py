@@ -16,7 +16,7 @@ from squall.checkers.evidence import Evidence
 from squall.checkers.history import Op, OpType
 from squall.checkers.run import Run
 from squall.checkers.verdict import Validity, Verdict
-from squall.harness.judgement import exit_code
+from squall.harness.run.judging import exit_code
 from squall.harness.store import RUN, RunFolder, Store, StoreError
 
 NOW = datetime(2026, 11, 21, 3, 54, tzinfo=UTC)

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from squall.harness.nemesis import UNREACHABLE, View
-from squall.harness.nemesis.condition import Condition, Damage, QuorumBudget
-from squall.harness.nemesis.deck import Deck
+from squall.harness.nemesis.cluster_state import Condition, Damage, QuorumBudget
 from squall.harness.nemesis.kill import Kill
 from squall.harness.nemesis.partition import ONE_WAYS, SHAPES, Partition, describe, grudge_of
 from squall.harness.nemesis.pause import Pause
+from squall.harness.nemesis.sampling import Deck
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 SECOND = 1_000_000_000

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from squall.harness.clients import GrpcKv
-from squall.workloads.kv import (
+from squall.harness.clients.etcd import GrpcKv
+from squall.workloads.client import (
     Compact,
     Definite,
     Delete,

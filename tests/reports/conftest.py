@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from squall.reports.report import Report
+from squall.reports.view.report import Report
 from tests.reports.storms import Storm, storm
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.faults import FaultWindow, fault_windows
 from squall.checkers.history import History
-from squall.reports import columns, figures, nodes
-from squall.reports.attempts import Phase, attempts, longest_gap, ok_times, silence, stretches
-from squall.reports.errors import error_rows, strip
-from squall.reports.faults import fault_rows
-from squall.reports.leadership import leadership
-from squall.reports.logs import around, log_lines
-from squall.reports.numbers import numbers, quantile, rates
-from squall.reports.report import Report
-from squall.reports.scene import to_script
+from squall.reports.view import columns, nodes, tables
+from squall.reports.view.attempts import Phase, attempts, longest_gap, ok_times, silence, stretches
+from squall.reports.view.errors import error_rows, strip
+from squall.reports.view.faults import fault_rows
+from squall.reports.view.leadership import leadership
+from squall.reports.view.logs import around, log_lines
+from squall.reports.view.numbers import numbers, quantile, rates
+from squall.reports.view.report import Report
+from squall.reports.view.timeline import to_script
 from tests.reports.histories import MS, history, observations, run, verdict
 from tests.reports.storms import Storm
 
@@ -218,12 +218,12 @@ def test_nodes_that_disagree_at_one_index_are_named() -> None:
 
 def test_like_mappings_become_a_table() -> None:
     """Nested figures are lifted one level; a lone mapping stays a list of names."""
-    told = figures.grid({"read": {"ok": 1, "ms": {"p50": 2}}, "write": {"ok": 3, "extra": 4}})
+    told = tables.grid({"read": {"ok": 1, "ms": {"p50": 2}}, "write": {"ok": 3, "extra": 4}})
     assert told is not None
     assert told.columns == ["ok", "ms p50", "extra"]
     assert told.rows == [("read", [1, 2, None]), ("write", [3, None, 4])]
     for shape in ({"a": {"b": 1}}, {"a": 1, "b": 2}, [1, 2], "text", None, {}):
-        assert figures.grid(shape) is None
+        assert tables.grid(shape) is None
 
 
 def test_columns_carry_every_operation(broken: Storm) -> None:

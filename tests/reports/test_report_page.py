@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from squall.reports import html
-from squall.reports.report import Report
+from squall.reports.output import html
+from squall.reports.view.report import Report
 from tests.patience import PATIENCE_S, until
 from tests.reports.storms import Storm
 

@@ -12,10 +12,12 @@ import pytest
 from squall import reports
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import Operation, OpType
-from squall.checkers.lanes import parse
+from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Anomaly, Validity, Verdict
-from squall.reports import index, judgement, junit, repeat, summary, terminal, words
-from squall.reports.report import Report
+from squall.reports import words
+from squall.reports.output import index, junit, summary, terminal
+from squall.reports.view import judgement, reproduce
+from squall.reports.view.report import Report
 from tests.reports.histories import history, run, verdict
 from tests.reports.storms import Storm
 
@@ -192,9 +194,9 @@ def test_the_line_that_repeats_a_run_names_its_seed() -> None:
     typed = run(argv=("/usr/bin/squall", "run", "register", "--seed", "5"), seed=5)
     drawn = run(argv=("run", "register", "--keys", "a b"), seed=6)
     absent = run(faults=("kill", "clock"), seed=7, time_limit_s=90.0)
-    assert repeat.repeat_line(typed) == "squall run register --seed 5"
-    assert repeat.repeat_line(drawn) == "squall run register --keys 'a b' --seed 6"
-    assert repeat.repeat_line(absent) == (
+    assert reproduce.repeat_line(typed) == "squall run register --seed 5"
+    assert reproduce.repeat_line(drawn) == "squall run register --keys 'a b' --seed 6"
+    assert reproduce.repeat_line(absent) == (
         "squall run register --cluster sim --nodes 3 --time 90s --faults kill,clock --seed 7"
     )
 
@@ -202,7 +204,7 @@ def test_the_line_that_repeats_a_run_names_its_seed() -> None:
 @pytest.mark.parametrize("cluster", ["--cluster {}", "--cluster={}"])
 def test_the_line_that_repeats_a_run_names_the_cluster_that_was_chosen(cluster: str) -> None:
     typed = ("squall", "run", "auto", *cluster.format("auto").split())
-    line = repeat.repeat_line(run(argv=typed, cluster="sim", seed=7))
+    line = reproduce.repeat_line(run(argv=typed, cluster="sim", seed=7))
     assert line == f"squall run auto {cluster.format('sim')} --seed 7"
 
 

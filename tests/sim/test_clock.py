@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squall.harness.sim.clock import EPOCH_NS, NodeClock
+from squall.harness.sim.world.clock import EPOCH_NS, NodeClock
 
 rates = st.integers(100_000, 5_000_000)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from squall.harness import cli, sweeping
+from squall.harness.cli import main
+from squall.harness.cli import sweep as sweeping
 from squall.harness.node_source import is_loaded
-from squall.harness.sim.sweep import Result, Row
+from squall.harness.sim.sweep.sweep import Result, Row
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("--time", "2s", "--rate", "50")
@@ -30,7 +31,7 @@ SHORT = ("--time", "2s", "--rate", "50")
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_exit_4(words, told, capfd):
-    assert cli.exit_code_of(words.split()) == 4
+    assert main.exit_code_of(words.split()) == 4
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -38,7 +39,7 @@ def test_what_makes_no_sense_is_one_line_and_exit_4(words, told, capfd):
 
 
 def test_a_sweep_ends_with_a_table_and_exit_0(capfd):
-    assert cli.exit_code_of(["sweep", "--seeds", "0..2", "--jobs", "1", *SHORT]) == 0
+    assert main.exit_code_of(["sweep", "--seeds", "0..2", "--jobs", "1", *SHORT]) == 0
     out = capfd.readouterr().out
     assert out.startswith("seeds        3: ")
     assert "0 alarm, 0 trouble" in out
@@ -51,7 +52,7 @@ def test_a_failing_seed_is_printed_at_once_and_ends_the_sweep_with_exit_1(capfd,
         yield from rows
 
     monkeypatch.setattr(sweeping, "sweep", fake)
-    assert cli.exit_code_of(["sweep", "--seeds", "0..2", "--first"]) == 1
+    assert main.exit_code_of(["sweep", "--seeds", "0..2", "--first"]) == 1
     out = capfd.readouterr().out
     assert out.splitlines()[0] == "seed 0: alarm: bad"
     assert "squall trace 0 --workload register" in out
@@ -60,7 +61,7 @@ def test_a_failing_seed_is_printed_at_once_and_ends_the_sweep_with_exit_1(capfd,
 
 def test_a_trace_prints_one_line_an_event_and_the_ending_beside_it(capfd):
     words = ["trace", "1", *SHORT, "--from", "1s", "--to", "1200ms", "--node", "n2"]
-    assert cli.exit_code_of(words) == 0
+    assert main.exit_code_of(words) == 0
     out, err = capfd.readouterr()
     assert all(line.split()[1] in ("n2", "-") for line in out.splitlines())
     assert err.startswith("seed 1: ok\n")
@@ -78,5 +79,5 @@ def test_another_copy_of_the_node_is_tested_when_asked_for(tmp_path):
     source = Path(planted.stdout.strip())
     assert not is_loaded(source)
     words = ["sweep", "--seeds", "0..9", "--jobs", "1", "--first", "--time", "5s"]
-    assert cli.exit_code_of([*words, "--node-source", str(source)]) == 1
+    assert main.exit_code_of([*words, "--node-source", str(source)]) == 1
     assert is_loaded(ROOT / "node")

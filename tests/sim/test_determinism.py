@@ -18,7 +18,7 @@ SEEDS = 50
 
 PROGRAM = """
 import sys
-from squall.harness.sim.sweep import Sweep, run_seed
+from squall.harness.sim.sweep.sweep import Sweep, run_seed
 what = Sweep(workload=sys.argv[2], time_s=1.0, rate=100.0, concurrency=10)
 for seed in range(int(sys.argv[1])):
     row = run_seed(seed, what)

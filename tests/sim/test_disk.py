@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squall.harness.sim.disk import DiskFaults, SimDisk
+from squall.harness.sim.world.disk import DiskFaults, SimDisk
 from squall.node.storage.disk import (
     Append,
     Create,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from squall.harness.options import NS_PER_S, Options
-from squall.harness.sim.effects import words
-from squall.harness.sim.network import LinkProfile
-from squall.harness.sim.simulate import Plan, simulate
-from squall.harness.sim.swarm import Swarm, Weather
-from squall.harness.sim.sweep import judge
-from squall.harness.sim.triggers import Action, Moment, Trigger
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.sim.chaos.effects import words
+from squall.harness.sim.chaos.swarm import Swarm, Weather
+from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.sweep.sweep import judge
+from squall.harness.sim.world.network import LinkProfile
 from squall.workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=6 * NS_PER_S, rate=100.0, concurrency=10)

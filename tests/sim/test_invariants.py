@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from squall.harness.sim.invariants import Broken, Invariants, WatchedMachine
+from squall.harness.sim.judge.invariants import Broken, Invariants, WatchedMachine
 
 
 class Rules(Invariants):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from squall.harness.sim.loop import Loop, TooManyEventsError
+from squall.harness.sim.world.loop import Loop, TooManyEventsError
 
 
 def recording_loop(**options: int) -> tuple[Loop, int, list[tuple[int, object]]]:

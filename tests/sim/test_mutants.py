@@ -20,7 +20,7 @@ PATCHES = sorted((ROOT / "tests" / "mutants").glob("*.patch"))
 
 HUNT = """
 import sys
-from squall.harness.sim.sweep import Result, Sweep, run_seed
+from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 for seed in range(int(sys.argv[1]), int(sys.argv[2])):
     row = run_seed(seed, Sweep(time_s=float(sys.argv[3]), workload=sys.argv[4]))
     if row.result is Result.ALARM:

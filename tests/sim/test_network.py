@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from squall.harness.sim.loop import Loop
-from squall.harness.sim.network import LinkProfile, Network
-from squall.harness.sim.streams import Streams
+from squall.harness.sim.world.loop import Loop
+from squall.harness.sim.world.network import LinkProfile, Network
+from squall.harness.sim.world.streams import Streams
 
 PLAIN = LinkProfile(delay_us=100, tail_us=100, codec_p=0.0)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from squall.harness.sim.loop import Loop
 from squall.harness.sim.runtime import Cancelled, DeadlockError, SimRuntime
+from squall.harness.sim.world.loop import Loop
 
 MS = 1_000_000
 

@@ -8,13 +8,21 @@ import msgspec
 import pytest
 
 from squall.checkers.faults import fault_windows
-from squall.harness.options import NS_PER_S, Options
-from squall.harness.sim.invariants import Invariants
-from squall.harness.sim.simulate import Plan, Simulation, calm_plan, simulate
-from squall.harness.sim.swarm import CALM, Knobs, Swarm
-from squall.harness.sim.sweep import Result, Sweep, history_digest, judge, retrace, run_seed, sweep
-from squall.harness.sim.trace import Filter
-from squall.harness.sim.triggers import Action, Moment, Trigger
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.sim.chaos.swarm import CALM, Knobs, Swarm
+from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.sim.judge.invariants import Invariants
+from squall.harness.sim.judge.trace import Filter
+from squall.harness.sim.sweep.simulate import Plan, Simulation, calm_plan, simulate
+from squall.harness.sim.sweep.sweep import (
+    Result,
+    Sweep,
+    history_digest,
+    judge,
+    retrace,
+    run_seed,
+    sweep,
+)
 from squall.workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * NS_PER_S, rate=100.0, concurrency=10)

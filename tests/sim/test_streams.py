@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from squall.harness.sim.streams import Streams
+from squall.harness.sim.world.streams import Streams
 
 
 def test_a_stream_depends_on_seed_and_name_alone():
@@ -26,7 +26,7 @@ def test_draws_from_one_stream_move_nothing_in_another():
 
 def test_streams_are_the_same_under_every_hash_seed():
     program = (
-        "from squall.harness.sim.streams import Streams; "
+        "from squall.harness.sim.world.streams import Streams; "
         "print(Streams(7).of('link', 1, 2).random())"
     )
     outputs = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from squall.harness.sim.summary import SEEDS_SHOWN, Summary, failure_lines
-from squall.harness.sim.sweep import Result, Row, Sweep
+from squall.harness.sim.sweep.summary import SEEDS_SHOWN, Summary, failure_lines
+from squall.harness.sim.sweep.sweep import Result, Row, Sweep
 
 
 def row(seed: int, result: Result = Result.OK, **values: object) -> Row:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from squall.harness.sim.streams import Streams
-from squall.harness.sim.swarm import NEMESES, NEVER, Swarm, Weather, draw
-from squall.harness.sim.triggers import Action, Moment, Trigger
-from squall.harness.sim.turnover import Turnover
+from squall.harness.sim.chaos.membership import Turnover
+from squall.harness.sim.chaos.swarm import NEMESES, NEVER, Swarm, Weather, draw
+from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.sim.world.streams import Streams
 
 SWARMS = [draw(Streams(seed)) for seed in range(300)]
 

@@ -10,8 +10,8 @@ import os
 
 import pytest
 
-from squall.harness.sim.summary import Summary
-from squall.harness.sim.sweep import Result, Sweep, sweep
+from squall.harness.sim.sweep.summary import Summary
+from squall.harness.sim.sweep.sweep import Result, Sweep, sweep
 
 SEEDS = int(os.environ.get("SQUALL_SWEEP_SEEDS", "300"))
 IDLE_SHARE_MAX = 0.1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from squall.harness.sim.loop import Loop
-from squall.harness.sim.streams import Streams
-from squall.harness.sim.triggers import BOUT, MAX_FIRINGS, Action, Moment, Trigger, Triggers
+from squall.harness.sim.chaos.triggers import BOUT, MAX_FIRINGS, Action, Moment, Trigger, Triggers
+from squall.harness.sim.world.loop import Loop
+from squall.harness.sim.world.streams import Streams
 
 
 class Ward:

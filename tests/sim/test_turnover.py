@@ -7,20 +7,20 @@ from random import Random
 import msgspec
 import pytest
 
-from squall.harness.cluster.sim import SimCluster
-from squall.harness.options import NS_PER_S, Options
-from squall.harness.sim.disk import DiskFaults, SimDisk
-from squall.harness.sim.node import SimNode
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.sim.chaos.membership import NOBODY, Step, Turnover, choose_bit
+from squall.harness.sim.chaos.swarm import Knobs, Swarm
+from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.runtime import DeadlockError, SimRuntime
-from squall.harness.sim.simulate import Plan, simulate
-from squall.harness.sim.swarm import Knobs, Swarm
-from squall.harness.sim.sweep import Result, judge
-from squall.harness.sim.turnover import NOBODY, Step, Turnover, choose_bit
-from squall.harness.sim.world import SimWorld
-from squall.node.raft import changing
+from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.sweep.sweep import Result, judge
+from squall.harness.sim.world.disk import DiskFaults, SimDisk
+from squall.harness.sim.world.node import SimNode
+from squall.harness.sim.world.world import SimWorld
+from squall.node.raft import membership_changes
 from squall.node.raft.messages import Entry, HardState
 from squall.node.storage import recovery, wal
-from squall.workloads.kv import Definite, Indefinite, Put, PutAnswer
+from squall.workloads.client import Definite, Indefinite, Put, PutAnswer
 from squall.workloads.register import WORKLOAD
 
 S = NS_PER_S
@@ -171,7 +171,7 @@ def test_a_core_that_cannot_replace_a_member_fails_the_liveness_phase(monkeypatc
     def never(*_: object) -> bool:
         return False
 
-    monkeypatch.setattr(changing, "propose", never)
+    monkeypatch.setattr(membership_changes, "propose", never)
     run = simulate(2, WORKLOAD, plan)
     assert run.broken is not None
     assert run.broken.rule == "liveness"

@@ -8,13 +8,13 @@ import pytest
 from squall.checkers.history import OpType
 from squall.checkers.judge import judge as hear
 from squall.checkers.verdict import Budget, Validity
-from squall.harness.options import NS_PER_MS, NS_PER_S, Options
-from squall.harness.sim.buffers import WatchBuffers
-from squall.harness.sim.simulate import Plan, simulate
-from squall.harness.sim.streams import Streams
-from squall.harness.sim.swarm import CALM, Swarm, draw
-from squall.harness.sim.sweep import Result, Sweep, run_seed
-from squall.workloads.kv import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
+from squall.harness.run.options import NS_PER_MS, NS_PER_S, Options
+from squall.harness.sim.chaos.swarm import CALM, Swarm, draw
+from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
+from squall.harness.sim.world.streams import Streams
+from squall.harness.sim.world.watch_limits import WatchBuffers
+from squall.workloads.client import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
 from squall.workloads.watch import WORKLOAD
 from tests.sim.test_world import Stage
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from squall.harness.cluster import NodeStatus
-from squall.harness.cluster.sim import SimCluster
-from squall.harness.options import NS_PER_S, Options
-from squall.harness.sim.disk import DiskFaults
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.sim.chaos.swarm import CALM, Swarm, Weather
+from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.runtime import SimRuntime
-from squall.harness.sim.simulate import Plan, simulate
-from squall.harness.sim.swarm import CALM, Swarm, Weather
-from squall.harness.sim.sweep import Result, judge
-from squall.harness.sim.triggers import Action, Moment, Trigger
-from squall.harness.sim.world import BROKEN, Hand, SimWorld
+from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.sweep.sweep import Result, judge
+from squall.harness.sim.world.disk import DiskFaults
+from squall.harness.sim.world.world import BROKEN, Hand, SimWorld
 from squall.node.replica import Replica
-from squall.workloads.kv import Definite, Indefinite, Put, PutAnswer, Range
+from squall.workloads.client import Definite, Indefinite, Put, PutAnswer, Range
 from squall.workloads.register import WORKLOAD
 
 S = NS_PER_S

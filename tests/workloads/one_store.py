@@ -12,8 +12,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from squall.checkers.history import History, Op, OpType
-from squall.workloads.generator import Context, Drain, Generator, Invocation
-from squall.workloads.kv import (
+from squall.workloads.client import (
     Compact,
     CompactAnswer,
     Compare,
@@ -29,6 +28,7 @@ from squall.workloads.kv import (
     Txn,
     TxnAnswer,
 )
+from squall.workloads.generator import Context, Drain, Generator, Invocation
 from squall.workloads.workload import Script
 
 NODES = ("n1", "n2", "n3")

@@ -13,9 +13,18 @@ from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.judge import judge
 from squall.checkers.verdict import Budget, Validity, Verdict
-from squall.harness.sim.sweep import Result, Sweep, run_seed
+from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 from squall.workloads.append import WORKLOAD, Append
-from squall.workloads.kv import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn, TxnAnswer
+from squall.workloads.client import (
+    Compare,
+    Definite,
+    Indefinite,
+    KeyValue,
+    Put,
+    Range,
+    Txn,
+    TxnAnswer,
+)
 from squall.workloads.workload import Completion, Plan
 from tests.workloads.one_store import NODES, OneStore, record
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from squall.checkers.catalogue import judge_of, model_of_workload
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.judge import judge
+from squall.checkers.registry import judge_of, model_of_workload
 from squall.checkers.verdict import Budget, Validity, Verdict
-from squall.harness.sim.sweep import Result, Sweep, run_seed
+from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 from squall.workloads.bank import OPTIONS, WORKLOAD, Bank
-from squall.workloads.kv import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
+from squall.workloads.client import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
 from squall.workloads.workload import Completion, Plan
 from tests.workloads.one_store import NODES, OneStore, record
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from squall.checkers.history import Op, OpType
-from squall.workloads.generator import Context, Invocation
-from squall.workloads.kv import (
+from squall.workloads.client import (
     Compare,
     Definite,
     KeyValue,
@@ -22,6 +21,7 @@ from squall.workloads.kv import (
     Txn,
     TxnAnswer,
 )
+from squall.workloads.generator import Context, Invocation
 from squall.workloads.register import WORKLOAD, Register
 from squall.workloads.workload import Plan
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from squall.checkers.catalogue import judge_of, model_of_workload
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.judge import judge
+from squall.checkers.registry import judge_of, model_of_workload
 from squall.checkers.verdict import Budget, Validity, Verdict
-from squall.harness.sim.sweep import Result, Sweep, run_seed
-from squall.workloads.kv import Definite, Put, Range
+from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
+from squall.workloads.client import Definite, Put, Range
 from squall.workloads.sets import WORKLOAD, Sets
 from squall.workloads.workload import Plan
 from tests.workloads.one_store import NODES, OneStore, record

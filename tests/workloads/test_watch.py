@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from squall.checkers.etcd import misshapen
+from squall.checkers.etcd.model import misshapen
 from squall.checkers.history import Op, OpType
-from squall.workloads.generator import Context, Invocation
-from squall.workloads.kv import (
+from squall.workloads.client import (
     Definite,
     DeleteAnswer,
     Indefinite,
@@ -23,6 +22,7 @@ from squall.workloads.kv import (
     WatchAnswer,
     WatchEvent,
 )
+from squall.workloads.generator import Context, Invocation
 from squall.workloads.watch import WORKLOAD, WatchScript
 from squall.workloads.workload import Plan
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from squall.node.api import service
-from squall.node.api.auth_door import Door
+from squall.node.api.auth_interceptor import Door
 from squall.node.api.backend import MemberView, StatusView
 from squall.node.api.errors import ApiError
 from squall.node.mvcc.errors import RequestError

@@ -16,7 +16,7 @@ import grpc
 import pytest
 from aetcd.rpc import rpc_pb2 as pb
 
-from squall.node import config
+from squall.node.config import settings
 from tests.node.api.alone import Alone
 from tests.node.ports import free_ports
 from tests.node.real_etcd import Etcd
@@ -237,9 +237,9 @@ def test_members_and_clusters_have_etcds_ids(pair: Pair) -> None:
         response_deserializer=pb.RangeResponse.FromString,
     )
     header = get(pb.RangeRequest(key=b"x"), timeout=PATIENCE_S).header
-    member = config.member_id([pair.peer_url], "etcd-cluster")
+    member = settings.member_id([pair.peer_url], "etcd-cluster")
     assert header.member_id == member
-    assert header.cluster_id == config.cluster_id([member])
+    assert header.cluster_id == settings.cluster_id([member])
 
 
 def test_an_empty_store_is_equal_too(pair: Pair) -> None:

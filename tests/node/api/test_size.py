@@ -6,7 +6,7 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 
 from squall.node.api import snapshot
-from squall.node.bolt import writing
+from squall.node.bootstrap.bolt import writing
 from squall.node.mvcc.commands import Compact, Put, encode
 from tests.node.api.alone import Alone
 

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from squall.node.api import auth_door
-from squall.node.api.auth_door import Door, Tokens
+from squall.node.api import auth_interceptor as auth_door
+from squall.node.api.auth_interceptor import Door, Tokens
 from squall.node.api.errors import ApiError
-from squall.node.mvcc.auth import Auth
-from squall.node.mvcc.auth_commands import (
+from squall.node.mvcc.auth.commands import (
     AuthDisable,
     AuthEnable,
     Authenticate,
@@ -18,6 +17,7 @@ from squall.node.mvcc.auth_commands import (
     UserChangePassword,
     UserGrantRole,
 )
+from squall.node.mvcc.auth.store import Auth
 from squall.node.mvcc.errors import RequestError
 
 TTL_S = 300.0

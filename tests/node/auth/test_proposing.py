@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from squall.node.api import auth_door
+from squall.node.api import auth_interceptor
 from squall.node.api.errors import ApiError
 from squall.node.api.proposing import apply
-from squall.node.mvcc.auth import Caller
-from squall.node.mvcc.auth_commands import AuthEnable, RoleAdd, UserAdd, UserDelete, UserGrantRole
+from squall.node.mvcc.auth.commands import AuthEnable, RoleAdd, UserAdd, UserDelete, UserGrantRole
+from squall.node.mvcc.auth.store import Caller
 from squall.node.mvcc.commands import Put
 from squall.node.mvcc.results import PutResult
 from tests.node.api.alone import Alone
@@ -34,7 +34,7 @@ class Meanwhile(Alone):
         return await super().propose(command)
 
     async def put_as(self, user: str) -> PutResult:
-        auth_door._caller.set(Caller(user, self.store.auth.revision))
+        auth_interceptor._caller.set(Caller(user, self.store.auth.revision))
         return await apply(self, Put(b"k", b"v"), PutResult)
 
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squall.node.mvcc import auth_errors as errors
 from squall.node.mvcc import commands
-from squall.node.mvcc.auth import Auth, Caller, PermissionKind
-from squall.node.mvcc.auth_commands import (
+from squall.node.mvcc.auth import errors
+from squall.node.mvcc.auth.commands import (
     AuthDisable,
     AuthEnable,
     Authenticate,
@@ -26,6 +25,7 @@ from squall.node.mvcc.auth_commands import (
     UserGrantRole,
     UserRevokeRole,
 )
+from squall.node.mvcc.auth.store import Auth, Caller, PermissionKind
 from squall.node.mvcc.commands import (
     As,
     Compare,

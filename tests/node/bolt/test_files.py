@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from squall.node.bolt.pages import PAGE_BYTES, DamagedFileError
-from squall.node.bolt.reading import Database
-from squall.node.bolt.writing import Bucket, pages, plan
+from squall.node.bootstrap.bolt.pages import PAGE_BYTES, DamagedFileError
+from squall.node.bootstrap.bolt.reading import Database
+from squall.node.bootstrap.bolt.writing import Bucket, pages, plan
 
 contents = st.dictionaries(
     st.binary(min_size=1, max_size=40), st.binary(max_size=3 * PAGE_BYTES), max_size=40

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from squall.node.mvcc.autocompact import HOUR_US, NEVER_US, REVISION_CHECK_US, AutoCompactor
+from squall.node.mvcc.compaction import HOUR_US, NEVER_US, REVISION_CHECK_US, AutoCompactor
 
 
 def test_off_means_never() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from squall.node.mvcc.commands import DeleteRange, LeaseGrant, LeaseRevoke, Put, Range, Txn, encode
 from squall.node.mvcc.errors import LEASE_EXISTS, LEASE_NOT_FOUND, LEASE_RENEWED, RequestError
-from squall.node.mvcc.lessor import RETRY_US, US_PER_S, Lessor
+from squall.node.mvcc.lease.lessor import RETRY_US, US_PER_S, Lessor
 from squall.node.mvcc.store import Store
 
 TERM = 5

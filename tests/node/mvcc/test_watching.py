@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from squall.node.mvcc.commands import Compact, DeleteRange, Put, Txn, encode
 from squall.node.mvcc.keyvalue import KeyValue
 from squall.node.mvcc.store import Store
-from squall.node.mvcc.watch_stream import (
+from squall.node.mvcc.watch.stream import (
     DUPLICATE_ID,
     EMPTY_RANGE,
     MAX_OWED,
@@ -16,7 +16,7 @@ from squall.node.mvcc.watch_stream import (
     WatchAnswer,
     WatchStream,
 )
-from squall.node.mvcc.watching import Interest, Limits
+from squall.node.mvcc.watch.watchers import Interest, Limits
 
 ALL = Interest(b"\0", b"\0")
 

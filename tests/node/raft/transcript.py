@@ -24,7 +24,7 @@ from typing import Any
 
 import crc32c
 
-from squall.node.raft import changing, transfer
+from squall.node.raft import membership_changes, transfer
 from squall.node.raft.log import RaftLog
 from squall.node.raft.membership import (
     ADD,
@@ -340,7 +340,7 @@ class Stage:
         self.sequence += 1
         change = Change(KINDS[kind], Member(int(target), f"n{target}"))
         try:
-            taken = changing.propose(self.rafts[int(n)], int(n), 1, self.sequence, change)
+            taken = membership_changes.propose(self.rafts[int(n)], int(n), 1, self.sequence, change)
             self.out.append("taken" if taken else "not now")
         except ChangeRejectedError as error:
             self.out.append(f"rejected: {error}")

@@ -10,7 +10,7 @@ import pytest
 
 from squall.node.rpc import Limits
 from squall.node.rpc import frames as f
-from squall.node.rpc.silence import HELLO_TIMEOUT_S, Silence
+from squall.node.rpc.keepalive import HELLO_TIMEOUT_S, Silence
 from tests.node.rpc.talk import LIMIT, Talk
 
 BEGIN = "HEADERS {} :status=200 content-type=application/grpc"

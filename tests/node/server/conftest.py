@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from squall.node.loop import new_loop
+from squall.node.server.event_loop import new_loop
 from tests.node.server.processes import Cluster
 
 

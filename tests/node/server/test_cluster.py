@@ -265,7 +265,7 @@ def test_what_is_not_served_says_so(cluster_of: MakeCluster) -> None:
 
 
 BROKEN = """
-import squall.node.server, squall.node.__main__, {module}
+import squall.node.server.shell, squall.node.__main__, {module}
 real = {module}.{target}.{method}
 def broken(self, *arguments):
     if b"poison" in repr(arguments).encode():

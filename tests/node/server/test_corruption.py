@@ -13,8 +13,8 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-from squall.node.corruption import who_differs
-from squall.node.greetings import HashTold
+from squall.node.peer.handshake import HashTold
+from squall.node.server.corruption import who_differs
 from squall.node.storage import frames
 from tests.node.etcdctl import Etcdctl
 from tests.node.server.processes import Cluster, Node, until

@@ -10,10 +10,10 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-from squall.node.departures import Departures
-from squall.node.joining import CannotJoinError
-from squall.node.logs import Log
-from squall.node.transport import Transport
+from squall.node.bootstrap.identity import CannotJoinError
+from squall.node.peer.removal import Departures
+from squall.node.peer.transport import Transport
+from squall.node.server.logs import Log
 from tests.node.server.processes import Cluster, Node
 from tests.patience import PATIENCE_S, until
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from squall.node import flags
 from squall.node.api.service import limits
-from squall.node.config import ConfigError, parse
+from squall.node.config import flags
+from squall.node.config.settings import ConfigError, parse
 from squall.node.rpc import Limits
 from tests.node.server.processes import Cluster
 from tests.node.server.test_config import parsed

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from squall.node.api.errors import NO_LEADER, ApiError
-from squall.node.leasing import LeaseDesk
 from squall.node.mvcc.commands import LeaseGrant, encode
-from squall.node.mvcc.lessor import US_PER_S, Lessor
+from squall.node.mvcc.lease.lessor import US_PER_S, Lessor
 from squall.node.mvcc.store import Store
 from squall.node.raft.messages import LeaseAsk, Message
+from squall.node.server.lease_forwarding import LeaseDesk
 
 TERM = 3
 
@@ -91,7 +91,7 @@ async def test_without_a_leader_nobody_is_told_anything() -> None:
 async def test_questions_that_wait_for_an_answer_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("squall.node.leasing.MAX_ASKING", 3)
+    monkeypatch.setattr("squall.node.server.lease_forwarding.MAX_ASKING", 3)
     _, follower = pair()
     follower.network.clear()  # nobody answers
     waiting = [asyncio.ensure_future(follower.desk.keep_alive(7)) for _ in range(3)]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from aetcd.rpc import rpc_pb2 as pb
 
-from squall.node.joining import Identity
+from squall.node.bootstrap.identity import Identity
 from squall.node.raft.membership import Member
-from squall.node.tuning import replica_config
+from squall.node.server.tuning import replica_config
 from tests.node.server.processes import Cluster, Node, until
 from tests.node.server.test_config import parsed
 

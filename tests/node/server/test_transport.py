@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from squall.node.config import Endpoint
-from squall.node.logs import Log
+from squall.node.config.settings import Endpoint
+from squall.node.peer.transport import CONNECT_TIMEOUT_S, Transport, _Peer, frame
 from squall.node.raft.messages import Heartbeat, Message
-from squall.node.transport import CONNECT_TIMEOUT_S, Transport, _Peer, frame
+from squall.node.server.logs import Log
 from tests.node.ports import free_ports
 from tests.patience import PATIENCE_S, eventually
 
@@ -168,7 +168,7 @@ async def test_a_stranger_is_hung_up_on_with_a_reason(data: bytes, reason: str) 
 
 
 async def test_a_slow_peer_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("squall.node.transport.MAX_QUEUED_BYTES", 1000)
+    monkeypatch.setattr("squall.node.peer.transport.MAX_QUEUED_BYTES", 1000)
     one, two = await pair()
     peer = one.transport._peers[2]
     peer.pause_writing()

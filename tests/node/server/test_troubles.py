@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from squall.node.replica import Member, Outcome, Reply, Status
-from squall.node.troubles import Troubles
+from squall.node.server.timeouts import Troubles
 
 S = 1_000_000
 ME, OTHER, THIRD = 1, 2, 3

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from squall.node import transport
-from squall.node.config import Endpoint
+from squall.node.config.settings import Endpoint
+from squall.node.peer import transport
 from squall.node.raft.messages import Heartbeat
-from squall.node.tls import PeerNames
+from squall.node.server.tls import PeerNames
 from tests.node.server.test_transport import CLUSTER, Peer, until
 from tests.node.tls.authority import Authority
 

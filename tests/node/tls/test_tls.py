@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from squall.node import config
-from squall.node.config import ConfigError
-from squall.node.transport import PROTOCOL_VERSION, Hello, frame
+from squall.node.config import settings as config
+from squall.node.config.settings import ConfigError
+from squall.node.peer.transport import PROTOCOL_VERSION, Hello, frame
 from tests.node.etcdctl import COMMAND_TIMEOUT_S, Etcdctl
 from tests.node.ports import free_ports
 from tests.node.server.processes import Node

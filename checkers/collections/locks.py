@@ -1,0 +1,229 @@
+"""Locks: nobody holds one while another does, as far as a lock can promise that.
+
+A holder is sure of a lock only from its answer to `acquire` until it calls `release` (or until the
+lease behind it can have run out, where the answer says so). Between two such certain stretches that
+overlap there is a violation, whatever a fencing token says.
+
+A lock whose answer carries a token is *fenced*: tokens must rise with every acquisition, and a
+`write` that names a token must be refused once a greater one was used on the same resource. A lock
+without tokens is reported as what it is: nothing protects a resource from a holder that lost its
+lock without noticing it.
+
+    acquire  -> {"token"?: int, "ttl_ms"?: int} | token | None       release
+    guarded  [token, value]: a use of the resource under the lock, acknowledged or refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.linearizability.registers import FOREVER
+from squall.checkers.text.proof import Cast, anomaly, who
+from squall.checkers.text.words import counted
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+
+CLAIM: Final = "No two clients hold one lock at one time, and no late holder does harm."
+
+ANOMALIES_MAX: Final = 20
+"""Anomalies told in full; the rest is counted."""
+
+
+class _Hold(NamedTuple):
+    """A stretch in which a client was certain to hold a lock."""
+
+    since: int
+    until: int
+    token: int | None
+    acquire: Operation
+    release: Operation | None = None
+
+
+def locks() -> Checker:
+    """Return the checker."""
+
+    def check(history: History, _evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_locks(history)
+
+    return Checker(name="lock", check=check)
+
+
+def check_locks(history: History) -> Verdict:
+    """Judge every lock of a history, one a key."""
+    anomalies: list[Anomaly] = []
+    held = fenced = uses = 0
+    for operations in history.by_key.values():
+        holds = _holds(operations)
+        held += len(holds)
+        fenced += sum(hold.token is not None for hold in holds)
+        anomalies += _overlaps(holds)
+        anomalies += _tokens(holds)
+        guarded = [one for one in operations if one.f == "guarded" and one.outcome is OpType.OK]
+        uses += len(guarded)
+        anomalies += _late_uses(guarded)
+    reason = None if held else "vacuous: no lock was ever acquired"
+    kind = "fenced" if fenced == held else "unfenced" if not fenced else "partly fenced"
+    return Verdict(
+        checker="lock",
+        validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
+        claim=CLAIM,
+        evidence=f"{counted(held, 'acquisition')}, {kind}, {counted(uses, 'guarded use')}"
+        + ("" if fenced == held else "; an unfenced lock cannot stop a late holder"),
+        reason=reason,
+        method="certain holds in order of time",
+        anomalies=tuple(anomalies[:ANOMALIES_MAX]),
+        stats={"acquisitions": held, "fenced": fenced, "uses": uses, "anomalies": len(anomalies)},
+    )
+
+
+def _holds(operations: Sequence[Operation]) -> list[_Hold]:
+    """Return the certain stretches, in order of their beginning."""
+    ends: dict[int, Operation] = {}
+    mine: dict[int | str, Operation] = {}
+    for one in operations:
+        if one.f == "acquire" and one.outcome is OpType.OK:
+            mine[one.process] = one
+        elif one.f == "release" and one.process in mine and one.outcome is not OpType.FAIL:
+            ends[mine.pop(one.process).index] = one
+    found = []
+    for one in operations:
+        if one.f == "acquire" and one.outcome is OpType.OK and one.completed_ns is not None:
+            token, ttl_ms = _answer(one)
+            release = ends.get(one.index)
+            until = FOREVER if release is None else release.invoked_ns
+            if ttl_ms is not None:
+                # The lease began at the earliest when it was asked for.
+                until = min(until, one.invoked_ns + ttl_ms * 1_000_000)
+            elif until == FOREVER:
+                until = one.completed_ns  # never released: certain at that moment only
+            if until >= one.completed_ns:
+                found.append(_Hold(one.completed_ns, until, token, one, release))
+    return sorted(found, key=lambda hold: hold.since)
+
+
+def _answer(one: Operation) -> tuple[int | None, int | None]:
+    answer: Any = one.output
+    token, ttl_ms = (
+        (answer.get("token"), answer.get("ttl_ms")) if isinstance(answer, dict) else (answer, None)
+    )
+    if not isinstance(token, int | None) or not isinstance(ttl_ms, int | None):
+        raise MalformedHistory(f"op {one.index}: a token and a ttl are numbers")
+    return token, ttl_ms
+
+
+def _overlaps(holds: Sequence[_Hold]) -> list[Anomaly]:
+    found = []
+    last: _Hold | None = None
+    for hold in holds:
+        # What only touches may have followed: two that share an instant are concurrent.
+        if last is not None and hold.since < last.until and last.since < hold.until:
+            cast = Cast([last.acquire, hold.acquire])
+            one, other = cast.name(last.acquire), cast.name(hold.acquire)
+            found.append(
+                anomaly(
+                    "lock-held-twice",
+                    f"{who(last.acquire)} and {who(hold.acquire)} held {hold.acquire.key} at one "
+                    f"time.",
+                    [
+                        (
+                            f"Then {who(last.acquire)} held it from {cast.at(last.since)} to "
+                            f"{cast.at(last.until)} at least: from the answer to {one} to its own "
+                            f"release, or to the earliest end of its lease."
+                        ),
+                        (
+                            f"However, {other} was answered at {cast.at(hold.since)}: then "
+                            f"{who(hold.acquire)} held it, too."
+                        ),
+                    ],
+                    cast,
+                    shown=_whole(last, hold),
+                )
+            )
+        if last is None or hold.until > last.until:
+            last = hold
+    return found
+
+
+def _whole(*holds: _Hold) -> list[Operation]:
+    """Return holds from their acquisition to their release."""
+    return [one for hold in holds for one in (hold.acquire, hold.release) if one is not None]
+
+
+def _tokens(holds: Sequence[_Hold]) -> list[Anomaly]:
+    """Tokens rise in real time: an acquisition called after another answered has a greater one."""
+    found = []
+    fenced = sorted(
+        (hold for hold in holds if hold.token is not None), key=lambda hold: hold.acquire.invoked_ns
+    )
+    answered = sorted(fenced, key=lambda hold: hold.since)
+    highest: _Hold | None = None
+    at = 0
+    for hold in fenced:
+        while at < len(answered) and answered[at].since < hold.acquire.invoked_ns:
+            if highest is None or (answered[at].token or 0) > (highest.token or 0):
+                highest = answered[at]
+            at += 1
+        if highest is not None and (hold.token or 0) <= (highest.token or 0):
+            cast = Cast([highest.acquire, hold.acquire])
+            one, other = cast.name(highest.acquire), cast.name(hold.acquire)
+            found.append(
+                anomaly(
+                    "token-not-greater",
+                    f"{who(hold.acquire)} was given token {hold.token}, after token "
+                    f"{highest.token} had been given.",
+                    [
+                        (
+                            f"Then the token of {other} is greater than that of {one}, because "
+                            f"{cast.order(highest.acquire, hold.acquire)}."
+                        ),
+                        f"However, {one} was given {highest.token} and {other} {hold.token}.",
+                    ],
+                    cast,
+                )
+            )
+    return found
+
+
+def _late_uses(guarded: Sequence[Operation]) -> list[Anomaly]:
+    """A use under a token is refused once a use under a greater one was acknowledged."""
+    found = []
+    answered = sorted(guarded, key=lambda one: one.completed_ns or 0)
+    highest: Operation | None = None
+    at = 0
+    for one in sorted(guarded, key=lambda one: one.invoked_ns):
+        while at < len(answered) and (answered[at].completed_ns or 0) < one.invoked_ns:
+            if highest is None or _token(answered[at]) > _token(highest):
+                highest = answered[at]
+            at += 1
+        if highest is not None and _token(one) < _token(highest):
+            cast = Cast([highest, one])
+            first, second = cast.name(highest), cast.name(one)
+            found.append(
+                anomaly(
+                    "late-holder",
+                    f"{who(one)} used {one.key} under token {_token(one)}, after token "
+                    f"{_token(highest)} had been used.",
+                    [
+                        (
+                            f"Then {second} is refused, because {cast.order(highest, one)}, "
+                            f"under the "
+                            f"greater token {_token(highest)}."
+                        ),
+                        (
+                            f"However, {second} was acknowledged with token {_token(one)}; "
+                            f"{first} no longer protects what it did."
+                        ),
+                    ],
+                    cast,
+                )
+            )
+    return found
+
+
+def _token(one: Operation) -> int:
+    given = one.input
+    if not isinstance(given, list) or not given or not isinstance(given[0], int):
+        raise MalformedHistory(f"op {one.index}: a guarded use is [token, value], not {given!r}")
+    return given[0]

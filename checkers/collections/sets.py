@@ -1,0 +1,372 @@
+"""A set that only grows: what was added, and when it could be seen.
+
+Elements are unique. An element is *known* from the moment its add was acknowledged or a read showed
+it, whichever came first; a read called after that must show it. Then, per element:
+
+    lost          known, and some read of it came late enough and lacked it, and so did all after
+    stale         known, lacked by a read called later, seen again by a still later one
+    never-read    acknowledged, but no read was ever called late enough to show it: not judged
+    duplicated    shown more than once by one read
+    unexpected    shown though nobody ever tried to add it (or its add had failed)
+
+Where no element by itself is wrong, the elements must also have one order:
+
+    disagree      of two reads each shows an element that the other lacks
+    disorder      a read shows an element and lacks one whose add had returned when the first's
+                  add was called
+
+That is all there can be: reads that agree form a chain, and between one read and the next greater
+one come the adds of what is new, in any order. So the whole order of blocks is known, and it is
+right iff no operation had returned when one of an earlier block was called.
+
+A lost element is an acknowledged write that is gone. A stale one, and what has no order, breaks
+linearizability only; a set that promises less may be judged with `linearizable=False`, and then
+reports how long things took to show. Every read is passed once per element that is not yet settled,
+so the cost is the size of the answers.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.linearizability.registers import FOREVER, freeze
+from squall.checkers.text.lanes import value_text
+from squall.checkers.text.proof import Cast, anomaly, who
+from squall.checkers.text.words import counted
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+
+CLAIM: Final = "What was added to the set is in every later read of it."
+
+ANOMALIES_MAX: Final = 20
+"""Anomalies told in full; the rest is counted."""
+
+
+LATE: Final = frozenset({"stale", "disagree", "disorder"})
+"""What a set that promises less than linearizability may do."""
+
+
+class _Element:
+    """What is known of one element."""
+
+    __slots__ = ("add", "known_by", "known_ns", "last_absent", "last_present")
+
+    def __init__(self, add: Operation) -> None:
+        self.add = add
+        self.known_ns: int | None = add.completed_ns if add.outcome is OpType.OK else None
+        self.known_by = add
+        self.last_present: Operation | None = None
+        self.last_absent: Operation | None = None
+
+    @property
+    def known_or_never_ns(self) -> int:
+        """From when on it is known; FOREVER if nothing shows it."""
+        return FOREVER if self.known_ns is None else self.known_ns
+
+    def add_again(self, add: Operation) -> None:
+        """Whoever is acknowledged first makes it known."""
+        if add.completed_ns is not None and add.completed_ns < self.known_or_never_ns:
+            self.known_ns, self.known_by = add.completed_ns, add
+
+
+class _Found(NamedTuple):
+    name: str
+    value: Hashable
+    ops: tuple[Operation, ...]
+
+
+def sets(*, linearizable: bool = True) -> Checker:
+    """Return the checker; `linearizable` False allows stale reads, but no loss."""
+
+    def check(history: History, _evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_sets(history, linearizable=linearizable)
+
+    return Checker(name="set", check=check)
+
+
+def check_sets(history: History, *, linearizable: bool = True) -> Verdict:
+    """Judge every set of a history, one a key."""
+    found: list[_Found] = []
+    latencies: list[int] = []
+    adds = reads = never = 0
+    for operations in history.by_key.values():
+        elements, shown = _read(operations, found)
+        adds += len(elements)
+        reads += len(shown)
+        _follow(elements, shown, found)
+        for value, element in elements.items():
+            never += _settle(value, element, found, latencies)
+        if not found:
+            found += _without_order(elements, shown)
+    broken = [one for one in found if linearizable or one.name not in LATE]
+    counts: dict[str, int] = {}
+    for one in found:
+        counts[one.name] = counts.get(one.name, 0) + 1
+    reason = None
+    if any(one.f == "remove" for one in history.operations):
+        reason, broken = "elements are removed: only sets that grow are judged in a pass", []
+    elif not adds:
+        reason = "nothing was ever added"
+    elif not reads:
+        reason = "the set was never read"
+    elif never == adds:
+        reason = "no read was called after any add was acknowledged"
+    latencies.sort()
+    return Verdict(
+        checker="set",
+        validity=Validity.INVALID if broken else Validity.UNKNOWN if reason else Validity.VALID,
+        claim=CLAIM,
+        evidence=f"{counted(adds, 'element')}, {counted(reads, 'read')}, {never:,} never read",
+        reason=None if broken else reason,
+        method="one pass over the reads",
+        anomalies=tuple(_tell(one, history) for one in broken[:ANOMALIES_MAX]),
+        stats={
+            "elements": adds,
+            "reads": reads,
+            "never_read": never,
+            "anomalies": counts,
+            "visibility_ms": {
+                name: latencies[min(len(latencies) - 1, int(len(latencies) * part))] / 1e6
+                for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
+                if latencies
+            },
+        },
+    )
+
+
+def _read(
+    operations: Sequence[Operation], found: list[_Found]
+) -> tuple[dict[Hashable, _Element], list[tuple[Operation, frozenset[Hashable]]]]:
+    """Collect the elements that were tried, and the reads in order of their call."""
+    elements: dict[Hashable, _Element] = {}
+    failed: dict[Hashable, Operation] = {}
+    answers: list[tuple[Operation, list[Hashable]]] = []
+    for one in operations:
+        if one.f == "add":
+            value = freeze(one.input)
+            if one.outcome is OpType.FAIL:
+                failed[value] = one
+            elif value not in elements:
+                elements[value] = _Element(one)
+            else:
+                elements[value].add_again(one)
+        elif one.f == "read" and one.outcome is OpType.OK:
+            if not isinstance(one.output, list | tuple):
+                raise MalformedHistory(f"op {one.index}: a read of a set is a list")
+            answers.append((one, [freeze(value) for value in one.output]))
+    shown = []
+    unexpected: set[Hashable] = set()
+    for one, values in answers:
+        all_of_them = frozenset(values)
+        if len(all_of_them) != len(values):
+            twice = next(v for at, v in enumerate(values) if v in values[:at])
+            found.append(_Found("duplicated", twice, (one,)))
+        for value in all_of_them:
+            if value not in elements and value not in unexpected:
+                unexpected.add(value)
+                ops = (failed[value], one) if value in failed else (one,)
+                found.append(_Found("unexpected", value, ops))
+        shown.append((one, all_of_them))
+    return elements, shown
+
+
+def _follow(
+    elements: dict[Hashable, _Element],
+    shown: Sequence[tuple[Operation, frozenset[Hashable]]],
+    found: list[_Found],
+) -> None:
+    """Pass over the reads: first what each shows, then what each lacks."""
+    for one, values in shown:
+        for value in values:
+            element = elements.get(value)
+            if element is None or one.completed_ns is None:
+                continue
+            if element.known_ns is None or one.completed_ns < element.known_ns:
+                element.known_ns, element.known_by = one.completed_ns, one
+            if one.completed_ns < element.add.invoked_ns:
+                found.append(_Found("early", value, (one, element.add)))
+            last = element.last_present
+            if last is None or one.invoked_ns > last.invoked_ns:
+                element.last_present = one
+    everything = frozenset(elements)
+    for one, values in shown:
+        for value in everything - values:
+            element = elements[value]
+            if element.known_ns is not None and element.known_ns < one.invoked_ns:
+                last = element.last_absent
+                if last is None or one.invoked_ns > last.invoked_ns:
+                    element.last_absent = one
+
+
+def _settle(value: Hashable, element: _Element, found: list[_Found], latencies: list[int]) -> bool:
+    """Judge one element; True when it was acknowledged and never could be seen."""
+    absent, present = element.last_absent, element.last_present
+    known = element.known_ns
+    if absent is not None:
+        # Seen by a read that returned only after the last one without it was called: it is there.
+        still = present is not None and (present.completed_ns or 0) >= absent.invoked_ns
+        if still:
+            assert present is not None
+            assert known is not None
+            latencies.append(max(0, absent.invoked_ns - known))
+            found.append(_Found("stale", value, (element.known_by, absent, present)))
+        else:
+            found.append(_Found("lost", value, (element.known_by, absent)))
+    elif present is not None:
+        latencies.append(0)
+    return absent is None and present is None and element.add.outcome is OpType.OK
+
+
+def _without_order(
+    elements: dict[Hashable, _Element], shown: Sequence[tuple[Operation, frozenset[Hashable]]]
+) -> list[_Found]:
+    """Find what keeps the elements, each right by itself, from having one order."""
+    chain = sorted(shown, key=lambda read: (len(read[1]), read[0].index))
+    for (one, less), (other, more) in itertools.pairwise(chain):
+        if not less <= more:
+            return [_Found("disagree", None, (one, other))]
+    before: frozenset[Hashable] = frozenset()
+    latest: tuple[int, Operation] | None = None  # the add of earlier blocks that was called last
+    rest = (None, frozenset(elements))
+    for _, values in [*chain, rest]:
+        new = [elements[value] for value in values - before if value in elements]
+        for element in new:
+            add = element.known_by
+            if latest and element.known_or_never_ns < latest[0] and add.f == "add":
+                late = freeze(latest[1].input)
+                witness = next(r for r, v in chain if late in v and freeze(add.input) not in v)
+                return [_Found("disorder", freeze(add.input), (add, latest[1], witness))]
+        for element in new:
+            if latest is None or element.add.invoked_ns > latest[0]:
+                latest = (element.add.invoked_ns, element.add)
+        before = values
+    return []
+
+
+def _tell(found: _Found, history: History) -> Anomaly:
+    """Tell an anomaly by a smaller set: of the elements that matter, and nothing else.
+
+    That removes nothing which could explain it, for elements do not depend on each other.
+    """
+    found, shown = _reduced(found, history)
+    value = value_text(_thaw(found.value))
+    cast = Cast(found.ops)
+    names = [cast.name(one) for one in found.ops]
+    last = found.ops[-1]
+    if found.name == "duplicated":
+        summary = f"{who(last)} read {value} twice in one answer."
+        sentences = [
+            f"Then the set {last.key} holds {value} twice, because {names[0]} shows it twice.",
+            "However, a set holds each element once.",
+        ]
+    elif found.name == "unexpected":
+        failed = len(found.ops) == 2
+        summary = f"{who(last)} read {value}, which " + (
+            "was refused when it was added." if failed else "nobody ever added."
+        )
+        sentences = [
+            f"Then {value} was added to {last.key} once: {names[-1]} shows it.",
+            f"However, {names[0]} is its only add, and failed for certain."
+            if failed
+            else f"However, no operation adds {value}, and the set was empty at the start.",
+        ]
+    elif found.name == "disagree":
+        summary, sentences = _disagreement(found.ops, names)
+    elif found.name == "disorder":
+        first, second, read = found.ops
+        shows = value_text(second.input)
+        summary = f"{who(read)} found {shows} in {read.key}, but not {value}, added before it."
+        sentences = [
+            f"Then {value} was in {read.key} before {shows}, because {cast.order(first, second)}.",
+            f"However, {names[2]} shows {shows} and lacks {value}.",
+        ]
+    elif found.name == "early":
+        read, add = found.ops
+        summary = f"{who(read)} read {value} before it was added."
+        sentences = [
+            f"Then {names[1]} came before {names[0]}, because only it added {value}.",
+            f"However, {cast.order(read, add)}.",
+        ]
+    else:
+        summary, sentences = _missing(found, cast, names, value)
+    return anomaly(
+        {
+            "lost": "lost-element",
+            "stale": "stale-set-read",
+            "early": "future-read",
+            "duplicated": "duplicated-element",
+            "disagree": "set-reads-disagree",
+            "disorder": "set-out-of-order",
+            "unexpected": "unexpected-element",
+        }[found.name],
+        summary,
+        sentences,
+        cast,
+        shown=shown,
+        data={"element": value},
+    )
+
+
+def _reduced(found: _Found, history: History) -> tuple[_Found, list[Operation]]:
+    """Return an anomaly whose reads show only elements that matter, and what lanes should show."""
+    matters = {found.value, *(freeze(one.input) for one in found.ops if one.f == "add")}
+    reads = [frozenset(map(freeze, one.output)) for one in found.ops if one.f == "read"]
+    if found.name == "disagree":
+        one, other = reads
+        matters = {min(one - other, key=str), min(other - one, key=str)}
+
+    def small(read: Operation) -> Operation:
+        if read.f != "read":
+            return read
+        kept = [value for value in read.output if freeze(value) in matters]
+        return msgspec.structs.replace(read, output=kept)
+
+    of_key = history.by_key[found.ops[0].key]
+    adds = [one for one in of_key if one.f == "add" and freeze(one.input) in matters]
+    ops = tuple(map(small, found.ops))
+    shown = {one.index: one for one in (*adds, *ops)}
+    return found._replace(ops=ops), [shown[index] for index in sorted(shown)]
+
+
+def _disagreement(ops: Sequence[Operation], names: Sequence[str]) -> tuple[str, list[str]]:
+    one, other = (frozenset(map(freeze, read.output)) for read in ops)
+    mine, its = (value_text(_thaw(min(v, key=str))) for v in (one - other, other - one))
+    summary = f"{who(ops[0])} found {mine} and not {its}, {who(ops[1])} found {its} and not {mine}."
+    then = (
+        f"Then {mine} was added before {its}, because {names[0]} shows {mine} and lacks {its}, and "
+        f"nothing removes an element."
+    )
+    however = f"However, {names[1]} shows {its} and lacks {mine}, so {its} was added before {mine}."
+    return summary, [then, however]
+
+
+def _missing(found: _Found, cast: Cast, names: Sequence[str], value: str) -> tuple[str, list[str]]:
+    known, absent = found.ops[:2]
+    how = "was acknowledged" if known.f == "add" else f"showed {value}"
+    sentences = [
+        (
+            f"Then {value} was in {absent.key} from {cast.at(known.completed_ns or 0)} on, because "
+            f"{names[0]} {how}, and nothing removes an element."
+        ),
+        f"However, {names[1]} was called at {cast.at(absent.invoked_ns)}, and lacks it"
+        + (".", " (and so does every read after it).")[found.name == "lost"],
+    ]
+    if found.name == "lost":
+        return (
+            f"{value} was added to {absent.key} and is gone: {who(absent)} no longer found it.",
+            (sentences),
+        )
+    sentences[-1] = sentences[-1].removesuffix(".") + f"; {names[2]} shows it again."
+    return (
+        f"{who(absent)} did not find {value} in {absent.key}, after it had been added.",
+        sentences,
+    )
+
+
+def _thaw(value: Hashable) -> Any:
+    return list(value) if isinstance(value, tuple) else value

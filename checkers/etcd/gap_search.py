@@ -1,0 +1,93 @@
+"""Trying one choice of unanswered requests after the other, where the plan for the gaps failed.
+
+The windows of the keys (`etcd_windows`) see one key at a time; what a transaction over several keys
+did, and what its guards made of it, they see only in part. So where few answers are at stake the
+choices are tried in depth, each gap in turn with each request that could have made it, and given up
+at the first answer that comes out wrong. A choice that explains everything is a proof, however it
+was found. That none was found proves nothing: somebody outside of the history may have been there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from squall.checkers.etcd.gaps import Gaps
+from squall.checkers.etcd.model import KeyValue, Store, agrees
+from squall.checkers.etcd.replay import Answers
+
+STEPS_MAX: Final = 100_000
+"""Answers replayed and choices prepared in all: half a second."""
+
+GAPS_MAX: Final = 200
+"""More gaps than this have more choices than could be tried."""
+
+
+KEYS_PER_STEP: Final = 64
+"""Keys that are copied for a choice in the time of a step."""
+
+
+class _Trial(NamedTuple):
+    """A choice up to a gap: the store after it, and the answer to go on with."""
+
+    place: int
+    gap: int
+    now: int
+    keys: dict[str, KeyValue]
+    used: frozenset[int]
+
+
+def some_choice_explains(answers: Answers, gaps: Gaps, first_revision: int) -> bool:
+    """Whether a choice was found, within the bound, by which every answer comes out as given."""
+    operations, claims, order = answers[:3]
+    revisions = gaps.windows.gaps
+    if len(revisions) > GAPS_MAX:
+        return False
+    steps = 0
+    trials = [_Trial(0, 0, first_revision, {}, frozenset())]
+    while trials:
+        place, gap, now, keys, used = trials.pop()
+        store = Store(now)
+        store.keys.update(keys)
+        while place < len(order):
+            steps += 1
+            if steps > STEPS_MAX:
+                return False
+            row = order[place]
+            operation, claim = operations[row], claims[row]
+            upto = (claim >> 1) - (not claim & 1)
+            if now != upto:
+                if now > upto:
+                    break
+                choices = list(_choices(gaps, gap, _Trial(place, gap, now, store.keys, used)))
+                steps += sum(1 + len(one.keys) // KEYS_PER_STEP for one in choices)
+                trials += choices
+                break
+            expected, did = store.apply(operation.f, operation.input, at=claim >> 1)
+            del expected["revision"]
+            if did is not (not claim & 1) or not agrees(operation.output, expected):
+                break
+            if did:
+                now = claim >> 1
+            place += 1
+        else:
+            return gap == len(revisions)
+    return False
+
+
+def _choices(gaps: Gaps, gap: int, trial: _Trial) -> Iterator[_Trial]:
+    """Every way to make the next gap, the one that was planned last: it is tried first."""
+    revision = gaps.windows.gaps[gap]
+    for one in gaps.makers(revision):
+        at = one.operation.index
+        if at in trial.used:
+            continue
+        store = Store(trial.now)
+        store.keys.update(trial.keys)
+        _, did = store.apply(one.operation.f, one.operation.input, at=revision)
+        shown = gaps.windows.shown.get(revision, {})
+        if did and all(
+            key in store.keys and store.keys[key][1:4:2] == [value, revision]
+            for key, value in shown.items()
+        ):
+            yield _Trial(trial.place, gap + 1, revision, store.keys, trial.used | {at})

@@ -1,0 +1,312 @@
+"""The store, rebuilt revision by revision, and where its answers differ from what it said.
+
+Answers come in order of revision, the change of a revision before the reads of it. Each is computed
+anew and compared. Gaps are filled by what `etcd_gaps` chose. What differs is *certain* if no choice
+of unanswered requests could explain it: since the key was last seen, or last changed, nobody unseen
+can have changed it. Where that is not so the answer is believed and the replay goes on from it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from squall.checkers.etcd.gaps import Gaps
+from squall.checkers.etcd.model import KeyValue, Store, agrees
+from squall.checkers.etcd.requests import DELETE, PUT, keys_of, ran, requests_of
+from squall.checkers.history import Operation
+
+
+class Answers(NamedTuple):
+    """The answers that carry a revision, as columns.
+
+    `claim` is twice the revision, and one more if the request changed nothing: so that in order of
+    claims a change comes before the reads of its revision. `order` are the rows in that order,
+    `timed` those whose revision is of the moment they were answered at, in nanoseconds in `ret`.
+    """
+
+    operations: list[Operation]
+    claim: list[int]
+    order: list[int]
+    timed: list[int]
+    ret: list[int]
+
+    def highest(self, least: int) -> int:
+        """The highest revision of any answer."""
+        return max(least, self.claim[self.order[-1]] >> 1) if self.order else least
+
+    def shared(self) -> bool:
+        """Whether two changes claim one revision."""
+        changes = [claim for claim in self.claim if not claim & 1]
+        return len(set(changes)) < len(changes)
+
+
+class Difference(NamedTuple):
+    """An answer which is not what the replay says.
+
+    `last` is the last acknowledged change of what it is about. `certain` holds as long as the gaps
+    in `windows`, pairs of revisions, are nobody's outside of the history.
+    """
+
+    operation: Operation
+    expected: dict[str, Any]
+    last: Operation | None
+    certain: bool
+    windows: tuple[tuple[int, int], ...] = ()
+
+
+class Early(NamedTuple):
+    """An answer from before the beginning."""
+
+    operation: Operation
+    revision: int
+
+
+class Gap(NamedTuple):
+    """A gap that no request filled. `shown` is what was seen of it: then nobody can have."""
+
+    revision: int
+    shown: dict[str, Any]
+
+
+class Replay:
+    """One pass over the answers."""
+
+    def __init__(self, answers: Answers, gaps: Gaps | None, first_revision: int) -> None:
+        self._answers = answers
+        self._gaps = gaps
+        self._revisions: Sequence[int] = gaps.windows.gaps if gaps is not None else ()
+        self._next_gap = 0
+        self._first = first_revision
+        self._store = Store(first_revision)
+        # By whether they changed or read it: key -> places in the order. Made when first needed.
+        self._places: tuple[dict[str, list[int]], dict[str, list[int]]] | None = None
+        self._wrong: set[int] = set()  # places of answers that are certainly wrong
+        self.resolved = 0
+
+    def run(self) -> Iterator[Difference | Early | Gap]:
+        """Replay everything; yield where an answer differs."""
+        operations, claims, order = self._answers[:3]
+        store = self._store
+        keys = store.keys
+        now = self._first
+        for place, row in enumerate(order):
+            operation, claim = operations[row], claims[row]
+            revision = claim >> 1
+            upto = revision if claim & 1 else revision - 1
+            if now != upto:
+                if now > upto:
+                    # Two changes of one revision are told already; before the beginning is nothing.
+                    if upto < self._first:
+                        yield Early(operation, revision)
+                    continue
+                yield from self._fill(upto)
+                now = upto
+            f, request = operation.f, operation.input
+            if f == PUT:
+                key = request["key"]
+                old = keys.get(key)
+                if old is not None:
+                    keys[key] = [key, request["value"], old[2], revision, old[4] + 1]
+                else:
+                    store.put(key, request["value"], revision)
+                now = revision
+                continue
+            if len(request) == 1 and f == "range":
+                held, answer = keys.get(request["key"]), operation.output
+                if held is not None:
+                    if answer.get("kvs") == [held] and answer.get("count") == 1:
+                        continue
+                elif answer.get("kvs") == [] and answer.get("count") == 0:
+                    continue
+            found = self._compare(operation, revision, place, changed=not claim & 1)
+            if found is not None:
+                yield found
+            if not claim & 1:
+                now = revision
+
+    def _compare(
+        self, operation: Operation, revision: int, place: int, *, changed: bool
+    ) -> Difference | None:
+        """Apply a request; if its answer differs, believe it unless it is certainly wrong."""
+        store, answer = self._store, operation.output
+        expected, did = store.apply(operation.f, operation.input, at=revision)
+        expected.pop("revision")
+        if did is changed and agrees(answer, expected):
+            return None
+        store.take_back()
+        found = self._judge(operation, expected, revision, place, tells=_tells(operation, changed))
+        if operation.f == "range":
+            if not found.certain:
+                self._believe(operation.input, answer)
+        else:
+            self._repeat(operation.f, operation.input, answer, revision)
+        if found.certain:
+            self._wrong.add(place)
+        return found
+
+    def _believe(self, request: Any, answer: Any) -> None:
+        """Let the store hold what a read showed."""
+        store = self._store
+        kvs = answer.get("kvs")
+        if kvs is None:
+            return
+        shown = {kv[0]: list(kv) for kv in kvs}
+        if not request.get("limit"):
+            for key in list(store.within(request)):
+                if key not in shown:
+                    store.install(key, None)
+        for key, kv in shown.items():
+            store.install(key, kv)
+
+    def _repeat(self, f: str, request: Any, answer: Any, revision: int) -> None:
+        """Do what an answer says was done."""
+        if f == "txn":
+            for inner, one, said in ran(request, answer):
+                self._repeat(inner, one, said, revision)
+        elif f == PUT:
+            self._store.put(request["key"], request["value"], revision)
+        elif f == DELETE:
+            for key in list(self._store.within(request)):
+                self._store.install(key, None)
+
+    def _fill(self, upto: int) -> Iterator[Gap]:
+        """Apply the unanswered requests that made the gaps until a revision."""
+        gaps = self._gaps
+        while self._next_gap < len(self._revisions) and self._revisions[self._next_gap] <= upto:
+            gap = self._revisions[self._next_gap]
+            self._next_gap += 1
+            assert gaps is not None
+            shown = gaps.phantom(gap)
+            choice = None if shown else gaps.fill(gap, self._store)
+            if choice is not None:
+                self._store.apply(choice.f, choice.input, at=gap)
+                self.resolved += 1
+                continue
+            yield Gap(gap, shown)
+            for key, value in shown.items():
+                self._store.put(key, value, gap)
+
+    def _judge(
+        self,
+        operation: Operation,
+        expected: dict[str, Any],
+        revision: int,
+        place: int,
+        *,
+        tells: bool,
+    ) -> Difference:
+        """Say whether a difference is certain, and what it was that was changed last."""
+        request, answer = operation.input, operation.output
+        named = keys_of(operation.f, request)
+        last = next((one for key in named if (one := self._last_change(key, place))), None)
+        if not tells:
+            return Difference(operation, expected, last, certain=False)
+        if operation.f == "range" and answer.get("kvs") is not None:
+            shown = {kv[0]: list(kv) for kv in answer["kvs"]}
+            there = {kv[0]: kv for kv in expected["kvs"]}
+            differing = [key for key in {**shown, **there} if shown.get(key) != there.get(key)]
+            for key in differing:
+                window = self._window(key, shown.get(key), there.get(key), revision, place)
+                if window is not None:
+                    return Difference(operation, expected, last, certain=True, windows=(window,))
+            if differing:
+                return Difference(operation, expected, last, certain=False)
+        windows = []
+        for key, end in _asked(operation):
+            since = self._first if end is not None else self._looked(key, place)
+            if self._gaps is not None and self._gaps.doubtful(key, end, since, revision):
+                return Difference(operation, expected, last, certain=False)
+            windows.append((since, revision))
+        return Difference(operation, expected, last, certain=True, windows=tuple(windows))
+
+    def _window(
+        self,
+        key: str,
+        shown: KeyValue | None,
+        there: KeyValue | None,
+        revision: int,
+        place: int,
+    ) -> tuple[int, int] | None:
+        """Where an unseen change would have to lie to explain a key; None: it may lie there."""
+        since = self._looked(key, place)
+        changed = self._last_change(key, place)
+        at = changed.output["revision"] if changed is not None else self._first
+        if shown is None or there is None or shown[1:4:2] != there[1:4:2]:
+            since = max(since, at)
+            if shown is not None and (shown[3] > revision or shown[3] < at):
+                return (revision, revision)  # from the future, or overwritten by who was answered
+        if self._gaps is not None and self._gaps.doubtful(key, None, since, revision):
+            return None
+        return (since, revision)
+
+    def _index(self, place: int, key: str, *, change: bool) -> int | None:
+        """The row of the last answer before a place of the order that changed, or read, a key."""
+        if self._places is None:
+            self._places = ({}, {})
+            operations, claims, order = self._answers[:3]
+            for at, row in enumerate(order):
+                operation = operations[row]
+                if not claims[row] & 1:
+                    for one in _changed_keys(operation.f, operation.input, operation.output):
+                        self._places[True].setdefault(one, []).append(at)
+                elif operation.f == "range" and "end" not in operation.input:
+                    self._places[False].setdefault(operation.input["key"], []).append(at)
+        places = self._places[change].get(key, [])
+        at = bisect_left(places, place) - 1
+        while at >= 0 and not change and places[at] in self._wrong:
+            at -= 1
+        return self._answers.order[places[at]] if at >= 0 else None
+
+    def _last_change(self, key: str, place: int) -> Operation | None:
+        row = self._index(place, key, change=True)
+        return None if row is None else self._answers.operations[row]
+
+    def _looked(self, key: str, place: int) -> int:
+        """The revision as of which a key was read last."""
+        row = self._index(place, key, change=False)
+        return self._first if row is None else self._answers.claim[row] >> 1
+
+
+def _changed_keys(f: str, request: Any, answer: Any) -> set[str]:
+    """Keys that a request certainly changed, being answered like this."""
+    if f == "txn":
+        return {key for one in ran(request, answer) for key in _changed_keys(*one)}
+    if f == PUT or (f == DELETE and answer.get("deleted") and "end" not in request):
+        return {request["key"]}
+    return set()
+
+
+def _asked(operation: Operation) -> list[tuple[str, str | None]]:
+    """The keys and ranges on which an answer depends."""
+    found = [
+        (one["key"], one.get("end"))
+        for one in requests_of(operation.f, operation.input)
+        if "key" in one
+    ]
+    return found + [(key, None) for key in _guarded(operation.f, operation.input)]
+
+
+def _guarded(f: str, request: Any) -> Iterator[str]:
+    if f == "txn":
+        yield from (guard[0] for guard in request.get("if") or ())
+        for inner, one in (*request.get("then", ()), *request.get("else", ())):
+            yield from _guarded(inner, one)
+
+
+def _tells(operation: Operation, changed: bool) -> bool:
+    """Whether an answer tells enough to know if its request changed anything."""
+    return (
+        changed
+        or operation.f == "range"
+        or _complete(operation.f, operation.input, operation.output)
+    )
+
+
+def _complete(f: str, request: Any, answer: Any) -> bool:
+    if f == DELETE:
+        return "deleted" in answer
+    if f == "txn":
+        return "succeeded" in answer and all(_complete(*one) for one in ran(request, answer))
+    return True

@@ -1,0 +1,366 @@
+"""Whether every operation seems to happen at one instant between its call and its return.
+
+Linearizability is local: a history is linearizable iff each key's part of it is. Per key the
+cheapest path that decides is taken:
+
+* `zones`: exact, O(n log n), when every value is written once (and refused compare-and-sets say
+  what they saw). Unanswered operations cost nothing.
+* `appends`: a text that is put, appended to and got, which amounts to such a register.
+* `search`: any model, any values; exponential in concurrency at worst, so it has a budget, and when
+  that is spent the verdict is unknown and says what was given up.
+
+Both judge what a client could see. Serializable reads promise less and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+import msgspec
+
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.evidence import Evidence
+from squall.checkers.gc_pause import uncollected
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.linearizability.append_register import Ambiguous, Texts
+from squall.checkers.linearizability.conflicts import explain_conflict
+from squall.checkers.linearizability.models import UNKNOWN, CasRegister, Model
+from squall.checkers.linearizability.objects import KeyValue
+from squall.checkers.linearizability.registers import (
+    FOREVER,
+    IGNORED,
+    RegisterHistory,
+    register_history,
+)
+from squall.checkers.linearizability.search import Call, Found, Misfit, search
+from squall.checkers.linearizability.shrink import cut_behind, shrink, without_reads
+from squall.checkers.linearizability.specifications import FUNCTIONS, MODELS, REGISTERS
+from squall.checkers.linearizability.zones import Conflict, decide
+from squall.checkers.text.lanes import describe, render
+from squall.checkers.text.proof import (
+    LANES_OPS_MAX,
+    Cast,
+    anomaly,
+    observed,
+    phrase,
+    value_phrase,
+    who,
+)
+from squall.checkers.text.words import counted
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+
+CLAIM: Final = "Every operation takes effect at one instant between its call and its return."
+
+ANOMALIES_MAX: Final = 20
+"""Anomalies told in full; the rest is counted."""
+
+AFTER_PROOF_S: Final = 1.0
+"""Seconds to search other keys once one is known to be invalid: for more examples only."""
+
+SHRINK_STATES_MAX: Final = 20_000
+"""States one judgement may visit while a counterexample is being made smaller."""
+
+STATES_TOLD_MAX: Final = 8
+"""States of an object named in a proof."""
+
+SHRINK_TIME_S: Final = 5.0
+"""Seconds spent on making one counterexample smaller."""
+
+
+def linearizability(model: str = CasRegister.name) -> Checker:
+    """Return the checker for a model known by name."""
+
+    def check(history: History, _evidence: Evidence, budget: Budget) -> Verdict:
+        return check_linearizability(history, budget, MODELS[model])
+
+    return Checker(name="linearizable", check=check)
+
+
+@uncollected
+def check_linearizability(
+    history: History, budget: Budget, make: Callable[[], Model] = CasRegister
+) -> Verdict:
+    """Judge every key of a history against a fresh model each.
+
+    What the zones decide is decided first. The time that is left is shared among the keys that need
+    a search, smallest first, so that one of them cannot starve the others.
+    """
+    meter = Meter(budget)
+    started_s = meter.now_s()
+    tally = _Tally()
+    searches: list[tuple[int, str | None, list[Operation], str]] = []
+    for key, all_of_key in history.by_key.items():
+        mine = [one for one in all_of_key if one.f not in IGNORED and _matters(one)]
+        tally.operations += len(mine)
+        try:
+            meter.look()
+        except OutOfBudget as spent:
+            tally.gave_up.append(f"key {key}: {spent}")
+            continue
+        judged = _judge_cheaply(key, [one for one in all_of_key if one.f not in IGNORED], make())
+        if isinstance(judged, str):
+            searches.append((len(mine), key, mine, judged))
+        else:
+            tally.add(key, judged)
+    searches.sort(key=lambda waiting: waiting[0])
+    for at, (_, key, mine, why) in enumerate(searches):
+        left_s = meter.remaining_s
+        if tally.invalid_keys:
+            left_s = min(left_s, AFTER_PROOF_S)
+        share = msgspec.structs.replace(budget, time_s=left_s / (len(searches) - at))
+        tally.add(key, _judge_by_search(key, mine, make(), Meter(share), why))
+    keys = len(history.by_key)
+    validity, reason = tally.conclude()
+    return Verdict(
+        checker="linearizable",
+        validity=validity,
+        claim=CLAIM,
+        evidence=f"{counted(keys, 'key')}, {counted(tally.operations, 'operation')}",
+        reason=reason,
+        method=", ".join(
+            f"{name}: {counted(count, 'key')}" for name, count in sorted(tally.methods.items())
+        ),
+        anomalies=tuple(tally.anomalies),
+        stats={
+            "keys": keys,
+            "operations": tally.operations,
+            "methods": tally.methods,
+            "invalid_keys": tally.invalid_keys,
+            "undecided_keys": len(tally.gave_up),
+            "states_visited": tally.visited,
+        },
+        elapsed_s=meter.now_s() - started_s,
+    )
+
+
+class _Judged(NamedTuple):
+    """One key's verdict; `tell` makes its anomaly when somebody wants to read it."""
+
+    validity: Validity
+    method: str
+    tell: Callable[[], Anomaly] | None = None
+    reason: str = ""
+    visited: int = 0
+
+
+class _Tally:
+    """What the keys add up to."""
+
+    def __init__(self) -> None:
+        self.anomalies: list[Anomaly] = []
+        self.gave_up: list[str] = []
+        self.methods: dict[str, int] = {}
+        self.invalid_keys = self.operations = self.visited = 0
+
+    def add(self, key: str | None, judged: _Judged) -> None:
+        """Add one key's verdict."""
+        self.methods[judged.method] = self.methods.get(judged.method, 0) + 1
+        self.visited += judged.visited
+        if judged.validity is Validity.UNKNOWN:
+            self.gave_up.append(f"key {key}: {judged.reason}")
+        if judged.tell is not None:
+            self.invalid_keys += 1
+            if len(self.anomalies) < ANOMALIES_MAX:
+                self.anomalies.append(judged.tell())
+
+    def conclude(self) -> tuple[Validity, str | None]:
+        """Return the verdict on all keys, and why it is unknown."""
+        if self.invalid_keys:
+            return Validity.INVALID, None
+        if self.gave_up:
+            others = len(self.gave_up) - 1
+            more = f" (and {counted(others, 'more key')})" if others else ""
+            return Validity.UNKNOWN, self.gave_up[0] + more
+        if not self.operations:
+            return Validity.UNKNOWN, "vacuous: there is no operation to judge"
+        return Validity.VALID, None
+
+
+def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -> _Judged | str:
+    """Decide a key without search, or return why it needs one."""
+    functions = FUNCTIONS.get(model.name)
+    foreign = {one.f for one in operations} - functions if functions is not None else None
+    if foreign:
+        names = ", ".join(sorted(foreign))
+        reason = f"a {model.name} has no operation {names}"
+        return _Judged(Validity.UNKNOWN, "none", reason=reason)
+    if model.name == KeyValue.name:
+        return _judge_texts(key, operations)
+    if model.name not in REGISTERS:
+        return f"a {model.name} is no register"
+    register = register_history(operations)
+    if register.contradictions:
+        first = register.contradictions[0]
+        return _Judged(Validity.INVALID, "answer", lambda: _explain_contradiction(key, first))
+    decision = decide(register.columns, model.init)
+    if decision.conflict is not None:
+        conflict = decision.conflict
+        return _Judged(Validity.INVALID, "zones", lambda: explain_conflict(key, register, conflict))
+    if decision.valid and not register.opaque:
+        return _Judged(Validity.VALID, "zones")
+    return decision.reason or (
+        f"{counted(len(register.opaque), 'refused compare-and-set')} did not say what it saw"
+    )
+
+
+def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
+    """Decide a text that is put, appended to and got as the register it amounts to."""
+    first: _Judged | None = None
+    try:
+        texts = Texts(operations)
+        for reading in texts.readings():
+            register = register_history(reading)
+            decision = decide(register.columns)
+            if decision.conflict is None:
+                if decision.valid:
+                    return _Judged(Validity.VALID, "appends")
+                return decision.reason
+            if first is None:
+                tell = partial(_tell_of_texts, key, register, decision.conflict, operations)
+                first = _Judged(Validity.INVALID, "appends", tell)
+    except Ambiguous as why:
+        return str(why)
+    assert first is not None
+    return first if texts.complete else "texts can be taken apart in several ways"
+
+
+def _tell_of_texts(
+    key: str | None, register: RegisterHistory, conflict: Conflict, operations: list[Operation]
+) -> Anomaly:
+    """Tell why texts have no order: where they get stuck; else by the register they amount to."""
+    told = explain_conflict(key, register, conflict)
+    until = max(one.completed_ns or 0 for one in operations if one.index in told.ops)
+    mine = [
+        one for one in operations if _matters(one) and (one.f != "get" or one.invoked_ns <= until)
+    ]
+    if len(mine) <= LANES_OPS_MAX:
+        model, meter = KeyValue(), Meter(Budget(), states_max=SHRINK_STATES_MAX)
+        for candidate in (mine, [one for one in operations if _matters(one)]):
+            found = search(model, calls_of(candidate), meter)
+            if found.valid is False:
+                return _explain_stuck(key, candidate, model, found, meter)
+    # Which texts came about depends on every append: fewer of them would be another history.
+    lanes = render(operations) if len(operations) <= LANES_OPS_MAX else ""
+    return msgspec.structs.replace(told, lanes=lanes)
+
+
+def _judge_by_search(
+    key: str | None, operations: list[Operation], model: Model, meter: Meter, why: str
+) -> _Judged:
+    try:
+        found = search(model, calls_of(operations), meter)
+    except Misfit as misfit:
+        one = operations[misfit.row]
+        raise MalformedHistory(
+            f"op {one.index}: a {model.name} cannot make sense of `{describe(one)}` ({misfit})"
+        ) from None
+    if found.valid is None:
+        reason = f"{found.reason} (searched because {why})"
+        return _Judged(Validity.UNKNOWN, "search", reason=reason, visited=found.visited)
+    if found.valid:
+        return _Judged(Validity.VALID, "search", visited=found.visited)
+    return _Judged(
+        Validity.INVALID,
+        "search",
+        lambda: _explain_stuck(key, operations, model, found, meter),
+        visited=found.visited,
+    )
+
+
+def _matters(operation: Operation) -> bool:
+    """Whether an operation constrains anything: it happened, or may have changed something."""
+    return operation.outcome is OpType.OK or (
+        operation.outcome is OpType.INFO and not operation.f.endswith("read")
+    )
+
+
+def calls_of(operations: Sequence[Operation]) -> list[Call]:
+    """Turn operations into calls on a model; what never answered stays open for ever."""
+    return [
+        Call(one.invoked_ns, one.completed_ns, (one.f, one.input), one.output)
+        if one.outcome is OpType.OK and one.completed_ns is not None
+        else Call(one.invoked_ns, FOREVER, (one.f, one.input), UNKNOWN)
+        for one in operations
+    ]
+
+
+def _explain_contradiction(key: str | None, refused: Operation) -> Anomaly:
+    cast = Cast([refused])
+    value, name = value_phrase(observed(refused)), cast.name(refused)
+    return anomaly(
+        "refused-though-equal",
+        f"{who(refused)}'s compare-and-set on {key} was refused although it saw what it expected.",
+        [
+            f"Then {key} did not hold {value} when {name} took effect, because {name} was refused.",
+            f"However, {name} itself reports that it saw {value}.",
+        ],
+        cast,
+    )
+
+
+def _explain_stuck(
+    key: str | None, operations: list[Operation], model: Model, found: Found, meter: Meter
+) -> Anomaly:
+    """Make the history small, then say where it gets stuck."""
+    budget = Budget(time_s=min(SHRINK_TIME_S, meter.remaining_s), now_s=meter.now_s)
+    overall = Meter(budget)
+
+    def stuck_again(candidate: list[Operation]) -> Found | None:
+        try:
+            overall.look()
+        except OutOfBudget:
+            return None
+        one = Meter(budget, states_max=SHRINK_STATES_MAX)
+        again = search(model, calls_of(candidate), one)
+        return again if again.valid is False else None
+
+    assert found.stuck is not None
+    smaller = cut_behind(operations, operations[found.stuck])
+    if model.name in REGISTERS:
+        smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
+        # What is left is often decided without search, and then better explained.
+        judged = _judge_cheaply(key, smaller, model)
+        if not isinstance(judged, str) and judged.tell is not None:
+            return judged.tell()
+    else:
+        smaller = without_reads(smaller, model, lambda left: stuck_again(left) is not None)
+    again = stuck_again(smaller)
+    if again is not None:
+        operations, found = smaller, again
+    assert found.stuck is not None
+    stuck = operations[found.stuck]
+    cast = Cast([stuck])
+    name, what = cast.name(stuck), key if key is not None else "the object"
+    show = getattr(model, "show", value_phrase)  # a user's own model need not have it
+    states = sorted(map(show, found.states))
+    told = model.describe((stuck.f, stuck.input), stuck.output)
+    return anomaly(
+        "not-linearizable",
+        f"No order of the operations on {what} explains {phrase(stuck)}.",
+        [
+            (
+                f"Then, in every order of the {len(operations)} operations below that respects "
+                f"real time and explains what had answered before "
+                f"{cast.at(stuck.completed_ns or 0)}, {what} is {_any_of(states)} just before "
+                f"{name} answers."
+            ),
+            (
+                f"However, {name} was answered (`{told}`), which none of these allows, nor any "
+                f"operation that was open then."
+            ),
+        ],
+        cast,
+        shown=operations,
+        data={"operations": len(operations), "states": states},
+    )
+
+
+def _any_of(states: list[str]) -> str:
+    if len(states) > STATES_TOLD_MAX:
+        states = [*states[:STATES_TOLD_MAX], f"{len(states) - STATES_TOLD_MAX} other states"]
+    return states[0] if len(states) == 1 else f"one of {', '.join(states)}"
+
+
+__all__ = ["calls_of", "check_linearizability", "linearizability"]

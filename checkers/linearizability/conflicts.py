@@ -1,0 +1,233 @@
+"""Why one register's operations have no order: the conflicts of the zones, as proofs.
+
+Each kind of conflict has its own argument, but all have the same shape. What is shown beside it are
+the witnesses with whoever wrote the values they saw: a history of its own, invalid by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from squall.checkers.history import Operation
+from squall.checkers.linearizability.registers import RegisterHistory, freeze
+from squall.checkers.linearizability.shrink import Surroundings, around
+from squall.checkers.linearizability.zones import INITIAL, Conflict
+from squall.checkers.text.proof import (
+    Cast,
+    anomaly,
+    had_done,
+    observed,
+    phrase,
+    saw,
+    value_phrase,
+    who,
+    written,
+)
+from squall.checkers.verdict import Anomaly
+
+
+class _Scene(NamedTuple):
+    """What a proof is made of."""
+
+    key: str
+    register: RegisterHistory
+    conflict: Conflict
+    surroundings: Surroundings
+
+    @property
+    def before(self) -> Operation:
+        """The conflict's operation of this name."""
+        return self.register.rows[self.conflict.before]
+
+    @property
+    def after(self) -> Operation:
+        """The conflict's operation of this name."""
+        return self.register.rows[self.conflict.after]
+
+    @property
+    def glue(self) -> list[Operation]:
+        """The compare-and-sets that join the values of the witnesses."""
+        return [self.register.rows[row] for row in self.conflict.chain]
+
+    def cast(self, operations: Sequence[Operation]) -> Cast:
+        """Name the operations the proof speaks about."""
+        return Cast(operations, self.surroundings.proofs)
+
+    def anomaly(self, kind: str, summary: str, sentences: Sequence[str], cast: Cast) -> Anomaly:
+        """Put the anomaly together."""
+        return anomaly(kind, summary, sentences, cast, shown=self.surroundings.operations)
+
+
+def explain_conflict(key: str | None, register: RegisterHistory, conflict: Conflict) -> Anomaly:
+    """Prove a conflict that the zones found among a register's rows."""
+    rows = (conflict.before, conflict.after, conflict.then, conflict.again, *conflict.chain)
+    witnesses = [register.rows[row] for row in rows if row != INITIAL]
+    tell = {
+        "unwritten-value": _unwritten,
+        "lost-update": _lost_update,
+        "circular-cas": _circular,
+        "future-read": _future,
+        "out-of-order": _out_of_order,
+        "stale-read": _stale,
+    }[conflict.kind]
+    name = key if key is not None else "the register"
+    return tell(_Scene(name, register, conflict, around(register.rows, witnesses, register)))
+
+
+def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
+    """Mention the compare-and-sets that make one stretch out of several values."""
+    if not glue:
+        return ""
+    links = ", ".join(cast.name(one) for one in glue)
+    return f" ({links} replaced one of these values by the next, with nothing in between)"
+
+
+def _unwritten(scene: _Scene) -> Anomaly:
+    reader, key = scene.after, scene.key
+    failed = scene.register.failed.get(freeze(observed(reader)))
+    text = value_phrase(observed(reader))
+    if failed is None:
+        cast = scene.cast([reader])
+        return scene.anomaly(
+            "unwritten-value",
+            f"{who(reader)} found {text} in {key}, which nobody ever wrote there.",
+            [
+                f"Then {text} was the value of {key} once: {cast.name(reader)} found it.",
+                f"However, no operation on {key} wrote {text}, and it was not there at the start.",
+            ],
+            cast,
+        )
+    cast = scene.cast([failed, reader])
+    because = f" ({failed.error})" if failed.error else ""
+    return anomaly(
+        "aborted-read",
+        f"{who(reader)} found {text} in {key}, although the only write of it had failed.",
+        [
+            f"Then {text} was the value of {key} once: {cast.name(reader)} found it.",
+            (
+                f"However, only {cast.name(failed)} would have written {text}, and its client was "
+                f"told that it did not happen and never will{because}."
+            ),
+        ],
+        cast,
+        shown=[failed, *scene.surroundings.operations],
+    )
+
+
+def _lost_update(scene: _Scene) -> Anomaly:
+    one, other = sorted((scene.before, scene.after), key=lambda operation: operation.invoked_ns)
+    cast = scene.cast([one, other])
+    value = value_phrase(observed(one))
+    origin = f"{value} was written only once" if observed(one) is not None else "nobody removed it"
+    both = f"{cast.name(one)} and {cast.name(other)}"
+    return scene.anomaly(
+        "lost-update",
+        f"{who(one)} and {who(other)} both replaced the same {value} in {scene.key}: "
+        f"one update is lost.",
+        [
+            f"Then {both} each found {value} and replaced it.",
+            (
+                f"However, {origin}: once the first of them had replaced it, it was gone for good, "
+                f"and the second must have been refused."
+            ),
+        ],
+        cast,
+    )
+
+
+def _circular(scene: _Scene) -> Anomaly:
+    circle = scene.glue
+    cast = scene.cast(circle)
+    steps = [
+        f"{cast.name(after)} comes after {cast.name(before)}, because it replaced "
+        f"{value_phrase(observed(after))}, which only {cast.name(before)} wrote"
+        for before, after in zip(circle, circle[1:] + circle[:1], strict=True)
+    ]
+    return scene.anomaly(
+        "circular-cas",
+        f"{len(circle)} compare-and-sets on {scene.key} each succeeded on a value that only "
+        f"another of them could have written.",
+        [
+            "Then " + ";\n    ".join(steps) + ".",
+            "However, that is a circle: none of them can have been the first.",
+        ],
+        cast,
+    )
+
+
+def _future(scene: _Scene) -> Anomaly:
+    writer, early = scene.before, scene.after
+    cast = scene.cast([writer, *scene.glue, early])
+    value = value_phrase(written(writer))
+    found = f"what came of {value}{_glued(cast, scene.glue)}" if scene.glue else value
+    return scene.anomaly(
+        "future-read",
+        f"{who(early)} {saw(early)} in {scene.key} before {phrase(writer)} was called.",
+        [
+            (
+                f"Then {cast.name(writer)} came before {cast.name(early)}, because "
+                f"{cast.name(early)} found {found}, and nobody else wrote {value}."
+            ),
+            f"However, {cast.order(early, writer)}.",
+        ],
+        cast,
+    )
+
+
+def _out_of_order(scene: _Scene) -> Anomaly:
+    late, early, glue = scene.before, scene.after, scene.glue
+    cast = scene.cast([early, *glue, late])
+    value = value_phrase(observed(late))
+    replacer = glue[0] if glue else early
+    replaced = f"{cast.name(replacer)} replaced {value} by {value_phrase(written(replacer))}"
+    if glue:
+        replaced += f", and {cast.name(early)} found what came of it{_glued(cast, glue[1:])}"
+    return scene.anomaly(
+        "stale-read",
+        f"{who(late)} {saw(late)} from {scene.key}, after {had_done(early)}.",
+        [
+            (
+                f"Then {cast.name(late)} came before {cast.name(early)}, because {replaced}; and "
+                f"{value} was never written again."
+            ),
+            f"However, {cast.order(early, late)}.",
+        ],
+        cast,
+    )
+
+
+def _stale(scene: _Scene) -> Anomaly:
+    rows, conflict, key = scene.register.rows, scene.conflict, scene.key
+    after, then, again = scene.after, rows[conflict.then], rows[conflict.again]
+    named = [after, *scene.glue, then, again]
+    if conflict.before == INITIAL:
+        cast = scene.cast(named)
+        sentences = [
+            (
+                f"Then the time in which {key} was nil came before {cast.name(after)}: {key} was "
+                f"nil at the start, and nobody wrote nil again{_glued(cast, scene.glue)}."
+            )
+        ]
+    else:
+        before = scene.before
+        cast = scene.cast([before, *named])
+        sentences = [
+            (
+                f"Then {cast.name(before)} came before {cast.name(after)}, because "
+                f"{cast.order(before, after)}."
+            ),
+            (
+                f"And {value_phrase(observed(again))} was written only once, so {key} held it "
+                f"during one unbroken stretch of time, which therefore ended before "
+                f"{value_phrase(written(after))} took its place{_glued(cast, scene.glue)}."
+            ),
+        ]
+    sentences.append(
+        f"However, {cast.order(then, again)}, and {cast.name(again)} still {saw(again)}."
+    )
+    swap = again.f == "cas" and written(again) is not observed(again)
+    kind, where = ("stale-cas", "in") if swap else ("stale-read", "from")
+    return scene.anomaly(
+        kind, f"{who(again)} {saw(again)} {where} {key}, after {had_done(then)}.", sentences, cast
+    )

@@ -1,0 +1,213 @@
+"""Sequential objects beyond the register: each the whole specification of one data type.
+
+All follow `models.Model`. What an operation is asked and answered:
+
+    kv              get -> text · put text · append text               "" at first
+    set             add x · remove x · read -> list of all elements
+    counter         add n · read -> total
+    queue           enqueue x · dequeue -> x, or None when it was empty
+    mutex           acquire · release
+    fenced-mutex    acquire -> token · release
+    multi-register  txn of [r, key, value] and [w, key, value]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+from squall.checkers.linearizability.models import UNKNOWN, Given
+from squall.checkers.linearizability.registers import freeze
+
+
+class KeyValue:
+    """One key that holds a text, as in Porcupine's tests."""
+
+    name = "kv"
+    init: Hashable = ""
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one call."""
+        f, argument = given
+        if f == "get":
+            return answer is UNKNOWN or (answer or "") == state, state
+        text = "" if argument is None else str(argument)
+        return True, state + text if f == "append" else text
+
+    def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
+        """Only get changes nothing."""
+        return given[0] == "get"
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return repr(state)
+
+    def describe(self, given: Given, answer: Any) -> str:
+        """Say it in a few words."""
+        return f"get {answer!r}" if given[0] == "get" else f"{given[0]} {given[1]!r}"
+
+
+class Set:
+    """A set whose elements are added, removed and read all at once."""
+
+    name = "set"
+    init: Hashable = frozenset()
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one call."""
+        f, argument = given
+        if f == "read":
+            return answer is UNKNOWN or frozenset(map(freeze, answer or ())) == state, state
+        element = frozenset([freeze(argument)])
+        return True, state | element if f == "add" else state - element
+
+    def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
+        """Only reads change nothing."""
+        return given[0] == "read"
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return f"{{{', '.join(sorted(map(str, state)))}}}" if state else "empty"
+
+    def describe(self, given: Given, answer: Any) -> str:
+        """Say it in a few words."""
+        return f"read {answer}" if given[0] == "read" else f"{given[0]} {given[1]}"
+
+
+class Counter:
+    """A number to which amounts are added."""
+
+    name = "counter"
+    init: Hashable = 0
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one call."""
+        f, amount = given
+        if f == "add":
+            return True, state + amount
+        return answer is UNKNOWN or answer == state, state
+
+    def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
+        """Only reads change nothing."""
+        return given[0] == "read"
+
+    def describe(self, given: Given, answer: Any) -> str:
+        """Say it in a few words."""
+        return f"read {answer}" if given[0] == "read" else f"add {given[1]}"
+
+
+class Queue:
+    """First in, first out."""
+
+    name = "queue"
+    init: Hashable = ()
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one call."""
+        f, argument = given
+        if f == "enqueue":
+            return True, (*state, freeze(argument))
+        first = state[0] if state else None
+        return answer is UNKNOWN or freeze(answer) == first, state[1:]
+
+    def read_only(self, given: Given, answer: Any) -> bool:
+        """Only finding it empty changes nothing."""
+        return given[0] == "dequeue" and answer is None
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return f"[{', '.join(map(str, state))}]" if state else "empty"
+
+    def describe(self, given: Given, answer: Any) -> str:
+        """Say it in a few words."""
+        return f"dequeue {answer}" if given[0] == "dequeue" else f"enqueue {given[1]}"
+
+
+class Mutex:
+    """A lock that one at a time holds. Who releases it is not asked, as in Knossos."""
+
+    name = "mutex"
+    init: Hashable = False
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one call; an unanswered one that could not succeed changes nothing."""
+        acquire = given[0] == "acquire"
+        if acquire is state:
+            return answer is UNKNOWN, state
+        return True, acquire
+
+    def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing here is a mere read."""
+        return False
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return "held" if state else "free"
+
+    def describe(self, given: Given, answer: Any) -> str:  # noqa: ARG002 - the protocol's
+        """Say it in a few words."""
+        return given[0]
+
+
+class FencedMutex:
+    """A lock whose holders get a token, each greater than all before. State: (held, last token)."""
+
+    name = "fenced-mutex"
+    init: Hashable = (False, 0)
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one call. An unanswered acquire takes a token nobody knows: it raises no bound."""
+        held, last = state
+        if given[0] == "release":
+            return held or answer is UNKNOWN, (False, last)
+        if answer is UNKNOWN:
+            return True, (True, last)
+        return not held and answer > last, (True, answer)
+
+    def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
+        """Nothing here is a mere read."""
+        return False
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        held, last = state
+        return f"{'held' if held else 'free'} (last token {last})"
+
+    def describe(self, given: Given, answer: Any) -> str:
+        """Say it in a few words."""
+        return f"acquire, token {answer}" if given[0] == "acquire" else "release"
+
+
+class MultiRegister:
+    """Several registers, read and written by transactions.
+
+    What a register holds at first is not stated: whoever reads it first finds it out. State: the
+    known registers as sorted pairs.
+    """
+
+    name = "multi-register"
+    init: Hashable = ()
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one transaction."""
+        values = dict(state)
+        for f, key, value in given[1] if answer is UNKNOWN else answer:
+            key = freeze(key)
+            if f == "w":
+                values[key] = freeze(value)
+            elif answer is not UNKNOWN and values.setdefault(key, freeze(value)) != freeze(value):
+                return False, state
+        return True, tuple(sorted(values.items(), key=repr))
+
+    def read_only(self, given: Given, answer: Any) -> bool:
+        """An unanswered transaction that only reads tells nothing; others may find a value out."""
+        return answer is UNKNOWN and all(mop[0] == "r" for mop in given[1])
+
+    def show(self, state: Any) -> str:
+        """Say a state."""
+        return ", ".join(f"{key}={value}" for key, value in state) or "unknown"
+
+    def describe(self, given: Given, answer: Any) -> str:
+        """Say it in a few words."""
+        mops = given[1] if answer is UNKNOWN else answer
+        return ", ".join(f"{f} {key}={value}" for f, key, value in mops)

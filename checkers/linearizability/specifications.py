@@ -1,0 +1,50 @@
+"""Models by the name the command line knows them under."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from squall.checkers.etcd.model import FUNCTIONS as ETCD_FUNCTIONS
+from squall.checkers.etcd.model import EtcdKv
+from squall.checkers.linearizability.models import CasRegister, Model, Register
+from squall.checkers.linearizability.objects import (
+    Counter,
+    FencedMutex,
+    KeyValue,
+    MultiRegister,
+    Mutex,
+    Queue,
+    Set,
+)
+
+MODELS: Final[dict[str, Callable[[], Model]]] = {
+    Register.name: Register,
+    CasRegister.name: CasRegister,
+    KeyValue.name: KeyValue,
+    Set.name: Set,
+    Counter.name: Counter,
+    Queue.name: Queue,
+    Mutex.name: Mutex,
+    FencedMutex.name: FencedMutex,
+    MultiRegister.name: MultiRegister,
+    EtcdKv.name: EtcdKv,
+}
+"""Every model; a user's own is handed to `check_linearizability` directly."""
+
+FUNCTIONS: Final[dict[str, frozenset[str]]] = {
+    Register.name: frozenset({"read", "write"}),
+    CasRegister.name: frozenset({"read", "write", "cas"}),
+    KeyValue.name: frozenset({"get", "put", "append"}),
+    Set.name: frozenset({"add", "remove", "read"}),
+    Counter.name: frozenset({"add", "read"}),
+    Queue.name: frozenset({"enqueue", "dequeue"}),
+    Mutex.name: frozenset({"acquire", "release"}),
+    FencedMutex.name: frozenset({"acquire", "release"}),
+    MultiRegister.name: frozenset({"txn"}),
+    EtcdKv.name: ETCD_FUNCTIONS,
+}
+"""What operations each model understands."""
+
+REGISTERS: Final = frozenset({Register.name, CasRegister.name})
+"""Models that can be decided without search, by their zones."""

@@ -1,0 +1,90 @@
+"""The nodes' write-ahead logs as witnesses of what was written.
+
+Values are unique, so an entry that carries a value is the write of it. A log that reaches back to
+the beginning, is whole, and is committed past the end of all others must carry every write that was
+ever acknowledged: it is the judge. The other logs tell where a write that is missing there was last
+seen. A log is read as it was collected, with what its node had already cut off gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from squall.checkers.evidence import NodeEvidence
+from squall.checkers.history import Operation
+from squall.checkers.text.proof import written
+from squall.checkers.text.words import listed
+
+
+class Place(NamedTuple):
+    """Where an entry stands: a node, index and term, and whether the node knew it committed."""
+
+    node: str
+    at: int
+    term: int
+    committed: bool
+    key: str
+
+
+class Logs:
+    """Every log that was collected; `judge` is the one that must carry everything, if any is."""
+
+    def __init__(self, nodes: Iterable[NodeEvidence]) -> None:
+        nodes = list(nodes)
+        self.nodes = sorted(node.node for node in nodes if node.entries and not node.log_missing)
+        self._places: dict[str, list[Place]] = {}
+        for node in nodes:
+            until = committed(node)
+            for entry in node.entries:
+                for key, value in entry.puts:
+                    place = Place(node.node, entry.index, entry.term, entry.index <= until, key)
+                    self._places.setdefault(value, []).append(place)
+        complete = [
+            node
+            for node in nodes
+            if node.first_index == 1 and node.entries and not node.damage and not node.log_missing
+        ]
+        judge = max(complete, key=lambda node: (committed(node), node.node), default=None)
+        if judge is not None and not any(entry.puts for entry in judge.entries):
+            judge = None  # the commands could not be read: no witness
+        self.judge: NodeEvidence | None = judge
+        self.summary = (
+            f"{judge.node}: entries 1 to {judge.entries[-1].index}, committed up to "
+            f"{committed(judge)}"
+            if judge
+            else "no log reaches back to the beginning"
+        )
+
+    def places(self, operation: Operation) -> list[Place]:
+        """Return where an operation's value stands; the store's key ends in the history's."""
+        found = self._places.get(str(written(operation)), ())
+        return [place for place in found if place.key.endswith(operation.key or "")]
+
+    def lack(self, operation: Operation) -> bool:
+        """Whether the log that must carry an operation does not."""
+        return self.judge is not None and self.judge.node not in {
+            place.node for place in self.places(operation)
+        }
+
+    def told(self, operation: Operation) -> list[str]:
+        """Say which logs hold an operation; nothing where no log was collected."""
+        if not self.nodes:
+            return []
+        places = self.places(operation)
+        if not places:
+            return [f"No log that was collected has an entry with it ({listed(self.nodes)})."]
+        held = [
+            f"{place.node} has it at index {place.at}, term {place.term}, "
+            + ("committed" if place.committed else "which it never knew to be committed")
+            for place in places
+        ]
+        others = sorted(set(self.nodes) - {place.node for place in places})
+        rest = f"; {listed(others)} {'has' if len(others) == 1 else 'have'} not" if others else ""
+        return [f"In the logs, {listed(held)}{rest}."]
+
+
+def committed(node: NodeEvidence) -> int:
+    """How far a node knew its log to be committed."""
+    final: dict[str, Any] = node.final or {}
+    return max(node.committed, int(final.get("commit") or 0))

@@ -1,0 +1,231 @@
+"""Whether the nodes kept Raft's promises to each other, by what they left behind.
+
+White box: WALs, the state machines' digests, the nodes' own words. The properties of the Raft paper
+are those of `squall.checkers.raft.properties`. Beside them stand four that need to know of the run:
+
+    durability          what a node applied is in its log on disk, unless a fault took it from there
+    final-state         after recovery all nodes hold the same
+    node-assertions     no node stopped by itself, unless a fault took its disk
+    evidence-whole      every WAL could be read to its end, unless a fault damaged it
+
+It orders nothing by any node's clock. Missing or damaged evidence makes a property unknown, unless
+what is there already proves it broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from squall.checkers.campaign.recovery import recovered
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.faults import fault_windows
+from squall.checkers.history import History
+from squall.checkers.raft.properties import PROPERTIES, broken, conclude
+from squall.checkers.text.words import listed
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict, worst
+
+DISK_FAULTS: Final = ("disk", "corrupt", "bitflip", "truncate", "lose")
+"""Kinds of fault that damage a disk on purpose; damage on their targets proves nothing."""
+
+LAST_WORDS_MAX: Final = 2_000
+"""Characters of a node's last words that are told."""
+
+
+def raft_safety() -> Checker:
+    """Return the white-box checker; its children are the properties."""
+
+    def check(history: History, evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_raft_safety(history, evidence)
+
+    return Checker(name="raft-safety", check=check)
+
+
+def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
+    """Judge every property."""
+    nodes = tuple(evidence.nodes.values())
+    damaged_by_us = {
+        target
+        for window in fault_windows(history)
+        if window.kind.startswith(DISK_FAULTS)
+        for target in window.targets
+    }
+    children = tuple(judge(nodes) for judge in PROPERTIES)
+    children += (
+        _durability(nodes, damaged_by_us),
+        _final_state(nodes, evidence),
+        _assertions(nodes, damaged_by_us),
+        _integrity(nodes, damaged_by_us),
+    )
+    entries = sum(len(node.entries) for node in nodes)
+    validity = worst([child.validity for child in children])
+    return Verdict(
+        checker="raft-safety",
+        validity=validity,
+        claim="The nodes kept Raft's promises to each other.",
+        evidence=f"{len(nodes)} nodes, {entries:,} log entries",
+        reason=next((child.reason for child in children if child.reason), None)
+        if validity is Validity.UNKNOWN
+        else None,
+        method="nodes' WALs and logs",
+        children=children,
+    )
+
+
+def _durability(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
+    """Raft 5: what a node applied it had made durable before.
+
+    The logs are copied after the last status was asked for, so each must reach at least that far.
+    """
+    judged = [
+        (node.node, int(node.final.get("applied") or 0), node.entries[-1].index)
+        for node in nodes
+        if node.final and node.entries and not node.damage and node.node not in damaged_by_us
+    ]
+
+    def find() -> Iterator[Anomaly]:
+        for name, applied, last in judged:
+            if last < applied:
+                yield broken(
+                    "not-durable",
+                    f"{name} had applied index {applied}, but its log on disk ends at {last}.",
+                    f"Let I be index {applied}, which {name} said it had applied when the run "
+                    f"ended.\nThen entry I was on {name}'s disk, because a node applies, and "
+                    f"vouches for, only what a power failure cannot take away.\nHowever, its log, "
+                    f"copied after that, ends at index {last}.",
+                    node=name,
+                    applied=applied,
+                    last=last,
+                )
+
+    return conclude(
+        "durability",
+        "What a node applied is in its log on disk.",
+        len(judged),
+        "nodes' logs beside their last status",
+        find(),
+        # Without logs, or without a status, nothing was looked at, and that is told elsewhere.
+        reason=None if judged else "no node gave both a log and a last status",
+    )
+
+
+def _final_state(nodes: tuple[NodeEvidence, ...], evidence: Evidence) -> Verdict:
+    """After recovery all nodes are at one index and hold the same."""
+    finals = [(node.node, node.final) for node in nodes if node.final]
+    known: dict[int, tuple[str, Any]] = {}
+
+    def find() -> Iterator[Anomaly]:
+        for name, final in finals:
+            state = (final.get("revision"), final.get("digest"))
+            other, there = known.setdefault(int(final.get("applied") or 0), (name, state))
+            if there != state:
+                yield broken(
+                    "state-diverged",
+                    f"At the end {other} and {name} differ in state at the same index.",
+                    f"Let I be index {final.get('applied')}, which {other} and {name} had both "
+                    f"applied when all was healed.\nThen they hold the same state.\nHowever, "
+                    f"{other} had revision {there[0]} and digest {there[1]}, and {name} revision "
+                    f"{state[0]} and digest {state[1]}.",
+                    nodes=[other, name],
+                )
+
+    anomalies = list(find())
+    agree = evidence.recovery.get("digests_agree")
+    if agree is False and not anomalies:
+        anomalies = [_disagreement(evidence.recovery.get("digests") or {})]
+    silent = [node.node for node in nodes if not node.final]
+    reason = None
+    if silent:
+        reason = f"{listed(silent)} gave no final status"
+    elif recovered(evidence) and agree is None and len(known) > 1:
+        spread = ", ".join(f"{name} at {index}" for index, (name, _) in sorted(known.items()))
+        reason = f"the nodes' last status is of different moments ({spread})"
+    return conclude(
+        "final-state",
+        "When all is healed, every node holds the same.",
+        len(finals),
+        "nodes",
+        iter(anomalies),
+        reason=reason,
+    )
+
+
+def _disagreement(found: dict[str, dict[str, Any]]) -> Anomaly:
+    held = ", ".join(
+        f"{name} {facts.get('digest')} at revision {facts.get('revision')}"
+        for name, facts in sorted(found.items())
+    )
+    return broken(
+        "state-diverged",
+        "When all was healed and every node stood at the same index, they held different states.",
+        f"Let D be the digests of what each node held: {held}.\nThen they are equal, because all "
+        f"nodes had applied the same index.\nHowever, they differ.",
+        nodes=sorted(found),
+    )
+
+
+def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
+    """A node that stopped itself found a broken promise before we did.
+
+    One whose disk a fault took away must stop, unless it says that its own assertion failed.
+    """
+    expected = [
+        node.node
+        for node in nodes
+        if node.node in damaged_by_us and any("AssertionError" not in a for a in node.assertions)
+    ]
+
+    def find() -> Iterator[Anomaly]:
+        for node in nodes:
+            for text in node.assertions:
+                if node.node in expected and "AssertionError" not in text:
+                    continue
+                lines = text.strip().splitlines() or ["(no words)"]
+                # A traceback's point is in its last line, a message's in its first.
+                point = lines[-1] if lines[0].startswith("Traceback ") else lines[0]
+                yield broken(
+                    "node-assertion",
+                    f"{node.node} stopped by itself: {point}",
+                    text[-LAST_WORDS_MAX:],
+                    nodes=[node.node],
+                )
+
+    return conclude(
+        "node-assertions",
+        "No node stopped by itself.",
+        len(nodes),
+        "nodes",
+        find(),
+        reason=f"{listed(expected)} stopped when a fault took its disk" if expected else None,
+    )
+
+
+def _integrity(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
+    """A WAL that no crash explains was broken by its writer, unless a fault broke it."""
+
+    def find() -> Iterator[Anomaly]:
+        for node in nodes:
+            if node.damage and node.node not in damaged_by_us:
+                yield broken(
+                    "wal-damaged",
+                    f"The WAL of {node.node} is damaged, and no fault touched its disk.",
+                    f"Let D be the damage: {node.damage}.\nThen {node.node} wrote it, because a "
+                    f"crash can only cut the tail of the last segment.",
+                    nodes=[node.node],
+                )
+
+    expected = [node.node for node in nodes if node.damage and node.node in damaged_by_us]
+    missing = [node.node for node in nodes if node.log_missing]
+    reason = None
+    if missing:
+        reason = f"no log or WAL was collected from {listed(missing)}"
+    elif expected:
+        reason = f"the WAL of {listed(expected)} ends where a fault damaged it"
+    return conclude(
+        "evidence-whole",
+        "Every node's log could be read to its end.",
+        len(nodes),
+        "nodes",
+        find(),
+        reason=reason,
+    )

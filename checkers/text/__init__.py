@@ -1,0 +1,1 @@
+"""Anomalies and histories as text: lanes, proofs, words."""

@@ -1,0 +1,317 @@
+"""Histories as text: one lane a process, time to the right, for tests and for explanations.
+
+    p0: |--write x 1--|
+    p1:                  |-read x nil-|
+    p2:       |-cas x 1 2 saw 3 @n2 revision=7-|
+    p3:                       |-write x 4---?
+
+`|...|` was acknowledged, `|...!` failed, `|...?` was never answered. The column of an opening bar
+is the time of the invocation, that of the closing mark the time of the answer; one column is one
+millisecond, and equal columns are equal times. Inside: function, key, arguments. A read gives what
+it returned (`nil`: absent); `cas x 1 2` swapped, `cas x 1 2 saw 3` was refused and saw 3, `cas x 1
+2 refused` was refused without saying why. Then, in any order, `@n2` names the node, `name=value`
+adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text. A lane that
+is not called p<number> is the nemesis: function, fault id, and `name=value` into its value.
+
+Other data types use the same form: what `get`, `dequeue` and `acquire` are followed by is their
+answer, what anything else is followed by its argument; `[1,2]` is a list. A transaction is `txn`
+and its micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers. Where
+the argument is a map the answer follows: `put store {"key":"a","value":1} {"revision":2}`.
+
+What `render` writes, `parse` reads: same intervals, same order. Lines starting with # are comments.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from squall.checkers.history import History, MalformedHistory, Op, Operation, OpType
+from squall.checkers.linearizability.registers import FOREVER, swapped
+
+COLUMN_NS: Final = 1_000_000
+"""What one column stands for: a millisecond."""
+
+TXN: Final = "txn"
+"""The function whose words are micro-operations."""
+
+ANSWERED: Final = frozenset({"get", "dequeue", "acquire"})
+"""Functions whose one word is what they were answered."""
+
+MOVED: Final = frozenset({"from", "to", "amount"})
+"""What a transfer asks for."""
+
+_LANE = re.compile(r"(?P<process>[\w/-]+):(?P<rest>.*)")
+_INTERVAL = re.compile(r"\|(?P<text>[^|!?]*)(?P<end>[|!?])")
+_WORD = re.compile(r'"[^"]*"|\S+')
+_ENDS: Final = {"|": OpType.OK, "!": OpType.FAIL, "?": OpType.INFO}
+_MARKS: Final = {outcome: mark for mark, outcome in _ENDS.items()}
+
+
+def parse(text: str, *, header: dict[str, Any] | None = None) -> History:
+    """Read lanes; raises MalformedHistory naming the line."""
+    events: list[tuple[int, int, Op]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        lane = _LANE.fullmatch(line)
+        if lane is None:
+            raise MalformedHistory(f"line {number}: not a lane (`p0: |-read x 1-|`): {line!r}")
+        name = lane["process"]
+        process: int | str = int(name[1:]) if re.fullmatch(r"p\d+", name) else name
+        offset = lane.start("rest")
+        leftover = _INTERVAL.sub("", lane["rest"]).strip()
+        if leftover:
+            raise MalformedHistory(f"line {number}: outside of any |...|: {leftover!r}")
+        for found in _INTERVAL.finditer(lane["rest"]):
+            try:
+                invoke, completion = _ops(process, found["text"], _ENDS[found["end"]])
+            except (IndexError, ValueError) as error:
+                raise MalformedHistory(f"line {number}: {found.group()!r}: {error}") from None
+            # At a tie invocations come first: an interval is closed.
+            events.append((offset + found.start(), 0, invoke))
+            events.append((offset + found.end() - 1, 1, completion))
+    events.sort(key=lambda event: event[:2])
+    return History(
+        [
+            Op(
+                index=index,
+                time_ns=column * COLUMN_NS,
+                process=op.process,
+                type=op.type,
+                f=op.f,
+                key=op.key,
+                value=op.value,
+                error=op.error,
+                node=op.node,
+                meta=op.meta,
+            )
+            for index, (column, _, op) in enumerate(events)
+        ],
+        header=header,
+    )
+
+
+def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
+    """Read what stands between two bars."""
+    words: list[str] = []
+    node, error = None, None
+    meta: dict[str, Any] = {}
+    for word in _WORD.findall(text.strip().strip("-").strip()):
+        if word.startswith('"'):
+            error = word.strip('"')
+        elif word.startswith(("{", "[")):
+            words.append(word)
+        elif word.startswith("@"):
+            node = word[1:]
+        elif "=" in word:
+            name, _, value = word.partition("=")
+            meta[name] = value.split(",") if name == "targets" else _evidence(value)
+        elif word == "final":
+            meta["final"] = True
+        else:
+            words.append(word)
+    if len(words) < 2:
+        raise ValueError("a function and a key, at least")
+    f, arguments = words[0], words[2:]
+    key = words[1] if f != TXN and words[1] != "-" else None
+    if arguments and arguments[0].startswith("{") and f not in ANSWERED and f != "read":
+        key = words[1] if words[1] != "-" else None
+        given, *rest = map(_evidence, arguments)
+        answer = rest[0] if rest else None
+    elif f == TXN:
+        given, answer = _micro_operations(words[1:])
+    else:
+        given, answer = _given_and_answer(f, arguments)
+    if not isinstance(process, int):
+        # A fault: its intent and what was found are one and the same in a test.
+        given, answer, meta = (meta, meta, {}) if f == "start" else ({}, meta, {})
+    invoke = Op(
+        index=0,
+        time_ns=0,
+        process=process,
+        type=OpType.INVOKE,
+        f=f,
+        key=key,
+        value=given,
+        node=node,
+    )
+    completion = Op(
+        index=0,
+        time_ns=0,
+        process=process,
+        type=end,
+        f=f,
+        key=key,
+        value=answer if end is OpType.OK else None,
+        error=error,
+        node=node,
+        meta=meta or None,
+    )
+    return invoke, completion
+
+
+def _given_and_answer(f: str, arguments: list[str]) -> tuple[Any, Any]:
+    if f == "cas":
+        expected, new, *rest = arguments
+        given = [_value(expected), _value(new)]
+        if not rest:
+            return given, {"swapped": True, "seen": given[0]}
+        if rest[0] == "refused":
+            return given, {"swapped": False}
+        if rest[0] != "saw":
+            raise ValueError(f"`saw VALUE` or `refused`, not {rest[0]!r}")
+        return given, {"swapped": False, "seen": _value(rest[1])}
+    if f == "transfer":
+        source, target, amount = map(_value, arguments)
+        return {"from": source, "to": target, "amount": amount}, None
+    if f.endswith("read") or f in ANSWERED:
+        return None, _value(arguments[0]) if arguments else None
+    return (_value(arguments[0]) if arguments else None), None
+
+
+def _micro_operations(words: list[str]) -> tuple[Any, Any]:
+    """Read `append:x:1 r:x:[1,2]`: what was asked, and what was answered."""
+    asked, answered = [], []
+    for word in words:
+        f, key, value = word.split(":", 2)
+        answered.append([f, _value(key), _value(value)])
+        asked.append([f, _value(key), None if f == "r" else _value(value)])
+    return asked, answered
+
+
+def _value(word: str) -> Any:
+    if word == "nil":
+        return None
+    if word[:1] in {"[", "{"}:
+        return json.loads(word)
+    return int(word) if re.fullmatch(r"-?\d+", word) else word
+
+
+def _evidence(word: str) -> Any:
+    """Read an int, true, false, nil or a plain word."""
+    if word in {"true", "false"}:
+        return word == "true"
+    return _value(word)
+
+
+def render(operations: Sequence[Operation]) -> str:
+    """Write operations as lanes, keeping their order but not their distances."""
+    if not operations:
+        return ""
+    end = max(_last(operation) for operation in operations) + 1
+    spans = [
+        (
+            operation,
+            (operation.invoked_ns, 0),
+            # An answer nobody got lies behind everything else.
+            (end, 1) if _open(operation) else (_last(operation), 1),
+        )
+        for operation in operations
+    ]
+    columns = _columns(spans)
+    lanes: dict[int | str, list[tuple[int, str]]] = {}
+    for operation, call, ret in sorted(spans, key=lambda span: span[1]):
+        start, stop = columns[call], columns[ret]
+        label = describe(operation)
+        filled = f"-{label}-".ljust(stop - start - 1, "-")
+        text = f"|{filled}{_MARKS[operation.outcome]}"
+        lanes.setdefault(operation.process, []).append((start, text))
+    names = {process: _name(process) + ": " for process in lanes}
+    margin = max(map(len, names.values()))
+    lines = []
+    for process, spans_of in lanes.items():
+        line = names[process].ljust(margin)
+        for start, text in spans_of:
+            line = line.ljust(margin + start) + text
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _columns(
+    spans: Iterable[tuple[Operation, tuple[int, int], tuple[int, int]]],
+) -> dict[tuple[int, int], int]:
+    """Give every moment a column such that order is kept and every label fits."""
+    spans = list(spans)
+    ending: dict[tuple[int, int], list[tuple[tuple[int, int], int]]] = {}
+    moments: set[tuple[int, int]] = set()
+    for operation, call, ret in spans:
+        moments |= {call, ret}
+        ending.setdefault(ret, []).append((call, len(describe(operation)) + 3))
+    columns: dict[tuple[int, int], int] = {}
+    column = -2
+    for moment in sorted(moments):
+        column += 2
+        for call, width in ending.get(moment, ()):
+            column = max(column, columns[call] + width)
+        columns[moment] = column
+    return columns
+
+
+def _open(operation: Operation) -> bool:
+    return operation.outcome is OpType.INFO
+
+
+def _last(operation: Operation) -> int:
+    until = operation.completed_ns
+    return operation.invoked_ns if until is None or until >= FOREVER else until
+
+
+def _name(process: int | str) -> str:
+    return f"p{process}" if isinstance(process, int) else process
+
+
+def describe(operation: Operation) -> str:
+    """Say what an operation did, in the words of the lanes."""
+    f, words = operation.f, [operation.f]
+    answered = operation.outcome is OpType.OK
+    if f != TXN or isinstance(operation.input, dict):
+        words.append(operation.key or "-")
+    if f == "cas" and isinstance(operation.input, list | tuple):
+        words += map(value_text, operation.input)
+        if answered and not swapped(operation.output):
+            output = operation.output
+            known = isinstance(output, dict) and "seen" in output
+            words += ["saw", value_text(output["seen"])] if known else ["refused"]
+    elif isinstance(operation.input, dict) and not (
+        f == "transfer" and operation.input.keys() >= MOVED
+    ):
+        words.append(value_text(operation.input))
+        if answered:
+            words.append(value_text(operation.output))
+    elif f == TXN:
+        mops = operation.output if answered else operation.input
+        words += map(_micro_text, mops) if isinstance(mops, list | tuple) else [value_text(mops)]
+    elif f == "transfer" and isinstance(operation.input, dict):
+        words += [value_text(operation.input[name]) for name in ("from", "to", "amount")]
+    elif f.endswith("read") or f in ANSWERED:
+        if answered:
+            words.append(value_text(operation.output))
+    elif operation.input is not None:
+        words.append(value_text(operation.input))
+    if operation.node:
+        words.append("@" + operation.node)
+    meta = operation.meta or {}
+    words += [f"{name}={value_text(meta[name])}" for name in ("revision", "mod") if name in meta]
+    if meta.get("final"):
+        words.append("final")
+    return " ".join(words)
+
+
+def _micro_text(mop: Any) -> str:
+    return ":".join(map(value_text, mop)) if isinstance(mop, list | tuple) else value_text(mop)
+
+
+def value_text(value: Any) -> str:
+    """A value in few characters: nil when absent, no spaces."""
+    if value is None:
+        return "nil"
+    if isinstance(value, str) and re.fullmatch(r"[\w.:/+-]+", value):
+        return value
+    try:
+        text = json.dumps(value, separators=(",", ":"), default=str)
+    except (TypeError, ValueError):
+        text = str(value)  # a map with keys that JSON has not
+    return text.replace(" ", "_")

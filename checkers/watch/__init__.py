@@ -1,0 +1,1 @@
+"""Did every watch receive what etcd guarantees: ordered, unique, reliable, atomic, resumable?"""

@@ -1,0 +1,194 @@
+"""Whether, after the storm, every node tells the same whole story, and it ends in what is there.
+
+When all is healed each node is asked for every change since the beginning (or since the last
+compaction), until it promises that this was all; and for all that it holds. Then
+
+    same      every node tells the same changes in the same order
+    leads-to  played back, they leave exactly what the node holds
+
+Of keys that did not change since the compaction nothing is told, and nothing is claimed. What a
+promise of progress does not reach up to, nobody has told: that makes the verdict unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import History, Operation, OpType
+from squall.checkers.text.lanes import value_text
+from squall.checkers.text.proof import Cast, anomaly
+from squall.checkers.text.words import counted, listed
+from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.checkers.watch.rules import Event, restricted
+
+CLAIM: Final = "In the end every node tells the same changes, and they lead to what it holds."
+
+ANOMALIES_MAX: Final = 20
+"""Anomalies told in full; the rest is counted."""
+
+
+class _Story(NamedTuple):
+    """What a node told in the end, up to the revision it vouched for, and what it then held."""
+
+    node: str
+    watch: Operation
+    start: int
+    upto: int
+    events: list[Event]
+    held: Operation | None
+
+
+def watch_end() -> Checker:
+    """Return the checker."""
+
+    def check(history: History, _evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_watch_end(history)
+
+    return Checker(name="watch-end", check=check)
+
+
+def check_watch_end(history: History) -> Verdict:
+    """Judge the watches and ranges of the final phase."""
+    final = [one for one in history.operations if (one.meta or {}).get("final")]
+    nodes = sorted({one.node for one in final if one.node})
+    held = {one.node: one for one in final if _answered(one) and one.f == "range"}
+    stories = [
+        _story(one, held.get(one.node)) for one in final if _answered(one) and one.f == "watch"
+    ]
+    known = _last_revision(history)
+    whole = {story.node for story in stories if story.upto >= known}
+    anomalies = [*_different(stories), *(found for story in stories for found in _ends(story))]
+    silent = [node for node in nodes if node not in whole]
+    reason = None
+    if not nodes:
+        reason = "no node was asked for its history in the end"
+    elif silent:
+        reason = f"{listed(silent)} never told the whole history, up to revision {known}"
+    elif not known:
+        reason = "vacuous: nothing was ever changed"
+    told = sum(len(story.events) for story in stories)
+    return Verdict(
+        checker="watch-end",
+        validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
+        claim=CLAIM,
+        evidence=f"{counted(len(stories), 'node')}, {counted(told, 'change')} up to revision "
+        f"{known:,}",
+        reason=None if anomalies else reason,
+        method="one pass over each node's history",
+        anomalies=tuple(anomalies[:ANOMALIES_MAX]),
+        stats={"nodes": len(whole), "events": told, "anomalies": len(anomalies)},
+    )
+
+
+def _answered(one: Operation) -> bool:
+    return one.outcome is OpType.OK and isinstance(one.output, dict)
+
+
+def _last_revision(history: History) -> int:
+    """The highest revision of a change that anybody was told of."""
+    last = 0
+    for one in history.operations:
+        if not _answered(one):
+            continue
+        if one.f == "watch":
+            for response in one.output["responses"]:
+                last = max([last, *(int(event[3]) for event in response.get("events", ()))])
+        elif one.f in {"put", "delete", "txn", "range"}:
+            last = max(last, int(one.output.get("revision") or 0))
+    return last
+
+
+def _story(watch: Operation, held: Operation | None) -> _Story:
+    responses = watch.output["responses"]
+    upto = max([int(each["revision"]) for each in responses if each.get("progress")], default=0)
+    events = [Event(*event[:4]) for each in responses for event in each.get("events", ())]
+    told = [event for event in events if event.mod <= upto]
+    return _Story(watch.node or "", watch, int(watch.input.get("start") or 1), upto, told, held)
+
+
+def _different(stories: list[_Story]) -> Iterator[Anomaly]:
+    """Compare each node's history with the first one's, as far as both go."""
+    for other in stories[1:]:
+        first = stories[0]
+        since, upto = max(first.start, other.start), min(first.upto, other.upto)
+        mine = [event for event in first.events if since <= event.mod <= upto]
+        its = [event for event in other.events if since <= event.mod <= upto]
+        if mine == its:
+            continue
+        at = next(
+            (at for at, pair in enumerate(zip(mine, its, strict=False)) if pair[0] != pair[1]),
+            min(len(mine), len(its)),
+        )
+        here, there = mine[at : at + 1], its[at : at + 1]
+        cast = Cast([_around(first, [*here, *there]), _around(other, [*here, *there])])
+        yield anomaly(
+            "watch-end-differs",
+            f"At the end {first.node} tells {_words(here)} where {other.node} tells "
+            f"{_words(there)}.",
+            [
+                (
+                    f"Then both tell the same changes from revision {since} to {upto}, because "
+                    "both promised that this was all."
+                ),
+                (
+                    f"However, change {at + 1} differs: {first.node} tells {_words(here)}, "
+                    f"{other.node} {_words(there)}."
+                ),
+            ],
+            cast,
+        )
+
+
+def _ends(story: _Story) -> Iterator[Anomaly]:
+    """Play a node's history back, and compare with what it held."""
+    if story.held is None or int(story.held.output["revision"]) > story.upto:
+        return
+    revision = int(story.held.output["revision"])
+    rows = {str(row[0]): row for row in story.held.output["kvs"]}
+    last = {event.key: event for event in story.events if event.mod <= revision}
+    for key in sorted({*rows, *last}):
+        event, row = last.get(key), rows.get(key)
+        if event is None:
+            assert row is not None
+            fits = int(row[3]) < story.start
+        elif event.type == "put":
+            fits = row is not None and (row[1], row[3]) == (event.value, event.mod)
+        else:
+            fits = row is None
+        if fits:
+            continue
+        told = [event] if event is not None else []
+        cast = Cast([_around(story, told), _narrowed(story.held, key)])
+        found = f"{value_text(row[1])} of revision {row[3]}" if row is not None else "nothing"
+        yield anomaly(
+            "watch-end-state",
+            f"At the end {story.node} holds {found} at {key}, but the last change it tells of is "
+            f"{_words(told)}.",
+            [
+                f"Then {story.node} told every change from revision {story.start} to {story.upto}.",
+                f"However, played back they do not leave {found} at {key}.",
+            ],
+            cast,
+        )
+
+
+def _around(story: _Story, events: list[Event]) -> Operation:
+    return restricted(story.watch, [event.mod for event in events] or [story.upto])
+
+
+def _narrowed(held: Operation, key: str) -> Operation:
+
+    rows: list[Any] = [row for row in held.output["kvs"] if row[0] == key]
+    return msgspec.structs.replace(held, output={**held.output, "kvs": rows, "count": len(rows)})
+
+
+def _words(events: list[Event]) -> str:
+    if not events:
+        return "nothing more"
+    event = events[0]
+    value = f" {value_text(event.value)}" if event.type == "put" else ""
+    return f"`{event.type} {event.key}{value}` of revision {event.mod}"

@@ -1,0 +1,161 @@
+"""The commands about recorded histories, ours and other tools': `squall check`, `squall export`.
+
+A run's folder is judged with its evidence, as it was when it ran. Any other file is judged on what
+it contains: its format is found by looking, its model too unless --model or --workload names one.
+Exports are for other tools: Knossos and Elle read the EDN, Porcupine's page shows the intervals.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+from rich.console import Console
+
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.formats import edn_writer, jsonl
+from squall.checkers.formats.foreign import Foreign
+from squall.checkers.linearizability.porcupine import visualise
+from squall.checkers.linearizability.search import Misfit
+from squall.checkers.linearizability.specifications import MODELS
+from squall.checkers.registry import ENTRIES, model_of_workload, read_file
+from squall.checkers.verdict import Budget
+from squall.harness.cli.types import OneOf, Size, judging_time
+from squall.harness.run.judging import CHECK_MEMORY_BYTES, budget
+from squall.harness.run.options import NS_PER_S
+from squall.harness.run.rejudge import read_bytes, recheck
+from squall.reports.output import terminal
+
+
+def _to_porcupine(found: Foreign, allowed: Budget) -> Iterator[bytes]:
+    name = found.model.partition(":")[0]
+    if name not in MODELS:
+        raise click.UsageError(
+            f"Porcupine shows operations on an object, and {name or 'this history'} has none that "
+            f"it could; name one of {', '.join(MODELS)} with --model"
+        )
+    try:
+        data = visualise(found.history, MODELS[name], allowed)
+    except Misfit as misfit:
+        raise click.UsageError(f"a {name} cannot make sense of this history: {misfit}") from None
+    yield msgspec.json.encode(data) + b"\n"
+
+
+EXPORTS: Final[dict[str, Callable[[Foreign, Budget], Iterable[bytes]]]] = {
+    "edn": lambda found, _allowed: map(str.encode, edn_writer.encode_history(found.history)),
+    "porcupine": _to_porcupine,
+    "jsonl": lambda found, _allowed: jsonl.encode_history(found.history),
+}
+"""What a history can be written as, by name: lines of bytes."""
+
+
+def _show_models(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    """Print the models and leave."""
+    if asked:
+        width = max(map(len, ENTRIES))
+        for name, entry in sorted(ENTRIES.items()):
+            click.echo(f"{name:<{width}}  {entry.judges}; decided by {entry.decided_by}")
+        context.exit()
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--model",
+    help="What the history is judged against: a name of --models, list-append:LEVEL for another "
+    "level of isolation, or a model of your own as path/to/file.py:Name.",
+)
+@click.option("--workload", help="The same, by the name of the workload that made the history.")
+@click.option(
+    "--models",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_models,
+    help="List the models and leave.",
+)
+@judging_time
+@click.option(
+    "--memory",
+    "memory_bytes",
+    type=Size(),
+    default=f"{CHECK_MEMORY_BYTES >> 30}GiB",
+    show_default=True,
+    help="How much memory the process may take up while they do.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def check(
+    path: Path,
+    model: str | None,
+    workload: str | None,
+    check_time_ns: int,
+    memory_bytes: int,
+    as_json: bool,
+) -> int:
+    """Judge a recorded history: a run's folder, a file, or - for standard input.
+
+    Files are read as Jepsen, Knossos and Elle write them (EDN), as elle-cli reads them (JSON), as
+    Porcupine's logs, or as Squall's own history.jsonl.
+
+    Exits 0 if it is valid, 1 if it is invalid, 2 if that stays unknown, 4 if it cannot be read.
+    """
+    if model and workload:
+        raise click.UsageError("--model and --workload say the same thing; name one of them")
+    if workload:
+        model = model_of_workload(workload)
+    allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
+    found = recheck(path, sys.stdin.buffer, allowed, model)
+    if found.cut_line is not None:
+        click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
+    else:
+        console = Console()
+        text = terminal.final_lines(
+            found.run,
+            found.verdict,
+            str(path) if path.is_dir() and not model else None,
+            found.evidence,
+            operations=len(found.history.operations),
+            width=console.width if console.is_terminal else None,
+        )
+        console.print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+    return found.exit_code
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--to",
+    "form",
+    type=OneOf("format", tuple(EXPORTS)),
+    required=True,
+    help="edn: for Jepsen's tools. porcupine: the data its visualiser shows. jsonl: our own.",
+)
+@click.option("--model", help="What the history is about, if that cannot be seen.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), help="Standard output if not given."
+)
+@judging_time
+def export(
+    path: Path, form: str, model: str | None, output: Path | None, check_time_ns: int
+) -> int:
+    """Write a history for another tool: a run's folder, a file, or - for standard input."""
+    name, data = read_bytes(path, sys.stdin.buffer)
+    allowed = budget(check_time_ns / NS_PER_S)
+    try:
+        found = read_file(name, data, model, Meter(allowed))
+    except OutOfBudget as spent:
+        raise click.UsageError(f"{name}: {spent}") from None
+    lines = EXPORTS[form](found, allowed)
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(output.open("wb")) if output else sys.stdout.buffer
+        for line in lines:
+            stream.write(line)
+        stream.flush()
+    return 0

@@ -1,0 +1,363 @@
+"""The command line: what was typed becomes a request, what came of it becomes an exit code.
+
+    0 valid   1 invalid   2 unknown   3 the harness or its surroundings failed   4 usage   130
+    interrupted
+
+Results go to standard output, everything else to standard error. An error is one line that says
+what is wrong and what to do; only an error nobody foresaw shows a traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import sys
+import traceback
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import MalformedHistory
+from squall.checkers.registry import UnknownModel
+from squall.harness import version
+from squall.harness.backends import AUTO, WORLDS, conductor_of, settle
+from squall.harness.cli.check import check, export
+from squall.harness.cli.display import Terminal
+from squall.harness.cli.types import (
+    NODE_COUNTS,
+    Concurrency,
+    Duration,
+    Faults,
+    NodeName,
+    OneOf,
+    Seeds,
+    clients,
+    judging_time,
+    simulated,
+)
+from squall.harness.cli.user_code import BrokenModel
+from squall.harness.cluster import HarnessError
+from squall.harness.nemesis import KINDS
+from squall.harness.node_source import is_loaded, node_package, rerun
+from squall.harness.run.judging import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.run.progress import Silent
+from squall.harness.run.rejudge import rebuild
+from squall.harness.run.run import Outcome, Request, carry_out, command_line
+from squall.harness.run.seeds import draw_seed
+from squall.harness.store import REPORT, Store
+from squall.reports.output import index, terminal
+from squall.workloads import WORKLOADS
+
+PROGRAM = "squall"
+DEFAULT_STORE = Path("store")
+UNREADABLE = (
+    *(MalformedHistory, UnknownModel, BrokenModel),
+    *(FileNotFoundError, IsADirectoryError, PermissionError),
+)
+"""What is wrong with what was named on the command line, rather than with us."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version.described(), prog_name=PROGRAM)
+def cli() -> None:
+    """Put a replicated key-value store through a storm, and prove whether it kept its promises."""
+
+
+@cli.command()
+@click.argument("workload", type=OneOf("workload", tuple(WORKLOADS)), default="register")
+@click.option("--faults", type=Faults(), default="all", show_default=True, help="Kinds of fault.")
+@click.option("--time", "time_ns", type=Duration(), default="60s", show_default=True)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=200.0,
+    show_default=True,
+    help="Operations a second, all clients together.",
+)
+@click.option("--concurrency", type=Concurrency(), default="4n", show_default=True)
+@click.option("--nodes", type=click.Choice(NODE_COUNTS), default="5", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), help="Drawn, and printed, if not given.")
+@click.option(
+    "--cluster", type=OneOf("world", (*WORLDS, AUTO)), default="docker", show_default=True
+)
+@click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
+@click.option(
+    "--node-source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Test this copy of the node package instead of our own.",
+)
+@click.option("--op-timeout", "op_timeout_ns", type=Duration(), default="2s", show_default=True)
+@click.option(
+    "--start-timeout",
+    "start_timeout_ns",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="How long a node may take to get ready.",
+)
+@click.option(
+    "--recovery-timeout",
+    "recovery_timeout_ns",
+    type=Duration(),
+    default="60s",
+    show_default=True,
+    help="How long the healed cluster may take to catch up.",
+)
+@judging_time
+@click.option("--keep", is_flag=True, help="Keep the nodes' logs and data even of a valid run.")
+@click.option("--quiet", is_flag=True, help="Print the last line only.")
+@click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output.")
+def run(workload: str, **asked: Any) -> int:
+    """Run WORKLOAD under faults, then judge what happened."""
+    nodes = int(asked["nodes"])
+    seed = asked["seed"] if asked["seed"] is not None else draw_seed()
+    world, why_not_containers = settle(asked["cluster"])
+    source = node_package(asked["node_source"])
+    if world == "sim" and source is not None and not is_loaded(source):
+        return rerun(source, click.get_current_context().obj)
+    if why_not_containers:
+        _fail(f"{why_not_containers}\n*** NO CONTAINERS: this run is SIMULATED in one process ***")
+    request = Request(
+        workload=workload,
+        cluster=world,
+        nodes=nodes,
+        faults=asked["faults"],
+        seed=seed,
+        options=Options(
+            prefix=f"{PROGRAM}/{seed}/",
+            time_limit_ns=asked["time_ns"],
+            rate=asked["rate"],
+            concurrency=clients(asked["concurrency"], nodes),
+            op_timeout_ns=asked["op_timeout_ns"],
+            recovery_timeout_ns=asked["recovery_timeout_ns"],
+        ),
+        store=asked["store"],
+        node_source=source,
+        keep=asked["keep"],
+        start_timeout_s=asked["start_timeout_ns"] / NS_PER_S,
+        check_time_s=asked["check_time_ns"] / NS_PER_S,
+        argv=command_line(),
+    )
+    conductor = conductor_of(request.cluster)
+    if asked["quiet"]:
+        outcome = carry_out(request, conductor, Silent())
+    else:
+        console = Console(stderr=True)
+        with Terminal(console, asked["time_ns"] / NS_PER_S) as shown:
+            outcome = carry_out(request, conductor, shown)
+    _tell(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
+    return outcome.exit_code
+
+
+def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
+    """Print what became of a run."""
+    if as_json:
+        click.echo((outcome.folder.path / "verdict.json").read_text(), nl=False)
+        return
+    text = terminal.final_lines(
+        outcome.run,
+        outcome.verdict,
+        str(outcome.folder),
+        outcome.evidence,
+        operations=len(outcome.history.operations),
+    )
+    if quiet:
+        click.echo(text.rstrip().rpartition("\n")[2])
+    else:
+        Console().print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+
+
+@cli.command()
+@click.option(
+    "--seeds", type=Seeds(), required=True, help="The seeds, both ends included, as in 1..300."
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Processes at a time. One a core if not given."
+)
+@click.option("--first", is_flag=True, help="Stop at the first failing seed.")
+@simulated
+def sweep(seeds: range, jobs: int | None, first: bool, **asked: Any) -> int:
+    """Simulate many seeds, each with faults of its own, and list those that fail.
+
+    Every seed draws its own network, disks, protocol timeouts and faults, and is judged by the
+    same checkers as any run and by invariants that watch every applied entry. A failing seed is
+    printed as soon as it is found, with the line that repeats it.
+
+    Exits 0 if no seed failed, 1 if the node broke a promise, 2 if nothing was put to the test, 3 if
+    a run could not be judged.
+    """
+    source = node_package(asked["node_source"])
+    if source is not None and not is_loaded(source):
+        return rerun(source, click.get_current_context().obj)
+    sweeping = importlib.import_module("squall.harness.cli.sweep")
+    code: int = sweeping.run_sweep(seeds, _sweep_of(asked, source), jobs, first=first)
+    return code
+
+
+@cli.command()
+@click.argument("seed", type=click.IntRange(min=0))
+@click.option("--from", "from_ns", type=Duration(), help="Leave out what happened before.")
+@click.option("--to", "to_ns", type=Duration(), help="Leave out what happened after.")
+@click.option("--node", type=NodeName(), help="Show one node only, as in n2.")
+@simulated
+def trace(seed: int, from_ns: int | None, to_ns: int | None, node: int | None, **asked: Any) -> int:
+    """Simulate SEED again and print what happened: messages, roles, disks, faults.
+
+    One line an event: simulated seconds, node, what, details. How the run ended goes to standard
+    error, and into the exit code as with `sweep`. Give it the options the sweep had; the line that
+    the sweep prints for a failing seed has them.
+    """
+    source = node_package(asked["node_source"])
+    if node is not None and node >= int(asked["nodes"]):
+        raise click.BadParameter(f"there are {asked['nodes']} nodes, so no n{node + 1}")
+    if source is not None and not is_loaded(source):
+        return rerun(source, click.get_current_context().obj)
+    sweeping = importlib.import_module("squall.harness.cli.sweep")
+    code: int = sweeping.run_trace(seed, _sweep_of(asked, source), (from_ns, to_ns), node)
+    return code
+
+
+def _sweep_of(asked: dict[str, Any], source: Path | None) -> Any:
+    what = importlib.import_module("squall.harness.sim.sweep.sweep").Sweep
+    nodes = int(asked["nodes"])
+    return what(
+        workload=asked["workload"],
+        time_s=asked["time_ns"] / NS_PER_S,
+        rate=asked["rate"],
+        concurrency=clients(asked["concurrency"], nodes),
+        size=nodes,
+        faults=asked["faults"],
+        node_source=str(source or ""),
+    )
+
+
+cli.add_command(check)
+cli.add_command(export)
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--open", "open_it", is_flag=True, help="Show it in a browser.")
+def report(path: Path, open_it: bool) -> int:
+    """Rebuild a run's reports from its folder."""
+    rebuild(path, CHECK_TIME_S)
+    page = (path / REPORT).resolve()
+    click.echo(str(path / REPORT))
+    if open_it and not webbrowser.open(page.as_uri()):
+        raise HarnessError(f"no browser could be started; open {page} yourself")
+    return 0
+
+
+@cli.command("list")
+@click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
+def list_runs(store: Path) -> int:
+    """List the runs of the store, newest first."""
+    rows = []
+    for folder in Store(store).runs():
+        described = folder.read_run()
+        if described is not None:
+            judged = folder.read_verdict()
+            name = str(folder.path.relative_to(store))
+            trouble = (
+                Evidence(trouble=(judged.word,)) if judged and judged.word == "ERROR" else None
+            )
+            rows.append(
+                index.index_row(name, described, judged.verdict if judged else None, trouble)
+            )
+    if rows:
+        click.echo(index.table(index.newest_first(rows)).rstrip())
+    else:
+        click.echo(f"no runs in {store}")
+    return 0
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Also what running controllers own.")
+def clean(everything: bool) -> int:
+    """Remove containers, networks and volumes that runs left behind."""
+    cleaner = importlib.import_module("squall.harness.docker.cleanup")
+    done = cleaner.clean(all=everything)
+    click.echo(
+        f"removed what {len(done.runs)} runs left: {done.containers} containers, "
+        f"{done.volumes} volumes, {done.networks} networks"
+        if done.runs
+        else "nothing was left behind"
+    )
+    return 0
+
+
+@cli.command()
+@click.option("--node-source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+def image(node_source: Path | None) -> int:
+    """Build the node's image, if what is in it has changed."""
+    builder = importlib.import_module("squall.harness.docker.image.build")
+    made = builder.ensure_image(node_package(node_source), lambda line: click.echo(line, err=True))
+    click.echo(f"{made.tag}  {made.digest}  {'built' if made.built else 'was there'}")
+    return 0
+
+
+@cli.command()
+def doctor() -> int:
+    """Say what this machine can do, and how to get what is missing."""
+    diagnosis = importlib.import_module("squall.harness.cli.doctor").diagnose()
+    click.echo(diagnosis.text())
+    return 0 if diagnosis.healthy else EXIT_ERROR
+
+
+@cli.command()
+def workloads() -> int:
+    """List the workloads."""
+    for workload in WORKLOADS.values():
+        click.echo(f"{workload.name:<12} {workload.description}")
+    return 0
+
+
+@cli.command()
+def faults() -> int:
+    """List the kinds of fault."""
+    for kind in KINDS:
+        theory = importlib.import_module(f"squall.harness.nemesis.{kind}").__doc__ or ""
+        click.echo(f"{kind:<12} {theory.partition(': ')[2].partition(chr(10))[0]}")
+    return 0
+
+
+def main() -> None:
+    """Run the command line; the console script's entry point."""
+    sys.exit(exit_code_of(sys.argv[1:]))
+
+
+def exit_code_of(words: list[str]) -> int:
+    """Run one command line and return its exit code; every error becomes one line."""
+    try:
+        code = cli.main(args=words, prog_name=PROGRAM, standalone_mode=False, obj=words)
+    except click.ClickException as error:
+        _fail(error.format_message())
+        return EXIT_USAGE
+    except UNREADABLE as error:
+        _fail(str(error))
+        return EXIT_USAGE
+    except HarnessError as error:
+        _fail(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
+        _fail("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            sys.stderr.close()
+        return EXIT_ERROR
+    except Exception as error:  # noqa: BLE001 - our own fault: never the database's
+        traceback.print_exc()
+        _fail(f"this is a bug of the harness: {type(error).__name__}: {error}")
+        return EXIT_ERROR
+    return int(code or 0)
+
+
+def _fail(message: str) -> None:
+    click.echo(f"{PROGRAM}: {message}", err=True)

@@ -1,0 +1,191 @@
+"""What may be typed after an option, and what to write instead when it makes no sense."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from squall.harness.cli.durations import parse_duration_ns
+from squall.harness.nemesis import KINDS
+from squall.harness.run.judging import CHECK_TIME_S
+from squall.workloads import WORKLOADS
+
+NODE_COUNTS = ("3", "5", "7")
+
+
+class Duration(click.ParamType[Any]):
+    """A duration with its unit, as nanoseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Parse, or say what to write instead."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration_ns(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from None
+
+
+_SIZE_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+class Size(click.ParamType[Any]):
+    """An amount of memory with its unit, as bytes: `512MiB`, `4GiB`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Parse, or say what to write instead."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB)", str(value).strip())
+        if found is None or float(found[1]) == 0:
+            self.fail(f"{value!r} is no size; say the unit, as in 512MiB or 4GiB", param, ctx)
+        return int(float(found[1]) * _SIZE_UNITS[found[2]])
+
+
+class OneOf(click.ParamType[Any]):
+    """One of some names, with a suggestion when it is none of them."""
+
+    def __init__(self, what: str, names: tuple[str, ...]) -> None:
+        self.name = what
+        self._names = names
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Accept a name that there is."""
+        if value in self._names:
+            return str(value)
+        close = difflib.get_close_matches(str(value), self._names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(self._names)}"
+        raise click.BadParameter(f"no {self.name} is called {value!r}; {hint}", ctx, param)
+
+
+class Faults(click.ParamType[Any]):
+    """Kinds of fault, separated by commas; `all` and `none` stand for what they say."""
+
+    name = "faults"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
+        """Return the kinds in the order in which they are listed to people."""
+        if isinstance(value, tuple):
+            return value
+        if value in ("all", "none"):
+            return KINDS if value == "all" else ()
+        kind = OneOf("fault", (*KINDS, "all", "none"))
+        asked = {kind.convert(word.strip(), param, ctx) for word in value.split(",")}
+        if asked & {"all", "none"}:
+            self.fail("`all` and `none` stand alone", param, ctx)
+        return tuple(kind for kind in KINDS if kind in asked)
+
+
+class Concurrency(click.ParamType[Any]):
+    """A number of clients, or a multiple of the number of nodes (`4n`)."""
+
+    name = "clients"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """Check the shape; the number of nodes is not known here."""
+        if not re.fullmatch(r"[1-9]\d*n?", str(value)):
+            self.fail(f"{value!r} is no number of clients; write 20, or 4n", param, ctx)
+        return str(value)
+
+
+def clients(concurrency: str, nodes: int) -> int:
+    """Return how many clients `20` or `4n` stands for."""
+    return int(concurrency[:-1]) * nodes if concurrency.endswith("n") else int(concurrency)
+
+
+class Seeds(click.ParamType[Any]):
+    """A range of seeds, both ends included: `1..300`; or a single one."""
+
+    name = "A..B"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> range:
+        """Parse, or say what to write instead."""
+        if isinstance(value, range):
+            return value
+        found = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no range of seeds; write 1..300", param, ctx)
+        first = int(found[1])
+        last = int(found[2]) if found[2] is not None else first
+        if last < first:
+            self.fail(f"{value!r} ends before it begins; write {last}..{first}", param, ctx)
+        return range(first, last + 1)
+
+
+class NodeName(click.ParamType[Any]):
+    """A node by its name, as its number from 0."""
+
+    name = "node"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Accept `n2` and `2`; whether there are so many is not known here."""
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"n?([1-9])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no node; nodes are called n1, n2, ...", param, ctx)
+        return int(found[1]) - 1
+
+
+_SIMULATED = (
+    click.option(
+        "--workload",
+        type=OneOf("workload", tuple(WORKLOADS)),
+        default="register",
+        show_default=True,
+    ),
+    click.option(
+        "--time",
+        "time_ns",
+        type=Duration(),
+        default="20s",
+        show_default=True,
+        help="How long each run loads the cluster, in simulated time.",
+    ),
+    click.option(
+        "--rate",
+        type=click.FloatRange(min=0, min_open=True),
+        default=200.0,
+        show_default=True,
+        help="Operations a simulated second, all clients together.",
+    ),
+    click.option("--concurrency", type=Concurrency(), default="4n", show_default=True),
+    click.option("--nodes", type=click.Choice(NODE_COUNTS), default="5", show_default=True),
+    click.option(
+        "--faults",
+        type=Faults(),
+        help="Kinds of timed fault. Each seed draws its own if not given.",
+    ),
+    click.option(
+        "--node-source",
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help="Test this copy of the node package instead of our own.",
+    ),
+)
+
+
+def simulated(command: Any) -> Any:
+    """Give a command the options that every simulated run has."""
+    for option in reversed(_SIMULATED):
+        command = option(command)
+    return command
+
+
+judging_time = click.option(
+    "--check-time",
+    "--time-limit",
+    "check_time_ns",
+    type=Duration(),
+    default=f"{CHECK_TIME_S:g}s",
+    show_default=True,
+    help="How long the checkers may search; what is then undecided is unknown.",
+)
+"""The option of every command that judges."""

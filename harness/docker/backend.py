@@ -1,0 +1,106 @@
+"""The world of containers: a run on asyncio, real sockets, and an engine that may be interrupted.
+
+Only here does a run meet asyncio's loop and signals. What happens within is
+`squall.harness.run.controller.conduct`, which knows neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from squall.checkers.history import Op
+from squall.checkers.run import Run
+from squall.harness.cluster import Cluster
+from squall.harness.docker.cluster import DockerCluster
+from squall.harness.docker.image.build import ensure_image
+from squall.harness.nemesis.scheduler import Storm
+from squall.harness.run.asyncio_runtime import AsyncioRuntime
+from squall.harness.run.controller import conduct
+from squall.harness.run.progress import Progress
+from squall.harness.run.recorder import Recorder
+from squall.harness.run.run import Request, World
+from squall.harness.run.runtime import Event
+from squall.harness.run.seeds import Seeds
+from squall.harness.store import RunFolder
+from squall.workloads import WORKLOADS
+
+
+def conduct_run(
+    request: Request,
+    run: Run,  # noqa: ARG001 - what a world is told; the folder's name suffices here
+    folder: RunFolder,
+    progress: Progress,
+    sink: Callable[[Op], None],
+) -> World:
+    """Conduct a run on containers, with asyncio."""
+    image = ensure_image(request.node_source, progress.say)
+    cluster = DockerCluster(
+        run_id=folder.path.name.lower(),
+        size=request.nodes,
+        image=image.tag,
+        start_timeout_s=request.start_timeout_s,
+    )
+    return asyncio.run(_on_asyncio(request, cluster, folder, progress, sink))
+
+
+async def _on_asyncio(
+    request: Request,
+    cluster: Cluster,
+    folder: RunFolder,
+    progress: Progress,
+    sink: Callable[[Op], None],
+) -> World:
+    runtime = AsyncioRuntime()
+    stop = runtime.event()
+    main = asyncio.current_task()
+    assert main is not None
+    with _interruptible(asyncio.get_running_loop(), main, stop, progress) as interrupts:
+        findings = await conduct(
+            runtime=runtime,
+            cluster=cluster,
+            workload=WORKLOADS[request.workload],
+            nemesis=Storm(request.faults),
+            recorder=Recorder(runtime, sink),
+            seeds=Seeds(request.seed),
+            options=request.options,
+            progress=progress,
+            stop=stop,
+            into=folder.nodes,
+        )
+    return World(
+        findings=findings,
+        versions=cluster.versions,
+        unsupported=cluster.unsupported,
+        interrupted=bool(interrupts),
+    )
+
+
+@contextlib.contextmanager
+def _interruptible(
+    loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any], stop: Event, progress: Progress
+) -> Iterator[list[int]]:
+    """Let the first interrupt end the load, and the second end the run; healing always happens."""
+    interrupts: list[int] = []
+
+    def interrupt(number: int) -> None:
+        interrupts.append(number)
+        if len(interrupts) == 1:
+            name = signal.Signals(number).name
+            progress.say(f"interrupted ({name}): the load stops; healing, judging what there is")
+            stop.set()
+        elif len(interrupts) == 2:
+            progress.say("interrupted again: healing and leaving")
+            main.cancel()
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for each in signals:
+        loop.add_signal_handler(each, interrupt, each)
+    try:
+        yield interrupts
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)

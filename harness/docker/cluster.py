@@ -1,0 +1,365 @@
+"""A cluster of containers: one node each, on a private network, with faults inside their walls.
+
+The engine's calls block and run on threads of this cluster's own; everything else is on the event
+loop. Each node has a lock, held while its container changes state or something is done inside it,
+so that a link cut in the moment of a restart is cut afterwards, whoever came first.
+
+Trouble with the engine is a HarnessError and blames nobody else. What single faults do and how they
+are measured is with `Processes`, `Links` and `Clocks`; this is where they meet one cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.harness.cluster import (
+    Client,
+    Grudge,
+    HarnessError,
+    Measured,
+    NodeNeverReady,
+    NodeStatus,
+)
+from squall.harness.docker.cleanup import remove_run, sweep
+from squall.harness.docker.clocks import Clocks
+from squall.harness.docker.engine import Docker
+from squall.harness.docker.evidence import digest, fetch, last_words
+from squall.harness.docker.exec import Hands
+from squall.harness.docker.iptables import Links
+from squall.harness.docker.labels import this_process
+from squall.harness.docker.network import Network, create_network
+from squall.harness.docker.nodes import (
+    CLIENT_PORT,
+    STATUS_PORT,
+    NodeSettings,
+    command,
+    container_arguments,
+    volumes,
+)
+from squall.harness.docker.processes import Processes, engine_trouble
+from squall.harness.docker.status import Reading, read_status
+
+SIZES = (3, 5, 7)
+START_TIMEOUT_S = 60.0
+"""Five nodes on two slow cores are ready in about five seconds."""
+
+READY_POLL_S = 0.1
+NOBODYS_PORT = 1
+"""Where a dead node with published ports is looked for: nobody listens there, and it is refused."""
+
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class DockerCluster:
+    """Implements `squall.harness.cluster.Cluster`; `stop` must be called after construction."""
+
+    world = "docker"
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        image: str,
+        size: int = 5,
+        settings: NodeSettings | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
+        if size not in SIZES:
+            raise ValueError(f"a cluster has 3, 5 or 7 nodes, not {size}")
+        self.nodes: tuple[str, ...] = tuple(f"n{at}" for at in range(1, size + 1))
+        self.unsupported: dict[str, str] = {}
+        self._engine = Docker()
+        engine = self._engine.engine
+        self.versions: dict[str, str] = {
+            "engine": engine.version,
+            "kernel": engine.kernel,
+            "cgroup": engine.cgroup,
+            "image": image,
+            "image_id": self._engine.image_id(image),
+        }
+        # Two runs may be called the same (two stores, one second); no two live processes are.
+        self._owner = this_process(f"{run_id}-{os.getpid():x}")
+        self._image = image
+        self._settings = settings or NodeSettings()
+        self.election_timeout_ms = self._settings.election_timeout_ms
+        self._start_timeout_s = start_timeout_s
+        self._name = f"squall-{self._owner.run}"
+        self._containers = {node: f"{self._name}-{node}" for node in self.nodes}
+        self._hands = Hands(self._engine, image, self._owner.labels())
+        self._processes = Processes(self._engine, self._hands, self._containers)
+        self._links = Links(self._hands, self._containers)
+        self._clocks = Clocks(self._hands, self._containers)
+        self._network: Network | None = None
+        self._endpoints: dict[str, dict[int, int]] = {}
+        self._locks = {node: asyncio.Lock() for node in self.nodes}
+        # Room for every node to be killed in one instant while every node is being read.
+        self._pool = ThreadPoolExecutor(2 * size + 2, thread_name_prefix="docker")
+
+    async def start(self) -> None:
+        """Sweep up after the dead, then start every node from nothing and wait for a leader."""
+        await self._call(sweep, self._engine)
+        await self._call(self._create)
+        await self._each(self.nodes, self._processes.launch)
+        await self._await_ready()
+        await self._call(self._probe)
+
+    async def stop(self) -> None:
+        """Remove containers, volumes and network; what is already gone is no error."""
+        try:
+            await self._call(remove_run, self._engine, self._owner.run)
+        finally:
+            self._pool.shutdown(wait=False)
+            self._engine.close()
+
+    async def client(self, node: str) -> Client:
+        """Open a fresh gRPC connection to one node."""
+        # gRPC's threads start with the import: not before a cluster wants a client.
+        from squall.harness.clients.etcd import GrpcKv  # noqa: PLC0415
+
+        host, port = await self._endpoint(node, CLIENT_PORT)
+        return GrpcKv(node, f"{host}:{port}")
+
+    async def kill(self, nodes: tuple[str, ...]) -> None:
+        """SIGKILL the nodes' processes; the requests leave together, from a thread each."""
+        async with self._holding(nodes):
+            await self._each(nodes, self._links.count)
+            together = threading.Barrier(len(nodes) or 1)
+            await self._each(nodes, lambda node: self._processes.kill(node, together))
+
+    async def restart(self, nodes: tuple[str, ...]) -> Measured:
+        """Start what is dead, with its cut links and turned clock in force before it runs."""
+        async with self._holding(nodes):
+            was_dead = await self._each(nodes, self._processes.revive)
+        for node in nodes:
+            self._endpoints.pop(node, None)
+        return self._processes.revived([n for n, dead in zip(nodes, was_dead, strict=True) if dead])
+
+    async def pause(self, nodes: tuple[str, ...]) -> None:
+        """Freeze the nodes' processes with the cgroup freezer."""
+        async with self._holding(nodes):
+            await self._each(nodes, self._processes.freeze)
+
+    async def resume(self, nodes: tuple[str, ...]) -> Measured:
+        """Thaw what is frozen."""
+        async with self._holding(nodes):
+            await self._each(nodes, self._processes.thaw)
+        return self._processes.thawed(nodes)
+
+    async def cut(self, grudge: Grudge) -> None:
+        """Drop packets as the grudge says, besides what is dropped already."""
+        deaf = {node: frozenset(to) - {node} for node, to in grudge.items()}
+        nodes = tuple(node for node in self.nodes if deaf.get(node))
+        async with self._holding(nodes):
+            await self._each(nodes, lambda node: self._links.deafen(node, deaf[node]))
+
+    async def dropped(self) -> int:
+        """Count what the chains' rules in force have dropped so far."""
+        nodes = tuple(node for node in self.nodes if node in self._links.deaf)
+        async with self._holding(nodes):
+            counts = await self._each(nodes, self._links.look)
+        return sum(counts)
+
+    async def heal(self) -> Measured:
+        """Drop nothing any more; measured by the chain's own packet counters."""
+        nodes = tuple(node for node in self.nodes if node in self._links.deaf)
+        async with self._holding(nodes):
+            await self._each(nodes, self._links.hear)
+        return self._links.measured()
+
+    async def jump_clock(self, node: str, offset_ms: int) -> None:
+        """Set a node's wall clock off by `offset_ms` from true."""
+        async with self._holding((node,)):
+            await self._call(self._clocks.jump, node, offset_ms)
+        self._clocks.note(node, await self._read(node))
+
+    async def drift_clock(self, node: str, rate: float) -> None:
+        """Make a node's clocks run at `rate` times true speed."""
+        async with self._holding((node,)):
+            await self._call(self._clocks.drift, node, rate)
+        self._clocks.note(node, await self._read(node))
+
+    async def clock_lied(self) -> bool:
+        """Whether a turned clock was seen to be off, now or earlier."""
+        turned = self._clocks.turned
+        for node, reading in zip(turned, await self._read_all(turned), strict=True):
+            self._clocks.note(node, reading)
+        return self._clocks.seen
+
+    async def reset_clocks(self) -> Measured:
+        """Make every clock true again; a monotonic clock keeps what it has gained."""
+        turned = self._clocks.turned
+        await self.clock_lied()
+        async with self._holding(turned):
+            await self._each(turned, self._clocks.straighten)
+        for node, reading in zip(turned, await self._read_all(turned), strict=True):
+            self._clocks.verify_true(node, reading)
+        return self._clocks.measured()
+
+    async def observe(self, node: str) -> NodeStatus:
+        """Ask a node for its status."""
+        return (await self._read(node)).status
+
+    async def crashed(self) -> dict[str, str]:
+        """Return the nodes that died by themselves, with their last words."""
+        async with self._holding(self.nodes):
+            await self._each(self.nodes, self._processes.notice_death)
+        return self._processes.crashes
+
+    async def collect(self, into: Path | None) -> Evidence:
+        """Copy every node's log and data, and read them."""
+        with contextlib.ExitStack() as stack:
+            target = into or Path(stack.enter_context(tempfile.TemporaryDirectory("-squall")))
+            statuses = {node: await self.observe(node) for node in self.nodes}
+            crashes = await self.crashed()
+            trouble: list[str] = []
+            found: dict[str, NodeEvidence] = {}
+            for node in self.nodes:  # one after the other: a WAL is read into memory whole
+                try:
+                    await self._call(fetch, self._engine, self._containers[node], target / node)
+                    found[node] = await self._call(digest, node, target / node, statuses[node])
+                except HarnessError as error:
+                    trouble.append(str(error))
+                    found[node] = NodeEvidence(node=node, log_missing=True)
+            for node, words in crashes.items():
+                if not found[node].assertions:  # otherwise its log told the same, in full
+                    found[node] = msgspec.structs.replace(
+                        found[node], assertions=(*found[node].assertions, words)
+                    )
+        return Evidence(
+            nodes=found, trouble=tuple(trouble), unsupported_faults=dict(self.unsupported)
+        )
+
+    # What follows blocks, and runs on the cluster's threads.
+
+    def _create(self) -> None:
+        self._network = create_network(self._engine, self._name, self.nodes, self._owner.labels())
+        addresses = self._network.addresses
+        self._links.place(addresses)
+        for node, container in self._containers.items():
+            own = self._owner.labels(node)
+            arguments = container_arguments(
+                image=self._image,
+                container=container,
+                node=node,
+                network=self._network.name,
+                address=addresses[node],
+                argv=command(node, addresses, self._name, self._settings),
+                labels=own,
+                publish=not self._engine.engine.direct,
+            )
+            with engine_trouble(f"{container} could not be made"):
+                for volume in volumes(container):
+                    self._engine.api.create_volume(volume, labels=own)
+                self._engine.api.create_container(**arguments)
+
+    def _probe(self) -> None:
+        """Find out which means of breaking things this kernel lacks; asked once, of one node."""
+        container = self._containers[self.nodes[0]]
+        for mechanism, program in (
+            ("partition", ["squall-links", "counters"]),
+            ("clock", ["test", "-s", "/run/squall/clock"]),
+            ("netem", ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1us"]),
+        ):
+            try:
+                self._hands.run(container, program)
+            except HarnessError as error:
+                self.unsupported[mechanism] = str(error).partition(": ")[2]
+
+    # What follows runs on the event loop.
+
+    async def _await_ready(self) -> None:
+        give_up_s = time.monotonic() + self._start_timeout_s
+        while True:
+            statuses = [reading.status for reading in await self._read_all(self.nodes)]
+            leaders = {status.leader for status in statuses}
+            if all(status.reachable for status in statuses) and len(leaders) == 1 and any(leaders):
+                return
+            late = [status for status in statuses if not (status.reachable and status.leader)]
+            died = await self.crashed()
+            if died or time.monotonic() > give_up_s:
+                node = next(iter(died), late[0].node if late else self.nodes[0])
+                raise NodeNeverReady(await self._call(self._why_not_ready, node, statuses))
+            await asyncio.sleep(READY_POLL_S)
+
+    def _why_not_ready(self, node: str, statuses: Iterable[NodeStatus]) -> str:
+        if words := self._processes.crashes.get(node):
+            return f"{node} died while the cluster was starting: {words}"
+        seen = ", ".join(
+            f"{s.node}: {s.error or (f'follows {s.leader}' if s.leader else 'no leader')}"
+            for s in statuses
+        )
+        words = last_words(self._engine, self._containers[node])
+        return (
+            f"the cluster was not ready within {self._start_timeout_s:g} s ({seen}). A slow "
+            f"machine needs a longer start timeout. {node}'s last words:\n{words}"
+        )
+
+    async def _read(self, node: str) -> Reading:
+        host, port = await self._endpoint(node, STATUS_PORT)
+        return await read_status(node, host, port)
+
+    async def _read_all(self, nodes: Iterable[str]) -> list[Reading]:
+        return list(await asyncio.gather(*(self._read(node) for node in nodes)))
+
+    async def _endpoint(self, node: str, port: int) -> tuple[str, int]:
+        """Return where a node's port is reached from here: the one place that knows."""
+        assert self._network is not None, "the cluster was not started"
+        if self._engine.engine.direct:
+            return self._network.addresses[node], port
+        known = self._endpoints.setdefault(node, {})
+        if port not in known:
+            published = await self._call(self._published, node, port)
+            if published is None:
+                return "127.0.0.1", NOBODYS_PORT
+            known[port] = published
+        return "127.0.0.1", known[port]
+
+    def _published(self, node: str, port: int) -> int | None:
+        with engine_trouble(f"{node}'s published ports"):
+            bound = self._engine.api.port(self._containers[node], port)
+        # A dead node publishes nothing.
+        return int(bound[0]["HostPort"]) if bound else None
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, nodes: Iterable[str]) -> AsyncIterator[None]:
+        """Hold the locks of several nodes, always taken in the same order."""
+        async with contextlib.AsyncExitStack() as stack:
+            for node in sorted(set(nodes)):
+                await stack.enter_async_context(self._locks[node])
+            yield
+
+    async def _each(self, nodes: Iterable[str], act: Callable[[str], T]) -> list[T]:
+        """Do something to several nodes at once; all have ended when this returns or raises."""
+        done = await asyncio.gather(
+            *(self._call(act, node) for node in nodes), return_exceptions=True
+        )
+        for result in done:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in done if not isinstance(result, BaseException)]
+
+    async def _call(self, act: Callable[..., U], *arguments: Any) -> U:
+        """Run something blocking on a thread; a cancelled caller still sees it to its end.
+
+        A thread cannot be stopped, and the lock it works under must not be given away before.
+        """
+        work = asyncio.get_running_loop().run_in_executor(self._pool, act, *arguments)
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            raise

@@ -1,0 +1,127 @@
+"""Taking the evidence out of a container: the node's log, its WAL, its snapshots.
+
+Files are copied through the engine, so it does not matter whether the node lives. WAL segments are
+mostly preallocated zeros; they stay holes on this side.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import docker.errors
+import msgspec
+import requests.exceptions
+
+from squall.checkers.evidence import NodeEvidence
+from squall.checkers.raft.node_log import read_log
+from squall.checkers.raft.wal import read_wal
+from squall.harness.cluster import HarnessError, NodeStatus
+from squall.harness.docker.engine import Docker, reason
+from squall.harness.docker.nodes import DATA
+
+BLOCK_BYTES = 1 << 20
+NODE_BYTES_MAX = 8 << 30
+"""More data from one node is not copied: a runaway must not fill the controller's disk."""
+
+LAST_LINES = 12
+
+
+def fetch(engine: Docker, container: str, into: Path) -> None:
+    """Copy a node's log to `node.log` and its data to `data/`; raises HarnessError."""
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        with (into / "node.log").open("wb") as log:
+            for chunk in engine.api.logs(container, stream=True, follow=False):
+                log.write(chunk)
+        try:
+            stream, _ = engine.api.get_archive(container, f"{DATA}/member", BLOCK_BYTES)
+        except docker.errors.NotFound:
+            return  # it died before it wrote anything
+        unpack(stream, into / "data")
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise HarnessError(f"{container}: no copy of its evidence: {reason(error)}") from error
+    except OSError as error:
+        raise HarnessError(f"{into}: cannot store the nodes' evidence: {error}") from error
+
+
+def digest(node: str, directory: Path, final: NodeStatus | None) -> NodeEvidence:
+    """Read what `fetch` copied; what cannot be read is said in the evidence."""
+    wal = directory / "data" / "member" / "wal"
+    files = {path.name: path.read_bytes() for path in wal.iterdir()} if wal.is_dir() else {}
+    evidence = read_wal(node, files)
+    log = directory / "node.log"
+    if log.exists():
+        with log.open("rb") as lines:
+            evidence = read_log(lines).join(evidence)
+    if final is not None and final.reachable:
+        evidence = msgspec.structs.replace(evidence, final=msgspec.to_builtins(final))
+    return evidence
+
+
+def last_words(engine: Docker, container: str) -> str:
+    """Return what a node said last: its fatal event if it has one, else its last few lines."""
+    try:
+        tail: bytes = engine.api.logs(container, tail=100)
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        return f"(its log cannot be read: {reason(error)})"
+    return words_of(tail.decode(errors="replace").splitlines())
+
+
+def words_of(lines: Iterable[str]) -> str:
+    """Pick the last words out of the end of a log."""
+    kept = [line for line in lines if line.strip()]
+    fatal = read_log(kept).assertions
+    return fatal[-1] if fatal else "\n".join(kept[-LAST_LINES:]) or "(it said nothing)"
+
+
+def unpack(chunks: Iterable[bytes], into: Path) -> None:
+    """Unpack a tar stream of plain files and directories, keeping zeros as holes."""
+    into.mkdir(parents=True, exist_ok=True)
+    total = 0
+    with tarfile.open(fileobj=cast("IO[bytes]", _Stream(iter(chunks))), mode="r|") as tar:
+        for member in tar:
+            path = into / member.name
+            if ".." in Path(member.name).parts or Path(member.name).is_absolute():
+                raise HarnessError(f"a node's archive holds the path {member.name!r}")
+            if member.isdir():
+                path.mkdir(parents=True, exist_ok=True)
+            elif member.isreg():
+                total += member.size
+                if total > NODE_BYTES_MAX:
+                    raise HarnessError(f"{into}: more than {NODE_BYTES_MAX:,} bytes of data")
+                content = tar.extractfile(member)
+                assert content is not None
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _copy_sparse(content.read, path, member.size)
+
+
+def _copy_sparse(read: Callable[[int], bytes], path: Path, size: int) -> None:
+    zeros = bytes(BLOCK_BYTES)
+    with path.open("wb") as file:
+        while block := read(BLOCK_BYTES):
+            if block == zeros[: len(block)]:
+                file.seek(len(block), 1)
+            else:
+                file.write(block)
+        file.truncate(size)
+
+
+class _Stream:
+    """Chunks as something with `read`: all that a streaming tar reader asks for."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, b""
+
+    def read(self, size: int = -1) -> bytes:
+        parts, wanted = [], size
+        while wanted:
+            piece = self._rest or next(self._chunks, b"")
+            if not piece:
+                break
+            parts.append(piece[:wanted])
+            self._rest = piece[wanted:]
+            wanted -= len(parts[-1])
+        return b"".join(parts)

@@ -1,0 +1,331 @@
+"""The storm: every kind of fault at work beside the others, for as long as the load lasts.
+
+Each kind is a coroutine and a process of the history (`nemesis/partition`): wait, start, hold,
+stop, again. Faults of different kinds overlap freely; of one kind there is one at a time. Three
+things are shared: the condition of the cluster, the budget of time without a quorum, and a short
+distance between two starts, so that each fault has the cluster to itself long enough to be seen to
+work.
+
+Chance is spent before the world is looked at: what a kind draws does not depend on what happened.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from squall.checkers.history import NEMESIS, Op, OpType
+from squall.harness.cluster import NodeDied, NodeStatus
+from squall.harness.nemesis import KINDS, UNREACHABLE, Executed, Kind, Resolved, View
+from squall.harness.nemesis.clock import VARIANTS, Clock
+from squall.harness.nemesis.cluster_state import Condition, Damage, QuorumBudget
+from squall.harness.nemesis.kill import Kill
+from squall.harness.nemesis.partition import Partition
+from squall.harness.nemesis.pause import Pause
+from squall.harness.run.context import Scene
+from squall.harness.run.options import NS_PER_MS, NS_PER_S
+from squall.harness.run.runtime import Event
+
+WARM_UP_OKS = 20
+"""Operations that must have succeeded before the first fault: a dead cluster exercises nothing."""
+WARM_UP_NS_MAX = 20 * NS_PER_S
+CYCLES_MIN = 3
+"""Even with the longest draws a kind comes round this often within the time limit."""
+GAP_NS_MIN = NS_PER_S // 2
+GAP_NS_MAX = 2 * NS_PER_S
+GAP_NS_PER_KIND = 5 * NS_PER_S // 4
+"""The more kinds are at work, the longer each rests: the cluster needs calm moments too."""
+HOLD_NS = (3 * NS_PER_S // 2, 6 * NS_PER_S)
+HOLD_WITHOUT_QUORUM_NS = 5 * NS_PER_S // 2
+"""A fault that takes the quorum away is held no longer than this."""
+SPACING_NS = 400 * NS_PER_MS
+"""Four heartbeats: whatever a fault does to peers, it has done once by then."""
+RETRY_NS = 500 * NS_PER_MS
+POLL_NS = 50 * NS_PER_MS
+
+
+class Storm:
+    """Runs kinds of faults side by side. One instance a run.
+
+    `alone`: nothing else does harm, so a cluster that does not warm up has trouble of its own.
+    """
+
+    def __init__(self, kinds: tuple[str, ...], *, alone: bool = True) -> None:
+        assert set(kinds) <= set(KINDS), kinds
+        self.kinds = kinds
+        self._alone = alone
+        self._executed: list[Executed] = []
+        self._share: float | None = None
+
+    def executed(self) -> tuple[Executed, ...]:
+        """Every fault so far, in order of its start."""
+        return tuple(self._executed)
+
+    def quorum_share(self) -> float | None:
+        """The fraction of the storm in which a quorum could form; None if there was no storm."""
+        return self._share
+
+    async def rage(self, scene: Scene) -> None:
+        """Break and heal until `scene.calm` is raised; nothing of its own stays broken after."""
+        if not self.kinds or not await self._warm(scene):
+            return
+        kinds = _supported(self.kinds, scene)
+        front = Front(scene, self._executed, len(kinds))
+        tasks = [
+            scene.runtime.spawn(Raging(front, kind, stream).run(), f"nemesis/{kind.name}")
+            for kind, stream in kinds
+        ]
+        for task in tasks:
+            await task.join()
+        self._share = front.budget.share(scene.runtime.now_ns())
+
+    async def _warm(self, scene: Scene) -> bool:
+        give_up_ns = scene.runtime.now_ns() + WARM_UP_NS_MAX
+        while scene.oks < WARM_UP_OKS:
+            if await scene.calm.wait(POLL_NS):
+                return False
+            if self._alone and scene.runtime.now_ns() > give_up_ns:
+                scene.complain(
+                    f"only {scene.oks} operations succeeded in the first "
+                    f"{WARM_UP_NS_MAX // NS_PER_S} s, before any fault: no fault was started"
+                )
+                return False
+        return True
+
+
+def _supported(kinds: tuple[str, ...], scene: Scene) -> list[tuple[Kind, Random]]:
+    """Make every kind that this world can do, each with a stream for its timing."""
+    missing = scene.cluster.unsupported
+    nodes = scene.cluster.nodes
+    variants = tuple(v for v in VARIANTS if not {v, f"clock-{v}", f"clock/{v}"} & set(missing))
+    found: list[tuple[Kind, Random]] = []
+    for name in kinds:
+        if name in missing or (name == "clock" and not variants):
+            continue
+        stream = scene.seeds.of(f"nemesis/{name}")
+        kind: Kind
+        if name == "kill":
+            kind = Kill(stream, nodes)
+        elif name == "pause":
+            kind = Pause(stream, nodes)
+        elif name == "partition":
+            kind = Partition(stream, nodes)
+        else:
+            kind = Clock(stream, nodes, variants)
+        found.append((kind, scene.seeds.of(f"nemesis/{name}/timing")))
+    return found
+
+
+class Front:
+    """What the kinds share: the cluster's condition, the budget, and whose turn it is to start."""
+
+    def __init__(self, scene: Scene, executed: list[Executed], kinds: int) -> None:
+        self.scene = scene
+        self.kinds = kinds
+        self.executed = executed
+        self.begin_ns = scene.runtime.now_ns()
+        self.condition = Condition(nodes=scene.cluster.nodes)
+        self._damages: dict[str, Damage] = {}
+        self.budget = QuorumBudget(self.begin_ns)
+        self._next_start_ns = self.begin_ns
+        self._turn: Event = scene.runtime.event()
+        self._turn.set()
+
+    async def take_turn(self) -> bool:
+        """Wait until no other fault is just beginning; False once the storm is over."""
+        calm, stop = self.scene.calm, self.scene.stop
+        while not (calm.is_set() or stop.is_set()):
+            if self._turn.is_set():
+                self._turn.clear()
+                ahead_ns = self._next_start_ns - self.scene.runtime.now_ns()
+                if ahead_ns > 0:
+                    await calm.wait(ahead_ns)
+                if not (calm.is_set() or stop.is_set()):
+                    return True
+                self._turn.set()
+            else:
+                await self._turn.wait(POLL_NS)
+        return False
+
+    def give_turn(self) -> None:
+        """Let the next fault begin, a little later."""
+        self._next_start_ns = self.scene.runtime.now_ns() + SPACING_NS
+        self._turn.set()
+
+    def damage(self, kind: str, damage: Damage) -> None:
+        """Learn that a kind takes this away from now on (nothing, once it is healed)."""
+        self._damages[kind] = damage
+        condition = Condition(nodes=self.scene.cluster.nodes)
+        for each in self._damages.values():
+            condition = condition.plus(each)
+        self.condition = condition
+        self.budget.note(self.scene.runtime.now_ns(), condition)
+
+    async def view(self) -> View:
+        """Ask every node what it is, all at once."""
+        statuses = await observe_all(self.scene)
+        leaders = [s for s in statuses.values() if s.role == "leader"]
+        leader = max(leaders, key=lambda status: status.term).node if leaders else ""
+        return View(
+            nodes=self.scene.cluster.nodes,
+            roles={node: status.role or UNREACHABLE for node, status in statuses.items()},
+            leader=leader,
+            condition=self.condition,
+        )
+
+
+async def observe_all(scene: Scene) -> dict[str, NodeStatus]:
+    """Return every node's status; one that does not answer is unreachable, whatever the reason."""
+    tasks = {
+        node: scene.runtime.spawn(scene.cluster.observe(node), f"observe {node}")
+        for node in scene.cluster.nodes
+    }
+    found: dict[str, NodeStatus] = {}
+    for node, task in tasks.items():
+        try:
+            found[node] = await task.join()
+        except Exception as error:  # noqa: BLE001 - any failure to answer is an answer
+            found[node] = NodeStatus(node=node, reachable=False, error=str(error))
+    return found
+
+
+class Raging:
+    """One kind of fault in its loop."""
+
+    def __init__(self, front: Front, kind: Kind, timing: Random) -> None:
+        self._front = front
+        self._scene = front.scene
+        self._kind = kind
+        self._timing = timing
+        self._process = f"{NEMESIS}/{kind.name}"
+        self._count = 0
+        span_ns = max(NS_PER_S, self._scene.load_until_ns - front.begin_ns)
+        share_ns = span_ns // (2 * CYCLES_MIN)
+        gap_max_ns = GAP_NS_MAX + front.kinds * GAP_NS_PER_KIND
+        self._gap_ns = (min(GAP_NS_MIN, share_ns // 2), min(gap_max_ns, share_ns))
+        self._hold_ns = (min(HOLD_NS[0], share_ns), min(HOLD_NS[1], share_ns))
+
+    async def run(self) -> None:
+        """Wait, break, hold, heal; until calm."""
+        scene = self._scene
+        gap_ns = self._timing.randint(0, self._gap_ns[1])
+        while not await scene.calm.wait(gap_ns):
+            intent = self._kind.draw()
+            hold_ns = self._timing.randint(*self._hold_ns)
+            gap_ns = self._timing.randint(*self._gap_ns)
+            while not await self._one(intent, hold_ns):
+                if await scene.calm.wait(RETRY_NS):
+                    return
+
+    async def _one(self, intent: dict[str, Any], hold_ns: int) -> bool:
+        """Do one fault from start to stop; False if it cannot be begun just now."""
+        front, scene = self._front, self._scene
+        if not await front.take_turn():
+            return True
+        try:
+            view = await front.view()
+            now_ns = scene.runtime.now_ns()
+            # One that begins too late to be seen to work would only spoil the verdict.
+            hold_ns = min(hold_ns, scene.load_until_ns - now_ns - SPACING_NS)
+            if hold_ns < self._hold_ns[0]:
+                return True
+            resolved = self._choose(intent, view, now_ns, hold_ns)
+            if resolved is None:
+                return False
+            fault = self._begin(intent)
+            invocation = scene.recorder.invoke(
+                self._process,
+                "start",
+                key=fault.id,
+                value={"kind": self._kind.name, "intent": intent},
+            )
+            started = await self._start(invocation, fault, resolved, view)
+        finally:
+            front.give_turn()
+        if started:
+            if not front.condition.able:
+                hold_ns = min(hold_ns, HOLD_WITHOUT_QUORUM_NS)
+            await scene.calm.wait(hold_ns)
+        await self._stop(fault, resolved)
+        return True
+
+    def _choose(
+        self, intent: dict[str, Any], view: View, now_ns: int, hold_ns: int
+    ) -> Resolved | None:
+        hold_ns = min(hold_ns, HOLD_WITHOUT_QUORUM_NS)
+        for resolved in self._kind.resolve(intent, view):
+            condition = view.condition.plus(resolved.damage)
+            if self._front.budget.admits(now_ns, condition, hold_ns):
+                return resolved
+        return None
+
+    def _begin(self, intent: dict[str, Any]) -> Executed:
+        self._count += 1
+        fault = Executed(
+            id=f"{self._kind.name}-{self._count}",
+            kind=self._kind.name,
+            intent=intent,
+            from_ns=self._scene.runtime.now_ns(),
+        )
+        self._front.executed.append(fault)
+        return fault
+
+    async def _start(self, invocation: Op, fault: Executed, resolved: Resolved, view: View) -> bool:
+        scene = self._scene
+        fault.targets, fault.detail = resolved.targets, resolved.detail
+        self._front.damage(self._kind.name, resolved.damage)
+        try:
+            await self._kind.start(scene, resolved)
+        except Exception as error:  # noqa: BLE001 - whatever it was, it may be half in force
+            fault.outcome = "indeterminate"
+            scene.recorder.complete(invocation, OpType.INFO, error=_words(error))
+            _complain(scene, f"{fault.id} could not be started", error)
+            return False
+        started = scene.recorder.complete(
+            invocation,
+            OpType.OK,
+            value={
+                "targets": list(resolved.targets),
+                "roles": view.roles,
+                "detail": resolved.detail,
+                "expect": self._front.condition.expect,
+                "able": list(self._front.condition.able),
+            },
+        )
+        scene.progress.op(started)
+        return True
+
+    async def _stop(self, fault: Executed, resolved: Resolved) -> None:
+        front, scene = self._front, self._scene
+        invocation = scene.recorder.invoke(self._process, "stop", key=fault.id, value={})
+        try:
+            measured = await self._kind.stop(scene, resolved)
+        except Exception as error:  # noqa: BLE001 - the final phase heals again, and checks
+            scene.recorder.complete(
+                invocation, OpType.INFO, value={"healed": False}, error=_words(error)
+            )
+            _complain(scene, f"{fault.id} could not be healed", error)
+        else:
+            healed = scene.recorder.complete(
+                invocation,
+                OpType.OK,
+                value={
+                    "healed": True,
+                    "effective": measured.effective,
+                    "effect": measured.effect,
+                    "command": measured.command,
+                },
+            )
+            scene.progress.op(healed)
+        fault.until_ns = scene.runtime.now_ns()
+        front.damage(self._kind.name, Damage())
+
+
+def _words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _complain(scene: Scene, what: str, error: Exception) -> None:
+    """A node that died by itself is evidence against it; anything else is trouble of ours."""
+    if not isinstance(error, NodeDied):
+        scene.complain(f"{what}: {_words(error)}")

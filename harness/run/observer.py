@@ -1,0 +1,86 @@
+"""The observer: asks every node, several times a second, what it thinks it is.
+
+Its readings become `observe` events of the history, so that leaders and terms can be drawn over the
+same seconds as operations and faults. They are evidence, never order: the time on them is the
+controller's, at which the reading was written down. It also notices nodes that died by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from squall.checkers.history import OBSERVER
+from squall.harness.cluster import NodeStatus
+from squall.harness.run.context import Scene
+from squall.harness.run.options import NS_PER_MS, NS_PER_S
+
+RECORD_EVERY_NS = NS_PER_S
+"""At least this often a reading is recorded, whether or not a role or term changed."""
+STALE_NS = 3 * NS_PER_S // 2
+"""A node that has not answered for this long counts as unreachable (its answer may be stuck)."""
+CRASH_POLL_NS = NS_PER_S
+
+
+class Observer:
+    """Watches until told to end. Nothing it does can fail the run."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._statuses: dict[str, NodeStatus] = {}
+        self._heard_ns: dict[str, int] = {}
+        self.crashes: dict[str, str] = {}
+
+    async def watch(self, over: Any) -> None:
+        """Poll and record until the event `over` is raised."""
+        scene = self._scene
+        for node in scene.cluster.nodes:
+            scene.runtime.spawn(self._poll(node, over), f"observe {node}")
+        scene.runtime.spawn(self._poll_crashes(over), "observe crashes")
+        last_ns, last = -RECORD_EVERY_NS, None
+        while not await over.wait(scene.options.observe_every_ns):
+            now_ns = scene.runtime.now_ns()
+            reading = {node: self._reading(node, now_ns) for node in scene.cluster.nodes}
+            essence = [(r["role"], r["term"], r["reachable"]) for r in reading.values()]
+            if essence != last or now_ns - last_ns >= RECORD_EVERY_NS:
+                last, last_ns = essence, now_ns
+                scene.progress.op(scene.recorder.note(OBSERVER, "observe", reading))
+
+    async def _poll(self, node: str, over: Any) -> None:
+        scene = self._scene
+        while not over.is_set():
+            try:
+                status = await scene.cluster.observe(node)
+            except Exception as error:  # noqa: BLE001 - not answering is an answer
+                status = NodeStatus(node=node, reachable=False, error=str(error))
+            self._statuses[node] = status
+            self._heard_ns[node] = scene.runtime.now_ns()
+            await over.wait(scene.options.observe_every_ns)
+
+    async def _poll_crashes(self, over: Any) -> None:
+        scene = self._scene
+        while not await over.wait(CRASH_POLL_NS):
+            try:
+                crashes = await scene.cluster.crashed()
+            except Exception as error:  # noqa: BLE001 - trouble of ours, said once
+                scene.complain(f"could not ask which nodes crashed: {error}")
+                return
+            for node, words in crashes.items():
+                if node not in self.crashes:
+                    self.crashes[node] = words
+                    scene.progress.say(f"✗ {node} died by itself: {words.strip()[-200:]}")
+                    scene.stop.set()  # what it proves is proved; no need to load a corpse
+
+    def _reading(self, node: str, now_ns: int) -> dict[str, Any]:
+        status = self._statuses.get(node)
+        fresh = status is not None and now_ns - self._heard_ns[node] <= STALE_NS
+        if status is None or not fresh or not status.reachable:
+            return {"role": "", "term": 0, "reachable": False}
+        return {
+            "role": status.role,
+            "term": status.term,
+            "commit": status.commit,
+            "applied": status.applied,
+            "revision": status.revision,
+            "reachable": True,
+            "clock_offset_ms": round(status.clock_offset_ns / NS_PER_MS),
+        }

@@ -1,0 +1,147 @@
+"""After the storm: mend everything, wait by index and not by the clock, compare what nodes hold.
+
+The order matters. Frozen nodes thaw before dead ones start, the network heals before clocks are set
+right, and only a cluster whose every node has applied what its leader had committed is read back.
+That it does not come back in time is a finding about the database, not trouble of the harness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from squall.checkers.history import NEMESIS, OpType
+from squall.harness.cluster import NodeDied, NodeStatus
+from squall.harness.nemesis.scheduler import observe_all
+from squall.harness.run.context import Scene
+from squall.harness.run.options import NS_PER_MS, NS_PER_S
+
+POLL_NS = 100 * NS_PER_MS
+MEND_ATTEMPTS = 3
+"""A heal that fails is tried again: a busy engine is the usual reason."""
+
+DEAD_PATIENCE_NS = 10 * NS_PER_S
+"""A node that died by itself, and again after its restart, is not waited for much longer."""
+
+PROCESS = f"{NEMESIS}/recovery"
+
+
+async def mend(scene: Scene) -> None:
+    """Resume, restart, heal, reset clocks: all of it, whatever is believed to be broken."""
+    cluster, nodes = scene.cluster, scene.cluster.nodes
+    invocation = scene.recorder.invoke(PROCESS, "recover", key="recovery", value={})
+    steps: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
+        ("resume", lambda: cluster.resume(nodes)),
+        ("restart", lambda: cluster.restart(nodes)),
+        ("heal", cluster.heal),
+        ("reset clocks", cluster.reset_clocks),
+    )
+    failed = [name for name, step in steps if not await _persist(scene, name, step)]
+    scene.recorder.complete(
+        invocation, OpType.INFO if failed else OpType.OK, value={"failed": failed}
+    )
+
+
+async def _persist(scene: Scene, name: str, step: Callable[[], Awaitable[object]]) -> bool:
+    for attempt in range(1, MEND_ATTEMPTS + 1):
+        try:
+            await step()
+        except NodeDied as death:
+            scene.progress.say(f"✗ {death}")  # the cluster remembers it as a crash
+            return False
+        except Exception as error:  # noqa: BLE001 - retried, then reported as ours
+            if attempt == MEND_ATTEMPTS:
+                scene.complain(f"final phase: {name} failed: {type(error).__name__}: {error}")
+            await scene.runtime.sleep_ns(POLL_NS)
+        else:
+            return True
+    return False
+
+
+async def await_recovery(scene: Scene) -> dict[str, Any]:
+    """Wait until one leader leads all and every node has applied what it had committed.
+
+    Returns {"recovered", "elapsed_s", "leader", "term", "reason", "nodes"}; `reason` says what was
+    still missing when the time was up.
+    """
+    begin_ns = scene.runtime.now_ns()
+    target: int | None = None
+    while True:
+        statuses = await observe_all(scene)
+        leader = _leader(statuses)
+        if leader is not None and target is None:
+            target = leader.commit
+        reason = _missing(statuses, leader, target)
+        elapsed_ns = scene.runtime.now_ns() - begin_ns
+        if not reason or elapsed_ns > await patience_ns(scene, statuses):
+            return {
+                "recovered": not reason,
+                "elapsed_s": round(elapsed_ns / NS_PER_S, 3),
+                "leader": leader.node if leader else "",
+                "term": leader.term if leader else 0,
+                "reason": reason,
+                "nodes": {node: _facts(status) for node, status in statuses.items()},
+            }
+        await scene.runtime.sleep_ns(POLL_NS)
+
+
+async def patience_ns(scene: Scene, statuses: dict[str, NodeStatus]) -> int:
+    """Say how long to wait for what is missing."""
+    away = {status.node for status in statuses.values() if not status.reachable}
+    if away and away <= set(await scene.cluster.crashed()):
+        return min(DEAD_PATIENCE_NS, scene.options.recovery_timeout_ns)
+    return scene.options.recovery_timeout_ns
+
+
+def _leader(statuses: dict[str, NodeStatus]) -> NodeStatus | None:
+    leaders = [s for s in statuses.values() if s.reachable and s.role == "leader"]
+    return max(leaders, key=lambda status: status.term, default=None)
+
+
+def _missing(statuses: dict[str, NodeStatus], leader: NodeStatus | None, target: int | None) -> str:
+    """Say what stands between this and a recovered cluster; nothing if nothing does."""
+    away = [f"{s.node} ({s.error or 'no answer'})" for s in statuses.values() if not s.reachable]
+    if away:
+        return f"not reachable: {', '.join(away)}"
+    if leader is None or target is None:
+        return "no leader"
+    astray = [s.node for s in statuses.values() if s.term != leader.term]
+    if astray:
+        return f"not in the leader's term {leader.term}: {', '.join(astray)}"
+    behind = [f"{s.node} at {s.applied}" for s in statuses.values() if s.applied < target]
+    if behind:
+        return f"has not applied up to index {target}: {', '.join(behind)}"
+    return ""
+
+
+def _facts(status: NodeStatus) -> dict[str, Any]:
+    return {
+        "role": status.role,
+        "term": status.term,
+        "commit": status.commit,
+        "applied": status.applied,
+        "revision": status.revision,
+        "digest": status.digest,
+        "reachable": status.reachable,
+    }
+
+
+async def compare_digests(scene: Scene) -> dict[str, Any]:
+    """Wait until all nodes stand at one index, then compare the digests of what they hold there.
+
+    Returns {"digests_agree": bool | None, "digests": {node: {...}}}; None if they never stood
+    still.
+    """
+    begin_ns = scene.runtime.now_ns()
+    while True:
+        statuses = await observe_all(scene)
+        facts = {node: _facts(status) for node, status in statuses.items()}
+        level = len({status.applied for status in statuses.values()}) == 1
+        if level and all(status.reachable for status in statuses.values()):
+            return {
+                "digests_agree": len({s.digest for s in statuses.values()}) == 1,
+                "digests": facts,
+            }
+        if scene.runtime.now_ns() - begin_ns > await patience_ns(scene, statuses):
+            return {"digests_agree": None, "digests": facts}
+        await scene.runtime.sleep_ns(POLL_NS)

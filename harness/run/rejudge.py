@@ -1,0 +1,168 @@
+"""Judging again what is on disk: a whole run's folder, or a bare history from anywhere.
+
+A folder brings its evidence and is judged as it was. A run whose controller was killed has a
+history and no verdict: it is judged on what there is, and gets its verdict and reports now. A bare
+history (written by hand, cut out of a run, made by another tool) is judged on what it contains:
+nobody asks it for logs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import msgspec
+
+from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.campaign.lost_commits import lost_commits
+from squall.checkers.etcd.revisions import revisions
+from squall.checkers.evidence import Evidence
+from squall.checkers.faults import fault_windows
+from squall.checkers.formats.foreign import Foreign
+from squall.checkers.history import History
+from squall.checkers.linearizability.checker import linearizability
+from squall.checkers.linearizability.models import CasRegister
+from squall.checkers.registry import judge_file, judge_of, read_file, undecided
+from squall.checkers.run import Run
+from squall.checkers.verdict import Budget, Checker, Verdict
+from squall.harness.cli.user_code import is_path, judge_by
+from squall.harness.cluster import HarnessError
+from squall.harness.run.judging import (
+    budget,
+    exit_code,
+    file_verdict,
+    pass_judgement,
+    write_reports,
+)
+from squall.harness.run.options import NS_PER_S
+from squall.harness.store import HISTORY, RunFolder
+from squall.workloads import WORKLOADS
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """A history with its verdict. `cut_line` is the number of a last line that was cut."""
+
+    run: Run
+    history: Any  # History
+    evidence: Evidence
+    verdict: Verdict
+    exit_code: int
+    cut_line: int | None = None
+
+
+def recheck(path: Path, stdin: BinaryIO, allowed: Budget, model: str | None = None) -> Judged:
+    """Judge what is at `path`, against `model` if one is named.
+
+    Raises MalformedHistory, UnknownModel, BrokenModel, OSError, click.UsageError.
+    """
+    if path.is_dir() and model is None:
+        return _folder(RunFolder(path), allowed)
+    name, data = read_bytes(path, stdin)
+    return _file(name, data, allowed, model)
+
+
+def read_bytes(path: Path, stdin: BinaryIO) -> tuple[str, bytes]:
+    """Return what messages call a history, and its content; `path` may be a run's folder."""
+    if str(path) == "-":
+        return "standard input", stdin.read()
+    if path.is_dir():
+        path = path / HISTORY
+    if not path.exists():
+        raise click.UsageError(f"{path} does not exist")
+    return str(path), path.read_bytes()
+
+
+def rebuild(path: Path, time_s: float) -> None:
+    """Write a run's reports anew, from its folder; judges it first if nobody has."""
+    folder = RunFolder(path)
+    run, judged = folder.read_run(), folder.read_verdict()
+    if run is None:
+        raise click.UsageError(f"{path} is no run's folder: it has no run.json")
+    if judged is None:
+        _folder(folder, budget(time_s))
+        return
+    evidence = folder.read_evidence() or Evidence()
+    write_reports(folder, run, folder.read_history().history, judged.verdict, evidence)
+
+
+def _folder(folder: RunFolder, allowed: Budget) -> Judged:
+    if not (folder.path / HISTORY).exists():
+        raise click.UsageError(f"{folder} is no run's folder: it has no {HISTORY}")
+    reading = folder.read_history()
+    run = folder.read_run() or _stand_in(reading.history, str(folder))
+    evidence = folder.read_evidence() or Evidence(
+        recovery={"reason": "the controller ended before the final phase did"}
+    )
+    workload = WORKLOADS.get(run.workload)
+    if workload is None:
+        raise HarnessError(f"{folder}: this Squall knows no workload called {run.workload!r}")
+    verdict = pass_judgement(workload.checkers(run.faults), reading.history, evidence, allowed)
+    code = exit_code(verdict, evidence)
+    if folder.read_verdict() is None:
+        file_verdict(folder, verdict, evidence, code)
+        write_reports(folder, run, reading.history, verdict, evidence)
+    return Judged(
+        run=run,
+        history=reading.history,
+        evidence=evidence,
+        verdict=verdict,
+        exit_code=code,
+        cut_line=reading.cut_line,
+    )
+
+
+def _file(name: str, data: bytes, allowed: Budget, model: str | None) -> Judged:
+    """Judge a file by what it contains; a register of ours also by its revisions and its end."""
+    meter = Meter(allowed)
+    own = judge_by(model) if model and is_path(model) else None
+    if model and own is None:
+        judge_of(model)  # a name that is none is answered before a long file is read
+    try:
+        found = read_file(name, data, model, meter)
+    except OutOfBudget as spent:
+        found = Foreign(History([]), model or "", "")
+        verdict = undecided(model or "none", f"{name}: {spent}")
+        return _judged(found, name, verdict)
+    left = msgspec.structs.replace(allowed, time_s=meter.remaining_s)
+    if model is None and found.format == "jsonl" and found.model == CasRegister.name:
+        checkers = _by_contents(found.history)
+        return _judged(found, name, pass_judgement(checkers, found.history, Evidence(), left))
+    return _judged(found, name, judge_file(name, found, left, own))
+
+
+def _judged(found: Foreign, name: str, verdict: Verdict) -> Judged:
+    return Judged(
+        run=_stand_in(found.history, name),
+        history=found.history,
+        evidence=Evidence(),
+        verdict=verdict,
+        exit_code=exit_code(verdict, Evidence()),
+        cut_line=found.history.header.get("cut_line"),
+    )
+
+
+def _by_contents(history: History) -> tuple[Checker, ...]:
+    """Choose the checkers for which a history brings what they look at."""
+    metas = [operation.meta or {} for operation in history.operations]
+    chosen = [linearizability()]
+    if any("revision" in meta for meta in metas):
+        chosen.append(revisions())
+    if any(meta.get("final") for meta in metas):
+        chosen.append(lost_commits())
+    return tuple(chosen)
+
+
+def _stand_in(history: History, name: str) -> Run:
+    """Make up what identifies a run for a history that came without."""
+    header = history.header
+    return Run(
+        id=str(header.get("run", name)),
+        workload=str(header.get("workload", "register")),
+        cluster="docker",
+        seed=int(header.get("seed", 0)),
+        nodes=tuple(sorted({op.node for op in history if op.node})),
+        faults=tuple(dict.fromkeys(window.kind for window in fault_windows(history))),
+        time_limit_s=history.duration_ns / NS_PER_S,
+        argv=("squall", "check", name),
+    )

@@ -1,0 +1,231 @@
+"""A trial: one run as the command line asks for it, from its folder to its exit code.
+
+Here everything that was left open is settled (seed, names, defaults) and written down before the
+first container starts; the world is chosen, the run conducted, and what it left is filed in an
+order that survives an end at any moment: history while it happens, then evidence, then the verdict,
+then the reports, which are only views.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from squall.checkers.evidence import Evidence
+from squall.checkers.history import Op
+from squall.checkers.run import Run
+from squall.checkers.verdict import Verdict
+from squall.harness import version
+from squall.harness.nemesis import Executed
+from squall.harness.run.controller import Findings
+from squall.harness.run.judging import (
+    budget,
+    exit_code,
+    file_verdict,
+    pass_judgement,
+    write_reports,
+)
+from squall.harness.run.options import NS_PER_S, Options
+from squall.harness.run.progress import Progress
+from squall.harness.store import RUN, SCHEDULE, RunFolder, Store
+from squall.reports.output.terminal import heading
+from squall.workloads import WORKLOADS
+
+SCHEDULE_FORMAT = 1
+NODES_OF_VALID_RUNS = "discarded, as nothing was wrong; keep them with --keep"
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for, with every default filled in."""
+
+    workload: str
+    cluster: str
+    nodes: int
+    faults: tuple[str, ...]
+    seed: int
+    options: Options
+    store: Path
+    node_source: Path | None = None
+    keep: bool = False
+    start_timeout_s: float = 60.0
+    check_time_s: float = 120.0
+    argv: tuple[str, ...] = ()
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a trial ended."""
+
+    run: Run
+    folder: RunFolder
+    history: Any  # History
+    evidence: Evidence
+    verdict: Verdict
+    exit_code: int
+
+
+class World(msgspec.Struct, kw_only=True):
+    """What a world gives back beside the findings: what ran, and what it could not do."""
+
+    findings: Findings
+    versions: dict[str, str]
+    unsupported: dict[str, str]
+    interrupted: bool = False
+
+
+Conductor = Callable[[Request, Run, RunFolder, Progress, Callable[[Op], None]], World]
+"""Conducts a run in some world; the simulator and the containers each have one."""
+
+
+def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Outcome:
+    """Do one run from beginning to end; raises HarnessError if it never came to one.
+
+    A run that failed before anything happened (no engine, no image) leaves no folder behind.
+    """
+    now = datetime.now(UTC)
+    store = Store(request.store)
+    folder = store.create(request.workload, request.seed, now)
+    run = identify(request, folder, now)
+    recording = Recording(store, folder, run)
+    try:
+        folder.write_json(RUN, run)
+        progress.say(heading(run, str(folder)))
+        world = conductor(request, run, folder, Flushing(progress, folder), recording.record)
+        recording.begin()
+    except BaseException:
+        if recording.begun:
+            progress.say(f"what was recorded is kept: squall check {folder} judges it")
+        else:
+            folder.discard()
+        raise
+    finally:
+        folder.end_history()
+    run = msgspec.structs.replace(
+        run, versions=run.versions | world.versions, unsupported=world.unsupported
+    )
+    folder.write_json(RUN, run)
+    return conclude(request, run, folder, world, progress)
+
+
+class Recording:
+    """The history on disk, begun by its first op: until then, nothing has happened."""
+
+    def __init__(self, store: Store, folder: RunFolder, run: Run) -> None:
+        self._store, self._folder, self._run = store, folder, run
+        self.begun = False
+
+    def begin(self) -> None:
+        """Write the header, and let `latest` point here."""
+        if not self.begun:
+            self.begun = True
+            run = self._run
+            self._folder.begin_history(run=run.id, workload=run.workload, seed=run.seed)
+            self._store.publish(self._folder)
+
+    def record(self, op: Op) -> None:
+        """Append one op."""
+        if not self.begun:
+            self.begin()
+        self._folder.record(op)
+
+
+def conclude(
+    request: Request, run: Run, folder: RunFolder, world: World, progress: Progress
+) -> Outcome:
+    """File what a run left, judge it, and write its reports."""
+    findings = world.findings
+    folder.write_json(SCHEDULE, schedule_file(run, findings.schedule))
+    progress.phase("judge")
+    checkers = WORKLOADS[run.workload].checkers(run.faults)
+    history, evidence = findings.history, findings.evidence
+    verdict = pass_judgement(
+        checkers,
+        history,
+        evidence,
+        budget(request.check_time_s),
+        interrupted=world.interrupted,
+    )
+    code = exit_code(verdict, evidence, interrupted=world.interrupted)
+    file_verdict(folder, verdict, evidence, code)
+    try:
+        write_reports(folder, run, history, verdict, evidence)
+    except Exception as error:  # noqa: BLE001 - a verdict must not be lost to its own rendering
+        trouble = f"the report could not be written: {type(error).__name__}: {error}"
+        progress.say(trouble)
+        evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, trouble))
+        code = exit_code(verdict, evidence, interrupted=world.interrupted)
+        file_verdict(folder, verdict, evidence, code)
+    if code == 0 and not request.keep:
+        folder.discard_nodes()
+    return Outcome(
+        run=run, folder=folder, history=history, evidence=evidence, verdict=verdict, exit_code=code
+    )
+
+
+class Flushing:
+    """A listener that makes the history durable at the end of every phase, and passes all on."""
+
+    def __init__(self, inner: Progress, folder: RunFolder) -> None:
+        self._inner = inner
+        self._folder = folder
+
+    def phase(self, name: str) -> None:
+        """Sync what the phase before has recorded."""
+        self._folder.sync_history()
+        self._inner.phase(name)
+
+    def say(self, line: str) -> None:
+        """Pass it on."""
+        self._inner.say(line)
+
+    def op(self, op: Op) -> None:
+        """Pass it on."""
+        self._inner.op(op)
+
+
+def identify(request: Request, folder: RunFolder, now: datetime) -> Run:
+    """Write down everything that identifies the run and suffices to repeat it."""
+    commit, dirty = version.commit()
+    options = request.options
+    workload = WORKLOADS[request.workload]
+    return Run(
+        id=f"{request.workload}/{folder.path.name}",
+        workload=request.workload,
+        cluster=request.cluster,
+        seed=request.seed,
+        nodes=tuple(f"n{at + 1}" for at in range(request.nodes)),
+        faults=request.faults,
+        time_limit_s=options.time_limit_ns / NS_PER_S,
+        argv=request.argv,
+        parameters={
+            "rate": options.rate,
+            "concurrency": options.concurrency,
+            "op_timeout_s": options.op_timeout_ns / NS_PER_S,
+            "recovery_timeout_s": options.recovery_timeout_ns / NS_PER_S,
+            "start_timeout_s": request.start_timeout_s,
+            "check_time_s": request.check_time_s,
+            "node_source": str(request.node_source or ""),
+            "key_prefix": options.prefix,
+            "workload": workload.options | options.workload,
+        },
+        versions={"squall": version.version(), "python": platform.python_version()},
+        commit=commit,
+        dirty=dirty,
+        host={"platform": platform.platform(), "machine": platform.machine()},
+        started_at=now.isoformat(timespec="seconds"),
+    )
+
+
+def schedule_file(run: Run, schedule: tuple[Executed, ...]) -> dict[str, Any]:
+    """Return schedule.json: the faults as they were executed, with the seed they came from."""
+    return {"format": SCHEDULE_FORMAT, "run": run.id, "seed": run.seed, "faults": schedule}
+
+
+def command_line() -> tuple[str, ...]:
+    """Return how this process was called, with the program's bare name."""
+    return ("squall", *sys.argv[1:])

@@ -1,0 +1,72 @@
+"""The world without containers, as a run sees it: one process, virtual time, the same findings.
+
+Here the command line meets the simulator (`squall.harness.sim`), which knows nothing of folders and
+signals.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from squall.checkers.evidence import Evidence, NodeEvidence
+from squall.checkers.history import Op
+from squall.checkers.run import Run
+from squall.harness.run.controller import Findings
+from squall.harness.run.progress import Progress
+from squall.harness.run.run import Request, World
+from squall.harness.run.runtime import Event
+from squall.harness.sim.sweep.simulate import Simulation, calm_plan, simulate
+from squall.harness.store import RunFolder
+from squall.workloads import WORKLOADS
+
+
+def conduct_run(
+    request: Request,
+    run: Run,  # noqa: ARG001 - what a world is told; a simulation needs no name
+    folder: RunFolder,
+    progress: Progress,
+    sink: Callable[[Op], None],
+) -> World:
+    """Conduct a run in the simulator, in virtual time."""
+    interrupts: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop_on_interrupt(stop: Event) -> None:
+        def interrupt(number: int, _: Any) -> None:
+            interrupts.append(number)
+            stop.set()
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, interrupt)
+
+    plan = calm_plan(request.options, request.faults, request.nodes)
+    try:
+        simulation = simulate(
+            request.seed,
+            WORKLOADS[request.workload],
+            plan,
+            progress=progress,
+            sink=sink,
+            into=folder.nodes,
+            stop=stop_on_interrupt,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return World(
+        findings=simulation.findings or _cut_short(simulation),
+        versions={"digest": simulation.digest},
+        unsupported={},
+        interrupted=bool(interrupts),
+    )
+
+
+def _cut_short(simulation: Simulation) -> Findings:
+    """Return what a run left that did not come to its end: a broken invariant, or our own fault."""
+    if simulation.broken is None:
+        trouble = (simulation.error or "the simulation ended without saying why",)
+        return Findings(history=simulation.history, evidence=Evidence(trouble=trouble))
+    node, words = simulation.broken.node, simulation.broken.sentence()
+    proof = NodeEvidence(node=node, assertions=(f"invariant broken: {words}",))
+    return Findings(history=simulation.history, evidence=Evidence(nodes={node: proof}))

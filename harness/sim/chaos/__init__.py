@@ -1,0 +1,1 @@
+"""What a swarm draws and does to a simulated cluster, and the liveness phase after it."""

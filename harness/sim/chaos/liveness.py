@@ -1,0 +1,157 @@
+"""When faults stop, does the cluster go on? The liveness phase, after the storm.
+
+A random quorum core is healed and everything else stays dead: healing all of them would hide a
+deadlock that the next message from an outsider happens to break. Within a stated number of election
+timeouts the core must have one leader, commit a new write, and stand at equal state. Then the
+others may come back.
+
+Where members came and went in the storm, the bare core must also be able to replace one: the one
+that was being replaced when the storm ended, or else a dead one. It may take as long as it gets on.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from squall.harness.sim.chaos.membership import NOBODY
+from squall.harness.sim.runtime import SimRuntime
+from squall.harness.sim.world.world import Hand, SimWorld
+from squall.workloads.client import Answer, Put, PutAnswer
+
+ELECTIONS = 60
+"""Election timeouts within which all must be done. A round of voting takes two at most; the rest is
+for split votes, for slow clocks, and for shipping snapshots in small pieces."""
+
+KEY = b"\0squall/liveness"
+POLLS = 10  # looks per election timeout
+PATIENCE = 4
+"""Election timeouts before a probe that was not answered is tried again."""
+
+EVERYBODY = Hand.NEMESIS | Hand.TRIGGER | Hand.WEATHER
+
+
+class Liveness(msgspec.Struct, frozen=True, kw_only=True):
+    """How the phase ended. `missing` is "" if all was well; `elections` is the time it took."""
+
+    core: tuple[str, ...]
+    elapsed_us: int
+    elections: float
+    missing: str = ""
+    replaced: str = ""
+
+
+class _Probe:
+    """One write sent to the leader."""
+
+    def __init__(self, world: SimWorld, number: int) -> None:
+        self.node = number
+        self.sent_us = world.loop.now_us
+        self.answer: Answer | Exception | None = None
+        value = str(self.sent_us).encode()
+        world.nodes[number].request(Put(KEY, value), self._answered)
+
+    def _answered(self, answer: Answer | Exception) -> None:
+        self.answer = answer
+
+
+async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
+    """Run the phase; a failure is reported to the invariants, which stop the run."""
+    core = _heal_a_core(world)
+    begun_us = world.loop.now_us
+    election_us = world.swarm.knobs.election_us
+    bound_us = ELECTIONS * election_us + 4 * world.swarm.boot_us
+    probe: _Probe | None = None
+    target = 0
+    missing = "no leader"
+    while missing and world.loop.now_us - begun_us <= bound_us:
+        await runtime.sleep_ns(election_us * 1000 // POLLS)
+        leader = _leader(world, core)
+        if leader is None:
+            missing = "no leader"
+            continue
+        if probe is not None and isinstance(probe.answer, PutAnswer):
+            target = target or world.status(leader).commit
+            missing = _behind(world, core, target)
+            continue
+        missing = "no write was acknowledged"
+        patient = probe is not None and world.loop.now_us - probe.sent_us < PATIENCE * election_us
+        if probe is None or isinstance(probe.answer, Exception) or not patient:
+            probe = _Probe(world, leader)
+    elapsed_us = world.loop.now_us - begun_us
+    replaced = ""
+    if not missing and world.turnovers.happen:
+        replaced, missing = await _replace_one(world, runtime, core)
+    outcome = Liveness(
+        core=tuple(world.names[number] for number in core),
+        elapsed_us=elapsed_us,
+        elections=round(elapsed_us / election_us, 2),
+        missing=missing,
+        replaced=replaced,
+    )
+    if missing:
+        world.invariants.fails(
+            "liveness",
+            -1,
+            f"core {' '.join(outcome.core)} alone, {outcome.elections:g} election timeouts to "
+            f"commit: {missing}",
+        )
+    for number in range(len(world.nodes)):
+        if number not in core:
+            world.revive(number, Hand.LIVENESS)
+    return outcome
+
+
+def _heal_a_core(world: SimWorld) -> list[int]:
+    """Heal a random quorum, and make sure that everybody else is dead."""
+    rng = world.streams.of("liveness")
+    size = len(world.nodes)
+    able = [number for number in range(size) if number != world.turnovers.target]
+    core = sorted(rng.sample(able, size // 2 + 1))
+    world.heal()
+    for number in range(size):
+        if number in core:
+            world.resume(number, EVERYBODY)
+            world.revive(number, EVERYBODY)
+        else:
+            world.kill(number, Hand.LIVENESS)
+    return core
+
+
+async def _replace_one(world: SimWorld, runtime: SimRuntime, core: list[int]) -> tuple[str, str]:
+    """Have the core replace a member; returns its name, and what is missing if they got stuck."""
+    turnovers, election_us = world.turnovers, world.swarm.knobs.election_us
+    if turnovers.target == NOBODY:
+        dead = [number for number in range(len(world.nodes)) if number not in core]
+        rng = world.streams.of("liveness", "replaced")
+        turnovers.begin(rng.choice(dead), rot=False)
+    target, progress, since_us = turnovers.target, turnovers.progress(), world.loop.now_us
+    stage = ""
+    while True:
+        stage = turnovers.stage()
+        if turnovers.fresh:
+            world.resume(target, EVERYBODY)
+            world.revive(target, EVERYBODY | Hand.LIVENESS)
+        await runtime.sleep_ns(election_us * 1000 // POLLS)
+        if turnovers.target != target:
+            break
+        if progress != turnovers.progress():
+            progress, since_us = turnovers.progress(), world.loop.now_us
+        elif world.loop.now_us - since_us > ELECTIONS * election_us + 4 * world.swarm.boot_us:
+            return world.names[target], f"{stage}, and nothing gets on"
+    return world.names[target], ""
+
+
+def _leader(world: SimWorld, core: list[int]) -> int | None:
+    running = [number for number in core if world.nodes[number].running]
+    leaders = [number for number in running if world.status(number).role == "leader"]
+    return max(leaders, key=lambda number: world.status(number).term, default=None)
+
+
+def _behind(world: SimWorld, core: list[int], target: int) -> str:
+    for number in core:
+        if not world.nodes[number].running:
+            return f"{world.names[number]} does not run"
+        applied = world.status(number).applied
+        if applied < target:
+            return f"{world.names[number]} has applied {applied} of {target}"
+    return ""

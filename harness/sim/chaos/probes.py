@@ -1,0 +1,86 @@
+"""How the moments that triggers wait for are told from outside.
+
+A node's lookout asks its Raft, or looks at what comes and goes, after the fact, and changes
+nothing. What no trigger of the run waits for is not looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from squall.harness.sim.chaos.triggers import Moment, Triggers
+from squall.node.raft.messages import AppendEntries, AppendReply
+from squall.node.raft.quorum import agreed
+from squall.node.raft.raft import Raft
+from squall.node.raft.roles import LEADER
+from squall.node.storage.disk import Append, Create, DiskOp
+
+
+class Lookout:
+    """Watches one node for the moments that triggers wait for."""
+
+    __slots__ = (
+        "_lapsing_us",
+        "_number",
+        "_triggers",
+        "acknowledgements",
+        "configurations",
+        "disk",
+        "leases",
+        "replication",
+    )
+
+    def __init__(self, triggers: Triggers, number: int) -> None:
+        self._triggers = triggers
+        self._number = number
+        self._lapsing_us = 0  # when the lease that is about to expire was last renewed
+        watches = triggers.watches
+        self.configurations = watches(Moment.CONFIGURES)
+        self.acknowledgements = watches(Moment.ACKNOWLEDGES)
+        self.replication = watches(Moment.REPLICATES)
+        self.leases = watches(Moment.LAPSES)
+        self.disk = watches(Moment.APPENDS) or watches(Moment.SNAPSHOTS)
+
+    def arrives(self, message: Any) -> None:
+        """Note whether a message brings a configuration entry."""
+        if type(message) is AppendEntries and any(entry.kind for entry in message.entries):
+            self._triggers.reached(self._number, Moment.CONFIGURES)
+
+    def acknowledged(self, raft: Raft, message: AppendReply) -> None:
+        """Note whether a leader has just been acknowledged entries of earlier terms alone."""
+        if replicates(raft, message):
+            self._triggers.reached(self._number, Moment.REPLICATES)
+
+    def writes(self, ops: tuple[DiskOp, ...]) -> None:
+        """Note what kind of thing goes to the disk."""
+        kinds = set(map(type, ops))
+        if Append in kinds:
+            self._triggers.reached(self._number, Moment.APPENDS)
+        if Create in kinds and any(type(op) is Create and "snap/" in op.path for op in ops):
+            self._triggers.reached(self._number, Moment.SNAPSHOTS)
+
+    def looks_at_lease(self, raft: Raft, now_us: int) -> None:
+        """Note, once for each time it does, that a leader's lease is about to expire."""
+        heard_us = lapsing(raft, now_us)
+        if heard_us and heard_us != self._lapsing_us:
+            self._lapsing_us = heard_us
+            self._triggers.reached(self._number, Moment.LAPSES)
+
+
+def replicates(raft: Raft, message: AppendReply) -> bool:
+    """Whether a leader has just been acknowledged entries of earlier terms alone."""
+    if message.rejected or raft.role != LEADER or message.term != raft.term:
+        return False
+    return message.index < raft.term_start
+
+
+def lapsing(raft: Raft, now_us: int) -> int:
+    """Return when a leader last heard of a majority if its lease is about to expire, else 0.
+
+    About to expire is: within a quarter of an election timeout. `now_us` is the node's own time.
+    """
+    if raft.role != LEADER or not raft.config.check_quorum:
+        return 0
+    heard_us = agreed([now_us if each.id == raft.id else each.contact_us for each in raft.voters])
+    left_us = heard_us + raft.config.election_us - now_us
+    return heard_us if 0 < left_us <= raft.config.election_us // 4 else 0

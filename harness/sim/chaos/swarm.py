@@ -1,0 +1,338 @@
+"""What each seed draws: how the network, the disks and the protocol are this time.
+
+Swarm testing: a run in which some faults are absent and some knobs are extreme reaches states that
+the average of all of them never does. Small limits reach rare paths: one entry a message, segments
+of a few records, a snapshot every five entries, timeouts close to the latency. Everything drawn is
+in the `Swarm`, which is written into the run's parameters; nothing else is random about a set-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import TypeVar
+
+import msgspec
+
+from squall.harness.sim.chaos.membership import Turnover
+from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.sim.world.disk import DiskFaults
+from squall.harness.sim.world.network import LinkProfile
+from squall.harness.sim.world.streams import Streams
+from squall.harness.sim.world.watch_limits import WatchBuffers, draw_buffers
+
+T = TypeVar("T")
+
+KIB = 1024
+NEVER = 1 << 40
+"""More entries than any run has: no snapshot."""
+
+FEW = 500
+"""Entries between snapshots where there must be some."""
+
+RARE_P = 0.05
+"""A trigger that fires more rarely may not fire at all."""
+
+APART_P = 0.25
+"""How many seeds write their snapshots beside the log, as servers do; the others in a log batch."""
+
+STRUGGLE_P = 0.25
+"""How many seeds are a struggle for leadership."""
+
+NEMESES = ("kill", "pause", "partition", "clock")
+"""Timed faults, drawn and driven by the nemesis, in both worlds."""
+
+
+class Knobs(msgspec.Struct, frozen=True, kw_only=True):
+    """The node's own parameters, as in `squall.node.replica.ReplicaConfig`."""
+
+    heartbeat_us: int = 100_000
+    election_us: int = 1_000_000
+    commit_notice_us: int = 5_000
+    pre_vote: bool = True
+    check_quorum: bool = True
+    max_batch_entries: int = 1024
+    max_inflight: int = 512
+    snapshot_count: int = 10_000
+    catch_up_entries: int = 5_000
+    segment_bytes: int = 256 * KIB
+    snapshot_chunk_bytes: int = 256 * KIB
+    max_apply: int = 512
+    max_wals: int = 0
+    max_snapshots: int = 5
+    snapshots_apart: bool = True
+
+
+class Weather(msgspec.Struct, frozen=True, kw_only=True):
+    """Faults that come and go by themselves during the storm; means in microseconds, 0 is never.
+
+    A clog holds everything back on one directed link for up to `clog_us`. A disk error makes a
+    node's next sync fail; the node must stop, and is started again after `outage_us`.
+    """
+
+    clog_every_us: int = 0
+    clog_us: int = 0
+    disk_error_every_us: int = 0
+    outage_us: int = 1_000_000
+
+
+class Swarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One set-up: everything a seed decides beside the order of events."""
+
+    knobs: Knobs = Knobs()
+    link: LinkProfile = LinkProfile()
+    disk: DiskFaults = DiskFaults()
+    weather: Weather = Weather()
+    drift_ppm: int = 0
+    boot_us: int = 100_000
+    triggers: tuple[Trigger, ...] = ()
+    max_victims: int = 1
+    faults: tuple[str, ...] = NEMESES
+    turnover: Turnover = Turnover()
+    watches: WatchBuffers = WatchBuffers()
+
+    def words(self) -> str:
+        """Say in one line what is special about this set-up."""
+        return ", ".join(
+            [
+                *self._knob_words(),
+                *self._weather_words(),
+                *self._turnover_words(),
+                *filter(None, [self.watches.words()]),
+                *(f"timed {fault}" for fault in self.faults),
+                *(f"{t.action} when it {t.moment} (p={t.p:g})" for t in self.triggers),
+            ]
+        )
+
+    def _knob_words(self) -> Iterator[str]:
+        knobs, kept = self.knobs, (self.knobs.max_wals, self.knobs.max_snapshots)
+        yield f"election {knobs.election_us // 1000} ms"
+        yield f"batch {knobs.max_batch_entries}"
+        yield f"window {knobs.max_inflight}"
+        if knobs.commit_notice_us > knobs.heartbeat_us:
+            yield "commits told by heartbeats alone"
+        yield f"snapshot every {knobs.snapshot_count if knobs.snapshot_count < NEVER else 'never'}"
+        if any(kept):
+            yield f"{kept[0] or 'all'} segments and {kept[1] or 'all'} snapshots kept"
+        if knobs.snapshots_apart and knobs.snapshot_count < NEVER:
+            yield "written beside the log"
+        if not knobs.pre_vote:
+            yield "no pre-vote"
+        if not knobs.check_quorum:
+            yield "no check-quorum"
+
+    def _weather_words(self) -> Iterator[str]:
+        link, disk, weather = self.link, self.disk, self.weather
+        yield f"delay {link.delay_us}+{link.tail_us} us"
+        if link.slow_p:
+            yield f"up to {link.slow_us // 1000} ms more (p={link.slow_p:g})"
+        if link.loss_p:
+            yield f"loss {link.loss_p:g}"
+        if link.duplicate_p:
+            late = f" up to {link.late_us // 1000} ms late" if link.late_us else ""
+            yield f"duplicates {link.duplicate_p:g}{late}"
+        if link.reorder:
+            yield "reordering"
+        if weather.clog_every_us:
+            yield f"a link clogged every {weather.clog_every_us / 1e6:g} s"
+        yield f"sync {disk.sync_us}+{disk.sync_tail_us} us"
+        if disk.stall_p:
+            yield f"stalls up to {disk.stall_us // 1000} ms (p={disk.stall_p:g})"
+        if disk.tear_p:
+            garbage = f", garbage behind {disk.garbage_p:.0%}" if disk.garbage_p else ""
+            yield f"torn writes (p={disk.tear_p:g}{garbage})"
+        if weather.disk_error_every_us:
+            yield f"a disk error every {weather.disk_error_every_us / 1e6:g} s"
+        if self.drift_ppm:
+            yield f"clocks off by {self.drift_ppm} ppm"
+
+    def _turnover_words(self) -> Iterator[str]:
+        turnover = self.turnover
+        if turnover.every_us:
+            yield f"a member replaced every {turnover.every_us / 1e6:g} s"
+            if turnover.rot_p:
+                yield f"{turnover.rot_p:.0%} of them rotten"
+
+
+CALM = Swarm(drift_ppm=20)
+"""Healthy machines in one rack: what `run --cluster sim` uses unless told otherwise."""
+
+
+def draw(streams: Streams) -> Swarm:
+    """Draw the set-up of a run from its stream `swarm`."""
+    rng = streams.of("swarm")
+    latency_us, link = _link(rng)
+    knobs = _knobs(
+        rng,
+        latency_us,
+        notice_us=_notice(streams.of("swarm", "notice")),
+        apart=streams.of("swarm", "drafts").random() < APART_P,
+    )
+    victims = _pick(rng, (1, 1, 2, 3))
+    drawn = Swarm(
+        knobs=knobs,
+        link=link,
+        disk=_disk(rng, knobs.election_us),
+        weather=_weather(rng, knobs.election_us),
+        drift_ppm=_pick(rng, (0, 50, 5_000, 50_000)),
+        boot_us=_pick(rng, (20_000, 100_000, 400_000)),
+        triggers=_triggers(streams.of("swarm", "triggers"), knobs.election_us),
+        max_victims=victims,
+        faults=_subset(streams.of("swarm", "faults"), NEMESES),
+        turnover=_turnover(streams.of("swarm", "turnover"), knobs.election_us),
+        watches=draw_buffers(streams.of("swarm", "watches")),
+    )
+    if drawn.turnover.every_us and drawn.knobs.snapshot_count == NEVER:
+        # Every newcomer would be sent the whole log: a cost that grows with the square of the time.
+        knobs = msgspec.structs.replace(drawn.knobs, snapshot_count=FEW)
+        drawn = msgspec.structs.replace(drawn, knobs=knobs)
+    if not drawn.faults and all(trigger.p < RARE_P for trigger in drawn.triggers):
+        drawn = msgspec.structs.replace(drawn, faults=("kill",))  # something must happen
+    struggle = streams.of("swarm", "struggle")
+    return _struggle(struggle, drawn) if struggle.random() < STRUGGLE_P else drawn
+
+
+def _struggle(rng: Random, drawn: Swarm) -> Swarm:
+    """Turn a set-up into a struggle for leadership, entry by entry.
+
+    Raft's figure 8 needs three things in a row: a leader that is cut off with entries of its own, a
+    next one that is cut off before anybody has its first entry, and the first again, cut off while
+    it replicates what it has from its earlier term. One entry a message makes room between the old
+    entries and the first of the new term; the triggers cut at these very moments. Where a reign is
+    long enough for its first entry to be committed, a short log of a newer term must beat a longer
+    one that was cut off: nobody may compare them by length.
+    """
+    election_us = 100_000
+    knobs = msgspec.structs.replace(
+        drawn.knobs,
+        election_us=election_us,
+        heartbeat_us=election_us // 4,
+        max_batch_entries=1,
+        max_inflight=_pick(rng, (1, 4)),
+        snapshot_count=FEW,  # with crashes this frequent, whole logs would be read again and again
+    )
+    cut = _pick(rng, (Action.ISOLATE, Action.CRASH))
+    link = LinkProfile(delay_us=_pick(rng, (300, 1_000)), tail_us=_pick(rng, (100, 1_000)))
+    mend_us = _pick(rng, (election_us // 2, election_us))
+    reign_us = _pick(rng, (1, election_us // 5))
+    blows = (
+        (Moment.LEADS, Action.ISOLATE, 0.85, reign_us),
+        (Moment.REPLICATES, cut, 0.4, 1_000),
+        (Moment.APPENDS, cut, 0.02, 1_000),  # the first one: without it nothing begins
+    )
+    triggers = tuple(
+        Trigger(
+            moment=moment, action=action, p=p, after_us=after_us, mend_us=mend_us, restless=True
+        )
+        for moment, action, p, after_us in blows
+    )
+    return msgspec.structs.replace(
+        drawn,
+        knobs=knobs,
+        link=link,
+        triggers=triggers,
+        max_victims=_pick(rng, (2, 3)),
+        faults=(),
+        turnover=Turnover(),
+    )
+
+
+def _link(rng: Random) -> tuple[int, LinkProfile]:
+    delay_us = _pick(rng, (100, 300, 1_000, 5_000))
+    tail_us = int(delay_us * _pick(rng, (0.1, 1.0, 3.0)))
+    slow_p = _pick(rng, (0.0, 0.0, 0.001, 0.02))
+    return delay_us + tail_us, LinkProfile(
+        delay_us=delay_us,
+        tail_us=tail_us,
+        slow_p=slow_p,
+        slow_us=_pick(rng, (20_000, 200_000, 1_000_000)) if slow_p else 0,
+        loss_p=_pick(rng, (0.0, 0.0, 0.001, 0.02, 0.1)),
+        duplicate_p=_pick(rng, (0.0, 0.0, 0.01, 0.2)),
+        late_us=_pick(rng, (0, 30_000, 500_000)),
+        reorder=rng.random() < 0.5,
+        codec_p=_pick(rng, (0.0, 0.01, 0.05)),
+    )
+
+
+def _knobs(rng: Random, latency_us: int, *, notice_us: int, apart: bool) -> Knobs:
+    # §5.6: broadcast time must be far below the election timeout. Near the edge, not beyond.
+    election_us = max(_pick(rng, (100_000, 300_000, 1_000_000)), 20 * latency_us)
+    snapshot_count = _pick(rng, (5, 50, FEW, NEVER))
+    return Knobs(
+        heartbeat_us=election_us // _pick(rng, (4, 10)),
+        election_us=election_us,
+        commit_notice_us=notice_us,
+        pre_vote=rng.random() < 0.7,
+        check_quorum=rng.random() < 0.7,
+        max_batch_entries=_pick(rng, (1, 2, 64, 1024)),
+        max_inflight=_pick(rng, (1, 4, 512)),
+        snapshot_count=snapshot_count,
+        catch_up_entries=_pick(rng, (0, 5, 100)),
+        segment_bytes=_pick(rng, (2 * KIB, 16 * KIB, 256 * KIB)),
+        snapshot_chunk_bytes=_pick(rng, (512, 16 * KIB, 256 * KIB)),
+        max_apply=_pick(rng, (1, 16, 512)),
+        max_wals=_pick(rng, (0, 0, 2, 5)),
+        max_snapshots=_pick(rng, (1, 5, 5)),
+        snapshots_apart=apart,
+    )
+
+
+def _notice(rng: Random) -> int:
+    """Draw when followers hear of a commit: soon, or so late that they are mostly behind."""
+    return _pick(rng, (5_000, 50_000, NEVER))
+
+
+def _disk(rng: Random, election_us: int) -> DiskFaults:
+    stall_p = _pick(rng, (0.0, 0.0, 0.001, 0.01))
+    return DiskFaults(
+        sync_us=_pick(rng, (50, 500, 4_000)),
+        sync_tail_us=_pick(rng, (10, 500, 8_000)),
+        stall_p=stall_p,
+        stall_us=election_us * 2 if stall_p else 0,
+        tear_p=_pick(rng, (0.0, 0.5, 0.9)),
+        garbage_p=_pick(rng, (0.0, 0.3)),
+        lose_p=_pick(rng, (0.1, 0.5, 0.9)),
+    )
+
+
+def _weather(rng: Random, election_us: int) -> Weather:
+    return Weather(
+        clog_every_us=_pick(rng, (0, 0, 500_000, 2_000_000)),
+        clog_us=_pick(rng, (election_us // 10, election_us, election_us * 3)),
+        disk_error_every_us=_pick(rng, (0, 0, 0, 8_000_000)),
+        outage_us=_pick(rng, (200_000, 2_000_000)),
+    )
+
+
+def _turnover(rng: Random, election_us: int) -> Turnover:
+    every_us = _pick(rng, (0, 0, 0, 2_000_000, 6_000_000))
+    return Turnover(
+        every_us=every_us,
+        linger_us=_pick(rng, (0, election_us * 4)),
+        rot_p=_pick(rng, (0.0, 0.5, 1.0)),
+        learner_p=_pick(rng, (0.0, 0.5, 1.0)),
+    )
+
+
+def _triggers(rng: Random, election_us: int) -> tuple[Trigger, ...]:
+    p = _pick(rng, (0.0, 0.01, 0.05, 0.3))
+    if not p:
+        return ()
+    return tuple(
+        Trigger(
+            moment=_pick(rng, tuple(Moment)),
+            action=_pick(rng, tuple(Action)),
+            p=p,
+            after_us=_pick(rng, (1, 1_000, 20_000)),
+            mend_us=_pick(rng, (election_us // 4, election_us, election_us * 4)),
+        )
+        for _ in range(1 + int(rng.random() * 4))
+    )
+
+
+def _pick(rng: Random, choices: tuple[T, ...]) -> T:
+    return choices[int(rng.random() * len(choices))]
+
+
+def _subset(rng: Random, choices: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(choice for choice in choices if rng.random() < 0.7)

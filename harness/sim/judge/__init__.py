@@ -1,0 +1,1 @@
+"""What is observed of a simulated run: invariants at every event, trace, evidence."""

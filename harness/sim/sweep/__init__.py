@@ -1,0 +1,1 @@
+"""Many seeds: one simulated run, the loop over seeds, and its summary."""

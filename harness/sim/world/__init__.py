@@ -1,0 +1,1 @@
+"""The simulated environment: event loop, network, disks, clocks, nodes and clients."""

@@ -1,0 +1,449 @@
+"""One simulated node: a replica, its disk, its clock, and what can be done to them.
+
+The shell of the node's core in virtual time, twin of the asyncio server: it hands in messages, time
+and requests, and fulfils what `take()` says is owed. A batch is executed when its syncs have taken
+their time; a kill in between leaves some of it on the disk. It decides nothing about consensus.
+
+Timers are lazy: one heap entry, re-armed when it fires too early. A kill raises the epoch, which
+makes every event that was under way for the old process void. A paused process takes nothing off
+its sockets: what arrives waits in order until it is resumed.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from squall.harness.sim.chaos.probes import Lookout
+from squall.harness.sim.chaos.triggers import Moment
+from squall.harness.sim.judge.invariants import WatchedMachine
+from squall.harness.sim.judge.trace import Kind
+from squall.harness.sim.judge.trace_format import TAGS
+from squall.harness.sim.world.api import Answered, Server
+from squall.harness.sim.world.clock import NodeClock
+from squall.harness.sim.world.disk import SimDisk
+from squall.harness.sim.world.loop import FAR_US
+from squall.harness.sim.world.snapshot_writer import Drafting
+from squall.harness.sim.world.surroundings import World
+from squall.node.mvcc.store import Store
+from squall.node.raft.membership import Change
+from squall.node.raft.messages import AppendReply, RequestVote, VoteReply
+from squall.node.replica import NOTHING, Event, Output, Replica, ReplicaConfig
+from squall.node.storage.disk import Batch, DiskError
+from squall.node.storage.recovery import DamagedError
+from squall.workloads.client import Indefinite, Request
+
+MAX_QUEUE = 100_000
+"""Deliveries a paused node may have waiting; beyond it they are dropped, as full buffers would."""
+
+MAX_EVENTS = 50_000
+"""Log lines kept per node."""
+
+_OF_A_TERM = frozenset(kind for kind in TAGS if "term" in kind.__struct_fields__)
+
+_DELIVER, _PERSIST, _PERSISTED, _TICK = Kind.DELIVER, Kind.PERSIST, Kind.PERSISTED, Kind.TICK
+
+
+class SimNode:
+    """A node that can be started, killed, paused and asked."""
+
+    __slots__ = (
+        "_append_trace",
+        "_armed_for_us",
+        "_armed_us",
+        "_batch",
+        "_drafting",
+        "_lookout",
+        "_loop",
+        "_on_tick",
+        "_on_written",
+        "_stood_commit",
+        "_stood_term",
+        "_waiting",
+        "_world",
+        "boots",
+        "clock",
+        "config",
+        "dead_messages",
+        "deaths",
+        "disk",
+        "epoch",
+        "forgiven",
+        "frozen",
+        "last_words",
+        "led_terms",
+        "log",
+        "name",
+        "number",
+        "paused",
+        "refused",
+        "replica",
+        "rotten",
+        "server",
+        "store",
+    )
+
+    def __init__(
+        self, world: World, number: int, config: ReplicaConfig, disk: SimDisk, clock: NodeClock
+    ) -> None:
+        self.number = number
+        self.name = f"n{number + 1}"
+        self.config = config
+        self.disk = disk
+        self.clock = clock
+        self.replica: Replica | None = None
+        self.store: Store | None = None
+        self.epoch = 0
+        self.boots = 0
+        self.paused = False
+        self.frozen = 0  # events that had to wait because the node was paused
+        self.dead_messages = 0  # messages that found nobody
+        self.last_words: str | None = None
+        self.forgiven = False  # it died of a fault of ours
+        self.rotten = False  # a bit of its disk was flipped
+        self.refused = False  # and it said so, and did not start
+        self.deaths: list[str] = []  # last words of all other deaths by its own doing
+        self.log: list[tuple[int, Event]] = []
+        self.led_terms: list[int] = []
+        self._world = world
+        self._loop = world.loop
+        self._append_trace = world.trace.append
+        self.server: Server | None = None
+        self._batch: Batch | None = None
+        self._armed_us = FAR_US  # the true time of the next tick ...
+        self._armed_for_us = FAR_US  # ... and the local deadline it is for
+        self._stood_term = self._stood_commit = 0  # when last looked at
+        self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._lookout = Lookout(world.triggers, number)
+        self._drafting = Drafting(self, self._loop)
+        self._on_tick = self._loop.register(self._tick)
+        self._on_written = self._loop.register(self._written)
+
+    @property
+    def running(self) -> bool:
+        """Whether its process lives (paused or not)."""
+        return self.replica is not None
+
+    # What is done to it.
+
+    def start(self) -> bool:
+        """Start the process: recover from the disk. False if it refused or died in doing so."""
+        assert self.replica is None, f"{self.name} runs already"
+        world, number = self._world, self.number
+        self.boots += 1
+        self.last_words, self.forgiven, self.refused = None, False, False
+        world.trace.note(world.loop.now_us, Kind.START, number, self.boots)
+        world.invariants.recovers(number)
+        store = Store(world.buffers.limits)
+        rng = world.streams.of("node", number, self.boots)
+        nonce = world.streams.of("nonce", number, self.boots).getrandbits(63)
+        now_us = self.clock.monotonic_us(world.loop.now_us)
+        machine = WatchedMachine(store, world.invariants, number)
+        try:
+            replica = Replica(self.config, self.disk, machine, rng, nonce, now_us)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this node's last word
+            # To refuse a rotten disk is right; to stumble over it in any other way is not.
+            self.forgiven = self.refused = self.rotten and isinstance(error, DamagedError)
+            self.die(error)
+            return False
+        self.replica, self.store = replica, store
+        self.server = Server(replica, store)
+        raft = replica.raft
+        world.invariants.restarts(number, raft.term, raft.vote, raft.log.last_index)
+        self.pump()
+        if self.boots > 1:
+            world.triggers.reached(number, Moment.RESTARTS)
+        return self.replica is not None
+
+    def kill(self) -> bool:
+        """End the process at once, as by SIGKILL and loss of power. False if it was dead."""
+        if self.replica is None:
+            return False
+        lost = self._stop()
+        self._world.trace.note(self._world.loop.now_us, Kind.KILL, self.number, d=lost)
+        return True
+
+    def replace(self, config: ReplicaConfig, disk: SimDisk) -> None:
+        """Become another member on an empty disk; the one it was leaves nothing behind."""
+        assert self.replica is None, f"{self.name} runs"
+        self.config, self.disk = config, disk
+        self.rotten = self.refused = False
+        self.log, self.led_terms = [], []
+
+    def pause(self) -> None:
+        """Freeze the process."""
+        if self.replica is not None and not self.paused:
+            self.paused = True
+            self._world.trace.note(self._world.loop.now_us, Kind.PAUSE, self.number)
+
+    def resume(self) -> None:
+        """Thaw it: what waited is handled now, in order of arrival."""
+        if not self.paused:
+            return
+        self.paused = False
+        self._world.trace.note(self._world.loop.now_us, Kind.RESUME, self.number)
+        waiting, self._waiting = self._waiting, []
+        epoch = self.epoch
+        for handler, arguments in waiting:
+            if self.epoch != epoch:
+                return
+            handler(*arguments)
+        self._arm()
+
+    def drift(self, rate_ppm: int) -> None:
+        """Make its clocks run at another rate."""
+        self.clock.drift(rate_ppm, self._world.loop.now_us)
+        self._armed_for_us = FAR_US
+        self._arm()
+
+    def reset_clock(self) -> None:
+        """Make its clocks true."""
+        self.clock.step_to_true(self._world.loop.now_us)
+        self._armed_for_us = FAR_US
+        self._arm()
+
+    # What reaches it.
+
+    def deliver(self, source: int, message: Any) -> None:
+        """A peer's message has arrived at the machine; a living process takes it off its socket."""
+        if self.paused:
+            self.later(self.deliver, source, message)
+            return
+        now_us, kind = self._loop.now_us, type(message)
+        path = source << 8 | TAGS[kind]
+        term = message.term if kind in _OF_A_TERM else 0
+        self._append_trace((now_us, _DELIVER, self.number, path, term, message))
+        replica = self.replica
+        if replica is None:
+            self.dead_messages += 1
+            return
+        lookout = self._lookout
+        if lookout.configurations:
+            lookout.arrives(message)
+        try:
+            replica.receive(message, self.clock.monotonic_us(now_us))
+        except Exception as error:  # noqa: BLE001 - a broken node is what we look for
+            self.die(error)
+            return
+        if lookout.replication and kind is AppendReply:
+            lookout.acknowledged(replica.raft, message)
+        self.pump()
+
+    def request(self, request: Request, answered: Answered) -> None:
+        """A client's request has arrived; `answered` may never be called if the node dies."""
+        if self.replica is None or self.server is None:
+            answered(Indefinite("the node died before it answered"))
+            return
+        if self.paused:
+            self.later(self.request, request, answered)
+            return
+        now_us = self.clock.monotonic_us(self._world.loop.now_us)
+        try:
+            self.server.serve(request, now_us, answered)
+        except Exception as error:  # noqa: BLE001 - a broken node is what we look for
+            self.die(error)
+            return
+        self.pump()
+
+    def change_members(self, change: Change) -> bool:
+        """Ask for a change of members, as an operator would; whether it is in the log at once."""
+        assert self.replica is not None, f"{self.name} does not run"
+        assert self.server is not None
+        configurations = self.replica.raft.configurations
+        before = configurations.index
+        now_us = self.clock.monotonic_us(self._world.loop.now_us)
+        try:
+            self.server.change_members(change, now_us)
+        except Exception as error:  # noqa: BLE001 - a broken node is what we look for
+            self.die(error)
+            return False
+        appended = configurations.index > before
+        self.pump()
+        return appended
+
+    # What it owes.
+
+    def pump(self) -> None:
+        """Do what the replica owes since the last time."""
+        replica: Any = self.replica
+        raft = replica.raft
+        term, commit = raft.term, raft.log.commit
+        if commit != self._stood_commit or term != self._stood_term:
+            self._stood_term, self._stood_commit = term, commit
+            self._world.invariants.stands(self.number, term, commit, raft.log.term_at(commit))
+        try:
+            out = replica.take()
+        except Exception as error:  # noqa: BLE001 - a broken node is what we look for
+            self.die(error)
+            return
+        if out is not NOTHING:
+            if out.events:
+                self._note(out.events)
+            if out.messages:
+                self._send(out)
+            if out.batch is not None:
+                self._write(out.batch)
+            if out.replies:
+                assert self.server is not None
+                for reply in out.replies:
+                    self.server.reply(reply)
+        if replica.deadline_us < self._armed_for_us:
+            self._arm()
+
+    def _send(self, out: Output) -> None:
+        world, number = self._world, self.number
+        send, invariants, triggers = world.network.send, world.invariants, world.triggers
+        addresses = world.addresses
+        message: Any
+        for target, message in out.messages:
+            kind = type(message)
+            if kind is AppendReply:
+                if not message.rejected:
+                    invariants.promises_entries(number, message.term, message.index)
+                    if self._lookout.acknowledgements:
+                        triggers.reached(number, Moment.ACKNOWLEDGES)
+            elif kind is VoteReply:
+                if message.granted and not message.pre:
+                    invariants.promises_vote(number, message.term, target)
+                    triggers.reached(number, Moment.VOTES)
+            elif kind is RequestVote and not message.pre:
+                invariants.promises_vote(number, message.term, self.config.member_id)
+            address = addresses.get(target)
+            if address is not None:  # else its machine has been wiped, and hangs up on us
+                send(number, address, message)
+
+    def _write(self, batch: Batch) -> None:
+        assert self._batch is None, "one batch at a time"
+        self._batch = batch
+        ops = batch.ops
+        delay_us = self.disk.duration_us(ops)
+        now_us = self._loop.now_us
+        self._append_trace((now_us, _PERSIST, self.number, batch.id, delay_us, batch))
+        self._loop.after(delay_us, self._on_written, self.epoch, batch)
+        if self._lookout.disk:
+            self._lookout.writes(ops)
+
+    def _written(self, epoch: int, batch: Batch) -> None:
+        if epoch != self.epoch or self.replica is None:
+            return
+        if self.paused:
+            self.later(self._written, epoch, batch)
+            return
+        self._batch = None
+        try:
+            self.disk.execute(batch.ops)
+        except DiskError as error:
+            self.stumble(error)
+            return
+        now_us = self._loop.now_us
+        self._append_trace((now_us, _PERSISTED, self.number, batch.id, 0, None))
+        try:
+            self.replica.persisted(batch.id, self.clock.monotonic_us(now_us))
+        except Exception as error:  # noqa: BLE001 - a broken node is what we look for
+            self.die(error)
+            return
+        self.pump()
+
+    def stumble(self, error: DiskError) -> None:
+        """End by a failure of the disk, which is ours."""
+        assert self.replica is not None
+        self.forgiven = True
+        self.replica.disk_failed(error)
+        out = self.replica.take()
+        assert out.batch is None, "a node whose disk has failed writes no more"
+        if out.events:
+            self._note(out.events)
+        if self.server is not None:
+            for reply in out.replies:
+                self.server.reply(reply)
+        self._send(out)
+        self.die(error)
+        self._world.disk_failed(self.number)
+
+    def _note(self, events: list[Event]) -> None:
+        world, number = self._world, self.number
+        now_us = world.loop.now_us
+        for event in events:
+            if len(self.log) < MAX_EVENTS:
+                self.log.append((self.clock.wall_ns(now_us), event))
+            term, index = event.fields.get("term", 0), event.fields.get("index", 0)
+            world.trace.note(now_us, Kind.NOTE, number, term, index, event)
+            assert self.replica is not None
+            if event.name == "snapshot-begun" and (draft := self.replica.draft) is not None:
+                self._drafting.begin(draft)
+            elif event.name == "became-leader":
+                self.led_terms.append(term)
+                log = self.replica.raft.log
+                world.invariants.leads(number, term, log.last_index, log.term_at)
+                world.triggers.reached(number, Moment.LEADS)
+
+    # Timers.
+
+    def _arm(self) -> None:
+        replica = self.replica
+        if replica is None:
+            return
+        deadline_us = replica.deadline_us
+        if deadline_us >= self._armed_for_us or self.paused:
+            return  # it will be armed again when the present one fires, or when it is resumed
+        self._armed_for_us = deadline_us
+        at_us = max(self.clock.true_us(deadline_us), self._loop.now_us)
+        if at_us < self._armed_us:
+            self._armed_us = at_us
+            self._loop.at(at_us, self._on_tick, self.epoch, at_us)
+
+    def _tick(self, epoch: int, armed_us: int) -> None:
+        if epoch != self.epoch or armed_us != self._armed_us or self.replica is None:
+            return
+        self._armed_us = self._armed_for_us = FAR_US
+        if self.paused:
+            return  # resume arms again
+        now_us = self._loop.now_us
+        local_us = self.clock.monotonic_us(now_us)
+        if local_us < self.replica.deadline_us:
+            self._arm()
+            return
+        self._append_trace((now_us, _TICK, self.number, 0, 0, None))
+        if self._lookout.leases:
+            self._lookout.looks_at_lease(self.replica.raft, local_us)
+        try:
+            self.replica.tick(local_us)
+        except Exception as error:  # noqa: BLE001 - a broken node is what we look for
+            self.die(error)
+            return
+        self.pump()
+
+    # Its ends.
+
+    def later(self, handler: Callable[..., Any], *arguments: Any) -> None:
+        """Let something wait that reaches a paused process."""
+        self.frozen += 1
+        if len(self._waiting) < MAX_QUEUE:
+            self._waiting.append((handler, arguments))
+
+    def _stop(self) -> str:
+        in_flight = self._batch.ops if self._batch is not None else ()
+        if self.server is not None:
+            self.server.hang_up()
+        self.epoch += 1
+        self.replica = self.store = self.server = self._batch = None
+        self._armed_us = self._armed_for_us = FAR_US
+        self._stood_term = self._stood_commit = 0
+        self._waiting = []
+        self.paused = False
+        return self.disk.crash(in_flight)
+
+    def die(self, error: BaseException) -> None:
+        """Let the process end by its own doing: that is evidence, with its last words."""
+        world = self._world
+        words = f"{type(error).__name__}: {error}"
+        if not isinstance(error, DiskError):
+            words = "".join(traceback.format_exception(error)[-3:]).strip()
+        self.last_words = words
+        if not self.forgiven:
+            self.deaths.append(words)
+        self._stop()
+        world.trace.note(world.loop.now_us, Kind.DIED, self.number, d=words)
+        if not self.forgiven:
+            world.invariants.fails("node died by itself", self.number, words)

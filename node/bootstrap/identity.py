@@ -1,0 +1,133 @@
+"""Who this node is: read from its data directory, computed for a new cluster, asked of an old one.
+
+A member that was added later has an id that nobody can compute from its flags, in a cluster whose
+id comes from members it may never have met. So a node that joins asks the peers on its command line
+for the members, as etcd does, and finds itself there by its peer URLs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import msgspec
+
+from squall.node.config.settings import Config, endpoint
+from squall.node.peer.handshake import PROTOCOL_VERSION, Census, Hello, ask
+from squall.node.raft.membership import Member
+from squall.node.storage import frames, wal
+from squall.node.storage.disk import Disk
+
+ASK_TIMEOUT_S = 1.0
+"""How long one peer may take to answer."""
+ATTEMPTS = 5
+"""Rounds over all peers before a node that never ran gives up."""
+PAUSE_S = 0.5
+
+ANYBODY = Hello(PROTOCOL_VERSION, 0, 0, 0)
+"""The hello of a node that is to join."""
+_header = msgspec.msgpack.Decoder(tuple[int, int, int, int])
+
+
+class CannotJoinError(Exception):
+    """The cluster cannot be asked, or does not know this node. Says what to do."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who this node is.
+
+    `initial_members` begin the log of a new cluster; `peers` are members to talk to until the log
+    says who they are.
+    """
+
+    cluster_id: int
+    member_id: int
+    initial_members: tuple[Member, ...] = ()
+    peers: tuple[Member, ...] = ()
+
+
+def of_new_cluster(config: Config) -> Identity:
+    """Compute the identity from the command line alone."""
+    members = tuple(Member(m.id, "", m.peer_urls) for m in config.members)
+    return Identity(config.cluster_id, config.member.id, members)
+
+
+async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None) -> Identity:
+    """Find out who this node is; raises CannotJoinError."""
+    recorded = _recorded(disk)
+    if config.force_new_cluster:
+        if recorded is None:
+            raise CannotJoinError(
+                f"--force-new-cluster begins with the data of a member, and {config.data_dir} has "
+                "none: check --data-dir and --wal-dir, or leave the flag out"
+            )
+        return Identity(*recorded)
+    if config.initial_cluster_state == "new":
+        identity = of_new_cluster(config)
+        if recorded is None:
+            await _refuse_to_forget(identity, config, tls)
+        return identity
+    census = await _census(config, tls, attempts=ATTEMPTS if recorded is None else 1)
+    if recorded is not None:
+        return Identity(*recorded, peers=census.members if census else ())
+    if census is None:
+        raise CannotJoinError(
+            "no peer of --initial-cluster answered, so the existing cluster cannot be joined: "
+            "check that its members run and that the peer URLs are right"
+        )
+    mine = sorted(config.initial_advertise_peer_urls)
+    me = next((m for m in census.members if sorted(m.peer_urls) == mine), None)
+    if me is None:
+        raise CannotJoinError(
+            f"the cluster has no member with the peer URLs {','.join(mine)}: add this one first "
+            "(etcdctl member add), with the same URLs as --initial-advertise-peer-urls"
+        )
+    return Identity(census.cluster_id, me.id, peers=census.members)
+
+
+async def _refuse_to_forget(identity: Identity, config: Config, tls: ssl.SSLContext | None) -> None:
+    """Raise CannotJoinError when the others have worked with this member already.
+
+    With an empty data directory it has forgotten its votes and what it acknowledged; as the same
+    member it could elect a leader, or commit, against its own word.
+    """
+    census = await _census(config, tls, attempts=1)
+    if census is None or census.cluster_id != identity.cluster_id:
+        return
+    known = next((m for m in census.members if m.id == identity.member_id), None)
+    if known is None or known.name:
+        raise CannotJoinError(
+            f"member {identity.member_id:x} has already been part of this cluster, and this data "
+            "directory is empty. Restore the directory, or remove the member (etcdctl member "
+            "remove), add it anew, and start with --initial-cluster-state existing"
+        )
+
+
+def _recorded(disk: Disk) -> tuple[int, int] | None:
+    """Read (cluster id, member id) from the log; None when there is no log yet."""
+    disk.makedirs(wal.DIRECTORY)
+    for name in sorted(disk.listdir(wal.DIRECTORY)):
+        record = frames.body_at(disk.read(f"{wal.DIRECTORY}/{name}"), 0, 0)
+        if record is not None and record[0][0] == frames.SEGMENT_HEADER:
+            _, cluster_id, member_id, _ = _header.decode(record[0][1:])
+            return cluster_id, member_id
+    return None
+
+
+async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> Census | None:
+    others = [
+        endpoint(url)
+        for name, urls in config.initial_cluster.items()
+        if name != config.name
+        for url in urls
+    ]
+    for attempt in range(attempts):
+        if attempt:
+            await asyncio.sleep(PAUSE_S)
+        # All at once: a peer that does not answer must not hold up the start.
+        for census in await asyncio.gather(
+            *(ask(other, ANYBODY, Census, tls, ASK_TIMEOUT_S) for other in others)
+        ):
+            if census is not None and census.members:
+                return census
+    return None

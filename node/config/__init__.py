@@ -1,0 +1,1 @@
+"""The node's settings: etcd's flags, environment variables and configuration file."""

@@ -1,0 +1,1 @@
+"""Peers over TCP: the transport, its handshake, and the notice to members that were removed."""

@@ -1,0 +1,102 @@
+"""What a node does that no client asked for: end leases, compact, make its name known.
+
+When is decided by `Lessor` and `AutoCompactor`, from the time they are handed; here it is proposed.
+Nothing is lost when a proposal fails: what is still due comes up again by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from squall.node.api.backend import Backend
+from squall.node.api.errors import MEMBER_NOT_FOUND, ApiError
+from squall.node.config.settings import Config
+from squall.node.mvcc.commands import Command, Compact, encode
+from squall.node.mvcc.compaction import AutoCompactor
+from squall.node.mvcc.lease.lessor import Lessor
+from squall.node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.replica import UPDATE, Change, Member, Status
+from squall.node.server.logs import Log
+
+PUBLISH_RETRY_S = 0.5
+"""Between attempts to tell the cluster this member's name and client URLs."""
+
+
+class Host(Backend, Protocol):
+    """The node whose errands these are."""
+
+    def replica_status(self) -> Status:
+        """Return everything the replica knows of itself."""
+        ...
+
+
+class Errands:
+    """The errands of one node. `lessor` keeps the time of leases while the node leads."""
+
+    def __init__(self, node: Host, config: Config, log: Log, now_us: int) -> None:
+        self._node = node
+        self._config = config
+        self._log = log
+        self.lessor = Lessor(node.store.leases)
+        self._compactor = AutoCompactor(
+            now_us,
+            period_us=config.compaction_period_us,
+            revisions=config.compaction_revisions,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def deadline_us(self) -> int:
+        """When `observe` has something to do even if nothing has changed."""
+        return min(self.lessor.deadline_us, self._compactor.deadline_us)
+
+    def observe(self, status: Status, now_us: int) -> None:
+        """Note where the node stands now, and begin what is due."""
+        leads = status.role == ROLE_NAMES[LEADER]
+        self.lessor.stand(status.term if leads else 0, now_us)
+        for revocation in self.lessor.tick(now_us):
+            self._begin(self._propose(revocation))
+        old = self._compactor.tick(now_us, status.revision, leads)
+        if old > max(self._node.store.compacted, 0):
+            self._begin(self._propose(Compact(old)))
+
+    def begin_publishing(self) -> None:
+        """Make this member's name and client URLs known to all, until they are."""
+        self._begin(self._publish())
+
+    def close(self) -> None:
+        """Drop whatever is under way."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _begin(self, errand: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(errand)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _propose(self, command: Command) -> None:
+        try:
+            await self._node.propose(encode(command))
+        except ApiError as error:
+            self._log.debug("not-proposed", msg=error.text, command=type(command).__name__)
+
+    async def _publish(self) -> None:
+        node = self._node
+        name, client_urls = self._config.name, self._config.advertise_client_urls
+        while True:
+            # A node that joins may not have heard yet that it was added.
+            mine = node.replica_status().members.get(node.member_id)
+            if mine is not None and node.status().leader:
+                if (mine.name, mine.client_urls) == (name, client_urls):
+                    return
+                member = Member(mine.id, name, mine.peer_urls, client_urls, mine.is_learner)
+                try:
+                    await node.change_members(Change(UPDATE, member))
+                    continue
+                except ApiError as error:
+                    if error.text == MEMBER_NOT_FOUND:
+                        return
+                    self._log.debug("not-published", msg=error.text)
+            await asyncio.sleep(PUBLISH_RETRY_S)

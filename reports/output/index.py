@@ -1,0 +1,105 @@
+"""The store at a glance: one row a run, newest first, as text for terminals and as one page.
+
+A row is made from `run.json` and `verdict.json` alone, so a thousand runs list quickly; a folder
+whose run never finished is listed as such rather than hidden.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from squall.checkers.evidence import Evidence
+from squall.checkers.run import Run
+from squall.checkers.verdict import Verdict
+from squall.reports import words
+from squall.reports.output import html
+from squall.reports.view import judgement
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRow:
+    """One run of the store. `folder` is relative to the store."""
+
+    folder: str
+    glyph: str
+    word: str
+    workload: str
+    faults: str
+    cluster: str
+    seed: int
+    started_at: str
+    commit: str
+    finding: str
+
+
+def index_row(
+    folder: str, run: Run, verdict: Verdict | None, evidence: Evidence | None = None
+) -> IndexRow:
+    """Describe one run; without a verdict it never came to its end."""
+    if verdict is None:
+        verdict_word, finding = "UNKNOWN", "never judged: squall check may still judge its history"
+    else:
+        verdict_word = judgement.word(verdict, evidence or Evidence())
+        rows = judgement.properties(verdict)
+        finding = next(
+            (row.anomalies[0].summary for row in rows if row.anomalies),
+            ", ".join(f"{row.glyph} {row.name}" for row in rows),
+        )
+    return IndexRow(
+        folder=folder,
+        glyph=words.GLYPHS[verdict_word.lower()],
+        word=verdict_word,
+        workload=run.workload,
+        faults=",".join(run.faults) or "none",
+        cluster=run.cluster,
+        seed=run.seed,
+        started_at=run.started_at,
+        commit=run.commit + ("+" if run.dirty else ""),
+        finding=finding,
+    )
+
+
+def table(rows: Sequence[IndexRow]) -> str:
+    """Write the rows as aligned text, newest first."""
+    ordered = newest_first(rows)
+    cells = [
+        (
+            f"{row.glyph} {row.word}",
+            row.workload,
+            row.faults,
+            row.cluster,
+            str(row.seed),
+            row.folder,
+        )
+        for row in ordered
+    ]
+    head = ("verdict", "workload", "faults", "cluster", "seed", "folder")
+    widths = [max(len(cell[at]) for cell in [head, *cells]) for at in range(len(head))]
+    lines = [
+        "  ".join(f"{text:<{width}}" for text, width in zip(cell, widths, strict=True)).rstrip()
+        for cell in [head, *cells]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def page(rows: Sequence[IndexRow]) -> bytes:
+    """Write the rows as one page that links to every report."""
+    style = html.asset("report.css")
+    text = (
+        html.environment()
+        .get_template("index.html.j2")
+        .render(
+            rows=newest_first(rows),
+            policy=html.policy(style, ""),
+            style=Markup(style),  # noqa: S704 - our own file
+        )
+    )
+    return text.encode("utf-8")
+
+
+def newest_first(rows: Sequence[IndexRow]) -> list[IndexRow]:
+    """Sort by start, newest first; folders break ties."""
+    return sorted(rows, key=lambda row: (row.started_at, row.folder), reverse=True)

@@ -1,0 +1,216 @@
+"""What the terminal says while a run lasts, and the last lines when it is over.
+
+Text only, in and out: who prints decides about streams, widths and colour. `styled` marks text up
+for rich where colour is wanted; every line reads the same without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from squall.checkers.evidence import Evidence
+from squall.checkers.run import Run
+from squall.checkers.verdict import Anomaly, Verdict
+from squall.reports import words
+from squall.reports.view import judgement, reproduce
+from squall.reports.view.judgement import Property
+
+NAME_WIDTH_MAX = 28
+FINDING_CHARS_MAX = 160
+BAR_WIDTH = 32
+TROUBLE_MAX = 5
+REASON_CHARS_MAX = 600
+PROOF_CHARS_MAX = 4_000
+FURTHER_MAX = 5
+"""Anomalies told in a sentence when no report tells of them."""
+
+_STYLES = {"✓": "green", "✗": "bold red", "?": "yellow", "!": "bold magenta"}
+_WORD_STYLES = {"VALID": "green", "INVALID": "red", "UNKNOWN": "yellow", "ERROR": "magenta"}
+
+
+def final_lines(
+    run: Run,
+    verdict: Verdict,
+    folder: str | None,
+    evidence: Evidence | None = None,
+    *,
+    elapsed_s: float | None = None,
+    operations: int | None = None,
+    width: int | None = None,
+) -> str:
+    """Write the last lines of a run; the very last one is the verdict.
+
+    `folder` is the run's folder as the reader would type it, None for a history that came without
+    one: as no report tells more, everything is said here, and lanes are folded at `width` columns
+    where that is given. `elapsed_s` is everything from the first container to this line;
+    `operations` how many were judged.
+    """
+    evidence = evidence or Evidence()
+    rows = judgement.properties(verdict)
+    verdict_word = judgement.word(verdict, evidence)
+    if folder is None:
+        blocks = [_properties_in_full(rows), *_anomalies_in_full(rows, operations, width)]
+    else:
+        blocks = [_property_lines(rows), *_anomaly_blocks(rows, operations)]
+    if evidence.trouble:
+        blocks.append(
+            [f"! {words.shortened(text, 400)}" for text in evidence.trouble[:TROUBLE_MAX]]
+        )
+    if folder is not None:
+        anchor = "#anomaly=1" if any(row.anomalies for row in rows) else ""
+        commands = [("report", f"{folder}/report.html{anchor}")]
+        commands += [(each.name, each.line) for each in reproduce.commands(run, folder)]
+        blocks.append([f"{name:<8} {line}" for name, line in commands])
+    took = f" in {elapsed_s:.0f} s" if elapsed_s is not None else ""
+    last = f"{verdict_word}{took}" + (f"  seed {run.seed}" if folder is not None else "")
+    if folder is None:
+        blocks.append([last])
+        last = ""
+    return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}".rstrip() + "\n"
+
+
+def _property_lines(rows: Sequence[Property]) -> list[str]:
+    names = [words.shortened(row.name, NAME_WIDTH_MAX) for row in rows]
+    width = max(map(len, names), default=0)
+    return [
+        f"{row.glyph} {name:<{width}}  {words.shortened(row.finding, FINDING_CHARS_MAX)}".rstrip()
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def _properties_in_full(rows: Sequence[Property]) -> list[str]:
+    lines = []
+    for row in rows:
+        finding = words.shortened(" ".join(row.finding.split()), REASON_CHARS_MAX)
+        lines.append(f"{row.glyph} {row.name}  {finding}".rstrip())
+        if row.claim:
+            lines.append(f"  claim: {row.claim}")
+        if row.method and row.method != "none":
+            took = f", in {row.elapsed_s:.2f} s" if row.elapsed_s else ""
+            lines.append(f"  decided by {row.method}{took}")
+    return lines
+
+
+def _anomalies_in_full(
+    rows: Sequence[Property], operations: int | None, width: int | None
+) -> list[list[str]]:
+    """The first anomaly with its proof and its lanes, further ones in a sentence each."""
+    picked = [anomaly for _, anomaly in judgement.ranked(list(rows), 1 + FURTHER_MAX)]
+    if not picked:
+        return []
+    anomaly, *further = picked
+    blocks = [[_headline(anomaly, operations)]]
+    if proof := anomaly.explanation.strip("\n"):
+        blocks.append([words.shortened(proof, PROOF_CHARS_MAX)])
+    if anomaly.lanes.strip():
+        blocks.append(_folded(anomaly.lanes.strip("\n").splitlines(), width))
+    if further:
+        left = sum(len(row.anomalies) for row in rows) - 1 - len(further)
+        block = [f"also {one.kind}: {one.summary}" for one in further]
+        if left > 0:
+            block.append(f"and {words.plural(left, 'more anomaly', 'more anomalies')}")
+        blocks.append(block)
+    return blocks
+
+
+def _folded(lanes: list[str], width: int | None) -> list[str]:
+    """Cut lanes that are too wide for a terminal into pieces, one below the other."""
+    widest = max(map(len, lanes))
+    if width is None or widest <= width:
+        return lanes
+    margin = max(lane.index(":") for lane in lanes) + 2
+    room = max(20, width - margin)
+    folded: list[str] = []
+    for at in range(margin, widest, room):
+        piece = [(lane[:margin], lane[at : at + room].rstrip()) for lane in lanes]
+        folded += ["", *(name + text for name, text in piece if text)]
+    return folded[1:]
+
+
+def _headline(anomaly: Anomaly, operations: int | None) -> str:
+    total = f" of {operations:,}" if operations else ""
+    shown = f"  ({words.plural(len(anomaly.ops), 'op')}{total})" if anomaly.ops else ""
+    return f"{anomaly.kind}: {anomaly.summary}{shown}"
+
+
+def _anomaly_blocks(rows: Sequence[Property], operations: int | None) -> list[list[str]]:
+    picked = judgement.ranked(list(rows), 1)
+    if not picked:
+        return []
+    _, anomaly = picked[0]
+    blocks = [[_headline(anomaly, operations)]]
+    if anomaly.lanes.strip():
+        blocks.append([f"  {line}" for line in anomaly.lanes.strip("\n").splitlines()])
+    left = sum(len(row.anomalies) for row in rows) - 1
+    if left:
+        blocks.append([f"and {words.plural(left, 'more anomaly', 'more anomalies')} in the report"])
+    return blocks
+
+
+def heading(run: Run, folder: str) -> str:
+    """Write the first line of a run: the seed comes first."""
+    faults = ",".join(run.faults) or "none"
+    return (
+        f"seed {run.seed}  {run.workload} · faults {faults} · {len(run.nodes)} nodes "
+        f"({run.cluster}) · {run.time_limit_s:g} s  {folder}"
+    )
+
+
+def progress_line(
+    *,
+    elapsed_s: float,
+    time_limit_s: float,
+    ok: int,
+    info: int,
+    fail: int,
+    leader: str = "",
+    term: int = 0,
+    faults: Sequence[str] = (),
+    width: int = 110,
+) -> str:
+    """Write the line that is redrawn while the load runs, at most `width` columns.
+
+    `faults` are the ids of the faults now in force.
+    """
+    share = min(1.0, elapsed_s / time_limit_s) if time_limit_s > 0 else 1.0
+    rate = (ok + info + fail) / elapsed_s if elapsed_s > 0 else 0.0
+    who = f"leader {leader} (term {term})" if leader else "no leader"
+    counts = f"{rate:,.0f} op/s  ok {ok:,}  info {info:,}  fail {fail:,}  {who}"
+    storm = f"  ▲ {' '.join(faults)}" if faults else ""
+    head = f"{elapsed_s:5.1f} s "
+    room = width - len(head) - len(counts) - len(storm) - 2
+    bar = _bar(share, min(BAR_WIDTH, room)) + "  " if room >= 8 else ""
+    return f"{head}{bar}{counts}{storm}"[:width]
+
+
+def _bar(share: float, width: int) -> str:
+    full = int(share * width)
+    tip = "╸" if full < width and share > 0 else ""
+    return ("━" * full + tip).ljust(width, "─")
+
+
+def fault_line(at_s: float, name: str, detail: str, *, healed: bool = False) -> str:
+    """Write the line printed when a fault begins (▲) or ends (▽)."""
+    return f"{at_s:5.1f} s  {'▽' if healed else '▲'} {name}  {detail}".rstrip()
+
+
+def styled(text: str) -> Text:
+    """Colour a text made here: glyphs and verdict words; rich drops it where there is no colour."""
+    made = Text(text)
+    for glyph, style in _STYLES.items():
+        made.highlight_regex(rf"(?m)^{'[?]' if glyph == '?' else glyph} .*?(?=  |$)", style)
+    for verdict_word, style in _WORD_STYLES.items():
+        made.highlight_regex(rf"(?m)^{verdict_word}\b", f"bold {style}")
+    made.highlight_regex(r"(?m)^(report|check|repeat) ", "dim")
+    return made
+
+
+__all__ = [
+    "fault_line",
+    "final_lines",
+    "heading",
+    "progress_line",
+    "styled",
+]

@@ -1,0 +1,1 @@
+"""Counterexamples as cards and drawings."""

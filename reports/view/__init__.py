@@ -1,0 +1,1 @@
+"""What a report says, computed once: the view model, one noun a module."""
