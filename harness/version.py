@@ -1,7 +1,7 @@
-"""Which Squall this is: its version, and the commit it was checked out from.
+"""Which Squall this is: its version, and the commit it was checked out from or built from.
 
-Code that runs from a checkout without having been installed has no recorded version; the commit
-then says more anyway.
+A checkout asks git. A wheel carries the commit it was built from in `_commit.txt`. Code that runs
+from a checkout without having been installed has no recorded version.
 """
 
 from __future__ import annotations
@@ -26,8 +26,12 @@ def version() -> str:
 
 @functools.cache
 def commit() -> tuple[str, bool]:
-    """Return the commit of the checkout this code runs from, and whether it was changed since."""
+    """Return the commit this code comes from, and whether it was changed since; "" if unknown."""
     root = Path(__file__).resolve().parent.parent
+    recorded = root / "_commit.txt"
+    if recorded.is_file():
+        revision, _, changes = recorded.read_text().strip().partition("+")
+        return revision, bool(changes)
     if not (root / ".git").exists():
         return "", False
     try:

@@ -64,7 +64,16 @@ def test_the_root_holds_what_a_reader_expects() -> None:
     expected = {
         *("pyproject.toml", "Makefile", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE"),
         *("harness", "node", "workloads", "checkers", "reports", "docker", "tests", "docs"),
-        *("bench", "src", ".github", ".ci", ".gitignore"),
+        *(
+            "bench",
+            "src",
+            "CONTRIBUTING.md",
+            "SECURITY.md",
+            ".pre-commit-config.yaml",
+            ".github",
+            ".ci",
+            ".gitignore",
+        ),
     }
     found = {path.relative_to(ROOT).parts[0] for path in tracked()}
     assert found <= expected, found - expected
