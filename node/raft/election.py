@@ -6,17 +6,13 @@ nothing: neither term nor vote nor timer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from squall.node.raft import roles
-from squall.node.raft.messages import AppendReply, Message, RequestVote, VoteReply
+from squall.node.raft.messages import AppendReply, Message, RequestVote, TimeoutNow, VoteReply
 from squall.node.raft.quorum import majority
-
-if TYPE_CHECKING:
-    from squall.node.raft.raft import Raft
+from squall.node.raft.state import RaftState
 
 
-def settle_term(raft: Raft, message: Message) -> bool:
+def settle_term(raft: RaftState, message: Message) -> bool:
     """Deal with a message of another term; whether it is to be handled any further (§5.1)."""
     kind = type(message)
     term: int = message.term  # type: ignore[union-attr]
@@ -34,13 +30,13 @@ def settle_term(raft: Raft, message: Message) -> bool:
     if kind in roles.FROM_LEADER:
         # Its sender learns that its term is over. Without this, a node that came back with a higher
         # term would ignore the leader, and the leader's lease would make everyone ignore the node.
-        raft.send_in_term(message.sender, AppendReply(raft.term, raft.id, 0))
+        raft.outbox.send_in_term(message.sender, AppendReply(raft.term, raft.id, 0))
     elif kind is RequestVote:
-        raft.send_in_term(message.sender, VoteReply(raft.term, raft.id, False, message.pre))  # type: ignore[union-attr]
+        raft.outbox.send_in_term(message.sender, VoteReply(raft.term, raft.id, False, message.pre))  # type: ignore[union-attr]
     return False
 
 
-def in_lease(raft: Raft) -> bool:
+def in_lease(raft: RaftState) -> bool:
     """Whether a leader is known to be at work: then votes are refused (§6, thesis §4.2.3)."""
     if not raft.config.check_quorum or raft.leader == roles.NOBODY:
         return False
@@ -50,7 +46,7 @@ def in_lease(raft: Raft) -> bool:
     )
 
 
-def timed_out(raft: Raft) -> None:
+def timed_out(raft: RaftState) -> None:
     """No leader was heard of for an election timeout."""
     if not raft.may_campaign:
         raft.reset_election_timer()
@@ -62,20 +58,20 @@ def timed_out(raft: Raft) -> None:
         campaign(raft, transfer=False)
 
 
-def campaign(raft: Raft, transfer: bool) -> None:
+def campaign(raft: RaftState, transfer: bool) -> None:
     """Begin an election in a new term (§5.2)."""
     raft.become_candidate()
     _ask(raft, raft.term, pre=False, transfer=transfer)
 
 
-def own_vote_saved(raft: Raft) -> None:
+def own_vote_saved(raft: RaftState) -> None:
     """The candidate's own vote is durable and counts from now on."""
     if raft.id not in raft.votes:
         raft.votes[raft.id] = True
         _count(raft)
 
 
-def on_request_vote(raft: Raft, message: RequestVote) -> None:
+def on_request_vote(raft: RaftState, message: RequestVote) -> None:
     """Grant a vote at most once a term, and only to a log at least as complete (§5.2, §5.4.1)."""
     sender = message.sender
     log = raft.log
@@ -86,7 +82,7 @@ def on_request_vote(raft: Raft, message: RequestVote) -> None:
     if message.pre:
         granted = up_to_date and (free or message.term > raft.term)
         term = message.term if granted else raft.term
-        raft.send_in_term(sender, VoteReply(term, raft.id, granted, True))
+        raft.outbox.send_in_term(sender, VoteReply(term, raft.id, granted, True))
         return
     granted = free and up_to_date
     if granted:
@@ -94,11 +90,11 @@ def on_request_vote(raft: Raft, message: RequestVote) -> None:
             raft.become_follower(raft.term, roles.NOBODY)
         raft.voted(sender)
         raft.reset_election_timer()
-        raft.events.append(("granted-vote", {"term": raft.term, "candidate": sender}))
-    raft.send_in_term(sender, VoteReply(raft.term, raft.id, granted))
+        raft.outbox.events.append(("granted-vote", {"term": raft.term, "candidate": sender}))
+    raft.outbox.send_in_term(sender, VoteReply(raft.term, raft.id, granted))
 
 
-def on_vote_reply(raft: Raft, message: VoteReply) -> None:
+def on_vote_reply(raft: RaftState, message: VoteReply) -> None:
     """Count one vote for each voter (a duplicate counts once)."""
     if raft.role == roles.PRE_CANDIDATE:
         if not message.pre or (message.granted and message.term != raft.term + 1):
@@ -109,17 +105,23 @@ def on_vote_reply(raft: Raft, message: VoteReply) -> None:
     _count(raft)
 
 
-def _ask(raft: Raft, term: int, pre: bool, transfer: bool) -> None:
+def on_timeout_now(raft: RaftState, message: TimeoutNow) -> None:
+    """Campaign at once, without asking first; the leader itself wants it."""
+    if raft.role == roles.FOLLOWER and raft.leader == message.sender and raft.is_voter:
+        campaign(raft, transfer=True)
+
+
+def _ask(raft: RaftState, term: int, pre: bool, transfer: bool) -> None:
     log = raft.log
     request = RequestVote(term, raft.id, log.last_index, log.last_term, pre, transfer)
     for voter in raft.voter_ids:
         if voter != raft.id:
             # A real candidacy leaves with its own vote durable; a pre-vote does not wait for
             # anything but the term it speaks in.
-            raft.send_in_term(voter, request)
+            raft.outbox.send_in_term(voter, request)
 
 
-def _count(raft: Raft) -> None:
+def _count(raft: RaftState) -> None:
     granted = rejected = 0
     for voter in raft.voter_ids:
         vote = raft.votes.get(voter)

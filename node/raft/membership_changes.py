@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from squall.node.raft import replication, roles
+from squall.node.raft.leadership import Leadership
 from squall.node.raft.membership import (
     ADD,
     PROMOTE,
@@ -18,43 +18,46 @@ from squall.node.raft.membership import (
 )
 from squall.node.raft.messages import CONFIGURATION
 from squall.node.raft.quorum import majority
-
-if TYPE_CHECKING:
-    from squall.node.raft.raft import Raft
+from squall.node.raft.roles import NOBODY
+from squall.node.raft.state import RaftState
 
 HEALTHY_WITHIN_US: Final = 5_000_000  # etcd's strict reconfiguration check
 IN_SYNC_PERCENT: Final = 90  # of the leader's log, for a learner to be promoted, as etcd
 
 
-def may_change(raft: Raft) -> bool:
+def may_change(raft: RaftState) -> bool:
     """Whether a change may begin now; else it may later.
 
     Ongaro's note of July 2015: a leader must have committed an entry of its own term first, or two
     leaders may count disjoint majorities of two changes neither knows of the other. And only one at
     a time, wherever the pending one came from: an earlier leader's may sit in the log uncommitted.
     """
+    leadership = raft.leadership
     return (
-        raft.role == roles.LEADER
-        and raft.transfer_target == roles.NOBODY
-        and raft.log.commit >= raft.term_start
+        leadership is not None
+        and leadership.transfer_target == NOBODY
+        and raft.log.commit >= leadership.term_start
         and raft.configurations.index <= raft.log.commit
     )
 
 
-def propose(raft: Raft, origin: int, nonce: int, sequence: int, change: Change) -> bool:
+def propose(raft: RaftState, origin: int, nonce: int, sequence: int, change: Change) -> bool:
     """Append a change, in force at once; False: not now. Raises ChangeRejectedError: never so."""
-    if not may_change(raft):
+    leadership = raft.leadership
+    if leadership is None or not may_change(raft):
         return False
     configuration = changed(raft.configuration, change)
-    _check_health(raft, change, configuration)
+    _check_health(raft, leadership, change, configuration)
     entry = ConfigurationEntry(origin, nonce, sequence, configuration)
-    replication.append_own(raft, CONFIGURATION, encode_entry(entry))
+    raft.append_own(leadership, CONFIGURATION, encode_entry(entry))
     return True
 
 
-def _check_health(raft: Raft, change: Change, configuration: Configuration) -> None:
+def _check_health(
+    raft: RaftState, leadership: Leadership, change: Change, configuration: Configuration
+) -> None:
     if change.kind == PROMOTE:
-        progress = raft.progress[change.member.id]
+        progress = leadership.progress[change.member.id]
         if progress.match * 100 < raft.log.last_index * IN_SYNC_PERCENT:
             raise ChangeRejectedError(
                 "can only promote a learner member which is in sync with leader"
@@ -69,8 +72,8 @@ def _check_health(raft: Raft, change: Change, configuration: Configuration) -> N
     started = sum(
         voter == raft.id
         or (
-            voter in raft.progress
-            and raft.now_us - raft.progress[voter].contact_us < HEALTHY_WITHIN_US
+            voter in leadership.progress
+            and raft.now_us - leadership.progress[voter].contact_us < HEALTHY_WITHIN_US
         )
         for voter in voters
     )

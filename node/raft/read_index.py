@@ -13,46 +13,44 @@ later round and serves as well.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
-from squall.node.raft import replication
+from squall.node.raft import sending
+from squall.node.raft.leadership import Leadership
+from squall.node.raft.progress import Progress
 from squall.node.raft.quorum import majority
-
-if TYPE_CHECKING:
-    from squall.node.raft.progress import Progress
-    from squall.node.raft.raft import Raft
+from squall.node.raft.state import RaftState
 
 _answered = attrgetter("round")
 
 
-def begin_round(raft: Raft) -> None:
+def begin_round(raft: RaftState, leadership: Leadership) -> None:
     """Begin a round for the reads that wait, if this leader knows what is committed."""
     commit = raft.log.commit
     # §8: before it has committed an entry of its own term it may not know all that is committed.
-    if commit < raft.term_start:
+    if commit < leadership.term_start:
         return
-    raft.read_contexts = raft.read_queue
-    raft.read_queue = []
-    raft.read_commit = commit
-    replication.heartbeat_round(raft, _asked(raft))
-    raft.read_round = raft.round
-    confirm(raft)
+    leadership.read_contexts = leadership.read_queue
+    leadership.read_queue = []
+    leadership.read_commit = commit
+    sending.heartbeat_round(raft, _asked(raft, leadership))
+    leadership.read_round = raft.round
+    confirm(raft, leadership)
 
 
-def _asked(raft: Raft) -> list[Progress]:
-    others = [progress for progress in raft.voters if progress.id != raft.id]
-    own = len(raft.voters) - len(others)
+def _asked(raft: RaftState, leadership: Leadership) -> list[Progress]:
+    others = [progress for progress in leadership.voters if progress.id != raft.id]
+    own = len(leadership.voters) - len(others)
     others.sort(key=_answered, reverse=True)
-    return others[: majority(len(raft.voters)) - own]
+    return others[: majority(len(leadership.voters)) - own]
 
 
-def confirm(raft: Raft) -> None:
+def confirm(raft: RaftState, leadership: Leadership) -> None:
     """Let the reads go once a majority has acknowledged their round or a later one."""
     confirmed = 0
-    wanted = raft.read_round
-    for progress in raft.voters:
+    wanted = leadership.read_round
+    for progress in leadership.voters:
         confirmed += progress.round >= wanted or progress.id == raft.id
-    if confirmed >= majority(len(raft.voters)):
-        index = raft.read_commit
-        raft.reads += [(index, context) for context in raft.read_contexts]
-        raft.read_contexts = []
+    if confirmed >= majority(len(leadership.voters)):
+        index = leadership.read_commit
+        raft.outbox.reads += [(index, context) for context in leadership.read_contexts]
+        leadership.read_contexts = []

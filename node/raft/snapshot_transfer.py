@@ -7,72 +7,21 @@ state unless the receiver is already that far, and is acknowledged once it is du
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import crc32c
-import msgspec
 
-from squall.node.raft import replication, roles
-from squall.node.raft.membership import Configuration
+from squall.node.raft import sending
 from squall.node.raft.messages import InstallSnapshot, Snapshot, SnapshotReply
 from squall.node.raft.progress import SNAPSHOT
-
-if TYPE_CHECKING:
-    from squall.node.raft.progress import Progress
-    from squall.node.raft.raft import Raft
+from squall.node.raft.state import Incoming, RaftState
 
 MAX_SNAPSHOT_BYTES = 8 << 30  # etcd's largest advised database
 
 
-class Incoming(msgspec.Struct):
-    """A snapshot that is being received: which one, from whom, and what of it is here."""
-
-    sender: int
-    term: int
-    index: int
-    snapshot_term: int
-    size: int
-    configuration: Configuration
-    data: bytearray
-
-
-def begin(raft: Raft, progress: Progress) -> None:
-    """Start to send the newest snapshot to a follower that needs entries compacted away."""
-    snapshot = raft.snapshot
-    assert snapshot is not None, raft
-    assert snapshot.index >= raft.log.base_index, (snapshot.index, raft)
-    progress.become_snapshot(snapshot)
-    raft.events.append(("snapshot-sent", {"to": progress.id, "index": snapshot.index}))
-    send_chunk(raft, progress)
-
-
-def send_chunk(raft: Raft, progress: Progress) -> None:
-    """Send the chunk after what is acknowledged."""
-    snapshot = progress.snapshot
-    assert snapshot is not None, progress
-    start = progress.snapshot_offset
-    data = snapshot.data[start : start + raft.config.snapshot_chunk_bytes]
-    progress.moved_us = raft.now_us
-    raft.send(
-        progress.id,
-        InstallSnapshot(
-            raft.term,
-            raft.id,
-            snapshot.index,
-            snapshot.term,
-            snapshot.configuration,
-            start,
-            len(snapshot.data),
-            crc32c.crc32c(data),
-            data,
-        ),
-    )
-
-
-def on_snapshot_reply(raft: Raft, message: SnapshotReply) -> None:
+def on_snapshot_reply(raft: RaftState, message: SnapshotReply) -> None:
     """Go on from where the receiver is."""
-    progress = raft.progress.get(message.sender)
-    if raft.role != roles.LEADER or progress is None:
+    leadership = raft.leadership
+    progress = None if leadership is None else leadership.progress.get(message.sender)
+    if progress is None:
         return
     progress.contact_us = raft.now_us
     snapshot = progress.snapshot
@@ -81,29 +30,16 @@ def on_snapshot_reply(raft: Raft, message: SnapshotReply) -> None:
     if message.offset != progress.snapshot_offset and message.offset <= len(snapshot.data):
         progress.snapshot_offset = message.offset
         if message.offset < len(snapshot.data):
-            send_chunk(raft, progress)
+            sending.send_chunk(raft, progress)
 
 
-def oldest_needed(raft: Raft) -> int:
-    """How far the log may be compacted without starving a follower that receives a snapshot.
-
-    A follower that stopped answering is not waited for.
-    """
-    oldest = roles.NEVER_US
-    for progress in raft.peers:
-        snapshot = progress.snapshot
-        if snapshot is not None and raft.now_us - progress.contact_us < raft.config.election_us:
-            oldest = min(oldest, snapshot.index)
-    return oldest
-
-
-def on_install(raft: Raft, message: InstallSnapshot) -> None:
+def on_install(raft: RaftState, message: InstallSnapshot) -> None:
     """Take in one chunk; install the snapshot when it is complete."""
     raft.heard_leader(message.sender)
     if message.index <= raft.log.commit:
         # Stale, or fetched elsewhere meanwhile: never go back (B40).
         raft.incoming = None
-        replication.acknowledge(raft, raft.log.commit)
+        raft.acknowledge(raft.log.commit)
         return
     incoming = raft.incoming
     if (
@@ -129,12 +65,12 @@ def on_install(raft: Raft, message: InstallSnapshot) -> None:
             raft.incoming = None
             _install(raft, incoming)
             return
-    raft.send_in_term(
+    raft.outbox.send_in_term(
         message.sender, SnapshotReply(raft.term, raft.id, message.index, len(incoming.data))
     )
 
 
-def _install(raft: Raft, incoming: Incoming) -> None:
+def _install(raft: RaftState, incoming: Incoming) -> None:
     log = raft.log
     if log.term_at(incoming.index) == incoming.snapshot_term:
         # The log holds all of it and perhaps more: keep that, it is only to be committed (§7).
@@ -144,10 +80,10 @@ def _install(raft: Raft, incoming: Incoming) -> None:
         log.restore(incoming.index, incoming.snapshot_term)
         raft.configurations.reset(incoming.index, incoming.configuration)
         raft.configuration_changed()
-        raft.snapshot_unsaved = Snapshot(
+        raft.outbox.snapshot = Snapshot(
             incoming.index, incoming.snapshot_term, incoming.configuration, bytes(incoming.data)
         )
-        raft.events.append(
+        raft.outbox.events.append(
             ("snapshot-received", {"index": incoming.index, "term": incoming.snapshot_term})
         )
-    replication.acknowledge(raft, incoming.index)
+    raft.acknowledge(incoming.index)

@@ -155,12 +155,12 @@ class Proposals:
         size = 0
         for data in outgoing:
             if group and size + len(data) > limit:
-                self._raft.send(leader, Forward(self._id, group, again))
+                self._raft.outbox.send(leader, Forward(self._id, group, again))
                 group = []
                 size = 0
             group.append(data)
             size += len(data)
-        self._raft.send(leader, Forward(self._id, group, again))
+        self._raft.outbox.send(leader, Forward(self._id, group, again))
 
     def tick(self, now_us: int) -> None:
         """Give up what waited too long; send again what was not answered."""
@@ -234,7 +234,7 @@ class Proposals:
         if error:
             # Said once, said for ever: a late copy of the wish will not be granted in this term.
             refusal = ChangeRefused(raft.term, self._id, message.nonce, message.sequence, error)
-            raft.send(message.sender, refusal)
+            raft.outbox.send(message.sender, refusal)
 
     def on_change_refused(self, message: ChangeRefused) -> None:
         """The leader of that term will not do it; final if nobody else was asked."""
@@ -266,7 +266,7 @@ class Proposals:
             self.outgoing.append((waiter.data, again))
         else:
             wish = ForwardChange(raft.term, self._id, self._nonce, waiter.sequence, waiter.data)
-            raft.send(raft.leader, wish)
+            raft.outbox.send(raft.leader, wish)
         waiter.handed = True
         waiter.sent_us = now_us
         waiter.sent_to = raft.leader

@@ -94,7 +94,7 @@ class Barriers:
         if raft.role == LEADER:
             raft.read_index(Remote(raft.id, self._nonce, sequence))
         else:
-            raft.send(raft.leader, ReadIndex(raft.id, self._nonce, sequence))
+            raft.outbox.send(raft.leader, ReadIndex(raft.id, self._nonce, sequence))
 
     def ask_again(self) -> None:
         """Whatever was asked goes back to be asked anew, under a new number."""

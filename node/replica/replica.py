@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from squall.node.raft import replication, transfer
+from squall.node.raft import sending, transfer
 from squall.node.raft.membership import Change, Configuration, Member, decode_entry
 from squall.node.raft.messages import (
     NORMAL,
@@ -261,7 +261,7 @@ class Replica:
             messages = []
             if idle and persistence.own is not None:
                 batch = persistence.batch(Ready([], []))
-            elif not (self._replies or self._events or raft.events):
+            elif not (self._replies or self._events or raft.outbox.events):
                 return NOTHING
         else:
             messages = ready.messages
@@ -270,7 +270,7 @@ class Replica:
             for index, context in ready.reads:
                 if reply := self._barriers.confirmed(index, context, self.applied):
                     messages.append(reply)
-        if self._replies or self._events or raft.events:
+        if self._replies or self._events or raft.outbox.events:
             return self._output(messages, batch)
         return Output(messages, batch, _NONE, _NONE)
 
@@ -303,9 +303,9 @@ class Replica:
 
     def _output(self, messages: list[tuple[int, Message]], batch: Any) -> Output:
         events = self._events
-        if self.raft.events:
-            events += [Event(name, fields) for name, fields in self.raft.events]
-            self.raft.events.clear()
+        if self.raft.outbox.events:
+            events += [Event(name, fields) for name, fields in self.raft.outbox.events]
+            self.raft.outbox.events.clear()
         if events:
             self._events = []
         replies = self._replies
@@ -400,10 +400,12 @@ class Replica:
             self._events.append(Event("state-digest", fields))
 
     def _notify(self, entry: Entry) -> None:
-        origin = decode_request(entry.data)[0]
-        progress = self.raft.progress.get(origin)
+        leadership = self.raft.leadership
+        if leadership is None:
+            return
+        progress = leadership.progress.get(decode_request(entry.data)[0])
         if progress is not None:
-            replication.notify(self.raft, progress)
+            sending.notify(self.raft, progress)
 
     def _apply_configuration(self, entry: Entry) -> None:
         change = decode_entry(entry.data)
@@ -421,7 +423,7 @@ class Replica:
                 self._replies.append(reply)
 
     def _take_snapshot(self) -> None:
-        if self._persistence.snapshotting or self.raft.snapshot_unsaved is not None:
+        if self._persistence.snapshotting or self.raft.outbox.snapshot is not None:
             return
         index = self._snapshot_index = self.applied
         configuration, term = self.raft.configurations.at(index), self.raft.log.term_at(index)

@@ -12,7 +12,6 @@ from squall.harness.sim.chaos.triggers import Moment, Triggers
 from squall.node.raft.messages import AppendEntries, AppendReply
 from squall.node.raft.quorum import agreed
 from squall.node.raft.raft import Raft
-from squall.node.raft.roles import LEADER
 from squall.node.storage.disk import Append, Create, DiskOp
 
 
@@ -69,9 +68,10 @@ class Lookout:
 
 def replicates(raft: Raft, message: AppendReply) -> bool:
     """Whether a leader has just been acknowledged entries of earlier terms alone."""
-    if message.rejected or raft.role != LEADER or message.term != raft.term:
+    leadership = raft.leadership
+    if leadership is None or message.rejected or message.term != raft.term:
         return False
-    return message.index < raft.term_start
+    return message.index < leadership.term_start
 
 
 def lapsing(raft: Raft, now_us: int) -> int:
@@ -79,8 +79,11 @@ def lapsing(raft: Raft, now_us: int) -> int:
 
     About to expire is: within a quarter of an election timeout. `now_us` is the node's own time.
     """
-    if raft.role != LEADER or not raft.config.check_quorum:
+    leadership = raft.leadership
+    if leadership is None or not raft.config.check_quorum:
         return 0
-    heard_us = agreed([now_us if each.id == raft.id else each.contact_us for each in raft.voters])
+    heard_us = agreed(
+        [now_us if each.id == raft.id else each.contact_us for each in leadership.voters]
+    )
     left_us = heard_us + raft.config.election_us - now_us
     return heard_us if 0 < left_us <= raft.config.election_us // 4 else 0

@@ -385,15 +385,15 @@ class Stage:
                 f"{n} {ROLE_NAMES[raft.role]} term={raft.term} vote={raft.vote} "
                 f"leader={raft.leader} commit={raft.log.commit} voters={voters}"
             )
-            if raft.role == LEADER:
-                self.out += [f"  {progress!r}" for progress in raft.peers]
+            if raft.leadership is not None:
+                self.out += [f"  {progress!r}" for progress in raft.leadership.peers]
 
     def _events(self) -> None:
         for n, raft in sorted(self.rafts.items()):
-            for name, fields in raft.events:
+            for name, fields in raft.outbox.events:
                 shown = " ".join(f"{key}={value}" for key, value in fields.items())
                 self.out.append(f"{n} {name} {shown}")
-            raft.events.clear()
+            raft.outbox.events.clear()
 
 
 def show_entry(entry: Entry) -> str:

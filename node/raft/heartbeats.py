@@ -1,0 +1,76 @@
+"""Heartbeats: the leader's presence, the rounds that confirm it, and the loss of a quorum.
+
+A heartbeat carries the commit index as far as the follower is known to hold the entries. Its answer
+is also how a leader finds out that messages were lost.
+"""
+
+from __future__ import annotations
+
+from squall.node.raft import read_index, sending
+from squall.node.raft.leadership import Leadership
+from squall.node.raft.messages import Heartbeat, HeartbeatReply
+from squall.node.raft.progress import REPLICATE, SNAPSHOT
+from squall.node.raft.quorum import agreed
+from squall.node.raft.roles import NOBODY
+from squall.node.raft.state import RaftState
+
+
+def beat(raft: RaftState, leadership: Leadership) -> None:
+    """Send heartbeats; step down first if no quorum has answered for an election timeout."""
+    now_us = raft.now_us
+    leadership.heartbeat_due_us = now_us + raft.config.heartbeat_us
+    if raft.config.check_quorum:
+        contacts = [
+            now_us if progress.id == raft.id else progress.contact_us
+            for progress in leadership.voters
+        ]
+        # Thesis §6.2: a leader that cannot reach a majority must not keep clients waiting.
+        if now_us - agreed(contacts) >= raft.config.election_us:
+            raft.outbox.events.append(("lost-quorum", {"term": raft.term}))
+            raft.become_follower(raft.term, NOBODY)
+            return
+    sending.heartbeat_round(raft, leadership.peers)
+
+
+def on_heartbeat_reply(raft: RaftState, message: HeartbeatReply) -> None:
+    """A follower is there, and still followed this leader after the round began."""
+    leadership = raft.leadership
+    progress = None if leadership is None else leadership.progress.get(message.sender)
+    if leadership is None or progress is None:
+        return
+    now_us = raft.now_us
+    progress.contact_us = now_us
+    if message.round > progress.round:
+        assert message.round <= raft.round, (message, raft)
+        progress.round = message.round
+        if leadership.read_contexts:
+            read_index.confirm(raft, leadership)
+    if progress.match >= raft.log.last_index:
+        return
+    if now_us - progress.moved_us < raft.config.heartbeat_us:
+        return
+    # It answers, but nothing was acknowledged for a while: something got lost.
+    progress.moved_us = now_us
+    if progress.state == SNAPSHOT:
+        sending.send_chunk(raft, progress)
+    else:
+        progress.paused = False
+        if progress.state == REPLICATE and not progress.can_send():
+            # The window is full of what nobody acknowledges: begin again at what is known.
+            progress.become_probe()
+        sending.send_entries(raft, leadership, progress)
+
+
+def on_heartbeat(raft: RaftState, message: Heartbeat) -> None:
+    """The leader is alive; it never announces a commit beyond what this node acknowledged."""
+    raft.heard_leader(message.sender)
+    commit = message.commit
+    if commit > raft.log.commit:
+        assert commit <= raft.log.last_index, (
+            f"the leader knows {commit} to be durable here, but the log ends at "
+            f"{raft.log.last_index}: this node's disk lost acknowledged entries. Remove the "
+            f"member, wipe its data directory and add it again. {raft}"
+        )
+        raft.log.commit_to(commit)
+    if message.round:
+        raft.outbox.send_in_term(message.sender, HeartbeatReply(raft.term, raft.id, message.round))
