@@ -1,4 +1,4 @@
-"""Do etcd's answers and revisions follow from one sequence of requests?
+"""Whether etcd's answers and revisions follow from one sequence of requests.
 
 `model` is the sequential specification, `order` and `replay` execute requests by revision, the
 `gap` modules place requests whose revision was never seen.

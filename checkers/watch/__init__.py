@@ -1,1 +1,1 @@
-"""Did every watch receive what etcd guarantees: ordered, unique, reliable, atomic, resumable?"""
+"""Whether each watch received what etcd guarantees: order, uniqueness, reliability, atomicity."""

@@ -15,7 +15,7 @@ from squall.node.raft.roles import NEVER_US, NOBODY
 
 if TYPE_CHECKING:
     from squall.node.raft.log import RaftLog
-    from squall.node.raft.ready import RaftConfig
+    from squall.node.raft.ready import RaftSettings
 
 
 class Leadership:
@@ -71,7 +71,7 @@ class Leadership:
         configuration: Configuration,
         voter_ids: tuple[int, ...],
         log: RaftLog,
-        config: RaftConfig,
+        config: RaftSettings,
         now_us: int,
     ) -> None:
         """Keep a progress for each member of the configuration in force, and for nobody else."""

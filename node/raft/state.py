@@ -15,7 +15,7 @@ from squall.node.raft.log import RaftLog
 from squall.node.raft.membership import Configuration, ConfigurationLog, decode_entry
 from squall.node.raft.messages import CONFIGURATION, NORMAL, AppendReply, Entry, HardState, Snapshot
 from squall.node.raft.outbox import Outbox
-from squall.node.raft.ready import RaftConfig
+from squall.node.raft.ready import RaftSettings
 from squall.node.raft.roles import (
     CANDIDATE,
     FOLLOWER,
@@ -70,7 +70,8 @@ class RaftState:
 
     def __init__(
         self,
-        config: RaftConfig,
+        member_id: int,
+        config: RaftSettings,
         log: RaftLog,
         hard_state: HardState,
         configurations: ConfigurationLog,
@@ -79,7 +80,7 @@ class RaftState:
         now_us: int,
     ) -> None:
         self.config = config
-        self.id = config.id
+        self.id = member_id
         self.log = log
         self.configurations = configurations
         self.rng = rng

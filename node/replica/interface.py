@@ -10,10 +10,8 @@ import msgspec
 
 from squall.node.raft.membership import Configuration, Member
 from squall.node.raft.messages import Message
-from squall.node.raft.ready import RaftConfig
+from squall.node.raft.ready import MIB, RaftSettings
 from squall.node.storage.disk import Batch
-
-MIB = 1 << 20
 
 
 class StateMachine(Protocol):
@@ -122,29 +120,8 @@ class Status(msgspec.Struct, frozen=True):
     members: dict[int, Member]
 
 
-class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica's identity, timers and bounds.
-
-    `initial_members` is the same on every member of a new cluster and empty on one that joins an
-    existing cluster; it is read only when the data directory is empty. Sizes are bytes.
-    """
-
-    cluster_id: int
-    member_id: int
-    initial_members: tuple[Member, ...] = ()
-
-    heartbeat_us: int = 100_000
-    election_us: int = 1_000_000
-    commit_notice_us: int = 5_000  # a follower hears of a commit at the latest after this
-    pre_vote: bool = True
-    check_quorum: bool = True
-    strict_reconfig: bool = True  # refuse a change of members that would leave no started quorum
-    max_batch_entries: int = 1024  # entries in one AppendEntries
-    max_batch_bytes: int = MIB  # etcd's limit of one append message
-    max_inflight: int = 512  # unacknowledged AppendEntries per follower, as etcd
-    max_inflight_bytes: int = 16 * MIB
-    max_uncommitted_bytes: int = 64 * MIB
-    snapshot_chunk_bytes: int = 256 * 1024
+class ReplicaSettings(RaftSettings, frozen=True, kw_only=True):
+    """Raft's settings and those of what is around it; sizes are bytes."""
 
     request_timeout_us: int = 0  # 0: etcd's 5 s + 2 x election timeout
     retry_us: int = 500_000  # repeat what a leader has not answered, as etcd's read index
@@ -166,20 +143,14 @@ class ReplicaConfig(msgspec.Struct, frozen=True, kw_only=True):
         """How long a request may wait for its answer."""
         return self.request_timeout_us or 5_000_000 + 2 * self.election_us
 
-    def of_raft(self) -> RaftConfig:
-        """Return what of this is Raft's."""
-        return RaftConfig(
-            id=self.member_id,
-            heartbeat_us=self.heartbeat_us,
-            election_us=self.election_us,
-            commit_notice_us=self.commit_notice_us,
-            pre_vote=self.pre_vote,
-            check_quorum=self.check_quorum,
-            strict_reconfig=self.strict_reconfig,
-            max_batch_entries=self.max_batch_entries,
-            max_batch_bytes=self.max_batch_bytes,
-            max_inflight=self.max_inflight,
-            max_inflight_bytes=self.max_inflight_bytes,
-            max_uncommitted_bytes=self.max_uncommitted_bytes,
-            snapshot_chunk_bytes=self.snapshot_chunk_bytes,
-        )
+
+class ReplicaConfig(ReplicaSettings, frozen=True, kw_only=True):
+    """A replica's identity and its settings.
+
+    `initial_members` is the same on every member of a new cluster and empty on one that joins an
+    existing cluster; it is read only when the data directory is empty.
+    """
+
+    cluster_id: int
+    member_id: int
+    initial_members: tuple[Member, ...] = ()

@@ -104,7 +104,8 @@ class Replica:
         if found.snapshot is not None:
             self._restore(found.snapshot)
         self.raft = Raft(
-            config.of_raft(),
+            config.member_id,
+            config,
             found.log,
             found.hard_state,
             self._persistence.configurations(),

@@ -20,6 +20,7 @@ from squall.harness.sim.world.disk import DiskFaults
 from squall.harness.sim.world.network import LinkProfile
 from squall.harness.sim.world.streams import Streams
 from squall.harness.sim.world.watch_limits import WatchBuffers, draw_buffers
+from squall.node.replica.interface import ReplicaSettings
 
 T = TypeVar("T")
 
@@ -43,22 +44,10 @@ NEMESES = ("kill", "pause", "partition", "clock")
 """Timed faults, drawn and driven by the nemesis, in both worlds."""
 
 
-class Knobs(msgspec.Struct, frozen=True, kw_only=True):
-    """The node's own parameters, as in `squall.node.replica.ReplicaConfig`."""
+class Knobs(ReplicaSettings, frozen=True, kw_only=True):
+    """The node's own settings, with what suits short simulated runs."""
 
-    heartbeat_us: int = 100_000
-    election_us: int = 1_000_000
-    commit_notice_us: int = 5_000
-    pre_vote: bool = True
-    check_quorum: bool = True
-    max_batch_entries: int = 1024
-    max_inflight: int = 512
-    snapshot_count: int = 10_000
-    catch_up_entries: int = 5_000
     segment_bytes: int = 256 * KIB
-    snapshot_chunk_bytes: int = 256 * KIB
-    max_apply: int = 512
-    max_wals: int = 0
     max_snapshots: int = 5
     snapshots_apart: bool = True
 

@@ -364,21 +364,7 @@ class SimWorld:
             cluster_id=CLUSTER_ID,
             member_id=number + 1,
             initial_members=members,
-            heartbeat_us=knobs.heartbeat_us,
-            election_us=knobs.election_us,
-            commit_notice_us=knobs.commit_notice_us,
-            pre_vote=knobs.pre_vote,
-            check_quorum=knobs.check_quorum,
-            max_batch_entries=knobs.max_batch_entries,
-            max_inflight=knobs.max_inflight,
-            snapshot_count=knobs.snapshot_count,
-            catch_up_entries=knobs.catch_up_entries,
-            segment_bytes=knobs.segment_bytes,
-            snapshot_chunk_bytes=knobs.snapshot_chunk_bytes,
-            max_apply=knobs.max_apply,
-            max_wals=knobs.max_wals,
-            max_snapshots=knobs.max_snapshots,
-            snapshots_apart=knobs.snapshots_apart,
+            **msgspec.structs.asdict(knobs),
         )
         rate_ppm = MILLION + int((2 * rng.random() - 1) * swarm.drift_ppm)
         clock = NodeClock(rate_ppm, started_us=int(rng.random() * 10**9))

@@ -1,1 +1,1 @@
-"""Watches over the revisions of a store: positions of watchers, and a client's stream of answers."""
+"""Watches over the revisions of a store: each watcher's position, each client's stream."""

@@ -1,7 +1,7 @@
 """A stage for Raft: members with disks of their own, messages that wait to be delivered by hand.
 
 Directives:
-    members N [option=value ...]    voters 1..N; options are RaftConfig's, learner=K adds one
+    members N [option=value ...]    voters 1..N; options are RaftSettings's, learner=K adds one
     lead N                          N campaigns and everything is delivered; told in one line
     timeout N                       N's election timeout passes (and N alone notices)
     elapse MS                       time passes; whoever's deadline it reaches wakes
@@ -58,7 +58,7 @@ from squall.node.raft.messages import (
     VoteReply,
 )
 from squall.node.raft.raft import Raft
-from squall.node.raft.ready import RaftConfig
+from squall.node.raft.ready import RaftSettings
 from squall.node.raft.roles import LEADER, ROLE_NAMES
 
 KINDS = {"add": ADD, "learner": ADD_LEARNER, "remove": REMOVE, "promote": PROMOTE}
@@ -155,9 +155,9 @@ class Stage:
         for entry in disk.entries:
             if entry.kind == CONFIGURATION and entry.index > history.index:
                 history.append(entry.index, decode_entry(entry.data).configuration)
-        config = RaftConfig(id=n, **self.options)
         self.rafts[n] = Raft(
-            config,
+            n,
+            RaftSettings(**self.options),
             log,
             disk.hard_state,
             history,
