@@ -1,17 +1,19 @@
 # One line a target; each calls the command line, so a person and CI take the same path.
-# Note that make turns every failure into its own exit code 2: CI calls `squall` itself.
+# Note that make turns every failure into its own exit code 2: the last line of a target says in
+# words what its run came to, and CI calls `squall` itself.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SQUALL := $(BIN)/squall
+TELL   := @$(BIN)/python -m squall.harness.cli.under_make $(SQUALL)
 TIME   ?= 60s
 SEED   ?=
 ARGS   ?=
 SEEDED := $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint test-partition test-kill test-pause test-clock mutants nightly bench clean distclean
+.PHONY: help setup setup-dev run test test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench clean distclean
 
 help:                ## say what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -34,12 +36,23 @@ $(VENV)/.dev-stamp: $(VENV)/.run-stamp pyproject.toml
 	@touch $@
 
 run: setup           ## a storm of every fault over five containers, one verdict, one report
-	$(SQUALL) run register --cluster auto --faults all --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --cluster auto --faults all --time $(TIME) $(SEEDED) $(ARGS)
 
 test: setup-dev lint ## every test, those with containers included where a Docker engine answers
 	@tests/install-tools
 	$(BIN)/pytest -q -m 'not docker'
 	$(BIN)/pytest -q -m docker
+
+# No containers, browsers or clusters of processes: what the dependencies themselves can break.
+FAST := tests/checkers tests/workloads tests/harness tests/node/raft tests/node/mvcc \
+        tests/node/storage tests/node/rpc tests/node/tls tests/reports tests/test_architecture.py
+LOWEST := $(VENV)/lowest
+test-lowest:         ## the fast tests, with the lowest version of everything that pyproject.toml allows
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
+	  --resolution lowest-direct --editable '.[uvloop,dev]'
+	$(LOWEST)/bin/python -m pytest -q -m 'not docker' $(FAST) --ignore tests/reports/test_report_page.py
 
 lint: setup-dev      ## style, types, direction of imports
 	$(BIN)/ruff check --quiet
@@ -48,13 +61,13 @@ lint: setup-dev      ## style, types, direction of imports
 	$(BIN)/lint-imports --no-cache | tail -12
 
 test-partition: setup ## register under partitions
-	$(SQUALL) run register --faults partition --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults partition --time $(TIME) $(SEEDED) $(ARGS)
 test-kill: setup      ## register under kill -9
-	$(SQUALL) run register --faults kill --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults kill --time $(TIME) $(SEEDED) $(ARGS)
 test-pause: setup     ## register under SIGSTOP-like pauses
-	$(SQUALL) run register --faults pause --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults pause --time $(TIME) $(SEEDED) $(ARGS)
 test-clock: setup     ## register under clock jumps, strobes and drift
-	$(SQUALL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
 
 MUTANTS ?= leader-local-read ack-before-fsync quorum-off-by-one no-up-to-date-check
 mutants: setup        ## the node broken on purpose: each must end INVALID
@@ -62,7 +75,7 @@ mutants: setup        ## the node broken on purpose: each must end INVALID
 
 nightly: setup        ## what the nightly job runs, one after another
 	@status=0; for faults in kill pause partition clock all; do \
-	  $(SQUALL) run register --faults $$faults --time 120s --keep $(ARGS) || status=1; done; exit $$status
+	  $(TELL:@%=%) run register --faults $$faults --time 120s --keep $(ARGS) || status=$$?; done; exit $$status
 
 bench: setup-dev      ## measurements: the simulator against the clock, the checkers beside their peers
 	$(BIN)/python -m bench.simulator

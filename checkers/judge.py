@@ -1,7 +1,8 @@
 """All checkers, one verdict.
 
 Each judge is heard, and none can silence another: one that raises is unknown, with its traceback as
-the reason, for a broken judge says nothing about the accused. Trouble of the harness makes a valid
+the reason, for a broken judge says nothing about the accused. Proofs are read again before they
+are believed (`self_check`). Trouble of the harness makes a valid
 verdict unknown and leaves a proved violation proved.
 """
 
@@ -24,8 +25,12 @@ from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, MalformedHistory
 from squall.checkers.linearizability.checker import linearizability
 from squall.checkers.linearizability.models import CasRegister
+from squall.checkers.proof_check.self_check import self_checked
 from squall.checkers.raft.safety import raft_safety
 from squall.checkers.verdict import Budget, Checker, Validity, Verdict, worst
+
+ALL: Final = "all"
+"""The name of the verdict of several checkers."""
 
 CLAIM: Final = "The store kept its promises."
 
@@ -47,7 +52,7 @@ def judge(
             validity = Validity.UNKNOWN
     decided = sum(child.validity is not Validity.UNKNOWN for child in children)
     return Verdict(
-        checker="all",
+        checker=ALL,
         validity=validity,
         claim=CLAIM,
         evidence=f"{decided} of {len(children)} checkers decided",
@@ -69,6 +74,8 @@ def _hear(
         verdict = _unheard(checker, f"the history is malformed: {error}")
     except Exception:  # noqa: BLE001 - whatever it is, it is no verdict
         verdict = _unheard(checker, f"the checker failed:\n{traceback.format_exc()}")
+    took_s = meter.now_s() - started_s
+    verdict = self_checked(verdict, history, evidence, budget, took_s)
     return msgspec.structs.replace(verdict, elapsed_s=meter.now_s() - started_s)
 
 

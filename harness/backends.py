@@ -11,10 +11,7 @@ import importlib
 
 from squall.harness.cluster import HarnessError
 from squall.harness.run.run import Conductor
-
-WORLDS = {"docker": "squall.harness.docker.backend", "sim": "squall.harness.sim.backend"}
-AUTO = "auto"
-"""Containers where an engine answers, the simulator where none does."""
+from squall.harness.vocabulary import AUTO, WORLDS
 
 
 def settle(world: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from squall.harness.cluster import HarnessError
 
-MAIN = "from squall.harness.cli.main import main; main()"
+MAIN = "from squall.harness.__main__ import main; main()"
 PACKAGE = Path(__file__).parents[1]
 """The package `squall`, not resolved: in a checkout its folders are links."""
 RERUN_OF = "SQUALL_RERUN_OF"

@@ -14,8 +14,6 @@ from squall.checkers.evidence import Evidence
 from squall.checkers.history import History
 from squall.checkers.run import Run
 from squall.checkers.verdict import Verdict
-from squall.reports.output import html, junit, summary
-from squall.reports.view.report import Report
 
 
 def render_all(
@@ -32,6 +30,9 @@ def render_all(
     `node_logs` holds each node's log lines; `folder` is the run's folder as the reader would type
     it (by default where the store keeps it).
     """
+    from squall.reports.output import html, junit, summary
+    from squall.reports.view.report import Report
+
     report = Report.of(run, history, verdict, evidence, node_logs, folder=folder)
     return {
         "report.html": html.render(report),
@@ -40,6 +41,6 @@ def render_all(
     }
 
 
-__all__ = ["Report", "render_all"]
+__all__ = ["render_all"]
 
 assert __name__ == "squall.reports", "import squall.reports: the folder is no package of its own"

@@ -9,17 +9,23 @@ cheapest path that decides is taken:
 * `search`: any model, any values; exponential in concurrency at worst, so it has a budget, and when
   that is spent the verdict is unknown and says what was given up.
 
-Both judge what a client could see. Serializable reads promise less and are left out.
+Both judge what a client could see. Before any of them, answers are compared with what was asked
+(`answers`): what answers another question is an anomaly by itself. Serializable reads promise less;
+they are left out and counted. A history in which nothing could have been answered wrongly (nothing
+was read) is vacuous.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
+from squall.checkers.answers import BLIND, RULES, mismatches, tell_mismatch
 from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.evidence import Evidence
 from squall.checkers.gc_pause import uncollected
@@ -31,14 +37,16 @@ from squall.checkers.linearizability.objects import KeyValue
 from squall.checkers.linearizability.registers import (
     FOREVER,
     IGNORED,
+    NOTHING,
     RegisterHistory,
     register_history,
 )
-from squall.checkers.linearizability.search import Call, Found, Misfit, search
+from squall.checkers.linearizability.search import MISFITS, Call, Found, Misfit, search
 from squall.checkers.linearizability.shrink import cut_behind, shrink, without_reads
 from squall.checkers.linearizability.specifications import FUNCTIONS, MODELS, REGISTERS
+from squall.checkers.linearizability.thin_air import hint_of, unexpected_element, unwritten
 from squall.checkers.linearizability.zones import Conflict, decide
-from squall.checkers.text.lanes import describe, render
+from squall.checkers.text.lanes import describe, render, value_text
 from squall.checkers.text.proof import (
     LANES_OPS_MAX,
     Cast,
@@ -55,6 +63,18 @@ CLAIM: Final = "Every operation takes effect at one instant between its call and
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+LEFT_OUT: Final = "a serializable read promises less than linearizability"
+"""Why operations of `registers.IGNORED` have no part in the verdict."""
+
+VACUOUS: Final = "vacuous: nothing was read, so no answer could have been wrong"
+"""Why a history of writes alone is unknown."""
+
+COLLECTIONS: Final = {
+    "set": ("add", "read"),
+    **dict.fromkeys(("queue", "fifo-queue", "unordered-queue"), ("enqueue", "dequeue")),
+}
+"""Models of collections: by which function an element gets in, and by which it comes out."""
 
 AFTER_PROOF_S: Final = 1.0
 """Seconds to search other keys once one is known to be invalid: for more examples only."""
@@ -91,15 +111,26 @@ def check_linearizability(
     started_s = meter.now_s()
     tally = _Tally()
     searches: list[tuple[int, str | None, list[Operation], str]] = []
-    for key, all_of_key in history.by_key.items():
-        mine = [one for one in all_of_key if one.f not in IGNORED and _matters(one)]
+    sample = make()
+    known = sample.name in FUNCTIONS
+    wrong = mismatches(history, RULES if known else {})
+    for key, everything in history.by_key.items():
+        all_of_key = [one for one in everything if one.f not in IGNORED]
+        tally.ignored += len(everything) - len(all_of_key)
+        mine = [one for one in all_of_key if constrains(one, sample)]
         tally.operations += len(mine)
+        tally.telling = tally.telling or any(_telling(one, sample.name) for one in mine)
         try:
             meter.look()
         except OutOfBudget as spent:
             tally.gave_up.append(f"key {key}: {spent}")
             continue
-        judged = _judge_cheaply(key, [one for one in all_of_key if one.f not in IGNORED], make())
+        other = next((one for one in everything if one.index in wrong), None) if wrong else None
+        if other is not None:
+            tell = partial(tell_mismatch, other, wrong[other.index])
+            tally.add(key, _Judged(Validity.INVALID, "answer", tell))
+            continue
+        judged = _judge_cheaply(key, all_of_key, make())
         if isinstance(judged, str):
             searches.append((len(mine), key, mine, judged))
         else:
@@ -130,6 +161,7 @@ def check_linearizability(
             "invalid_keys": tally.invalid_keys,
             "undecided_keys": len(tally.gave_up),
             "states_visited": tally.visited,
+            **({"left_out": {LEFT_OUT: tally.ignored}} if tally.ignored else {}),
         },
         elapsed_s=meter.now_s() - started_s,
     )
@@ -152,7 +184,8 @@ class _Tally:
         self.anomalies: list[Anomaly] = []
         self.gave_up: list[str] = []
         self.methods: dict[str, int] = {}
-        self.invalid_keys = self.operations = self.visited = 0
+        self.invalid_keys = self.operations = self.visited = self.ignored = 0
+        self.telling = False
 
     def add(self, key: str | None, judged: _Judged) -> None:
         """Add one key's verdict."""
@@ -168,13 +201,15 @@ class _Tally:
     def conclude(self) -> tuple[Validity, str | None]:
         """Return the verdict on all keys, and why it is unknown."""
         if self.invalid_keys:
-            return Validity.INVALID, None
+            return Validity.INVALID, hint_of(self.anomalies)
         if self.gave_up:
             others = len(self.gave_up) - 1
             more = f" (and {counted(others, 'more key')})" if others else ""
             return Validity.UNKNOWN, self.gave_up[0] + more
         if not self.operations:
             return Validity.UNKNOWN, "vacuous: there is no operation to judge"
+        if not self.telling:
+            return Validity.UNKNOWN, VACUOUS
         return Validity.VALID, None
 
 
@@ -186,8 +221,14 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
         names = ", ".join(sorted(foreign))
         reason = f"a {model.name} has no operation {names}"
         return _Judged(Validity.UNKNOWN, "none", reason=reason)
-    if model.name == KeyValue.name:
+    if model.name == KeyValue.name and model.init == "":
         return _judge_texts(key, operations)
+    if model.name in COLLECTIONS and functions is not None:
+        puts, takes = COLLECTIONS[model.name]
+        initial = cast("Iterable[Hashable]", model.init)
+        strange = unexpected_element(key, operations, initial, puts=puts, takes=takes)
+        if strange is not None:
+            return _Judged(Validity.INVALID, "answer", strange)
     if model.name not in REGISTERS:
         return f"a {model.name} is no register"
     register = register_history(operations)
@@ -197,9 +238,17 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
     decision = decide(register.columns, model.init)
     if decision.conflict is not None:
         conflict = decision.conflict
-        return _Judged(Validity.INVALID, "zones", lambda: explain_conflict(key, register, conflict))
+        return _Judged(
+            Validity.INVALID, "zones", lambda: explain_conflict(key, register, conflict, model.init)
+        )
     if decision.valid and not register.opaque:
         return _Judged(Validity.VALID, "zones")
+    # Where values repeat a search decides; but what nobody wrote is wrong in every order.
+    row = unwritten(register.columns, model.init)
+    if row is not None:
+        thin = Conflict("unwritten-value", after=row)
+        tell_thin = partial(explain_conflict, key, register, thin, model.init)
+        return _Judged(Validity.INVALID, "answer", tell_thin)
     return decision.reason or (
         f"{counted(len(register.opaque), 'refused compare-and-set')} did not say what it saw"
     )
@@ -231,19 +280,70 @@ def _tell_of_texts(
 ) -> Anomaly:
     """Tell why texts have no order: where they get stuck; else by the register they amount to."""
     told = explain_conflict(key, register, conflict)
+    model = KeyValue()
     until = max(one.completed_ns or 0 for one in operations if one.index in told.ops)
     mine = [
-        one for one in operations if _matters(one) and (one.f != "get" or one.invoked_ns <= until)
+        one
+        for one in operations
+        if constrains(one, model) and (one.f != "get" or one.invoked_ns <= until)
     ]
     if len(mine) <= LANES_OPS_MAX:
-        model, meter = KeyValue(), Meter(Budget(), states_max=SHRINK_STATES_MAX)
-        for candidate in (mine, [one for one in operations if _matters(one)]):
+        meter = Meter(Budget(), states_max=SHRINK_STATES_MAX)
+        for candidate in (mine, [one for one in operations if constrains(one, model)]):
             found = search(model, calls_of(candidate), meter)
             if found.valid is False:
                 return _explain_stuck(key, candidate, model, found, meter)
     # Which texts came about depends on every append: fewer of them would be another history.
     lanes = render(operations) if len(operations) <= LANES_OPS_MAX else ""
-    return msgspec.structs.replace(told, lanes=lanes)
+    named = [one for one in operations if one.index in told.ops]
+    lacking = _append_not_got(key, named, operations)
+    if lacking is None:
+        lacking = anomaly(
+            told.kind,
+            f"No order of the operations on {key} explains what was got.",
+            [
+                "Then each append stands where the texts that were got show it.",
+                "However, these operations cannot all stand where they do and keep to real time.",
+            ],
+            Cast(named),
+        )
+    return msgspec.structs.replace(lacking, lanes=lanes)
+
+
+def _append_not_got(
+    key: str | None, named: list[Operation], operations: list[Operation]
+) -> Anomaly | None:
+    """Tell of a get that lacks what had been appended before it was called, if one of them does."""
+    for append, got in itertools.product(named, repeat=2):
+        since, text = append.completed_ns, str(append.input or "")
+        found = "" if got.output is None else str(got.output)
+        if append.f != "append" or append.outcome is not OpType.OK or since is None or not text:
+            continue
+        if got.f != "get" or got.outcome is not OpType.OK or text in found:
+            continue
+        replaced = any(
+            one.f == "put"
+            and one.outcome is not OpType.FAIL
+            and one.invoked_ns <= (got.completed_ns or 0)
+            and (one.completed_ns is None or one.completed_ns >= append.invoked_ns)
+            for one in operations
+        )
+        if since < got.invoked_ns and not replaced:
+            cast = Cast([append, got])
+            other, value = cast.name(got), value_text(text)
+            return anomaly(
+                "stale-read",
+                f"{who(got)} got {key} without {value}, after it had been appended.",
+                [
+                    (
+                        f"Then {value} was in {key} when {other} was called, because "
+                        f"{cast.order(append, got)}, and no text was put in its place."
+                    ),
+                    f"However, {other} got a text without {value}.",
+                ],
+                cast,
+            )
+    return None
 
 
 def _judge_by_search(
@@ -269,11 +369,26 @@ def _judge_by_search(
     )
 
 
-def _matters(operation: Operation) -> bool:
-    """Whether an operation constrains anything: it happened, or may have changed something."""
-    return operation.outcome is OpType.OK or (
-        operation.outcome is OpType.INFO and not operation.f.endswith("read")
-    )
+def constrains(operation: Operation, model: Model) -> bool:
+    """Whether an operation constrains anything: it happened, or may have changed something.
+
+    What changes nothing is for the model to say, whatever the operation is called.
+    """
+    if operation.outcome is not OpType.INFO:
+        return operation.outcome is OpType.OK
+    try:
+        return not model.read_only((operation.f, operation.input), UNKNOWN)
+    except MISFITS:
+        return True  # the search says what is wrong with it
+
+
+def _telling(operation: Operation, model: str) -> bool:
+    """Whether an operation was answered with something that could have been wrong."""
+    if operation.outcome is not OpType.OK:
+        return False
+    if operation.f == "txn" and isinstance(operation.output, list):
+        return any(isinstance(mop, list) and mop[:1] == ["r"] for mop in operation.output)
+    return operation.f not in BLIND.get(model, ())
 
 
 def calls_of(operations: Sequence[Operation]) -> list[Call]:
@@ -317,21 +432,31 @@ def _explain_stuck(
         return again if again.valid is False else None
 
     assert found.stuck is not None
+    known = {one.index: one for one in operations}
     smaller = cut_behind(operations, operations[found.stuck])
     if model.name in REGISTERS:
         smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
-        # What is left is often decided without search, and then better explained.
-        judged = _judge_cheaply(key, smaller, model)
-        if not isinstance(judged, str) and judged.tell is not None:
-            return judged.tell()
+        # What is left is often decided without search, and then better explained; and of whole
+        # operations, for a proof must not call unanswered what was answered later.
+        judged = _told_of_whole(key, [known[one.index] for one in smaller], operations, model)
+        if judged is not None:
+            return judged
     else:
         smaller = without_reads(smaller, model, lambda left: stuck_again(left) is not None)
     again = stuck_again(smaller)
+    until = "what had answered before {}"
     if again is not None:
         operations, found = smaller, again
+    else:
+        until = "the answers, later ones too, of all that takes effect before {}"
     assert found.stuck is not None
     stuck = operations[found.stuck]
     cast = Cast([stuck])
+    # Lanes show what was answered later as open, for that is what was known at that moment.
+    at = stuck.completed_ns or 0
+    cut = again and any((known[one.index].completed_ns or 0) > at for one in operations)
+    drawn = len(operations) <= LANES_OPS_MAX
+    which = "the {} operations below" if drawn else "{} of the operations"
     name, what = cast.name(stuck), key if key is not None else "the object"
     show = getattr(model, "show", value_phrase)  # a user's own model need not have it
     states = sorted(map(show, found.states))
@@ -341,10 +466,14 @@ def _explain_stuck(
         f"No order of the operations on {what} explains {phrase(stuck)}.",
         [
             (
-                f"Then, in every order of the {len(operations)} operations below that respects "
-                f"real time and explains what had answered before "
-                f"{cast.at(stuck.completed_ns or 0)}, {what} is {_any_of(states)} just before "
-                f"{name} answers."
+                f"Then, in every order of {which.format(len(operations))} that respects real time "
+                f"and explains {until.format(cast.at(at))}, {what} is {_any_of(states)} just "
+                f"before {name} answers."
+            ),
+            *(
+                ["What was answered only after that is shown as still open."]
+                if cut and drawn
+                else []
             ),
             (
                 f"However, {name} was answered (`{told}`), which none of these allows, nor any "
@@ -353,8 +482,32 @@ def _explain_stuck(
         ],
         cast,
         shown=operations,
-        data={"operations": len(operations), "states": states},
+        data={
+            "operations": len(operations),
+            "states": states,
+            "model": model.name,
+            "searched": [one.index for one in operations],
+        },
     )
+
+
+def _told_of_whole(
+    key: str | None, some: list[Operation], every: list[Operation], model: Model
+) -> Anomaly | None:
+    """Tell why some operations have no order, if they are decided without search.
+
+    None if others wrote what these saw or wrote: the proof says that nobody else did.
+    """
+    judged = _judge_cheaply(key, some, model)
+    if isinstance(judged, str) or judged.tell is None:
+        return None
+    columns = register_history(some).columns
+    touched = {*columns.seen, *columns.wrote, model.init} - {NOTHING}
+    writes = Counter(columns.wrote)
+    for value, count in Counter(register_history(every).columns.wrote).items():
+        if value in touched and count != writes[value]:
+            return None
+    return judged.tell()
 
 
 def _any_of(states: list[str]) -> str:
@@ -363,4 +516,4 @@ def _any_of(states: list[str]) -> str:
     return states[0] if len(states) == 1 else f"one of {', '.join(states)}"
 
 
-__all__ = ["calls_of", "check_linearizability", "linearizability"]
+__all__ = ["calls_of", "check_linearizability", "constrains", "linearizability"]

@@ -6,12 +6,15 @@ the witnesses with whoever wrote the values they saw: a history of its own, inva
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
 
 from squall.checkers.history import Operation
-from squall.checkers.linearizability.registers import RegisterHistory, freeze
+from squall.checkers.linearizability.registers import RegisterHistory, freeze, thaw
 from squall.checkers.linearizability.shrink import Surroundings, around
+from squall.checkers.linearizability.thin_air import could_be_initial
 from squall.checkers.linearizability.zones import INITIAL, Conflict
 from squall.checkers.text.proof import (
     Cast,
@@ -24,7 +27,11 @@ from squall.checkers.text.proof import (
     who,
     written,
 )
+from squall.checkers.text.words import listed
 from squall.checkers.verdict import Anomaly
+
+FAILED_MAX: Final = 4
+"""Failed writes of one value named in a proof."""
 
 
 class _Scene(NamedTuple):
@@ -34,6 +41,7 @@ class _Scene(NamedTuple):
     register: RegisterHistory
     conflict: Conflict
     surroundings: Surroundings
+    initial: Hashable = None
 
     @property
     def before(self) -> Operation:
@@ -50,6 +58,11 @@ class _Scene(NamedTuple):
         """The compare-and-sets that join the values of the witnesses."""
         return [self.register.rows[row] for row in self.conflict.chain]
 
+    @property
+    def begun(self) -> str:
+        """The initial value, in words."""
+        return value_phrase(thaw(self.initial))
+
     def cast(self, operations: Sequence[Operation]) -> Cast:
         """Name the operations the proof speaks about."""
         return Cast(operations, self.surroundings.proofs)
@@ -59,8 +72,10 @@ class _Scene(NamedTuple):
         return anomaly(kind, summary, sentences, cast, shown=self.surroundings.operations)
 
 
-def explain_conflict(key: str | None, register: RegisterHistory, conflict: Conflict) -> Anomaly:
-    """Prove a conflict that the zones found among a register's rows."""
+def explain_conflict(
+    key: str | None, register: RegisterHistory, conflict: Conflict, initial: Hashable = None
+) -> Anomaly:
+    """Prove a conflict that the zones found among a register's rows, which began with `initial`."""
     rows = (conflict.before, conflict.after, conflict.then, conflict.again, *conflict.chain)
     witnesses = [register.rows[row] for row in rows if row != INITIAL]
     tell = {
@@ -72,7 +87,8 @@ def explain_conflict(key: str | None, register: RegisterHistory, conflict: Confl
         "stale-read": _stale,
     }[conflict.kind]
     name = key if key is not None else "the register"
-    return tell(_Scene(name, register, conflict, around(register.rows, witnesses, register)))
+    surroundings = around(register.rows, witnesses, register)
+    return tell(_Scene(name, register, conflict, surroundings, initial))
 
 
 def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
@@ -85,11 +101,13 @@ def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
 
 def _unwritten(scene: _Scene) -> Anomaly:
     reader, key = scene.after, scene.key
-    failed = scene.register.failed.get(freeze(observed(reader)))
+    value = freeze(observed(reader))
+    failed = scene.register.failed.get(value, [])[:FAILED_MAX]
     text = value_phrase(observed(reader))
-    if failed is None:
+    if not failed:
         cast = scene.cast([reader])
-        return scene.anomaly(
+        hint = could_be_initial(scene.register, value, scene.initial)
+        told = scene.anomaly(
             "unwritten-value",
             f"{who(reader)} found {text} in {key}, which nobody ever wrote there.",
             [
@@ -98,20 +116,24 @@ def _unwritten(scene: _Scene) -> Anomaly:
             ],
             cast,
         )
-    cast = scene.cast([failed, reader])
-    because = f" ({failed.error})" if failed.error else ""
+        return msgspec.structs.replace(told, data={"initial": thaw(value)}) if hint else told
+    cast = scene.cast([*failed, reader])
+    only, *others = failed
+    because = f" ({only.error})" if only.error else ""
+    write, however = "the only write", f"only {cast.name(only)} would have written {text}, and its "
+    however += f"client was told that it did not happen and never will{because}."
+    if others:
+        write, names = "every write", listed([cast.name(one) for one in failed])
+        however = f"all that would have written {text} failed for certain, as {names} did."
     return anomaly(
         "aborted-read",
-        f"{who(reader)} found {text} in {key}, although the only write of it had failed.",
+        f"{who(reader)} found {text} in {key}, although {write} of it had failed.",
         [
             f"Then {text} was the value of {key} once: {cast.name(reader)} found it.",
-            (
-                f"However, only {cast.name(failed)} would have written {text}, and its client was "
-                f"told that it did not happen and never will{because}."
-            ),
+            f"However, {however}",
         ],
         cast,
-        shown=[failed, *scene.surroundings.operations],
+        shown=[*failed, *scene.surroundings.operations],
     )
 
 
@@ -119,7 +141,10 @@ def _lost_update(scene: _Scene) -> Anomaly:
     one, other = sorted((scene.before, scene.after), key=lambda operation: operation.invoked_ns)
     cast = scene.cast([one, other])
     value = value_phrase(observed(one))
-    origin = f"{value} was written only once" if observed(one) is not None else "nobody removed it"
+    origin = f"{value} was written only once"
+    if freeze(observed(one)) == scene.initial:
+        origin = f"{value} was there at the start, and nobody wrote it"
+        origin = "nobody removed it" if observed(one) is None else origin
     both = f"{cast.name(one)} and {cast.name(other)}"
     return scene.anomaly(
         "lost-update",
@@ -147,7 +172,9 @@ def _circular(scene: _Scene) -> Anomaly:
     return scene.anomaly(
         "circular-cas",
         f"{len(circle)} compare-and-sets on {scene.key} each succeeded on a value that only "
-        f"another of them could have written.",
+        f"another of them could have written."
+        if len(circle) > 1
+        else f"A compare-and-set on {scene.key} succeeded on a value that nobody else wrote.",
         [
             "Then " + ";\n    ".join(steps) + ".",
             "However, that is a circle: none of them can have been the first.",
@@ -205,8 +232,9 @@ def _stale(scene: _Scene) -> Anomaly:
         cast = scene.cast(named)
         sentences = [
             (
-                f"Then the time in which {key} was nil came before {cast.name(after)}: {key} was "
-                f"nil at the start, and nobody wrote nil again{_glued(cast, scene.glue)}."
+                f"Then the time in which {key} was {scene.begun} came before {cast.name(after)}: "
+                f"{key} was {scene.begun} at the start, and nobody wrote {scene.begun} again"
+                f"{_glued(cast, scene.glue)}."
             )
         ]
     else:

@@ -10,13 +10,15 @@ is the time of the invocation, that of the closing mark the time of the answer; 
 millisecond, and equal columns are equal times. Inside: function, key, arguments. A read gives what
 it returned (`nil`: absent); `cas x 1 2` swapped, `cas x 1 2 saw 3` was refused and saw 3, `cas x 1
 2 refused` was refused without saying why. Then, in any order, `@n2` names the node, `name=value`
-adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text. A lane that
-is not called p<number> is the nemesis: function, fault id, and `name=value` into its value.
+adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text. A lane
+called p<number> is a client's, as is one with a name of its own; one called `nemesis` or
+`nemesis/<kind>` is the nemesis: function, fault id, and `name=value` into its value.
 
 Other data types use the same form: what `get`, `dequeue` and `acquire` are followed by is their
 answer, what anything else is followed by its argument; `[1,2]` is a list. A transaction is `txn`
-and its micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers. Where
-the argument is a map the answer follows: `put store {"key":"a","value":1} {"revision":2}`.
+and its micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers; one that
+was answered something else than it asked is `txn append:x:1 answered append:x:2`. Where the
+argument is a map the answer follows: `put store {"key":"a","value":1} {"revision":2}`.
 
 What `render` writes, `parse` reads: same intervals, same order. Lines starting with # are comments.
 """
@@ -28,8 +30,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from squall.checkers.history import History, MalformedHistory, Op, Operation, OpType
+from squall.checkers.history import (
+    History,
+    MalformedHistory,
+    Op,
+    Operation,
+    OpType,
+    is_client,
+    process_name,
+)
 from squall.checkers.linearizability.registers import FOREVER, swapped
+from squall.checkers.transactions.operations import mismatch
 
 COLUMN_NS: Final = 1_000_000
 """What one column stands for: a millisecond."""
@@ -37,8 +48,17 @@ COLUMN_NS: Final = 1_000_000
 TXN: Final = "txn"
 """The function whose words are micro-operations."""
 
-ANSWERED: Final = frozenset({"get", "dequeue", "acquire"})
-"""Functions whose one word is what they were answered."""
+READS: Final = frozenset({"read", "serializable-read"})
+"""Functions that ask for a value and are answered with it."""
+
+ANSWERED: Final = READS | {"get", "dequeue", "drain", "acquire", "generate"}
+"""Functions whose one word is what they were answered, if nothing was given to them.
+
+Of others the first word is what was given, the second what was answered, if that is something else.
+"""
+
+INSTEAD: Final = "answered"
+"""The word between what a transaction asked and what it was answered instead."""
 
 MOVED: Final = frozenset({"from", "to", "amount"})
 """What a transfer asks for."""
@@ -117,7 +137,7 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
         raise ValueError("a function and a key, at least")
     f, arguments = words[0], words[2:]
     key = words[1] if f != TXN and words[1] != "-" else None
-    if arguments and arguments[0].startswith("{") and f not in ANSWERED and f != "read":
+    if arguments and arguments[0].startswith("{") and f not in ANSWERED:
         key = words[1] if words[1] != "-" else None
         given, *rest = map(_evidence, arguments)
         answer = rest[0] if rest else None
@@ -125,7 +145,7 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
         given, answer = _micro_operations(words[1:])
     else:
         given, answer = _given_and_answer(f, arguments)
-    if not isinstance(process, int):
+    if not is_client(process):
         # A fault: its intent and what was found are one and the same in a test.
         given, answer, meta = (meta, meta, {}) if f == "start" else ({}, meta, {})
     invoke = Op(
@@ -161,19 +181,27 @@ def _given_and_answer(f: str, arguments: list[str]) -> tuple[Any, Any]:
             return given, {"swapped": True, "seen": given[0]}
         if rest[0] == "refused":
             return given, {"swapped": False}
+        if rest[0] == "swapped":
+            return given, {"swapped": True, "seen": _value(rest[1])}
+        if rest[0] == "answered":
+            return given, _value(rest[1])
         if rest[0] != "saw":
-            raise ValueError(f"`saw VALUE` or `refused`, not {rest[0]!r}")
+            raise ValueError(f"`saw VALUE`, `swapped VALUE` or `refused`, not {rest[0]!r}")
         return given, {"swapped": False, "seen": _value(rest[1])}
     if f == "transfer":
         source, target, amount = map(_value, arguments)
         return {"from": source, "to": target, "amount": amount}, None
-    if f.endswith("read") or f in ANSWERED:
+    if f in ANSWERED and len(arguments) < 2:
         return None, _value(arguments[0]) if arguments else None
-    return (_value(arguments[0]) if arguments else None), None
+    words = [_value(word) for word in arguments[:2]] + [None, None]
+    return words[0], words[1]
 
 
 def _micro_operations(words: list[str]) -> tuple[Any, Any]:
     """Read `append:x:1 r:x:[1,2]`: what was asked, and what was answered."""
+    if INSTEAD in words:
+        at = words.index(INSTEAD)
+        return _micro_operations(words[:at])[0], _micro_operations(words[at + 1 :])[1]
     asked, answered = [], []
     for word in words:
         f, key, value = word.split(":", 2)
@@ -202,15 +230,17 @@ def render(operations: Sequence[Operation]) -> str:
     if not operations:
         return ""
     end = max(_last(operation) for operation in operations) + 1
-    spans = [
-        (
-            operation,
-            (operation.invoked_ns, 0),
-            # An answer nobody got lies behind everything else.
-            (end, 1) if _open(operation) else (_last(operation), 1),
-        )
-        for operation in operations
-    ]
+    spans = []
+    answered: dict[int | str, tuple[int, int]] = {}
+    for operation in sorted(operations, key=lambda one: one.index):
+        # A process that calls in the instant in which it was answered was answered first.
+        before, turn = answered.get(operation.process, (-1, 0))
+        call = (operation.invoked_ns, turn + 1 if before == operation.invoked_ns else 0)
+        # An answer nobody got lies behind everything else.
+        until = end if _open(operation) else _last(operation)
+        ret = (until, call[1] + 1 if until == call[0] else 1)
+        answered[operation.process] = ret
+        spans.append((operation, call, ret))
     columns = _columns(spans)
     lanes: dict[int | str, list[tuple[int, str]]] = {}
     for operation, call, ret in sorted(spans, key=lambda span: span[1]):
@@ -219,7 +249,7 @@ def render(operations: Sequence[Operation]) -> str:
         filled = f"-{label}-".ljust(stop - start - 1, "-")
         text = f"|{filled}{_MARKS[operation.outcome]}"
         lanes.setdefault(operation.process, []).append((start, text))
-    names = {process: _name(process) + ": " for process in lanes}
+    names = _names(lanes)
     margin = max(map(len, names.values()))
     lines = []
     for process, spans_of in lanes.items():
@@ -259,8 +289,17 @@ def _last(operation: Operation) -> int:
     return operation.invoked_ns if until is None or until >= FOREVER else until
 
 
-def _name(process: int | str) -> str:
-    return f"p{process}" if isinstance(process, int) else process
+def _names(processes: Iterable[int | str]) -> dict[int | str, str]:
+    """Name lanes, each otherwise than the others, in characters that a lane's name may have."""
+    names: dict[int | str, str] = {}
+    for process in processes:
+        name = plain = re.sub(r"[^\w/-]", "_", process_name(process)) or "_"
+        again = 1
+        while name in names.values():
+            again += 1
+            name = f"{plain}_{again}"
+        names[process] = name
+    return {process: f"{name}: " for process, name in names.items()}
 
 
 def describe(operation: Operation) -> str:
@@ -275,6 +314,12 @@ def describe(operation: Operation) -> str:
             output = operation.output
             known = isinstance(output, dict) and "seen" in output
             words += ["saw", value_text(output["seen"])] if known else ["refused"]
+        elif answered and isinstance(operation.output, dict):
+            seen = operation.output.get("seen", operation.input[0])
+            words += ["swapped", value_text(seen)] if seen != operation.input[0] else []
+        elif answered and isinstance(operation.output, list):
+            same = operation.output == list(operation.input)
+            words += [] if same else ["answered", value_text(operation.output)]
     elif isinstance(operation.input, dict) and not (
         f == "transfer" and operation.input.keys() >= MOVED
     ):
@@ -282,15 +327,22 @@ def describe(operation: Operation) -> str:
         if answered:
             words.append(value_text(operation.output))
     elif f == TXN:
-        mops = operation.output if answered else operation.input
+        asked, mops = operation.input, operation.output if answered else operation.input
+        if answered and _answered_otherwise(asked, mops):
+            words += [*map(_micro_text, asked), INSTEAD]
         words += map(_micro_text, mops) if isinstance(mops, list | tuple) else [value_text(mops)]
     elif f == "transfer" and isinstance(operation.input, dict):
         words += [value_text(operation.input[name]) for name in ("from", "to", "amount")]
-    elif f.endswith("read") or f in ANSWERED:
+    elif f in READS or (f in ANSWERED and (operation.input is None or not answered)):
         if answered:
             words.append(value_text(operation.output))
-    elif operation.input is not None:
-        words.append(value_text(operation.input))
+    else:
+        given, answer = operation.input, operation.output
+        told = answered and answer is not None and answer is not True and answer != given
+        if told or operation.input is not None:
+            words.append(value_text(operation.input))
+        if told or (answered and f in ANSWERED):
+            words.append(value_text(operation.output))
     if operation.node:
         words.append("@" + operation.node)
     meta = operation.meta or {}
@@ -298,6 +350,11 @@ def describe(operation: Operation) -> str:
     if meta.get("final"):
         words.append("final")
     return " ".join(words)
+
+
+def _answered_otherwise(asked: Any, answered: Any) -> bool:
+    lists = isinstance(asked, list | tuple) and isinstance(answered, list | tuple)
+    return lists and mismatch(asked, answered) is not None
 
 
 def _micro_text(mop: Any) -> str:

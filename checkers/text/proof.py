@@ -7,12 +7,16 @@ or one saw what the other wrote), and ends in a contradiction. The summary is on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from squall.checkers.history import Operation, OpType
+import msgspec
+
+from squall.checkers.history import Operation, OpType, process_name
 from squall.checkers.linearizability.registers import swapped
 from squall.checkers.text.lanes import describe, render
+from squall.checkers.text.words import listed
 from squall.checkers.verdict import Anomaly
 
 LANES_OPS_MAX: Final = 40
@@ -42,6 +46,17 @@ _LETTERS: Final = {
     "guarded": "S",
 }
 """How operations are named in a proof, by what they do; anything else is a read."""
+
+
+PART: Final = "shown-in-part"
+"""In an operation's `meta`: it is not the history's, but what a proof needs of it."""
+
+
+def in_part(whole: Operation, part: Operation) -> Operation:
+    """Mark an operation that shows only a part of another, so that its proof says so."""
+    if (whole.input, whole.output) == (part.input, part.output):
+        return whole
+    return msgspec.structs.replace(part, meta={**(part.meta or {}), PART: True})
 
 
 class Cast:
@@ -109,6 +124,12 @@ class Cast:
             f"{self.name(shown_by)} found {value_phrase(written(unanswered))}."
             for unanswered, shown_by in self._proofs
         ]
+        parts = [self.name(one) for one in self.operations if (one.meta or {}).get(PART)]
+        if parts:
+            sentences.append(
+                f"Of {listed(parts)} only a part is shown: what the proof does not need is left "
+                f"out."
+            )
         return "\n".join(sentences)
 
     def order(self, first: Operation, second: Operation) -> str:
@@ -128,13 +149,18 @@ def value_phrase(value: Any) -> str:
     if isinstance(value, dict):
         inside = ", ".join(f"{key}: {value_phrase(one)}" for key, one in value.items())
         return f"{{{inside}}}"
+    if isinstance(value, str):
+        return f'"{value}"' if _LIKE_ANOTHER.fullmatch(value) else value
     return "nil" if value is None else str(value)
+
+
+_LIKE_ANOTHER: Final = re.compile(r"|nil|None|True|False|[+-]?[\d.]+")
+"""Texts that would read like a value that is no text: they are quoted."""
 
 
 def who(operation: Operation) -> str:
     """The process, as lanes name it."""
-    process = operation.process
-    return f"p{process}" if isinstance(process, int) else process
+    return process_name(operation.process)
 
 
 def phrase(operation: Operation) -> str:

@@ -22,8 +22,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-import networkx as nx
-
 from squall.checkers.linearizability.registers import FOREVER
 
 WW, WR, RW, PROCESS, REALTIME = range(5)
@@ -64,13 +62,18 @@ class Dependencies:
             self.out[before].append(after << _SHIFT | kind)
 
     def add_process_order(self, processes: Sequence[int | str], happened: Sequence[bool]) -> None:
-        """Add the edges of one client's own order."""
+        """Add the edges of one client's own order.
+
+        What was never answered may take effect behind what the same client did later, if it went
+        on: only what had returned comes before that.
+        """
         last: dict[int | str, int] = {}
         for node, process in enumerate(processes):
             if happened[node]:
                 if process in last:
                     self.add(last[process], PROCESS, node)
-                last[process] = node
+                if self.ret[node] != FOREVER:
+                    last[process] = node
 
     def circles(self, kinds: Iterable[int]) -> list[Circle]:
         """Find the most telling circle of each knot of transactions, for each class of anomaly.
@@ -201,6 +204,8 @@ class Dependencies:
         With `apart`, two rw edges may not follow each other: a node is then entered twice, once by
         an rw edge (as -1 - node) and once by another.
         """
+        import networkx as nx  # noqa: PLC0415 - needed for suspects only, and slow to load
+
         graph: Any = nx.DiGraph()
         inside = set(suspects)
         moments = self._moments(suspects) if REALTIME in used else []

@@ -15,20 +15,23 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
 
+from squall.checkers.assumptions import Assumptions, Initial, Nil, NoValue, read_value
 from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.formats import edn_writer, jsonl
 from squall.checkers.formats.foreign import Foreign
 from squall.checkers.linearizability.porcupine import visualise
 from squall.checkers.linearizability.search import Misfit
 from squall.checkers.linearizability.specifications import MODELS
-from squall.checkers.registry import ENTRIES, model_of_workload, read_file
+from squall.checkers.registry import ENTRIES, model_of_workload
 from squall.checkers.verdict import Budget
+from squall.harness.cli.display import Results
+from squall.harness.cli.output import printing
 from squall.harness.cli.types import OneOf, Size, judging_time
-from squall.harness.run.judging import CHECK_MEMORY_BYTES, budget
+from squall.harness.run.judging import budget
 from squall.harness.run.options import NS_PER_S
-from squall.harness.run.rejudge import read_bytes, recheck
+from squall.harness.run.rejudge import is_run, read_any, recheck
+from squall.harness.vocabulary import CHECK_MEMORY_BYTES
 from squall.reports.output import terminal
 
 
@@ -88,19 +91,43 @@ def _show_models(context: click.Context, _option: click.Parameter, asked: bool) 
     show_default=True,
     help="How much memory the process may take up while they do.",
 )
+@click.option(
+    "--strict", is_flag=True, help="Call a history unknown of which any operation is not judged."
+)
+@click.option(
+    "--initial",
+    help="What every object holds at first, as JSON or EDN: 0, nil, [1 2], {x 1}. The same as "
+    "--model cas-register:0.",
+)
+@click.option(
+    "--nil",
+    type=OneOf("reading", tuple(Nil)),
+    help="What a read answered nil says: that nothing was there (absent), or nothing (unknown). "
+    "Not given, it is what the file's format means by it.",
+)
+@click.option(
+    "--independent/--no-independent",
+    default=None,
+    help="Whether values are [key value] of independent keys, where that cannot be seen.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def check(
     path: Path,
     model: str | None,
     workload: str | None,
+    initial: str | None,
+    nil: str | None,
+    independent: bool | None,
     check_time_ns: int,
     memory_bytes: int,
+    strict: bool,
     as_json: bool,
 ) -> int:
     """Judge a recorded history: a run's folder, a file, or - for standard input.
 
-    Files are read as Jepsen, Knossos and Elle write them (EDN), as elle-cli reads them (JSON), as
-    Porcupine's logs, or as Squall's own history.jsonl.
+    Files are read as Jepsen, Knossos and Elle write them (EDN, history.txt, jepsen.log), as
+    elle-cli reads them (JSON), as Porcupine's logs, or as Squall's own history.jsonl; folders also
+    as Jepsen's store and the reports of etcd's robustness tests have them.
 
     Exits 0 if it is valid, 1 if it is invalid, 2 if that stays unknown, 4 if it cannot be read.
     """
@@ -109,23 +136,38 @@ def check(
     if workload:
         model = model_of_workload(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
-    found = recheck(path, sys.stdin.buffer, allowed, model)
+    assume = Assumptions(_initial(initial), Nil(nil) if nil else None, independent)
+    found = recheck(path, sys.stdin.buffer, allowed, model, assume, strict=strict)
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
+    if found.warning is not None:
+        click.echo(f"{path}: {found.warning}", err=True)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
+        with printing():
+            click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
     else:
-        console = Console()
+        console = Results()
         text = terminal.final_lines(
             found.run,
             found.verdict,
-            str(path) if path.is_dir() and not model else None,
+            str(path) if is_run(path) and not model else None,
             found.evidence,
             operations=len(found.history.operations),
             width=console.width if console.is_terminal else None,
         )
-        console.print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+        with printing():
+            console.print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
     return found.exit_code
+
+
+def _initial(text: str | None) -> Initial | None:
+    """Read --initial; raises click.UsageError."""
+    if text is None:
+        return None
+    try:
+        return Initial.of(read_value(text))
+    except NoValue as error:
+        raise click.UsageError(f"--initial: {error}") from None
 
 
 @click.command()
@@ -146,12 +188,13 @@ def export(
     path: Path, form: str, model: str | None, output: Path | None, check_time_ns: int
 ) -> int:
     """Write a history for another tool: a run's folder, a file, or - for standard input."""
-    name, data = read_bytes(path, sys.stdin.buffer)
     allowed = budget(check_time_ns / NS_PER_S)
     try:
-        found = read_file(name, data, model, Meter(allowed))
+        _, found = read_any(path, sys.stdin.buffer, model, Meter(allowed))
     except OutOfBudget as spent:
-        raise click.UsageError(f"{name}: {spent}") from None
+        raise click.UsageError(f"{path}: {spent}") from None
+    for reason, count in found.accounting.left_out.items():
+        click.echo(f"{path}: {count} left out: {reason}", err=True)
     lines = EXPORTS[form](found, allowed)
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(output.open("wb")) if output else sys.stdout.buffer

@@ -30,6 +30,28 @@ _PHASES = {
 }
 
 
+class Results(Console):
+    """Standard output. When its reader has ended, printing raises BrokenPipeError.
+
+    Rich would end the process with exit code 1, which is what an invalid history gets.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `squall.harness.cli.output`."""
+        raise BrokenPipeError
+
+
+class Notices(Console):
+    """Standard error. When its reader has ended, what goes on goes on in silence."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing any more."""
+        self.quiet = True
+
+
 class Terminal:
     """Listens to a run (`squall.harness.run.progress.Progress`) and shows it."""
 
@@ -37,11 +59,10 @@ class Terminal:
         self._console = console
         self._time_limit_s = time_limit_s
         self._counts = dict.fromkeys((OpType.OK, OpType.INFO, OpType.FAIL), 0)
-        self._begin_ns: int | None = None
+        self._loading = False
         self._now_ns = 0
         self._leader, self._term = "", 0
         self._faults: dict[str, None] = {}
-        self._phase = "start"
         self._spoke_s = time.monotonic()
         self._live: Live | None = None
 
@@ -62,7 +83,6 @@ class Terminal:
 
     def phase(self, name: str) -> None:
         """Say which phase begins."""
-        self._phase = name
         if name in _PHASES:
             self._print(f"{self._at()}{_PHASES[name]}")
 
@@ -79,15 +99,14 @@ class Terminal:
             if op.process.startswith(NEMESIS):
                 self._fault(op)
         elif op.type in self._counts:
-            if self._begin_ns is None:
-                self._begin_ns = op.time_ns
+            self._loading = True
             self._counts[op.type] += 1
         if self._live is None and time.monotonic() - self._spoke_s >= PLAIN_EVERY_S:
             self._print(self._line().plain)
 
     def _observe(self, reading: dict[str, dict[str, Any]]) -> None:
         leaders = [
-            (seen["term"], node) for node, seen in reading.items() if seen["role"] == "leader"
+            (seen["term"], node) for node, seen in reading.items() if seen.get("role") == "leader"
         ]
         self._term, self._leader = max(leaders, default=(self._term, ""))
 
@@ -105,13 +124,14 @@ class Terminal:
         self._print(line)
 
     def _elapsed_s(self) -> float:
-        return max(0, self._now_ns - (self._begin_ns or self._now_ns)) / NS_PER_S
+        """Seconds since the load began: the history's own clock, as in every report."""
+        return self._now_ns / NS_PER_S
 
     def _at(self) -> str:
-        return f"{self._elapsed_s():5.1f} s  " if self._begin_ns is not None else ""
+        return f"{self._elapsed_s():5.1f} s  " if self._loading else ""
 
     def _line(self) -> Text:
-        if self._begin_ns is None:
+        if not self._loading:
             return Text(f"{_PHASES['start']} …")
         return Text(
             terminal.progress_line(

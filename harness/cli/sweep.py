@@ -17,11 +17,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from squall.harness.run.judging import EXIT_INTERRUPTED
+from squall.harness.cli.display import Notices
+from squall.harness.cli.output import printing
 from squall.harness.sim.chaos.effects import words
 from squall.harness.sim.judge.trace import Filter
 from squall.harness.sim.sweep.summary import FAILURES_SHOWN, Summary, failure_lines
 from squall.harness.sim.sweep.sweep import Result, Row, Sweep, retrace, sweep
+from squall.harness.vocabulary import EXIT_INTERRUPTED
 
 PLAIN_EVERY_S = 10.0
 _EXIT_CODES = {Result.OK: 0, Result.ALARM: 1, Result.IDLE: 2, Result.TROUBLE: 3}
@@ -30,9 +32,8 @@ _EXIT_CODES = {Result.OK: 0, Result.ALARM: 1, Result.IDLE: 2, Result.TROUBLE: 3}
 def run_sweep(seeds: range, what: Sweep, jobs: int | None, *, first: bool) -> int:
     """Run every seed, tell failing ones at once and all in the end; returns the exit code."""
     summary = Summary(what)
-    console = Console(stderr=True)
     interrupted = False
-    with _meter(console, len(seeds)) as meter:
+    with _meter(Notices(), len(seeds)) as meter:
         rows = sweep(seeds, what, jobs or len(os.sched_getaffinity(0)))
         try:
             for row in rows:
@@ -61,14 +62,14 @@ def run_trace(
     """Print a seed's transcript; returns the exit code of how it ended."""
     from_ns, to_ns = between_ns
     shown = Filter(
-        from_us=(from_ns or 0) // 1000,
+        from_us=None if from_ns is None else from_ns // 1000,
         until_us=None if to_ns is None else to_ns // 1000,
         node=-1 if node is None else node,
     )
     row, lines = retrace(seed, what, shown)
-    for line in lines:
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    with printing():
+        for line in lines:
+            sys.stdout.write(line + "\n")
     click.echo("\n".join(_ending(row)), err=True)
     return _EXIT_CODES[row.result]
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from squall.harness.cli.durations import parse_duration_ns
-from squall.harness.nemesis import KINDS
-from squall.harness.run.judging import CHECK_TIME_S
+from squall.harness.vocabulary import CHECK_TIME_S, KINDS
 from squall.workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    Parameter = click.ParamType[Any]  # type: ignore[type-arg, unused-ignore]
+else:
+    Parameter = click.ParamType  # generic in newer versions of click only
 
 NODE_COUNTS = ("3", "5", "7")
 
 
-class Duration(click.ParamType[Any]):
+class Duration(Parameter):
     """A duration with its unit, as nanoseconds."""
 
     name = "duration"
@@ -35,7 +40,7 @@ class Duration(click.ParamType[Any]):
 _SIZE_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
-class Size(click.ParamType[Any]):
+class Size(Parameter):
     """An amount of memory with its unit, as bytes: `512MiB`, `4GiB`."""
 
     name = "size"
@@ -50,7 +55,7 @@ class Size(click.ParamType[Any]):
         return int(float(found[1]) * _SIZE_UNITS[found[2]])
 
 
-class OneOf(click.ParamType[Any]):
+class OneOf(Parameter):
     """One of some names, with a suggestion when it is none of them."""
 
     def __init__(self, what: str, names: tuple[str, ...]) -> None:
@@ -66,7 +71,7 @@ class OneOf(click.ParamType[Any]):
         raise click.BadParameter(f"no {self.name} is called {value!r}; {hint}", ctx, param)
 
 
-class Faults(click.ParamType[Any]):
+class Faults(Parameter):
     """Kinds of fault, separated by commas; `all` and `none` stand for what they say."""
 
     name = "faults"
@@ -84,7 +89,7 @@ class Faults(click.ParamType[Any]):
         return tuple(kind for kind in KINDS if kind in asked)
 
 
-class Concurrency(click.ParamType[Any]):
+class Concurrency(Parameter):
     """A number of clients, or a multiple of the number of nodes (`4n`)."""
 
     name = "clients"
@@ -101,7 +106,7 @@ def clients(concurrency: str, nodes: int) -> int:
     return int(concurrency[:-1]) * nodes if concurrency.endswith("n") else int(concurrency)
 
 
-class Seeds(click.ParamType[Any]):
+class Seeds(Parameter):
     """A range of seeds, both ends included: `1..300`; or a single one."""
 
     name = "A..B"
@@ -120,7 +125,7 @@ class Seeds(click.ParamType[Any]):
         return range(first, last + 1)
 
 
-class NodeName(click.ParamType[Any]):
+class NodeName(Parameter):
     """A node by its name, as its number from 0."""
 
     name = "node"
@@ -134,6 +139,9 @@ class NodeName(click.ParamType[Any]):
             self.fail(f"{value!r} is no node; nodes are called n1, n2, ...", param, ctx)
         return int(found[1]) - 1
 
+
+NO_INSTALL = "SQUALL_NO_INSTALL"
+"""What `squall.harness.docker.image.base` looks for before it installs anything."""
 
 _SIMULATED = (
     click.option(
@@ -189,3 +197,18 @@ judging_time = click.option(
     help="How long the checkers may search; what is then undecided is unknown.",
 )
 """The option of every command that judges."""
+
+
+def _forbid_installing(_context: click.Context, _option: click.Parameter, forbidden: bool) -> None:
+    if forbidden:
+        os.environ[NO_INSTALL] = "1"  # as by hand: whoever builds images reads it there
+
+
+no_install = click.option(
+    "--no-install",
+    is_flag=True,
+    expose_value=False,
+    callback=_forbid_installing,
+    help="Never install a program on this machine (debootstrap, where no registry answers).",
+)
+"""The option of every command that may have to build the node's image."""

@@ -16,8 +16,7 @@ from typing import Any, Final
 from squall.checkers.history import History, MalformedHistory
 from squall.checkers.linearizability.checker import check_linearizability
 from squall.checkers.linearizability.models import Model
-from squall.checkers.linearizability.specifications import MODELS
-from squall.checkers.registry import Judge
+from squall.checkers.registry import ENTRIES, Judge
 from squall.checkers.verdict import Budget, Verdict
 
 NEEDED: Final = ("name", "init", "step", "read_only", "describe")
@@ -76,7 +75,7 @@ def _load(path: Path, name: str) -> Callable[[], Model]:
     if missing:
         raise BrokenModel(f"{path}: {name} has no {', '.join(missing)}")
     taken: Any = found.name  # type: ignore[attr-defined]
-    if taken in MODELS:
+    if taken in ENTRIES:
         raise BrokenModel(f"{path}: {name} is called {taken!r}, which is a model of Squall's")
     return found
 

@@ -15,8 +15,8 @@ from random import Random
 from typing import Any
 
 from squall.checkers.history import NEMESIS, Op, OpType
-from squall.harness.cluster import NodeDied, NodeStatus
-from squall.harness.nemesis import KINDS, UNREACHABLE, Executed, Kind, Resolved, View
+from squall.harness.cluster import NodeDied, NodeDisturbed, NodeKilled, NodeStatus
+from squall.harness.nemesis import UNREACHABLE, Executed, Kind, Resolved, View
 from squall.harness.nemesis.clock import VARIANTS, Clock
 from squall.harness.nemesis.cluster_state import Condition, Damage, QuorumBudget
 from squall.harness.nemesis.kill import Kill
@@ -25,6 +25,7 @@ from squall.harness.nemesis.pause import Pause
 from squall.harness.run.context import Scene
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
 from squall.harness.run.runtime import Event
+from squall.harness.vocabulary import KINDS
 
 WARM_UP_OKS = 20
 """Operations that must have succeeded before the first fault: a dead cluster exercises nothing."""
@@ -322,10 +323,16 @@ class Raging:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    told = isinstance(error, NodeDied | NodeDisturbed | NodeKilled)
+    return str(error) if told else f"{type(error).__name__}: {error}"
 
 
 def _complain(scene: Scene, what: str, error: Exception) -> None:
-    """A node that died by itself is evidence against it; anything else is trouble of ours."""
-    if not isinstance(error, NodeDied):
+    """Note trouble of ours.
+
+    A node that died by itself is evidence against it, one that another fault killed is neither.
+    """
+    if isinstance(error, NodeDisturbed):
+        scene.complain(str(error))
+    elif not isinstance(error, NodeDied | NodeKilled):
         scene.complain(f"{what}: {_words(error)}")

@@ -2,7 +2,9 @@
 
 Its readings become `observe` events of the history, so that leaders and terms can be drawn over the
 same seconds as operations and faults. They are evidence, never order: the time on them is the
-controller's, at which the reading was written down. It also notices nodes that died by themselves.
+controller's, at which the reading was written down. A node that does not answer has no role, term
+or index in them. It also notices nodes whose process ended without a fault, and nodes that
+something outside the harness took away.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ RECORD_EVERY_NS = NS_PER_S
 STALE_NS = 3 * NS_PER_S // 2
 """A node that has not answered for this long counts as unreachable (its answer may be stuck)."""
 CRASH_POLL_NS = NS_PER_S
+FAILURES_MAX = 3
+"""Polls in a row that the engine leaves unanswered before the load is ended: it is gone."""
 
 
 class Observer:
@@ -40,7 +44,7 @@ class Observer:
         while not await over.wait(scene.options.observe_every_ns):
             now_ns = scene.runtime.now_ns()
             reading = {node: self._reading(node, now_ns) for node in scene.cluster.nodes}
-            essence = [(r["role"], r["term"], r["reachable"]) for r in reading.values()]
+            essence = [(r.get("role"), r.get("term"), r["reachable"]) for r in reading.values()]
             if essence != last or now_ns - last_ns >= RECORD_EVERY_NS:
                 last, last_ns = essence, now_ns
                 scene.progress.op(scene.recorder.note(OBSERVER, "observe", reading))
@@ -57,24 +61,38 @@ class Observer:
             await over.wait(scene.options.observe_every_ns)
 
     async def _poll_crashes(self, over: Any) -> None:
+        """Ask which nodes ended, and who ended them.
+
+        Either ends the load: what a crash proves is proved, and what is measured on a cluster that
+        somebody else interferes with would prove nothing.
+        """
         scene = self._scene
+        failures = 0
         while not await over.wait(CRASH_POLL_NS):
             try:
                 crashes = await scene.cluster.crashed()
+                await note_disturbances(scene)
             except Exception as error:  # noqa: BLE001 - trouble of ours, said once
-                scene.complain(f"could not ask which nodes crashed: {error}")
-                return
+                failures += 1
+                if failures == FAILURES_MAX:
+                    scene.complain(f"could not ask which nodes crashed: {error}")
+                    scene.stop.set()
+                continue
+            failures = 0
             for node, words in crashes.items():
                 if node not in self.crashes:
                     self.crashes[node] = words
-                    scene.progress.say(f"✗ {node} died by itself: {words.strip()[-200:]}")
+                    last = words.strip()[-200:]
+                    scene.progress.say(
+                        f"✗ {node} ended, which no fault did; its last words: {last}"
+                    )
                     scene.stop.set()  # what it proves is proved; no need to load a corpse
 
     def _reading(self, node: str, now_ns: int) -> dict[str, Any]:
         status = self._statuses.get(node)
         fresh = status is not None and now_ns - self._heard_ns[node] <= STALE_NS
         if status is None or not fresh or not status.reachable:
-            return {"role": "", "term": 0, "reachable": False}
+            return {"reachable": False}  # its role, term and indexes are unknown, not zero
         return {
             "role": status.role,
             "term": status.term,
@@ -84,3 +102,11 @@ class Observer:
             "reachable": True,
             "clock_offset_ms": round(status.clock_offset_ns / NS_PER_MS),
         }
+
+
+async def note_disturbances(scene: Scene) -> None:
+    """Note as trouble what was done to nodes from outside, and end the load if anything was."""
+    for found in (await scene.cluster.disturbed()).values():
+        for text in found:
+            scene.complain(text)
+            scene.stop.set()

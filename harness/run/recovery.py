@@ -21,7 +21,7 @@ MEND_ATTEMPTS = 3
 """A heal that fails is tried again: a busy engine is the usual reason."""
 
 DEAD_PATIENCE_NS = 10 * NS_PER_S
-"""A node that died by itself, and again after its restart, is not waited for much longer."""
+"""A node that died by itself, or that somebody took away, is not waited for much longer."""
 
 PROCESS = f"{NEMESIS}/recovery"
 
@@ -62,7 +62,7 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
     """Wait until one leader leads all and every node has applied what it had committed.
 
     Returns {"recovered", "elapsed_s", "leader", "term", "reason", "nodes"}; `reason` says what was
-    still missing when the time was up.
+    still missing when the time was up. Leader and term are None when no node said to lead.
     """
     begin_ns = scene.runtime.now_ns()
     target: int | None = None
@@ -77,8 +77,8 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
             return {
                 "recovered": not reason,
                 "elapsed_s": round(elapsed_ns / NS_PER_S, 3),
-                "leader": leader.node if leader else "",
-                "term": leader.term if leader else 0,
+                "leader": leader.node if leader else None,
+                "term": leader.term if leader else None,
                 "reason": reason,
                 "nodes": {node: _facts(status) for node, status in statuses.items()},
             }
@@ -88,7 +88,7 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
 async def patience_ns(scene: Scene, statuses: dict[str, NodeStatus]) -> int:
     """Say how long to wait for what is missing."""
     away = {status.node for status in statuses.values() if not status.reachable}
-    if away and away <= set(await scene.cluster.crashed()):
+    if away and away <= {*await scene.cluster.crashed(), *await scene.cluster.disturbed()}:
         return min(DEAD_PATIENCE_NS, scene.options.recovery_timeout_ns)
     return scene.options.recovery_timeout_ns
 
@@ -115,6 +115,8 @@ def _missing(statuses: dict[str, NodeStatus], leader: NodeStatus | None, target:
 
 
 def _facts(status: NodeStatus) -> dict[str, Any]:
+    if not status.reachable:
+        return {"reachable": False, "error": status.error or "no answer"}
     return {
         "role": status.role,
         "term": status.term,

@@ -18,7 +18,7 @@ from squall.harness.run.progress import Progress
 from squall.harness.run.run import Request, World
 from squall.harness.run.runtime import Event
 from squall.harness.sim.sweep.simulate import Simulation, calm_plan, simulate
-from squall.harness.store import RunFolder
+from squall.harness.store import RunFolder, explained
 from squall.workloads import WORKLOADS
 
 
@@ -52,6 +52,8 @@ def conduct_run(
             into=folder.nodes,
             stop=stop_on_interrupt,
         )
+    except OSError as error:
+        raise explained(error, folder.path) from error
     finally:
         signal.signal(signal.SIGINT, before)
     return World(

@@ -44,10 +44,6 @@ def on_append_reply(raft: RaftState, message: AppendReply) -> None:
         # It has what the snapshot was for, wherever from; if the log was compacted further in the
         # meantime, the next attempt to send entries begins another snapshot.
         progress.become_replicate()
-    elif progress.snapshot is not None and progress.match >= progress.snapshot.index:
-        # It has the snapshot, but the log was compacted beyond that meanwhile: another, newer one.
-        sending.begin_snapshot(raft, progress)
-        return
     if not news:
         if progress.next <= raft.log.last_index:
             sending.replicate(raft, leadership, progress)

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from squall.checkers.evidence import Evidence
 from squall.checkers.run import Run
 from squall.checkers.verdict import Verdict
 from squall.reports import words
-from squall.reports.output import html
 from squall.reports.view import judgement
 
 
@@ -87,6 +84,10 @@ def table(rows: Sequence[IndexRow]) -> str:
 
 def page(rows: Sequence[IndexRow]) -> bytes:
     """Write the rows as one page that links to every report."""
+    from markupsafe import Markup
+
+    from squall.reports.output import html
+
     style = html.asset("report.css")
     text = (
         html.environment()

@@ -6,6 +6,7 @@ for rich where colour is wanted; every line reads the same without it.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -21,6 +22,7 @@ NAME_WIDTH_MAX = 28
 FINDING_CHARS_MAX = 160
 BAR_WIDTH = 32
 TROUBLE_MAX = 5
+NOTE_WIDTH = 90
 REASON_CHARS_MAX = 600
 PROOF_CHARS_MAX = 4_000
 FURTHER_MAX = 5
@@ -52,6 +54,7 @@ def final_lines(
     verdict_word = judgement.word(verdict, evidence)
     if folder is None:
         blocks = [_properties_in_full(rows), *_anomalies_in_full(rows, operations, width)]
+        blocks.append(_accounting(verdict))
     else:
         blocks = [_property_lines(rows), *_anomaly_blocks(rows, operations)]
     if evidence.trouble:
@@ -61,7 +64,10 @@ def final_lines(
     if folder is not None:
         anchor = "#anomaly=1" if any(row.anomalies for row in rows) else ""
         commands = [("report", f"{folder}/report.html{anchor}")]
-        commands += [(each.name, each.line) for each in reproduce.commands(run, folder)]
+        for each in reproduce.commands(run, folder):
+            commands += [(each.name, each.line)]
+            if each.name == reproduce.REPEAT:  # it promises less than one may think
+                commands += [("", line) for line in textwrap.wrap(each.note, NOTE_WIDTH)]
         blocks.append([f"{name:<8} {line}" for name, line in commands])
     took = f" in {elapsed_s:.0f} s" if elapsed_s is not None else ""
     last = f"{verdict_word}{took}" + (f"  seed {run.seed}" if folder is not None else "")
@@ -71,13 +77,33 @@ def final_lines(
     return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}".rstrip() + "\n"
 
 
+def _accounting(verdict: Verdict) -> list[str]:
+    """Say what became of everything in a file, and how it had to be read."""
+    told = verdict.stats.get("accounting")
+    if not told:
+        return []
+    left_out = told["left_out"]
+    reasons = "; ".join(f"{reason} ({count:,})" for reason, count in left_out.items())
+    counts = [
+        words.plural(told["operations"], "operation"),
+        f"{told['judged']:,} judged",
+        *([f"{sum(left_out.values()):,} left out: {reasons}"] if left_out else ()),
+    ]
+    return [
+        f"read {words.plural(told['lines'], 'line')}: {', '.join(counts)}",
+        *(f"note: {note}" for note in told["notes"]),
+    ]
+
+
 def _property_lines(rows: Sequence[Property]) -> list[str]:
     names = [words.shortened(row.name, NAME_WIDTH_MAX) for row in rows]
     width = max(map(len, names), default=0)
-    return [
-        f"{row.glyph} {name:<{width}}  {words.shortened(row.finding, FINDING_CHARS_MAX)}".rstrip()
-        for name, row in zip(names, rows, strict=True)
-    ]
+    lines = []
+    for name, row in zip(names, rows, strict=True):
+        finding = words.shortened(row.finding, FINDING_CHARS_MAX)
+        lines.append(f"{row.glyph} {name:<{width}}  {finding}".rstrip())
+        lines += [f"  ! {words.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
+    return lines
 
 
 def _properties_in_full(rows: Sequence[Property]) -> list[str]:
@@ -85,6 +111,7 @@ def _properties_in_full(rows: Sequence[Property]) -> list[str]:
     for row in rows:
         finding = words.shortened(" ".join(row.finding.split()), REASON_CHARS_MAX)
         lines.append(f"{row.glyph} {row.name}  {finding}".rstrip())
+        lines += [f"  ! {words.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
         if row.claim:
             lines.append(f"  claim: {row.claim}")
         if row.method and row.method != "none":
@@ -107,7 +134,7 @@ def _anomalies_in_full(
     if anomaly.lanes.strip():
         blocks.append(_folded(anomaly.lanes.strip("\n").splitlines(), width))
     if further:
-        left = sum(len(row.anomalies) for row in rows) - 1 - len(further)
+        left = sum(row.found for row in rows) - 1 - len(further)
         block = [f"also {one.kind}: {one.summary}" for one in further]
         if left > 0:
             block.append(f"and {words.plural(left, 'more anomaly', 'more anomalies')}")
@@ -143,9 +170,9 @@ def _anomaly_blocks(rows: Sequence[Property], operations: int | None) -> list[li
     blocks = [[_headline(anomaly, operations)]]
     if anomaly.lanes.strip():
         blocks.append([f"  {line}" for line in anomaly.lanes.strip("\n").splitlines()])
-    left = sum(len(row.anomalies) for row in rows) - 1
+    left = sum(row.found for row in rows) - 1
     if left:
-        blocks.append([f"and {words.plural(left, 'more anomaly', 'more anomalies')} in the report"])
+        blocks.append([f"and {words.plural(left, 'more anomaly', 'more anomalies')}"])
     return blocks
 
 
@@ -176,7 +203,7 @@ def progress_line(
     """
     share = min(1.0, elapsed_s / time_limit_s) if time_limit_s > 0 else 1.0
     rate = (ok + info + fail) / elapsed_s if elapsed_s > 0 else 0.0
-    who = f"leader {leader} (term {term})" if leader else "no leader"
+    who = f"leader {leader} (term {term})" if leader else "no leader seen"
     counts = f"{rate:,.0f} op/s  ok {ok:,}  info {info:,}  fail {fail:,}  {who}"
     storm = f"  ▲ {' '.join(faults)}" if faults else ""
     head = f"{elapsed_s:5.1f} s "

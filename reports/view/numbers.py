@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from squall.checkers.campaign.statistics import quantile
 from squall.checkers.history import OpType
 from squall.reports.view.attempts import Attempt, Phase, Stretches
 
@@ -80,11 +81,6 @@ def _cell(latencies_ns: list[int], length_ns: int) -> Cell | None:
         p99_ns=quantile(ranked, 0.99),
         max_ns=ranked[-1],
     )
-
-
-def quantile(ranked: Sequence[int], share: float) -> int:
-    """Nearest rank of a sorted, non-empty sequence."""
-    return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
 
 
 def rates(tried: Sequence[Attempt], duration_ns: int) -> Rates:

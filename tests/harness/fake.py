@@ -63,6 +63,7 @@ class FakeCluster:
         self.unsupported: dict[str, str] = {}
         self.versions = {"node": "fake"}
         self.election_timeout_ms = 1000
+        self.reigns: list[str] = []
         self.silence_ns = self.cut_at_ns = self.turned_at_ns = 0
         self.down: set[str] = set()
         self.frozen: set[str] = set()
@@ -75,6 +76,7 @@ class FakeCluster:
         self.calls: list[str] = []
         self.failing: set[str] = set()
         self.ends_by_itself: dict[str, str] = {}
+        self.outside: dict[str, tuple[str, ...]] = {}
         self.doors: list[Door] = []
 
     async def start(self) -> None:
@@ -82,6 +84,7 @@ class FakeCluster:
 
     async def stop(self) -> None:
         self.stopped = True
+        self._note("stop")
 
     async def client(self, node: str) -> Door:
         self.doors.append(Door(self, node))
@@ -208,7 +211,7 @@ class FakeCluster:
             node=node,
             reachable=True,
             role="leader" if node == self.leader else "follower",
-            term=1,
+            term=self._term(),
             leader=self.leader,
             commit=self.revision,
             applied=self.revision,
@@ -217,8 +220,17 @@ class FakeCluster:
             clock_offset_ns=self.offset_ms.get(node, 0) * MS if self._tells_time() else 0,
         )
 
+    def _term(self) -> int:
+        """A new leader has a term of its own."""
+        if self.leader and (not self.reigns or self.reigns[-1] != self.leader):
+            self.reigns.append(self.leader)
+        return len(self.reigns)
+
     async def crashed(self) -> dict[str, str]:
         return self.ends_by_itself
+
+    async def disturbed(self) -> dict[str, tuple[str, ...]]:
+        return self.outside
 
     async def collect(self, into: Path | None) -> Evidence:
         self._note("collect")
@@ -233,7 +245,7 @@ class FakeCluster:
             entries=entries,
             hard_states=(HardState(1, 1, self.revision),),
             committed=self.revision,
-            led_terms=(1,) if node == self.nodes[0] else (),
+            led_terms=tuple(at for at, one in enumerate(self.reigns, 1) if one == node),
             digests=(StateDigest(self.revision, 1, self.revision, "same"),),
             final=msgspec.structs.asdict(status),
         )

@@ -7,10 +7,13 @@ from random import Random
 import msgspec
 import pytest
 
+from squall.checkers.history import History
+from squall.checkers.raft.safety import check_raft_safety
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.sim.chaos.membership import NOBODY, Step, Turnover, choose_bit
 from squall.harness.sim.chaos.swarm import Knobs, Swarm
 from squall.harness.sim.cluster import SimCluster
+from squall.harness.sim.judge.evidence import gather
 from squall.harness.sim.runtime import DeadlockError, SimRuntime
 from squall.harness.sim.sweep.simulate import Plan, simulate
 from squall.harness.sim.sweep.sweep import Result, judge
@@ -127,7 +130,15 @@ def test_a_node_that_refuses_a_log_which_nobody_damaged_is_an_alarm():
     stage = Stage()
     with pytest.raises(DeadlockError):
         stage.play(lambda stage: rot_a_log(stage, by_us=False))
-    assert stage.world.invariants.broken.rule == "node died by itself"
+    broken = stage.world.invariants.broken
+    assert (broken.rule, broken.node) == ("durability", "n2")
+    assert broken.text.startswith("refuses to start from a disk that nothing had damaged: member/")
+    evidence = gather(stage.world, None)
+    assert "is damaged" in evidence.nodes["n2"].refusals[0]
+    told = check_raft_safety(History(()), evidence)
+    summaries = [found.summary for child in told.children for found in child.anomalies]
+    assert "n2 would not start from its own disk, which no fault had damaged." in summaries
+    assert not any("stopped by itself" in summary for summary in summaries)
 
 
 def test_any_byte_may_rot_but_those_of_the_last_record():

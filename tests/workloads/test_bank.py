@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,8 +14,12 @@ from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.judge import judge
 from squall.checkers.registry import judge_of, model_of_workload
+from squall.checkers.run import Run
 from squall.checkers.verdict import Budget, Validity, Verdict
+from squall.harness.run.judging import budget
+from squall.harness.run.rejudge import recheck
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
+from squall.harness.store import RUN, RunFolder
 from squall.workloads.bank import OPTIONS, WORKLOAD, Bank
 from squall.workloads.client import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
 from squall.workloads.workload import Completion, Plan
@@ -26,8 +32,8 @@ def bank(**options: Any) -> Bank:
     return Bank(Random, Plan(nodes=NODES, prefix="run/", options=options))
 
 
-def judged(history: History) -> dict[str, Verdict]:
-    own = [checker for checker in WORKLOAD.checkers(()) if checker.name in OWN]
+def judged(history: History, options: dict[str, Any] | None = None) -> dict[str, Verdict]:
+    own = [checker for checker in WORKLOAD.checkers((), options) if checker.name in OWN]
     verdict = judge(own, history, Evidence(recovery={"recovered": True}), Budget())
     return {child.checker: child for child in verdict.children}
 
@@ -52,6 +58,45 @@ def test_a_store_in_one_piece_keeps_the_total():
     assert judge_of(model_of_workload("bank"))(history, Budget()).validity is Validity.VALID
     moved = [op for op in history.operations if op.f == "transfer" and op.outcome is OpType.OK]
     assert len(moved) > 300
+
+
+def test_accounts_are_judged_by_what_the_run_opened_them_with():
+    """Not by the defaults; and where that is not known any more, by what was read first."""
+    history = record(bank(accounts=3, opening=7), OneStore(), 300)
+    given = OPTIONS | {"accounts": 3, "opening": 7}
+    assert judged(history, given)["bank"].validity is Validity.VALID
+    assert judged(history, {})["bank"].validity is Validity.VALID
+    found = judged(history, given | {"opening": 8})["bank"]
+    assert {one.kind for one in found.anomalies} == {"wrong-total"}
+
+
+@pytest.mark.parametrize(("opening", "wrong"), [(7, False), (8, True), (None, False)])
+def test_a_folder_is_judged_by_the_options_in_its_run(
+    opening: int | None, wrong: bool, tmp_path: Path
+):
+    """A run that began with other balances than the defaults keeps its total all the same."""
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.begin_history(run="bank/run", workload="bank", seed=1)
+    for op in record(bank(accounts=3, opening=7), OneStore(), 300):
+        folder.record(op)
+    folder.end_history()
+    if opening is not None:
+        given = OPTIONS | {"accounts": 3, "opening": opening}
+        run = Run(
+            id="bank/run",
+            workload="bank",
+            cluster="sim",
+            seed=1,
+            nodes=NODES,
+            faults=(),
+            time_limit_s=1.0,
+            parameters={"workload": given},
+        )
+        folder.write_json(RUN, run)
+    verdict = recheck(folder.path, BytesIO(), budget(20.0)).verdict
+    judged_sums = next(child for child in verdict.children if child.checker == "bank")
+    assert {one.kind for one in judged_sums.anomalies} == ({"wrong-total"} if wrong else set())
 
 
 def test_a_transfer_writes_both_accounts_under_guards():

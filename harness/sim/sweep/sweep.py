@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import multiprocessing
+import os
 import shlex
 import signal
 from collections.abc import Generator, Iterable, Iterator
@@ -22,9 +23,11 @@ from typing import Any
 
 import msgspec
 
+from squall.checkers.campaign.recovery import recovered
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, OpType
 from squall.checkers.judge import judge as hear
+from squall.checkers.proof_check.self_check import DEFECT
 from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 from squall.harness.cluster import HarnessError
 from squall.harness.run.options import NS_PER_S, Options
@@ -118,7 +121,10 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         if self.faults is not None:
             words += f" --faults {','.join(self.faults) or 'none'}"
         if self.node_source:
-            words += f" --node-source {shlex.quote(self.node_source)}"
+            source = self.node_source
+            if source.startswith("/"):  # a line for other machines too
+                source = os.path.relpath(source)
+            words += f" --node-source {shlex.quote(source)}"
         return words
 
 
@@ -208,7 +214,7 @@ def _conclude(
         return Result.TROUBLE, "simulator", run.error or "the run did not end"
     evidence = run.findings.evidence
     recovery = evidence.recovery
-    if not recovery.get("recovered", False):
+    if not recovered(evidence):
         return Result.ALARM, "recovery", str(recovery.get("reason"))
     if recovery.get("digests_agree") is False:
         return Result.ALARM, "convergence", f"digests differ at the end: {recovery['digests']}"
@@ -227,6 +233,8 @@ def _conclude(
             words = guilty.anomalies[0].summary if guilty.anomalies else guilty.claim
             return Result.ALARM, guilty.checker, words
         if (unknown := _first(verdict, Validity.UNKNOWN)) is not None:
+            if (unknown.reason or "").startswith(DEFECT):
+                return Result.TROUBLE, unknown.checker, unknown.reason or DEFECT
             return Result.IDLE, unknown.checker, unknown.reason or "unknown"
     return Result.OK, "", ""
 
