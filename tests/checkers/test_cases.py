@@ -70,7 +70,7 @@ WATCHED = {
 }
 
 INVENTORY = sorted(
-    set().union(*(kinds_in(path.read_text()) for path in CHECKERS.glob("*.py")))
+    set().union(*(kinds_in(path.read_text()) for path in CHECKERS.rglob("*.py")))
     | TRANSACTIONAL
     | ELSEWHERE
     | {f"watch-{rule}" for rule in WATCHED}

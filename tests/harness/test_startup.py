@@ -43,11 +43,19 @@ RUNNING = {
     "google.protobuf",
     "asyncio",
     "uvloop",
-    "node",
+    "squall.node",
     "squall.harness.sim",
 }
 """What only a run needs."""
-JUDGING = {"checkers", "msgspec", "networkx", "sortedcontainers", "reports", "rich", "jinja2"}
+JUDGING = {
+    "squall.checkers",
+    "squall.reports",
+    "msgspec",
+    "networkx",
+    "sortedcontainers",
+    "rich",
+    "jinja2",
+}
 
 LISTING = """
 import atexit, json, sys
@@ -59,7 +67,7 @@ main()
 
 def environment(*first: Path) -> dict[str, str]:
     """Find this checkout's packages, and before them what is in `first`."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (*first, ROOT)))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (*first, ROOT / "src")))}
 
 
 def modules_loaded(words: Sequence[str], within: Path) -> set[str]:
@@ -143,7 +151,7 @@ def test_names_on_the_command_line_are_those_of_the_registries():
         for path in (ROOT / "workloads").glob("*.py")
         if re.search(r"^WORKLOAD\b", path.read_text(), re.MULTILINE)
     }
-    assert found == {module.removeprefix("workloads.") for module in MODULES.values()}
+    assert found == {module.removeprefix("squall.workloads.") for module in MODULES.values()}
     assert Storm(vocabulary.KINDS).kinds == vocabulary.KINDS
     for kind in vocabulary.KINDS:
         importlib.import_module(f"squall.harness.nemesis.{kind}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from squall.harness.run.judging import (
+from squall.harness.vocabulary import (
     EXIT_ERROR,
     EXIT_INTERRUPTED,
     EXIT_INVALID,
