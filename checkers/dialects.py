@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
+
 from checkers.history import History, MalformedHistory, Op, OpType
-from checkers.translations import Event, Record, is_client, translation
+from checkers.translations import Event, LeftOut, Record, is_client, translation
 
 _TYPES: Final = {one.value: one for one in OpType}
 _NAMES: Final = tuple(_TYPES)  # a tuple: what a file calls a type may not be hashable
@@ -47,7 +49,11 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
         key, value = fields.get("key"), fields.get("value")
         outcome = _TYPES[kind]
         process = processes.of(fields.get("process"), outcome, f, value, where)
-        outcome, f, key, value = translate(Event(outcome, f, key, value, where, fields))
+        told = translate(Event(outcome, f, key, value, where, fields))
+        if isinstance(told, LeftOut):
+            _withdraw(ops, process)
+            continue
+        outcome, f, key, value = told
         ops.append(
             Op(
                 index=len(ops),
@@ -62,7 +68,20 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
                 meta=fields["meta"] if isinstance(fields.get("meta"), dict) else None,
             )
         )
-    return History(ops)
+    return History(
+        [
+            op if op.index == at else msgspec.structs.replace(op, index=at)
+            for at, op in enumerate(ops)
+        ]
+    )
+
+
+def _withdraw(ops: list[Op], process: int) -> None:
+    """Take an operation out whose completion, just read, says that it constrains nothing."""
+    last = len(ops) - 1
+    at = next((n for n in range(last, -1, -1) if ops[n].process == process), None)
+    if at is not None and ops[at].type is OpType.INVOKE:
+        del ops[at]
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from checkers.assumptions import NOTHING_SAID, Assumptions, Nil
 from checkers.history import MalformedHistory, OpType
 
 REGISTER_KEY: Final = "register"
@@ -28,6 +29,22 @@ class Record(NamedTuple):
 
     line: int
     fields: dict[str, Any]
+
+
+class LeftOut(NamedTuple):
+    """A translation's word that an operation constrains nothing.
+
+    The whole operation, its invocation too, has no place in the history that is judged; who reads
+    the file counts it under the reason.
+    """
+
+    reason: str
+
+
+NIL_READ: Final = (
+    "a read answered nil, taken as an answer that was not kept (--nil absent judges it)"
+)
+"""Why a read is left out whose answer is nil, where nil does not mean absent."""
 
 
 def guess_model(records: Sequence[Record]) -> str:
@@ -102,20 +119,30 @@ def is_client(fields: dict[str, Any]) -> bool:
 
 
 def translation(
-    model: str, records: Sequence[Record], *, log: bool = False
-) -> Callable[[Event], Translated]:
-    """Return what turns the events of these records into our words; it raises MalformedHistory."""
+    model: str,
+    records: Sequence[Record],
+    *,
+    log: bool = False,
+    assume: Assumptions = NOTHING_SAID,
+) -> Callable[[Event], Translated | LeftOut]:
+    """Return what turns the events of these records into our words; it raises MalformedHistory.
+
+    `log`: the records are Porcupine's, in which nil is an absent value.
+    """
     translate = _porcupine_register if log else _TRANSLATIONS.get(model, _plain)
     if model not in {"cas-register", "register"}:
         return translate
     independent = _independent(records)
 
-    def register(event: Event) -> Translated:
+    def register(event: Event) -> Translated | LeftOut:
         value = event.value
         if independent and isinstance(value, list):
             key, value = value if len(value) == 2 else (None, value)
             event = event._replace(key=key, value=value)
-        return _restored(translate(event), event.fields)
+        told = _restored(translate(event), event.fields)
+        if told == (OpType.OK, "read", told[2], None) and _unknown_nil(event, assume, log=log):
+            return LeftOut(NIL_READ)
+        return told
 
     return register
 
@@ -153,8 +180,6 @@ def _restored(told: Translated, fields: dict[str, Any]) -> Translated:
     """Take back what `edn_writer` says in words of its own, where Knossos has none."""
     outcome, f, key, value = told
     kind, refused = fields["type"], fields.get("refused")
-    if fields.get("absent") is True and f == "read" and kind == OpType.OK:
-        outcome = OpType.OK  # it was read, and nothing was there
     if f == "read" and _pair(refused):
         if kind == OpType.INVOKE:
             return outcome, "cas", key, refused
@@ -184,9 +209,14 @@ def _knossos_register(event: Event) -> Translated:
         value = None if f == "read" else value
     elif outcome is OpType.OK and f == "cas":
         value = {"swapped": True}
-    elif outcome is OpType.OK and f == "read" and value is None:
-        outcome = OpType.FAIL  # its answer was not kept, so it constrains nothing
     return outcome, f, key, _json_like(value)
+
+
+def _unknown_nil(event: Event, assume: Assumptions, *, log: bool) -> bool:
+    """Whether a read of nil is one whose answer nobody kept: Knossos' reading, unless told."""
+    if event.fields.get("absent") is True:
+        return False  # written by `edn_writer`: it was read, and nothing was there
+    return assume.nil is Nil.UNKNOWN or (assume.nil is None and not log)
 
 
 def _porcupine_register(event: Event) -> Translated:
