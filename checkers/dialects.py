@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.history import History, MalformedHistory, Op, OpType
 from checkers.translations import Event, LeftOut, Record, is_client, translation
 
@@ -23,9 +24,16 @@ UNTIMED_NS: Final = 1_000_000
 """How far apart events are in a file that does not say when they happened."""
 
 
-def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = False) -> History:
+def to_history(
+    records: Sequence[Record],
+    name: str,
+    model: str,
+    *,
+    log: bool = False,
+    assume: Assumptions = NOTHING_SAID,
+) -> History:
     """Make a history of a file's events; raises MalformedHistory with the line."""
-    translate = translation(model, records, log=log)
+    translate = translation(model, records, log=log, assume=assume, name=name)
     processes = _Processes(name)
     ops: list[Op] = []
     step_ns = 1 if any(isinstance(one.fields.get("time"), int) for one in records) else UNTIMED_NS
@@ -65,7 +73,7 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
                 value=value,
                 error=None if fields.get("error") is None else str(fields["error"]),
                 node=_text_or_none(fields.get("node")),
-                meta=fields["meta"] if isinstance(fields.get("meta"), dict) else None,
+                meta=_meta(fields),
             )
         )
     return History(
@@ -82,6 +90,14 @@ def _withdraw(ops: list[Op], process: int) -> None:
     at = next((n for n in range(last, -1, -1) if ops[n].process == process), None)
     if at is not None and ops[at].type is OpType.INVOKE:
         del ops[at]
+
+
+def _meta(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """What is evidence rather than answer; Jepsen marks reads of the end by `final?`."""
+    meta = fields["meta"] if isinstance(fields.get("meta"), dict) else {}
+    if fields.get("final?") is True:
+        meta = {**meta, "final": True}
+    return meta or None
 
 
 def _text_or_none(value: Any) -> str | None:

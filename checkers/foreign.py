@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
 from checkers import edn
+from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.budget import Meter
 from checkers.dialects import to_history
 from checkers.history import History, MalformedHistory
@@ -47,18 +48,24 @@ class Foreign(NamedTuple):
 
 
 def load(
-    data: bytes, name: str = "history", model: str | None = None, *, meter: Meter | None = None
+    data: bytes,
+    name: str = "history",
+    model: str | None = None,
+    *,
+    meter: Meter | None = None,
+    assume: Assumptions = NOTHING_SAID,
 ) -> Foreign:
     """Read a file's content; raises MalformedHistory, and OutOfBudget when the meter does.
 
-    `name` is what messages call the file; `model` overrides what its operations look like.
+    `name` is what messages call the file; `model` overrides what its operations look like, and
+    `assume` what its values seem to mean.
     """
     meter = meter or Meter(Budget())
     if len(data) > FILE_BYTES_MAX:
         raise MalformedHistory(f"{name}: {len(data):,} bytes; the most is {FILE_BYTES_MAX:,}")
     if _OURS.match(data):
         history = read_history(_watched(io.BytesIO(data), meter), name).history
-        return Foreign(history, model or guess_own(history), "jsonl")
+        return Foreign(history, model or _own_model(history, name), "jsonl")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
@@ -67,11 +74,22 @@ def load(
     if (at := text.find("\0")) >= 0:
         raise MalformedHistory(f"{name}:{_line_of(text, at)}: a NUL byte; this is no text")
     kind, records = _records(text, name, meter)
-    model = model or guess_model(records)
-    return Foreign(to_history(records, name, model, log=kind == "log"), model, kind)
+    model = model or guess_model(records, name)
+    history = to_history(records, name, model, log=kind == "log", assume=assume)
+    return Foreign(history, model, kind)
 
 
-def guess_own(history: History) -> str:
+def _own_model(history: History, name: str) -> str:
+    """Guess, unless the header names the workload: then looks that fit two models matter less."""
+    try:
+        return guess_own(history, name)
+    except MalformedHistory:
+        if history.header.get("workload"):
+            return ""
+        raise
+
+
+def guess_own(history: History, name: str = "FILE") -> str:
     """Suggest the model of a history of ours by what its operations look like."""
     return guess_model(
         [
@@ -87,7 +105,8 @@ def guess_own(history: History) -> str:
             )
             for op in history[:2000]
             if op.is_client
-        ]
+        ],
+        name,
     )
 
 

@@ -18,6 +18,7 @@ import msgspec
 from rich.console import Console
 
 from checkers import edn_writer, jsonl
+from checkers.assumptions import Assumptions, Initial, Nil, NoValue, read_value
 from checkers.budget import Meter, OutOfBudget
 from checkers.catalogue import ENTRIES, model_of_workload, read_file
 from checkers.foreign import Foreign
@@ -88,11 +89,30 @@ def _show_models(context: click.Context, _option: click.Parameter, asked: bool) 
     show_default=True,
     help="How much memory the process may take up while they do.",
 )
+@click.option(
+    "--initial",
+    help="What every object holds at first, as JSON or EDN: 0, nil, [1 2], {x 1}. The same as "
+    "--model cas-register:0.",
+)
+@click.option(
+    "--nil",
+    type=OneOf("reading", tuple(Nil)),
+    help="What a read answered nil says: that nothing was there (absent), or nothing (unknown). "
+    "Not given, it is what the file's format means by it.",
+)
+@click.option(
+    "--independent/--no-independent",
+    default=None,
+    help="Whether values are [key value] of independent keys, where that cannot be seen.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def check(
     path: Path,
     model: str | None,
     workload: str | None,
+    initial: str | None,
+    nil: str | None,
+    independent: bool | None,
     check_time_ns: int,
     memory_bytes: int,
     as_json: bool,
@@ -109,7 +129,8 @@ def check(
     if workload:
         model = model_of_workload(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
-    found = recheck(path, sys.stdin.buffer, allowed, model)
+    assume = Assumptions(_initial(initial), Nil(nil) if nil else None, independent)
+    found = recheck(path, sys.stdin.buffer, allowed, model, assume)
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
     if as_json:
@@ -126,6 +147,16 @@ def check(
         )
         console.print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
     return found.exit_code
+
+
+def _initial(text: str | None) -> Initial | None:
+    """Read --initial; raises click.UsageError."""
+    if text is None:
+        return None
+    try:
+        return Initial.of(read_value(text))
+    except NoValue as error:
+        raise click.UsageError(f"--initial: {error}") from None
 
 
 @click.command()

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
+from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.budget import Meter, OutOfBudget
 from checkers.catalogue import judge_file, judge_of, read_file, undecided
 from checkers.evidence import Evidence
@@ -51,15 +52,27 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     cut_line: int | None = None
 
 
-def recheck(path: Path, stdin: BinaryIO, allowed: Budget, model: str | None = None) -> Judged:
+def recheck(
+    path: Path,
+    stdin: BinaryIO,
+    allowed: Budget,
+    model: str | None = None,
+    assume: Assumptions = NOTHING_SAID,
+) -> Judged:
     """Judge what is at `path`, against `model` if one is named.
 
-    Raises MalformedHistory, UnknownModel, BrokenModel, OSError, click.UsageError.
+    `assume` is what the user said of a file's values beside that. Raises MalformedHistory,
+    UnknownModel, BrokenModel, OSError, click.UsageError.
     """
     if path.is_dir() and model is None:
+        if assume != NOTHING_SAID:
+            raise click.UsageError(
+                f"{path} is judged by what its run was given; --initial, --nil and --independent "
+                f"are for files, or for a run's history with --model"
+            )
         return _folder(RunFolder(path), allowed)
     name, data = read_bytes(path, stdin)
-    return _file(name, data, allowed, model)
+    return _file(name, data, allowed, model, assume)
 
 
 def read_bytes(path: Path, stdin: BinaryIO) -> tuple[str, bytes]:
@@ -113,23 +126,26 @@ def _folder(folder: RunFolder, allowed: Budget) -> Judged:
     )
 
 
-def _file(name: str, data: bytes, allowed: Budget, model: str | None) -> Judged:
+def _file(
+    name: str, data: bytes, allowed: Budget, model: str | None, assume: Assumptions
+) -> Judged:
     """Judge a file by what it contains; a register of ours also by its revisions and its end."""
     meter = Meter(allowed)
     own = judge_by(model) if model and is_path(model) else None
     if model and own is None:
-        judge_of(model)  # a name that is none is answered before a long file is read
+        judge_of(model, initial=assume.initial)  # told before a long file is read
     try:
-        found = read_file(name, data, model, meter)
+        found = read_file(name, data, model, meter, assume)
     except OutOfBudget as spent:
         found = Foreign(History([]), model or "", "")
         verdict = undecided(model or "none", f"{name}: {spent}")
         return _judged(found, name, verdict)
     left = msgspec.structs.replace(allowed, time_s=meter.remaining_s)
-    if model is None and found.format == "jsonl" and found.model == CasRegister.name:
+    plain = model is None and assume.initial is None
+    if plain and found.format == "jsonl" and found.model == CasRegister.name:
         checkers = _by_contents(found.history)
         return _judged(found, name, pass_judgement(checkers, found.history, Evidence(), left))
-    return _judged(found, name, judge_file(name, found, left, own))
+    return _judged(found, name, judge_file(name, found, left, own, assume))
 
 
 def _judged(found: Foreign, name: str, verdict: Verdict) -> Judged:
