@@ -465,8 +465,8 @@ class _Bank:
                 f"never answered: {names}."
             )
         sentences.append(
-            f"And no other transfer changes account {account} between them, so from {its} to "
-            f"{name} it changed by at least {low} and at most {high}."
+            f"And no {'other ' if sure or maybe else ''}transfer changes account {account} between "
+            f"them, so from {its} to {name} it changed by at least {low} and at most {high}."
         )
         had, has = first.shows[at], stuck.shows[at]
         sentences.append(

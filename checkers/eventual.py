@@ -55,7 +55,7 @@ def check_pn_counter(history: History, initial: int = 0) -> Verdict:
             finals += 1
             fits = low <= one.output <= high if sums is None else one.output - sure in sums
             if not fits:
-                found.append(_wrong_total(one, sure, open_, initial))
+                found.append(_wrong_total(one, sure, added, initial))
     left = reads_in_all - finals
     reason = None
     if not finals:
@@ -97,7 +97,8 @@ def _sums(amounts: Sequence[int]) -> set[int] | None:
     return sums
 
 
-def _wrong_total(read: Operation, sure: int, open_: Sequence[Operation], initial: int) -> Anomaly:
+def _wrong_total(read: Operation, sure: int, added: Sequence[Operation], initial: int) -> Anomaly:
+    open_ = [one for one in added if one.outcome is not OpType.OK]
     cast = Cast([read, *open_])
     name = cast.name(read)
     doubt = (
@@ -116,6 +117,7 @@ def _wrong_total(read: Operation, sure: int, open_: Sequence[Operation], initial
             f"However, {name} answered {read.output}.",
         ],
         cast,
+        shown=sorted([*added, read], key=lambda one: one.index),
         data={"acknowledged": sure},
     )
 

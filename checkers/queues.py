@@ -157,8 +157,8 @@ def check_unnamed_queue(
         claim=CLAIMS[UNORDERED],
         evidence=fifo.evidence,
         reason=(
-            f"the queue's discipline is not named: valid as {UNORDERED}, invalid as {FIFO} "
-            f"({first}) say which: squall check {name} --model {UNORDERED}, or "
+            f"the queue's discipline is not named: it is valid as {UNORDERED}, but as {FIFO} "
+            f"{first[:-1]}; say which: squall check {name} --model {UNORDERED}, or "
             f"squall check {name} --model {FIFO}"
         ),
         method=fifo.method,

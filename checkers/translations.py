@@ -104,6 +104,8 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
     if "transfer" in functions:
         return "bank"
     if functions == {"read"} and any(isinstance(one, dict) for one in reads):
+        if all(isinstance(one, dict) and all(map(_number, one.values())) for one in reads):
+            return "bank"
         raise _either(name, "it only reads maps", "bank", "cas-register")
     if "add" in functions and functions <= {"add", "read", "remove"}:
         final = any(one.get("final?") or one.get("final") for one in clients)
@@ -247,15 +249,21 @@ _ASKS_NOTHING: Final = frozenset(
 def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
     """Whether values are [key, value] as Jepsen's `independent` makes them.
 
-    Decisive is what functions without an argument are asked with: [key, nil], or nil. Transactions
-    are told by their micro-operations. Where nothing of that kind is asked only compare-and-sets
-    are judged at all, and what [1 [2 3]] means there is the user's to say. Raises MalformedHistory.
+    Decisive is what functions without an argument are asked with: [key, nil], or nil, if answers
+    repeat the key. Transactions are told by their micro-operations. Where nothing of that kind is
+    asked only compare-and-sets are judged at all, and what [1 [2 3]] means there is the user's to
+    say. Raises MalformedHistory.
     """
-    keyed = bare = transactions = 0
+    keyed = bare = transactions = with_key = without_key = 0
     rest: list[Any] = []
     for record in records:
         fields = record.fields
-        if fields.get("type") != OpType.INVOKE or not is_client(fields):
+        if not is_client(fields):
+            continue
+        if fields.get("type") != OpType.INVOKE:
+            if fields.get("f") in _ASKS_NOTHING and fields.get("type") == OpType.OK:
+                with_key += _pair(fields.get("value"))
+                without_key += fields.get("value") is not None and not _pair(fields.get("value"))
             continue
         if fields.get("key") is not None:
             return False  # the key stands beside the value
@@ -269,6 +277,8 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
             bare += value is None
         else:
             rest.append((f, value))
+    if keyed and without_key and not with_key:
+        return False  # no answer repeats a key: what was asked only looks like one
     if keyed and bare:
         what = f"--model {model or 'MODEL'}"
         raise MalformedHistory(
@@ -473,12 +483,13 @@ def _bank(event: Event) -> Translated:
     return outcome, f, "bank", value
 
 
-def _named(name: str) -> Callable[[Event], Translated]:
+def _named(model: str) -> Callable[[Event], Translated]:
     """Give the only object of a file a key."""
+    name = "queue" if model in _QUEUES else model
 
     def translate(event: Event) -> Translated:
         key = name if event.key is None else event.key
-        f = _SYNONYMS.get((name, event.f), event.f)
+        f = _SYNONYMS.get((model, event.f), event.f)
         value = event.value
         if event.outcome is OpType.INVOKE and f in _ASKS_NOTHING:
             value = None
