@@ -183,7 +183,7 @@ def _knossos_register(event: Event) -> Translated:
     if outcome is OpType.INVOKE:
         value = None if f == "read" else value
     elif outcome is OpType.OK and f == "cas":
-        value = {"swapped": True}
+        value = value if isinstance(value, list) else {"swapped": True}
     elif outcome is OpType.OK and f == "read" and value is None:
         outcome = OpType.FAIL  # its answer was not kept, so it constrains nothing
     return outcome, f, key, _json_like(value)
