@@ -151,12 +151,11 @@ def _holds(operations: Sequence[Operation]) -> list[_Hold]:
 
 def _endless(holds: Sequence[_Hold]) -> Iterator[bool]:
     """Whether no end is known of a hold that another client's acquisition followed."""
-    for at, hold in enumerate(holds):
-        yield (
-            hold.release is None
-            and hold.until == hold.since
-            and any(one.acquire.process != hold.acquire.process for one in holds[at + 1 :])
-        )
+    later: set[int | str] = set()
+    for hold in reversed(holds):
+        others = len(later) - (hold.acquire.process in later)
+        yield hold.release is None and hold.until == hold.since and others > 0
+        later.add(hold.acquire.process)
 
 
 def _answer(one: Operation) -> tuple[int | None, int | None]:
