@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from checkers.etcd_requests import unrelated
-from checkers.explain import Cast, anomaly, phrase
+from checkers.explain import Cast, anomaly, who
 from checkers.history import History, Operation, OpType
 from checkers.lanes import value_text
 from checkers.registers import freeze, swapped
 from checkers.verdict import Anomaly
+from checkers.words import counted
 
 KIND: Final = "answer-mismatch"
 
@@ -33,7 +34,7 @@ def repeats(one: Operation) -> str | None:
         return None
     if freeze(answer) == freeze(asked) or str(answer) == str(asked):
         return None
-    return f"{one.f} asked for {value_text(asked)}"
+    return f"{value_text(asked)} was asked, {value_text(answer)} answered"
 
 
 def acknowledges(answer: Any, asked: Any) -> bool:
@@ -55,7 +56,7 @@ def swaps(one: Operation) -> str | None:
         return None  # misshapen: that is for the judge to say
     if isinstance(answer, list | tuple):
         same = freeze(list(answer)) == freeze(list(asked))
-        return None if same else f"cas asked for {value_text(list(asked))}"
+        return None if same else f"{value_text(asked)} was asked, {value_text(answer)} answered"
     if isinstance(answer, dict) and swapped(answer) and "seen" in answer:
         seen, expected = answer["seen"], asked[0]
         if freeze(seen) != freeze(expected):
@@ -71,7 +72,8 @@ def micro_operations(one: Operation) -> str | None:
     if not _is_txn(asked) or not _is_txn(answer):
         return None  # misshapen: that is for the judge to say
     if len(asked) != len(answer):
-        return f"{len(asked)} micro-operations were asked, {len(answer)} answered"
+        many = counted(len(asked), "micro-operation")
+        return f"{many} asked, {len(answer)} answered"
     for mine, its in zip(asked, answer, strict=True):
         same = mine[0] == its[0] and freeze(mine[1]) == freeze(its[1])
         if same and mine[0] != "r":
@@ -104,7 +106,8 @@ def names(one: Operation) -> str | None:
         if expected is None and name in {"key", "name", "lock"} and not fields:
             expected = one.key if asked is None else asked
         if expected is not None and str(expected) != str(answer[name]):
-            return f"{one.f} asked for {name} {value_text(expected)}"
+            told = value_text(answer[name])
+            return f"the {name} {value_text(expected)} was asked, {told} answered"
     return None
 
 
@@ -155,7 +158,7 @@ def _other_keys(history: History) -> dict[int, str]:
         elif op.type is ok and op.key is not None and op.value is not None:
             index, key = asked.get(op.process, (op.index, op.key))
             if op.key != key:
-                found[index] = f"this is of key {op.key}, {op.f} asked for {key}"
+                found[index] = f"the key {key} was asked, {op.key} answered"
     return found
 
 
@@ -165,9 +168,10 @@ def tell_mismatch(one: Operation, wrong: str) -> Anomaly:
     name = cast.name(one)
     asked = value_text(one.input) if one.input is not None else f"key {one.key}"
     answered = value_text(one.output)
+    of = f" of {one.key}" if one.key is not None else ""
     return anomaly(
         KIND,
-        f"{phrase(one)} was answered with {answered}: {wrong}.",
+        f"{who(one)}'s {one.f}{of} was answered with something else than was asked: {wrong}.",
         [
             f"Then {name} is answered about what it asked for: {asked}.",
             f"However, {name} was answered with {answered}: {wrong}.",

@@ -73,8 +73,8 @@ def check_counters(history: History, *, initial: int = 0) -> Verdict:
             anomalies.append(tell_mismatch(other, wrong[other.index]))
             continue
         if strange:
-            reason = f"a counter has no operation {listed(sorted(strange))}"
-            left_out[reason] = left_out.get(reason, 0) + len(operations)
+            why = f"a counter has no operation {listed(sorted(strange))}"
+            left_out[why] = left_out.get(why, 0) + len(operations)
             continue
         if ignored := sum(one.f in IGNORED for one in operations):
             left_out[LEFT_OUT] = left_out.get(LEFT_OUT, 0) + ignored

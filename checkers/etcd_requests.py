@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from checkers.words import counted
+
 PUT, DELETE = "put", "delete"
 
 
@@ -164,7 +166,8 @@ def _unrelated_branch(request: Any, answer: Any) -> str | None:
     branch = request.get(name) or ()
     answers = answer["answers"]
     if len(answers) != len(branch):
-        return f"{len(answers)} answers to the {len(branch)} requests of its branch `{name}`"
+        asked, told = counted(len(branch), "request"), counted(len(answers), "answer")
+        return f"its branch `{name}` has {asked}, which got {told}"
     for (inner, one), said in zip(branch, answers, strict=True):
         if wrong := _unrelated(inner, one, said):
             return wrong

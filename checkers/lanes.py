@@ -167,16 +167,20 @@ def _given_and_answer(f: str, arguments: list[str]) -> tuple[Any, Any]:
             return given, {"swapped": True, "seen": given[0]}
         if rest[0] == "refused":
             return given, {"swapped": False}
+        if rest[0] == "swapped":
+            return given, {"swapped": True, "seen": _value(rest[1])}
+        if rest[0] == "answered":
+            return given, _value(rest[1])
         if rest[0] != "saw":
-            raise ValueError(f"`saw VALUE` or `refused`, not {rest[0]!r}")
+            raise ValueError(f"`saw VALUE`, `swapped VALUE` or `refused`, not {rest[0]!r}")
         return given, {"swapped": False, "seen": _value(rest[1])}
     if f == "transfer":
         source, target, amount = map(_value, arguments)
         return {"from": source, "to": target, "amount": amount}, None
     if f in ANSWERED and len(arguments) < 2:
         return None, _value(arguments[0]) if arguments else None
-    given = _value(arguments[0]) if arguments else None
-    return given, _value(arguments[1]) if len(arguments) > 1 else None
+    words = [_value(word) for word in arguments[:2]] + [None, None]
+    return words[0], words[1]
 
 
 def _micro_operations(words: list[str]) -> tuple[Any, Any]:
@@ -282,6 +286,12 @@ def describe(operation: Operation) -> str:
             output = operation.output
             known = isinstance(output, dict) and "seen" in output
             words += ["saw", value_text(output["seen"])] if known else ["refused"]
+        elif answered and isinstance(operation.output, dict):
+            seen = operation.output.get("seen", operation.input[0])
+            words += ["swapped", value_text(seen)] if seen != operation.input[0] else []
+        elif answered and isinstance(operation.output, list):
+            same = operation.output == list(operation.input)
+            words += [] if same else ["answered", value_text(operation.output)]
     elif isinstance(operation.input, dict) and not (
         f == "transfer" and operation.input.keys() >= MOVED
     ):

@@ -84,6 +84,7 @@ def check_leases(history: History) -> Verdict:
     keys: dict[str, _Key] = {}
     left_out: dict[str, int] = {}
     strangers: set[str] = set()
+    reason: str | None = None
     for one in history.operations:
         if one.f == "probe":
             name = str(_field(one, one.input, "key"))
@@ -104,15 +105,14 @@ def check_leases(history: History) -> Verdict:
         for probe in key.probes:
             last = key.last_before(probe)
             if last is None:
-                reason = DOUBTFUL if key.attached else UNATTACHED
-                left_out[reason] = left_out.get(reason, 0) + 1
+                why = DOUBTFUL if key.attached else UNATTACHED
+                left_out[why] = left_out.get(why, 0) + 1
                 continue
             judged += 1
             found = _undead(probe, *last) if probe.output else _early(probe, *last)
             if found is not None:
                 anomalies.append(found)
         anomalies += _returned(key)
-    reason = None
     if strangers:
         reason = f"a lease has no operation {listed(sorted(strangers))}"
     elif not judged:
