@@ -187,9 +187,12 @@ def hint_of(anomalies: Sequence[Anomaly]) -> str | None:
     An anomaly about a value without a writer that may have been the initial one has it in
     `data["initial"]`.
     """
-    values = {value_text(one.data["initial"]) for one in anomalies if "initial" in one.data}
-    if not values or any("initial" not in one.data for one in anomalies):
+    found = [one.data["initial"] for one in anomalies if "initial" in one.data]
+    if not found or len(found) < len(anomalies):
         return None
+    if all(isinstance(one, list) for one in found):  # a set's elements: all of them were there
+        found = [[element for some in found for element in some]]
+    values = {value_text(one) for one in found}
     value = f"'{min(values)}'" if len(values) == 1 else "VALUE"
     return f"if it was there at the start, say so with --initial {value}"
 

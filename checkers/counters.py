@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
+import msgspec
+
 from checkers.answers import hint_of, mismatches, tell_mismatch
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
@@ -82,10 +84,16 @@ def check_counters(history: History, *, initial: int = 0) -> Verdict:
         answers = [one for one in operations if one.f == "read" and one.outcome is OpType.OK]
         adds += len(additions)
         reads += len(answers)
+        failed = any(one.f == "add" and one.outcome is OpType.FAIL for one in operations)
         for read, low, high in _out_of_bounds(additions, answers, initial):
             total += 1
             if len(anomalies) < ANOMALIES_MAX:
-                anomalies.append(_tell(read, low, high, additions, initial))
+                told = _tell(read, low, high, additions, initial)
+                # Read before anything was added: it may have been there at the start.
+                if not failed and low == high == initial:
+                    data = told.data | {"initial": read.output}
+                    told = msgspec.structs.replace(told, data=data)
+                anomalies.append(told)
     reason = None
     if strangers:
         reason = f"a counter has no operation {listed(sorted(strangers))}"
@@ -151,7 +159,6 @@ def _tell(
     where = read.key if read.key is not None else "the counter"
     called = [one for one in additions if one.invoked_ns <= (read.completed_ns or 0)]
     began = f"{initial} at the start and " if initial else ""
-    bounds = {"least": low, "most": high}
     return anomaly(
         "lost-add" if less else "phantom-add",
         f"{who(read)} read {read.output} from {where}, which must have been at "
@@ -175,6 +182,5 @@ def _tell(
         cast,
         # What was added only after the read answered has no part in it.
         shown=[*called, read],
-        # Read before anything was added: it may have been there at the start.
-        data=bounds if called else bounds | {"initial": read.output},
+        data={"least": low, "most": high},
     )
