@@ -10,7 +10,7 @@ the operation and returns what is wrong with its answer in a few words, or None.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from checkers.etcd_requests import unrelated
@@ -181,22 +181,6 @@ def tell_mismatch(one: Operation, wrong: str) -> Anomaly:
     )
 
 
-def hint_of(anomalies: Sequence[Anomaly]) -> str | None:
-    """Say how to name a value that was there at the start, if one may have been.
-
-    An anomaly about a value without a writer that may have been the initial one has it in
-    `data["initial"]`.
-    """
-    found = [one.data["initial"] for one in anomalies if "initial" in one.data]
-    if not found or len(found) < len(anomalies):
-        return None
-    if all(isinstance(one, list) for one in found):  # a set's elements: all of them were there
-        found = [[element for some in found for element in some]]
-    values = {value_text(one) for one in found}
-    value = f"'{min(values)}'" if len(values) == 1 else "VALUE"
-    return f"if it was there at the start, say so with --initial {value}"
-
-
 BLIND: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys(("register", "cas-register"), frozenset({"write"})),
     "kv": frozenset({"put", "append"}),
@@ -214,7 +198,6 @@ __all__ = [
     "RULES",
     "Rule",
     "acknowledges",
-    "hint_of",
     "mismatches",
     "repeats",
     "tell_mismatch",

@@ -23,8 +23,9 @@ from checkers.explain import (
     written,
 )
 from checkers.history import Operation
-from checkers.registers import FOREVER, NOTHING, RegisterHistory, freeze, thaw
+from checkers.registers import RegisterHistory, freeze, thaw
 from checkers.shrink import Surroundings, around
+from checkers.thin_air import could_be_initial
 from checkers.verdict import Anomaly
 from checkers.words import listed
 from checkers.zones import INITIAL, Conflict
@@ -90,26 +91,6 @@ def explain_conflict(
     return tell(_Scene(name, register, conflict, surroundings, initial))
 
 
-def could_be_initial(register: RegisterHistory, value: Hashable, initial: Hashable = None) -> bool:
-    """Whether a value that nobody wrote may have been there at the start, for all that is known.
-
-    It may if no other is known to have been there: nobody saw `initial` nor another value that
-    nobody wrote; and if nobody saw it after a write that had been acknowledged.
-    """
-    call, ret, seen, wrote = register.columns
-    written_ones = {one for one in wrote if one is not NOTHING}
-    seen_ns = -FOREVER
-    for row, found in enumerate(seen):
-        if found is NOTHING or ret[row] == FOREVER:
-            continue
-        if found == value:
-            seen_ns = max(seen_ns, call[row])
-        elif found == initial or found not in written_ones:
-            return False
-    written_ns = min((ret[row] for row, one in enumerate(wrote) if one is not NOTHING), default=0)
-    return value not in register.failed and (not written_ones or seen_ns <= written_ns)
-
-
 def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
     """Mention the compare-and-sets that make one stretch out of several values."""
     if not glue:
@@ -165,10 +146,9 @@ def _lost_update(scene: _Scene) -> Anomaly:
     cast = scene.cast([one, other])
     value = value_phrase(observed(one))
     origin = f"{value} was written only once"
-    if observed(one) is None:
-        origin = "nobody removed it"
-    elif freeze(observed(one)) == scene.initial:
+    if freeze(observed(one)) == scene.initial:
         origin = f"{value} was there at the start, and nobody wrote it"
+        origin = "nobody removed it" if observed(one) is None else origin
     both = f"{cast.name(one)} and {cast.name(other)}"
     return scene.anomaly(
         "lost-update",

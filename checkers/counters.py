@@ -15,11 +15,12 @@ from typing import Any, Final
 
 import msgspec
 
-from checkers.answers import hint_of, mismatches, tell_mismatch
+from checkers.answers import mismatches, tell_mismatch
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.registers import IGNORED
+from checkers.thin_air import hint_of
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted, listed
 

@@ -17,13 +17,13 @@ was read) is vacuous.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
-from checkers.answers import BLIND, RULES, hint_of, mismatches, tell_mismatch
+from checkers.answers import BLIND, RULES, mismatches, tell_mismatch
 from checkers.budget import Meter, OutOfBudget
 from checkers.conflicts import explain_conflict
 from checkers.evidence import Evidence
@@ -38,6 +38,7 @@ from checkers.search import MISFITS, Call, Found, Misfit, search
 from checkers.shrink import cut_behind, shrink, without_reads
 from checkers.specifications import FUNCTIONS, MODELS, REGISTERS
 from checkers.texts import Ambiguous, Texts
+from checkers.thin_air import hint_of, unexpected_element, unwritten
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
 from checkers.zones import Conflict, decide
@@ -52,6 +53,12 @@ LEFT_OUT: Final = "a serializable read promises less than linearizability"
 
 VACUOUS: Final = "vacuous: nothing was read, so no answer could have been wrong"
 """Why a history of writes alone is unknown."""
+
+COLLECTIONS: Final = {
+    "set": ("add", "read"),
+    **dict.fromkeys(("queue", "fifo-queue", "unordered-queue"), ("enqueue", "dequeue")),
+}
+"""Models of collections: by which function an element gets in, and by which it comes out."""
 
 AFTER_PROOF_S: Final = 1.0
 """Seconds to search other keys once one is known to be invalid: for more examples only."""
@@ -198,8 +205,14 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
         names = ", ".join(sorted(foreign))
         reason = f"a {model.name} has no operation {names}"
         return _Judged(Validity.UNKNOWN, "none", reason=reason)
-    if model.name == KeyValue.name and model.init == KeyValue.init:
+    if model.name == KeyValue.name and model.init == "":
         return _judge_texts(key, operations)
+    if model.name in COLLECTIONS and functions is not None:
+        puts, takes = COLLECTIONS[model.name]
+        initial = cast("Iterable[Hashable]", model.init)
+        strange = unexpected_element(key, operations, initial, puts=puts, takes=takes)
+        if strange is not None:
+            return _Judged(Validity.INVALID, "answer", strange)
     if model.name not in REGISTERS:
         return f"a {model.name} is no register"
     register = register_history(operations)
@@ -214,6 +227,12 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
         )
     if decision.valid and not register.opaque:
         return _Judged(Validity.VALID, "zones")
+    # Where values repeat a search decides; but what nobody wrote is wrong in every order.
+    row = unwritten(register.columns, model.init)
+    if row is not None:
+        thin = Conflict("unwritten-value", after=row)
+        tell_thin = partial(explain_conflict, key, register, thin, model.init)
+        return _Judged(Validity.INVALID, "answer", tell_thin)
     return decision.reason or (
         f"{counted(len(register.opaque), 'refused compare-and-set')} did not say what it saw"
     )

@@ -33,12 +33,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from checkers.answers import hint_of, mismatches, tell_mismatch
+from checkers.answers import mismatches, tell_mismatch
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
 from checkers.registers import FOREVER, IGNORED, freeze, thaw
+from checkers.thin_air import hint_of
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted, listed
 
