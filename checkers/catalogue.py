@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from checkers.answers import mismatches, tell_mismatch
 from checkers.assumptions import (
     NOTHING_SAID,
     Assumptions,
@@ -49,7 +50,6 @@ from checkers.sequential import NAME as SEQUENTIAL
 from checkers.sequential import check_sequential
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
 from checkers.sets import check_sets
-from checkers.sets_begun import check_begun_sets
 from checkers.specifications import BEGINS, MODELS
 from checkers.verdict import Budget, Validity, Verdict, worst
 from checkers.watch_end import check_watch_end
@@ -99,10 +99,18 @@ def judge_of(
     anomaly. `initial` says the same as a value behind the colon. `file` is what messages call the
     history.
     """
+    base = name.partition(":")[0]
+    base = ALIASES.get(base, base)
+    if base in {LIST_APPEND, RW_REGISTER}:
+        suffix = name.partition(":")[2]
+        return _transactions(base, suffix, closed=closed, initial=initial)
+    judge = _judge_of(name, initial, file)
+    return _answered(base, judge) if base in COMPARED else judge
+
+
+def _judge_of(name: str, initial: Initial | None, file: str) -> Judge:
     name, colon, suffix = name.partition(":")
     name = ALIASES.get(name, name)
-    if name in {LIST_APPEND, RW_REGISTER}:
-        return _transactions(name, suffix, closed=closed, initial=initial)
     if name not in JUDGES:
         raise UnknownModel(f"no model {name!r}; there are {', '.join(sorted(ENTRIES))}")
     begun = initial
@@ -147,6 +155,27 @@ def _transactions(name: str, level: str, *, closed: bool, initial: Initial | Non
         return check_isolation(history, budget, data=name, level=level, closed=closed)
 
     return _by_key(judge)
+
+
+def _answered(name: str, judge: Judge) -> Judge:
+    """Compare answers with what was asked before a judge believes them."""
+
+    def compared(history: History, budget: Budget) -> Verdict:
+        wrong = mismatches(history)
+        if not wrong:
+            return judge(history, budget)
+        of = [one for one in history.operations if one.index in wrong]
+        return Verdict(
+            checker=name,
+            validity=Validity.INVALID,
+            claim="Every answer is one to what was asked.",
+            evidence=counted(len(history.operations), "operation"),
+            method="answers",
+            anomalies=tuple(tell_mismatch(one, wrong[one.index]) for one in of[:ANOMALIES_MAX]),
+            stats={"anomalies": len(of)},
+        )
+
+    return compared
 
 
 def _by_key(judge: Judge) -> Judge:
@@ -235,7 +264,7 @@ def _begun(model: str) -> Callable[[Any, bool], Judge]:
 
 def _counter(history: History, budget: Budget, initial: int = 0) -> Verdict:
     """Bounds first; what they allow is searched, and stays allowed when the search gives up."""
-    bounds = check_counters(history, initial)
+    bounds = check_counters(history, initial=initial)
     if bounds.validity is not Validity.VALID:
         return bounds
     exact = check_linearizability(history, budget, lambda: MODELS["counter"](initial))
@@ -268,7 +297,7 @@ def _begun_set(linearizable: bool) -> Callable[[Any, bool], Judge]:
         def judge(history: History, budget: Budget) -> Verdict:
             if any(one.f == "remove" for one in history.operations):
                 return check_linearizability(history, budget, lambda: MODELS["set"](value))
-            return check_begun_sets(history, value, linearizable=linearizable)
+            return check_sets(history, linearizable=linearizable, initial=value)
 
         return judge
 
@@ -352,6 +381,9 @@ JUDGES: Final[dict[str, Judge]] = {
     "comments": _comments,
 }
 """Judges of a whole history by name; transactional ones are made by `judge_of`."""
+
+COMPARED: Final = frozenset({*BANKS, *(FIFO, UNORDERED, TOTAL, UNNAMED), *(PN_COUNTER, SEQUENTIAL)})
+"""Models whose judges leave it to `answers` to compare answers with what was asked."""
 
 BEGUN: Final[dict[str, Callable[[Any, bool], Judge]]] = {
     **{name: _begun(name) for name in BEGINS},

@@ -103,6 +103,8 @@ def check_queues(
         except OutOfBudget as spent:
             open_keys.append(f"key {key}: {spent}")
             continue
+        if not any(one.f == "dequeue" and one.outcome is OpType.OK for one in operations):
+            continue  # nothing came out that could be wrong
         queue = _sorted_out(operations, initial)
         found, why = queue.found, queue.why_not
         if not found and not why:
@@ -346,7 +348,7 @@ def _all_ways(queue: _Queue, found: list[Anomaly]) -> list[Anomaly]:
     if alone:
         return alone
     one = queue.empty[0] if not found else next(e for e in queue.empty if e.index in found[0].ops)
-    left = [element for element in queue.elements if element.taken is None and element.put]
+    left = [element for element in queue.elements if element.taken is None]
     cast = Cast([one, *queue.unanswered, *(e.put for e in left if e.put is not None)])
     return [
         anomaly(
