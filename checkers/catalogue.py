@@ -78,6 +78,8 @@ def judge_of(name: str, *, closed: bool = True) -> Judge:
         return lambda history, budget: check_isolation(
             history, budget, data=name, level=level, closed=closed
         )
+    if name == "long-fork" and not level:
+        return lambda history, _budget: check_long_fork(history, closed=closed)
     if name in JUDGES and not level:
         return JUDGES[name]
     raise UnknownModel(f"no model {name!r}; there are {', '.join(sorted(ENTRIES))}")

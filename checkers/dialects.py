@@ -68,12 +68,14 @@ def to_history(records: Sequence[Record], name: str, model: str, *, log: bool = 
 def _is_excerpt(records: Sequence[Record]) -> bool:
     """Whether the indexes of all events, of clients and others, leave some out.
 
-    A value without a writer may then have been written by what is missing. Indexes that each
-    client counts for itself, which repeat, say nothing.
+    They count from 0 or 1. A value without a writer may then have been written by what is missing.
+    Indexes that each client counts for itself, which repeat, say nothing.
     """
     indexes = [one.fields.get("index") for one in records]
     known = {index for index in indexes if isinstance(index, int)}
-    return len(known) == len(indexes) > 0 and max(known) - min(known) + 1 > len(known)
+    if not known or len(known) != len(indexes):
+        return False
+    return min(known) > 1 or max(known) - min(known) + 1 > len(known)
 
 
 def _text_or_none(value: Any) -> str | None:

@@ -36,6 +36,10 @@ UNREAD_MAX: Final = 32
 """Acknowledged elements of one key that nobody read and that get edges: those answered first."""
 
 
+READERS_LOOKED_FOR_MAX: Final = 64
+"""Findings for which the first reader is looked for; who read most of the key shows the others."""
+
+
 class Finding(NamedTuple):
     """An anomaly that needs no circle.
 
@@ -90,6 +94,8 @@ class ListAppend:
         self._last: dict[Hashable, dict[Hashable, int]] = {}
         self._places: dict[Hashable, dict[Hashable, int]] = {}
         self._reads: dict[Hashable, list[tuple[int, list[Hashable]]]] = {}
+        self._longest: dict[Hashable, int] = {}  # key -> who read most of it
+        self._looked = 0
         self.broken: set[Hashable] = set()  # keys without one order: nothing follows from them
         self._index()
         self.order = self._orders()
@@ -146,6 +152,7 @@ class ListAppend:
         orders: dict[Hashable, list[Hashable]] = {}
         for key, (node, value) in longest.items():
             orders[key] = value
+            self._longest[key] = node
             if len(set(value)) != len(value):
                 self._twice(node, key, value)
         return orders
@@ -240,6 +247,7 @@ class ListAppend:
     def _thin_air(self, key: Hashable, order: list[Hashable], unknown: list[int]) -> None:
         """Judge the elements that nobody appended, by their places in a key's order."""
         unwritten, of_none = "unwritten-value", set(unknown)
+        written = next((one for at, one in enumerate(order) if at not in of_none), None)
         if self._past.stated and self._past.complete:
             for at in unknown:
                 self.findings.append(Finding(unwritten, (self._reader(key, at),), key, order[at]))
@@ -264,10 +272,9 @@ class ListAppend:
                 )
             else:
                 # Some element in front of it was appended, and so it was not there at first.
-                before = next(order[n] for n in range(at) if n not in of_none)
-                writer = self.writer[key][before]
+                writer = self.writer[key][written]
                 self.findings.append(
-                    Finding(unwritten, (reader, writer), key, order[at], before, how="behind")
+                    Finding(unwritten, (reader, writer), key, order[at], written, how="behind")
                 )
 
     def _reads_of(self, key: Hashable) -> list[tuple[int, list[Hashable]]]:
@@ -282,6 +289,9 @@ class ListAppend:
 
     def _reader(self, key: Hashable, at: int) -> int:
         """Return a transaction that read a key's order up to a place, at least."""
+        self._looked += 1
+        if self._looked > READERS_LOOKED_FOR_MAX:
+            return self._longest[key]
         upto = self.order[key][: at + 1]
         for node, value in self._reads_of(key):
             if len(value) > at and value[: at + 1] == upto:
@@ -297,7 +307,7 @@ class ListAppend:
                     if key in appended:
                         first = appended[key]
                         often = self.ambiguous.get(key, ())
-                        if first not in often:
+                        if first not in often and self.writer[key][first] == node:
                             self._last.setdefault(key, {})[first] = node
                             if value not in often and not self.txns.failed[node]:
                                 self._torn(node, key, first, value)

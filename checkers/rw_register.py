@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import networkx as nx
 
 from checkers.dependencies import RW, WR, WW, Dependencies
+from checkers.history import MalformedHistory
 from checkers.isolation import SESSION, STRONG, Level, level_of
 from checkers.list_append import Fault, Finding
 from checkers.registers import FOREVER
@@ -72,8 +73,15 @@ class RwRegister:
     ) -> None:
         """Read the transactions. `realtime`, `session`: whether the level asks for those orders.
 
-        Only then are they taken into account for the order of values.
+        Only then are they taken into account for the order of values. Raises MalformedHistory where
+        `past.initial` is no plain value.
         """
+        try:
+            hash(past.initial)
+        except TypeError:
+            raise MalformedHistory(
+                f"a register begins with a plain value, not {past.initial!r}"
+            ) from None
         self.txns = txns
         self.findings: list[Finding] = []
         self.faults: list[Fault] = []
@@ -85,7 +93,8 @@ class RwRegister:
         self.against_time: list[Finding] = []  # to be told where no circle shows the same
         self._past = past
         self._realtime, self._session = realtime, session or realtime
-        self._overwritten: dict[Hashable, dict[Hashable, int]] = {}
+        # (key, value) -> those which wrote the value and then another.
+        self._overwritten: dict[tuple[Hashable, Hashable], set[int]] = {}
         self.happened = list(txns.ok)
         self._index()
         # By key: value -> those which read it before they wrote the key themselves.
@@ -130,7 +139,7 @@ class RwRegister:
                         self.faults.append(Fault(key, value, (other, node)))
                         ambiguous.setdefault(key, set()).add(value)
                 if key in last:
-                    self._overwritten.setdefault(key, {})[last[key]] = node
+                    self._overwritten.setdefault((key, last[key]), set()).add(node)
                 last[key] = value
 
     def _judge_reads(self) -> None:
@@ -152,7 +161,7 @@ class RwRegister:
                     self.findings.append(Finding("G1a", (writer, node), key, value))
                 elif value not in self.ambiguous.get(key, ()):
                     self.happened[writer] = True
-                    if writer != node and value in self._overwritten.get(key, ()):
+                    if writer != node and writer in self._overwritten.get((key, value), ()):
                         self.findings.append(Finding("G1b", (writer, node), key, value))
             for key in {mop[1] for mop in mops if mop[0] == WRITE} & external.keys():
                 rmw.setdefault((key, external[key]), []).append(node)
@@ -210,7 +219,7 @@ class RwRegister:
             elif past.complete:
                 unwritten = self._thin_air(key, unwritten)
             for value in unwritten:
-                if value is not nil:
+                if value is not nil or past.stated:
                     self.unknown_values += len(found[value])
                     self.unknown_reads.update(found[value])
 

@@ -284,7 +284,7 @@ def _undecided(txns: Transactions, found: ListAppend | RwRegister, terms: _Terms
         what = "element may be appended" if found.appends else "value may be written"
         return f"workload: {'; '.join(faults)}; each {what} to a key once"
     if not any(txns.ok):
-        return "no transaction committed"
+        return "vacuous: no transaction committed"
     if not _anything_read(txns, found, terms.past):
         return "vacuous: nothing was read"
     return None

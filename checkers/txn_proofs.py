@@ -172,6 +172,8 @@ def explain_mismatch(operation: Operation, wrong: Mismatch) -> Anomaly:
         summary = f"{what} and was answered with {instead}"
     else:
         what, instead = _micro_text(wrong.asked), _micro_text(wrong.answered)
+        if what == instead:  # 1 and "1": the lanes' short form tells them not apart
+            what, instead = repr(list(wrong.asked)), repr(list(wrong.answered))
         then = f"Then micro-operation {wrong.at + 1} of {name} asked for `{what}`."
         however = f"However, micro-operation {wrong.at + 1} of its answer is `{instead}`."
         summary = f"`{what}` and was answered `{instead}`"
