@@ -80,8 +80,22 @@ def to_history(
         [
             op if op.index == at else msgspec.structs.replace(op, index=at)
             for at, op in enumerate(ops)
-        ]
+        ],
+        header={"excerpt": True} if _is_excerpt(records) else None,
     )
+
+
+def _is_excerpt(records: Sequence[Record]) -> bool:
+    """Whether the indexes of all events, of clients and others, leave some out.
+
+    They count from 0 or 1. A value without a writer may then have been written by what is missing.
+    Indexes that each client counts for itself, which repeat, say nothing.
+    """
+    indexes = [one.fields.get("index") for one in records]
+    known = {index for index in indexes if isinstance(index, int)}
+    if not known or len(known) != len(indexes):
+        return False
+    return min(known) > 1 or max(known) - min(known) + 1 > len(known)
 
 
 def _withdraw(ops: list[Op], process: int) -> None:

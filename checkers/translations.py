@@ -178,9 +178,10 @@ def _is_txn(value: Any) -> TypeGuard[list[list[Any]]]:
         and bool(value)
         and all(
             isinstance(mop, list)
-            and len(mop) == 3
+            and len(mop) in {2, 3}
             and isinstance(mop[0], str)
-            and mop[0] in {"r", "w", "append", "read", "write"}
+            and mop[0]
+            in ({"r", "w", "append", "read", "write"} if len(mop) == 3 else {"r", "read"})
             for mop in value
         )
     )
@@ -435,8 +436,21 @@ def _pair(value: Any) -> TypeGuard[list[Any]]:
 
 def _transaction(event: Event) -> Translated:
     outcome, _f, _, value, where, _fields = event
+    if value is None and outcome is OpType.OK:
+        raise MalformedHistory(
+            f"{where}: a transaction that succeeded is answered with its micro-operations, "
+            f"not nil; one whose answer was not kept is an info"
+        )
     if value is None and outcome is not OpType.INVOKE:
         value = []
+    if isinstance(value, list) and outcome is not OpType.OK:
+        # [:r :a] is short for [:r :a nil].
+        value = [
+            [*mop, None]
+            if isinstance(mop, list) and len(mop) == 2 and mop[0] in ("r", "read")
+            else mop
+            for mop in value
+        ]
     if not isinstance(value, list) or not all(
         isinstance(mop, list) and len(mop) == 3 for mop in value
     ):
