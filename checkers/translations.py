@@ -94,7 +94,14 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
         if seen.micro & names:
             return model
     if seen.micro == {"r"}:
-        return "long-fork" if "read" in functions else "rw-register"
+        lists = any(
+            isinstance(mop[2], list | frozenset)
+            for f in functions
+            for txn in seen.answers(f)
+            if _is_txn(txn)
+            for mop in txn
+        )
+        return "list-append" if lists else "long-fork" if "read" in functions else "rw-register"
     if functions == {"acquire", "release"} and _tokens(seen):
         raise _either(name, "its acquires are answered with numbers", "mutex", "fenced-mutex")
     for names, model in _BY_FUNCTIONS:
@@ -103,10 +110,8 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
     reads = seen.answers("read")
     if "transfer" in functions:
         return "bank"
-    if functions == {"read"} and any(isinstance(one, dict) for one in reads):
-        if all(isinstance(one, dict) and all(map(_number, one.values())) for one in reads):
-            return "bank"
-        raise _either(name, "it only reads maps", "bank", "cas-register")
+    if functions == {"read"} and reads:
+        return _only_read(reads, name)
     if "add" in functions and functions <= {"add", "read", "remove"}:
         final = any(one.get("final?") or one.get("final") for one in clients)
         return _set_or_counter(seen, name, final=final)
@@ -115,6 +120,19 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
             return "comments"
         return "cas-register"
     return ""
+
+
+def _only_read(reads: Sequence[Any], name: str) -> str:
+    """Tell by the answers alone what nothing is ever done to."""
+    if all(isinstance(one, dict) and all(map(_number, one.values())) for one in reads):
+        return "bank"
+    if any(isinstance(one, dict) for one in reads):
+        raise _either(name, "it only reads maps", "bank", "cas-register")
+    if all(map(_number, reads)):
+        raise _either(name, "it only reads numbers", "counter", "cas-register")
+    if all(isinstance(one, list) for one in reads):
+        raise _either(name, "it only reads lists", "set", "cas-register")
+    return "comments" if any(isinstance(one, frozenset) for one in reads) else "cas-register"
 
 
 def _set_or_counter(seen: _Seen, name: str, *, final: bool) -> str:
@@ -251,9 +269,9 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
     """Whether values are [key, value] as Jepsen's `independent` makes them.
 
     Decisive is what functions without an argument are asked with: [key, nil], or nil, if answers
-    repeat the key. Transactions are told by their micro-operations. Where nothing of that kind is
-    asked only compare-and-sets are judged at all, and what [1 [2 3]] means there is the user's to
-    say. Raises MalformedHistory.
+    repeat the key. Transactions are told by their micro-operations, transfers by their map. Where
+    nothing of that kind is asked only compare-and-sets are judged at all, and what [1 [2 3]] means
+    there is the user's to say. Raises MalformedHistory.
     """
     keyed = bare = transactions = with_key = without_key = 0
     rest: list[Any] = []
@@ -271,7 +289,7 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
         f, value = fields.get("f", "txn"), fields.get("value")
         if _is_txn(value):
             return False
-        if _pair(value) and _is_txn(value[1]):
+        if _pair(value) and (_is_txn(value[1]) or (f == "transfer" and isinstance(value[1], dict))):
             transactions += 1
         elif f in _ASKS_NOTHING:
             keyed += _pair(value) and value[1] is None
