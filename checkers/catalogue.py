@@ -131,6 +131,10 @@ def _judge_of(name: str, initial: Initial | None, file: str) -> Judge:
             begun = Initial.of(read_value(suffix))
         except NoValue as error:
             raise UnknownModel(f"{name}:{suffix}: {error}") from None
+    if name == UNNAMED and begun is not None and begun.kind is InitialKind.KNOWN:
+        BEGUN[FIFO](begun.value, overdraft)  # elements of the wrong kind are told at once
+        elements = begun.value
+        return lambda history, budget: check_unnamed_queue(history, budget, elements, file)
     if begun is not None and begun.kind is InitialKind.KNOWN:
         if name not in BEGUN:
             raise UnknownModel(f"a {name} holds nothing at first that could be said")
@@ -313,8 +317,6 @@ def _begun_set(linearizable: bool) -> Callable[[Any, bool], Judge]:
 def _begun_queue(discipline: str) -> Callable[[Any, bool], Judge]:
     def begin(value: Any, _overdraft: bool) -> Judge:
         MODELS[FIFO](value)
-        if discipline == UNNAMED:
-            return lambda history, budget: check_unnamed_queue(history, budget, value)
         return lambda history, budget: check_queues(history, budget, discipline, value)
 
     return begin
@@ -401,7 +403,10 @@ BEGUN: Final[dict[str, Callable[[Any, bool], Judge]]] = {
     SEQUENTIAL: lambda value, _overdraft: (
         lambda history, budget: check_sequential(history, budget, value)
     ),
-    **{one: _begun_queue(one) for one in (FIFO, UNORDERED, UNNAMED)},
+    **{one: _begun_queue(one) for one in (FIFO, UNORDERED)},
+    UNNAMED: lambda value, _overdraft: (
+        lambda history, budget: check_unnamed_queue(history, budget, value)
+    ),
     **{one: _begun_bank(one) for one in BANKS},
 }
 """What makes a judge for an object that holds a value at first: (value, overdraft) -> Judge."""

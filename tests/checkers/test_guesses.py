@@ -189,7 +189,7 @@ def asked(data: bytes) -> tuple[Verdict, str]:
 def test_independent_keys_are_judged_one_by_one(model: str) -> None:
     """The verdict on all is the worst on each; found by looking, whatever the keys look like."""
     outcomes = set()
-    for seed in range(SEEDS // 4):
+    for seed in range(SEEDS // 8):
         random = Random(f"independent {model} {seed}")
         keys = random.choice(KEYS)
         parts = recorded(random, OBJECTS[model], keys, 0.4)
@@ -216,7 +216,7 @@ def test_independent_keys_are_judged_one_by_one(model: str) -> None:
 @pytest.mark.parametrize("model", OBJECTS)
 def test_a_guess_never_contradicts_what_made_the_file(model: str) -> None:
     """The model that made it, or a question which names it; with or without keys."""
-    for seed in range(SEEDS // 4):
+    for seed in range(SEEDS // 8):
         random = Random(f"guess {model} {seed}")
         keyed = random.random() < 0.5
         keys = random.choice(KEYS) if keyed else (0,)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from io import BytesIO
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -12,8 +14,12 @@ from checkers.catalogue import judge_of, model_of_workload
 from checkers.evidence import Evidence
 from checkers.history import History, Op, OpType
 from checkers.judge import judge
+from checkers.run import Run
 from checkers.verdict import Budget, Validity, Verdict
+from harness.judgement import budget
+from harness.rejudge import recheck
 from harness.sim.sweep import Result, Sweep, run_seed
+from harness.store import RUN, RunFolder
 from tests.workloads.one_store import NODES, OneStore, record
 from workloads.bank import OPTIONS, WORKLOAD, Bank
 from workloads.kv import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
@@ -62,6 +68,35 @@ def test_accounts_are_judged_by_what_the_run_opened_them_with():
     assert judged(history, {})["bank"].validity is Validity.VALID
     found = judged(history, given | {"opening": 8})["bank"]
     assert {one.kind for one in found.anomalies} == {"wrong-total"}
+
+
+@pytest.mark.parametrize(("opening", "wrong"), [(7, False), (8, True), (None, False)])
+def test_a_folder_is_judged_by_the_options_in_its_run(
+    opening: int | None, wrong: bool, tmp_path: Path
+):
+    """A run that began with other balances than the defaults keeps its total all the same."""
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.begin_history(run="bank/run", workload="bank", seed=1)
+    for op in record(bank(accounts=3, opening=7), OneStore(), 300):
+        folder.record(op)
+    folder.end_history()
+    if opening is not None:
+        given = OPTIONS | {"accounts": 3, "opening": opening}
+        run = Run(
+            id="bank/run",
+            workload="bank",
+            cluster="sim",
+            seed=1,
+            nodes=NODES,
+            faults=(),
+            time_limit_s=1.0,
+            parameters={"workload": given},
+        )
+        folder.write_json(RUN, run)
+    verdict = recheck(folder.path, BytesIO(), budget(20.0)).verdict
+    judged_sums = next(child for child in verdict.children if child.checker == "bank")
+    assert {one.kind for one in judged_sums.anomalies} == ({"wrong-total"} if wrong else set())
 
 
 def test_a_transfer_writes_both_accounts_under_guards():
