@@ -16,6 +16,11 @@ from checkers.words import counted
 
 CLAIM: Final = "Every read of the accounts has the same total, and none is overdrawn."
 
+OVERDRAWN: Final = "overdrawn"
+
+NEGATIVE_HINT: Final = "if accounts may be overdrawn, judge by --model bank:negative"
+"""Told where nothing else is wrong."""
+
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
 
@@ -49,7 +54,9 @@ def check_bank(history: History, *, total: int | None = None, overdraft: bool = 
             wrong += 1
             if len(anomalies) < ANOMALIES_MAX:
                 anomalies.append(found)
-    reason = None if reads else "the accounts were never read"
+    reason = None if reads else "vacuous: the accounts were never read"
+    if anomalies and all(one.kind == OVERDRAWN for one in anomalies):
+        reason = NEGATIVE_HINT
     return Verdict(
         checker="bank",
         validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
@@ -116,8 +123,8 @@ def _judge(
         alone = Cast([one])
         found.append(
             anomaly(
-                "overdrawn",
-                f"{who(one)} found account {account} at {balance} (bank:negative allows that).",
+                OVERDRAWN,
+                f"{who(one)} found account {account} at {balance}.",
                 [
                     "Then no account is below 0: a transfer that would overdraw is refused.",
                     f"However, {alone.name(one)} found {balance} in account {account}.",
