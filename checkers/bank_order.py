@@ -494,8 +494,8 @@ class _Bank:
         )
         had, has = first.shows[at], stuck.shows[at]
         sentences.append(
-            f"However, {its} found {had} in account {account}, and {name} found {has}: a change "
-            f"of {has - had}."
+            f"However, account {account} held {had} for {its} and {has} for {name}, a change of "
+            f"{has - had}."
         )
         least = first.call
         shown = [first.operation, stuck.operation]

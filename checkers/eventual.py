@@ -114,7 +114,7 @@ def _wrong_total(read: Operation, sure: int, added: Sequence[Operation], initial
         f"acknowledged.",
         [
             f"Then {name} shows {sure}, the sum of all that was acknowledged{begun}{doubt}.",
-            f"However, {name} answered {read.output}.",
+            f"However, in the end {name} showed {read.output}.",
         ],
         cast,
         shown=sorted([*added, read], key=lambda one: one.index),
@@ -155,7 +155,7 @@ def _twice(first: Operation, again: Operation) -> Anomaly:
         f"{who(first)} and {who(again)} were both given the id {value}.",
         [
             f"Then {value} belongs to {cast.name(first)}, which was answered with it.",
-            f"However, {cast.name(again)} was answered with {value} as well.",
+            f"However, {cast.name(again)} was given {value} as well.",
         ],
         cast,
     )

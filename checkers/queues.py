@@ -427,10 +427,10 @@ def _too_early(out: Operation, ins: Sequence[Operation]) -> Anomaly:
         f"{who(out)} dequeued {value} from {out.key} before it was enqueued.",
         [
             (
-                f"Then {cast.name(put)} came before {cast.name(out)}, because it is the first "
-                f"that enqueued {value}."
+                f"Then {value} was not in {out.key} before {cast.name(put)} was called, because no "
+                f"other that enqueued it was called earlier."
             ),
-            f"However, {cast.order(out, put)}.",
+            f"However, {cast.name(out)} took {value} out: {cast.order(out, put)}.",
         ],
         cast,
     )
@@ -485,13 +485,13 @@ def _overtaken(stayed: _Element, over: _Element) -> Anomaly:
     end = (
         f"However, {cast.name(over.taken)} took {its} out, and no dequeue took {mine} out."
         if stayed.taken is None
-        else f"However, {cast.order(over.taken, stayed.taken)}, and only then took {mine} out."
+        else f"However, {its} came out first: {cast.order(over.taken, stayed.taken)}."
     )
     return anomaly(
         "queue-out-of-order",
         f"{its} came out of {key} before {mine}, which had gone in before it.",
         [
-            f"Then {mine} was in {key} before {its}, because {first}.",
+            f"Then {mine} went into {key} before {its}, because {first}.",
             f"And what goes in first comes out first, so {mine} came out before {its}.",
             end,
         ],
