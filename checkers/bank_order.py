@@ -384,7 +384,12 @@ class _Bank:
             ],
             cast,
             shown=shown,
-            data={"operations": len(shown)},
+            data={
+                "operations": len(shown),
+                "begun": None
+                if self.opening is None
+                else dict(zip(self.accounts, self.opening, strict=True)),
+            },
         )
 
     def _cut(self, hint: _Read, meter: Meter) -> _Read:

@@ -367,6 +367,7 @@ def _all_ways(queue: _Queue, found: list[Anomaly]) -> list[Anomaly]:
             ],
             cast,
             shown=_shown(queue),
+            data={"begun": [_thawed(one.value) for one in queue.elements if one.put is None]},
         )
     ]
 

@@ -354,7 +354,7 @@ def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
         ],
         cast,
         shown=shown,
-        data={"operations": len(operations)},
+        data={"operations": len(operations), "begun": _thawed(first)},
     )
 
 
