@@ -122,6 +122,9 @@ def check_queues(
             open_keys.append(f"key {key}: {why}; {verdict.reason}")
     operations_of = [one for one in history.operations if one.outcome is not OpType.FAIL]
     dequeues = [one for one in operations_of if one.f == "dequeue" and one.outcome is OpType.OK]
+    if initial:
+        begun = {"begun": list(initial)}
+        anomalies = [msgspec.structs.replace(one, data={**one.data, **begun}) for one in anomalies]
     nothing = None if dequeues else "vacuous: nothing was ever dequeued"
     reason: str | None = open_keys[0] if open_keys else nothing
     return Verdict(
@@ -367,7 +370,6 @@ def _all_ways(queue: _Queue, found: list[Anomaly]) -> list[Anomaly]:
             ],
             cast,
             shown=_shown(queue),
-            data={"begun": [_thawed(one.value) for one in queue.elements if one.put is None]},
         )
     ]
 
