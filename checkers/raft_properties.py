@@ -6,8 +6,9 @@
     hard-state          term and commit never go back; one vote a term              (section 5.1)
     state-machine       equal index, equal state                                    (section 5.4.3)
 
-Each takes every node's evidence and returns a verdict of its own. They know no faults and no
-history: whatever the storm did, these hold.
+Each takes every node's evidence and returns a verdict of its own. They know no faults: whatever the
+storm did, these hold. Who led a term is known from the nodes' logs and from what the observer was
+answered, so that property takes the history too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, TypeVar
 
 from checkers.evidence import NodeEvidence
+from checkers.history import History
+from checkers.terms import leaders_by_term
 from checkers.verdict import Anomaly, Validity, Verdict
 from checkers.words import listed
 
@@ -76,24 +79,22 @@ def contradicted(
         yield before, other
 
 
-def _election_safety(nodes: tuple[NodeEvidence, ...]) -> Verdict:
+def election_safety(nodes: tuple[NodeEvidence, ...], history: History) -> Verdict:
     """Raft 5.2: at most one leader can be elected in a given term."""
-    leaders: dict[int, list[str]] = {}
-    for node in nodes:
-        for term in dict.fromkeys(node.led_terms):
-            leaders.setdefault(term, []).append(node.node)
+    leaders = leaders_by_term(nodes, history)
 
     def find() -> Iterator[Anomaly]:
-        for term, names in sorted(leaders.items()):
+        for term, names in leaders.items():
             if len(names) > 1:
                 yield broken(
                     "two-leaders",
-                    f"{listed(names)} both became leader of term {term}.",
+                    f"{listed(names)} {'both' if len(names) == 2 else 'all'} became leader of "
+                    f"term {term}.",
                     f"Let {listed(names)} be the nodes which report that they became leader of "
                     f"term {term}.\nThen each had the votes of a majority, and two majorities "
                     f"share a node.\nHowever, a node votes once a term (Raft, section 5.2).",
                     term=term,
-                    nodes=names,
+                    nodes=list(names),
                 )
 
     return conclude(
@@ -261,13 +262,12 @@ def _state_machine(nodes: tuple[NodeEvidence, ...]) -> Verdict:
 
 
 PROPERTIES: Final[tuple[Callable[[tuple[NodeEvidence, ...]], Verdict], ...]] = (
-    _election_safety,
     _log_matching,
     _committed_agree,
     _hard_state,
     _state_machine,
 )
-"""Every property, in the order in which they are told."""
+"""Every property that needs nothing but the nodes, in the order in which they are told."""
 
 
 def _two(one: str, other: str) -> str:
