@@ -51,8 +51,8 @@ class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     are the terms in which this node says it became leader. `damage` says why a WAL could not be
     read to its end (a torn tail is not damage). `assertions` are the node's own failed assertions
     and crashes, from its log; `refusals` are its words when it would not start from its own disk.
-    `member_id` is under which id it writes its log (0: unknown). `final` is its last status: role, term, commit, applied, revision,
-    hash.
+    `member_id` is under which id it writes its log (0: unknown). `final` is its last status: role,
+    term, commit, applied, revision, hash.
     """
 
     node: str

@@ -54,7 +54,7 @@ def conclude(
         validity=validity,
         claim=claim,
         evidence=f"{looked_at:,} {of_what}",
-        reason=reason,
+        reason=None if total else reason,
         anomalies=tuple(anomalies),
         stats={"anomalies": total} if total else {},
     )
@@ -195,6 +195,10 @@ def _committed_agree(nodes: tuple[NodeEvidence, ...]) -> Verdict:
 
 def _hard_state(nodes: tuple[NodeEvidence, ...]) -> Verdict:
     """Raft 5.1 and 5.2: terms only grow, and a vote given in a term stays."""
+    names = {node.member_id: node.node for node in nodes if node.member_id}
+
+    def named(member: int) -> str:
+        return names.get(member, f"member {member:x}") if member else "none"
 
     def find() -> Iterator[Anomaly]:
         for node in nodes:
@@ -206,16 +210,16 @@ def _hard_state(nodes: tuple[NodeEvidence, ...]) -> Verdict:
                 elif new.commit < old.commit:
                     what = f"its commit index went back from {old.commit} to {new.commit}"
                 elif new.term == old.term and old.vote and new.vote != old.vote:
-                    to = f"one for {new.vote:x}" if new.vote else "none"
-                    what = f"its vote for {old.vote:x} in term {new.term} became {to}"
+                    to = f"one for {named(new.vote)}" if new.vote else "none"
+                    what = f"its vote for {named(old.vote)} in term {new.term} became {to}"
                 else:
                     continue
                 yield broken(
                     "hard-state-regressed",
                     f"On {node.node} {what}.",
                     f"Let H1 and H2 be the durable states {at} and {at + 1} in {node.node}'s WAL: "
-                    f"(term {old.term}, vote {old.vote:x}, commit {old.commit}) and "
-                    f"(term {new.term}, vote {new.vote:x}, commit {new.commit}).\n"
+                    f"(term {old.term}, vote {named(old.vote)}, commit {old.commit}) and "
+                    f"(term {new.term}, vote {named(new.vote)}, commit {new.commit}).\n"
                     f"Then H2 may only go forward from H1.\nHowever, {what}.",
                     nodes=[node.node],
                     record=at,

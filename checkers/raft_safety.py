@@ -287,7 +287,7 @@ def _observed(evidence: Evidence) -> Verdict:
                     f"{breach.node} {_sentence(breach.text)}",
                     f"Let B be what the simulator saw {breach.node} do at {at}.\nThen B keeps the "
                     f"rule: {claim}\nHowever, {breach.node} {_sentence(breach.text)} The simulator "
-                    f"ended the run there; the node itself had not noticed.",
+                    f"ended the run there.",
                     nodes=[breach.node],
                     rule=breach.rule,
                 ),

@@ -9,14 +9,14 @@ node: the judge of the white-box half of a simulated run.
     state machine safety  at one index every node applies the same command of the same term, and
                           what one node commits there is of the same term as what another did
     order                 applied indexes have no repetition and never go back while a node runs
-    commitment            what a leader counts as committed, a majority of its voters has vouched for
-                          in its term; to no follower it announces more than that one vouched for
+    commitment            what a leader counts as committed, a majority of its voters has made
+                          durable; to no follower it announces more than that one vouched for
     monotone              term (also over restarts), commit, applied, revision never go back
     convergence           equal state digest at equal index; a restored state is the one that the
                           snapshot was taken of
-    durability            what a node finds after a crash covers everything it promised (its term, its
-                          vote, the entries it acknowledged), and it takes up a disk that no fault
-                          of ours touched
+    durability            what a node finds after a crash covers everything it promised (its term,
+                          its vote, the entries it acknowledged), and it takes up a disk that no
+                          fault of ours touched
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ import msgspec
 
 from checkers.words import listed
 from harness.sim.states import Parts, differing, identity
-
 
 DIED = "node died by itself"
 """The rule that a node's own exception breaks; its last words are the evidence."""
@@ -419,9 +418,7 @@ class WatchedMachine:
     def restore(self, data: bytes) -> None:
         """Replace the whole state, checked after."""
         self.machine.restore(data)
-        self._invariants.restored(
-            self._node, self.machine.revision, identity(data), self._state()
-        )
+        self._invariants.restored(self._node, self.machine.revision, identity(data), self._state())
 
     @property
     def revision(self) -> int:

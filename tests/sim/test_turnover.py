@@ -132,7 +132,7 @@ def test_a_node_that_refuses_a_log_which_nobody_damaged_is_an_alarm():
         stage.play(lambda stage: rot_a_log(stage, by_us=False))
     broken = stage.world.invariants.broken
     assert (broken.rule, broken.node) == ("durability", "n2")
-    assert broken.text.startswith("refuses to start from a disk that nothing had damaged: member/wal/")
+    assert broken.text.startswith("refuses to start from a disk that nothing had damaged: member/")
     evidence = gather(stage.world, None)
     assert "is damaged" in evidence.nodes["n2"].refusals[0]
     told = check_raft_safety(History(()), evidence)
