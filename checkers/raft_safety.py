@@ -294,13 +294,14 @@ def _observed(evidence: Evidence) -> Verdict:
                 window_ns=(breach.at_ns, breach.at_ns),
             )
 
-    return conclude(
+    verdict = conclude(
         "observed-rules",
         "No node broke a rule of Raft before the simulator's eyes.",
         len(evidence.breaches),
         "broken rules",
         find(),
     )
+    return msgspec.structs.replace(verdict, evidence="what the simulator watched")
 
 
 def _sentence(text: str) -> str:

@@ -158,6 +158,8 @@ def test_missing_and_misnamed_segments_are_damage() -> None:
     """The sequence has no holes, and a segment knows its number."""
     hole = {name(0): segment([entry(1)]), name(2, 2): segment([entry(2)], 2)}
     assert "is missing" in (read_wal("n1", hole).damage or "")
+    twice = {name(0): segment([entry(1)]), name(1, 2): segment([], 1), name(1, 3): segment([], 1)}
+    assert "another segment has its sequence number too" in (read_wal("n1", twice).damage or "")
     assert "named 5" in (read_wal("n1", {name(5): segment([], 0)}).damage or "")
 
 
