@@ -51,8 +51,11 @@ class NodeLog(NamedTuple):
         )
 
 
-def read_log(lines: Iterable[str | bytes]) -> NodeLog:
-    """Read a node's log; what is cut or strange is skipped, not fatal."""
+def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
+    """Read a node's log; what is cut or strange is skipped, not fatal.
+
+    `alive`: the node ran when its log was copied, so a traceback at the end did not end it.
+    """
     led: dict[int, None] = {}
     digests: list[StateDigest] = []
     assertions: list[str] = []
@@ -87,7 +90,7 @@ def read_log(lines: Iterable[str | bytes]) -> NodeLog:
             refusals.append(str(record.get("msg") or record.get("error") or "(no words)"))
         if event and len(events) < EVENTS_MAX:
             events.append(record)
-    words.end(died=True)
+    words.end(died=not alive)
     return NodeLog(
         tuple(led), tuple(digests), tuple(assertions), tuple(events), count, tuple(refusals)
     )

@@ -30,7 +30,7 @@ class NodeRow:
     digest: str
     led_terms: tuple[int, ...]
     entries: int
-    overwritten: int
+    overwritten: int | None
     clock: str
     remarks: tuple[str, ...]
 
@@ -63,7 +63,7 @@ def node_rows(
                 digest=str(final.get("digest") or final.get("hash") or ""),
                 led_terms=left.led_terms if left else (),
                 entries=len(left.entries) if left else 0,
-                overwritten=left.overwritten if left else 0,
+                overwritten=left.overwritten if left and left.entries else None,
                 clock=_clock(led.clock_offsets_ms.get(node)),
                 remarks=tuple(words.shortened(text, 600) for text in remarks),
             )

@@ -175,7 +175,7 @@ def progress_line(
     """
     share = min(1.0, elapsed_s / time_limit_s) if time_limit_s > 0 else 1.0
     rate = (ok + info + fail) / elapsed_s if elapsed_s > 0 else 0.0
-    who = f"leader {leader} (term {term})" if leader else "no leader"
+    who = f"leader {leader} (term {term})" if leader else "no leader seen"
     counts = f"{rate:,.0f} op/s  ok {ok:,}  info {info:,}  fail {fail:,}  {who}"
     storm = f"  ▲ {' '.join(faults)}" if faults else ""
     head = f"{elapsed_s:5.1f} s "

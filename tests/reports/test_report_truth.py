@@ -167,7 +167,7 @@ def test_log_lines_are_placed_on_the_clock_of_the_history() -> None:
     events = history((0, "read", 0, 10, "ok"))
     seen = History(list(events), header={"started_at": "2026-11-21T03:54:10Z"})
     logs = {"n1": ['2026-11-21T03:54:11.500000Z {"event": "became-leader", "term": 2}']}
-    started = run(started_at="2026-11-21T03:54:00Z")
+    started = run(started_at="2026-11-21T03:54:00Z", cluster="docker")
     report = Report.of(started, seen, verdict(), Evidence(), logs)
     assert report.tails["n1"][0].at_ns == 1500 * MS
     assert report.scene["started"] == "2026-11-21T03:54:10Z"

@@ -91,16 +91,16 @@ def test_a_planted_bug_is_found_within_a_few_seeds(checkout, name, first, count,
             "match-on-send",
             "commitment",
             (
-                r"n\d counts index \d+ as committed as the leader of term \d+, which only .* of its "
-                r"\d voters had made durable"
+                r"n\d counts index \d+ as committed as the leader of term \d+, which only .* of "
+                r"its \d voters had made durable"
             ),
         ),
         (
             "leader-counts-unsynced",
             "commitment",
             (
-                r"n\d counts index \d+ as committed as the leader of term \d+, which only .* of its "
-                r"\d voters had made durable"
+                r"n\d counts index \d+ as committed as the leader of term \d+, which only .* of "
+                r"its \d voters had made durable"
             ),
         ),
         (
@@ -112,8 +112,8 @@ def test_a_planted_bug_is_found_within_a_few_seeds(checkout, name, first, count,
             "entry-lost-at-roll",
             "durability",
             (
-                r"n\d refuses to start from a disk that nothing had damaged: member/wal/.* entry \d+ "
-                r"does not follow the log, .*, although no segment is missing"
+                r"n\d refuses to start from a disk that nothing had damaged: member/wal/.* entry "
+                r"\d+ does not follow the log, .*, although no segment is missing"
             ),
         ),
         (
