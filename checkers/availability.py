@@ -11,15 +11,16 @@ in which exactly one fault is at work, one that leaves a quorum, can break the p
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
 
 from checkers.evidence import Evidence
-from checkers.faults import FaultWindow, fault_windows
-from checkers.history import History, OpType
+from checkers.faults import FaultWindow, fault_windows, mending_ns
+from checkers.history import History
+from checkers.silence import Service, first_served_ns, longest_silence, service
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from checkers.words import listed
 
 CLAIM: Final = "Where a connected quorum is left, somebody is served within the bound."
 
@@ -31,39 +32,45 @@ times that on a loaded machine is still less than this."""
 def availability(bound_ms: int = BOUND_MS) -> Checker:
     """Return the checker; `bound_ms` is how long a connected quorum may serve nobody."""
 
-    def check(history: History, _evidence: Evidence, _budget: Budget) -> Verdict:
-        return check_availability(history, bound_ms)
+    def check(history: History, evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_availability(history, bound_ms, evidence)
 
     return Checker(name="availability", check=check)
 
 
-def check_availability(history: History, bound_ms: int = BOUND_MS) -> Verdict:
-    """Measure every fault's effect on clients, and judge what the topology promises."""
-    load = [op for op in history.operations if not (op.meta or {}).get("final")]
-    served = sorted(
-        op.completed_ns for op in load if op.outcome is OpType.OK and op.completed_ns is not None
-    )
-    asked = sorted(op.invoked_ns for op in load)
-    begin = asked[0] if asked else 0
-    end = max((op.completed_ns or op.invoked_ns for op in load), default=0)
+def check_availability(
+    history: History, bound_ms: int = BOUND_MS, evidence: Evidence | None = None
+) -> Verdict:
+    """Measure every fault's effect on clients, and judge what the topology promises.
+
+    A node that stopped without the nemesis, or trouble of the harness, may have taken the quorum
+    that the faults left: then a silence proves nothing, and the verdict is unknown.
+    """
+    evidence = evidence or Evidence()
+    seen = service(history)
     windows = [window for window in fault_windows(history) if window.outcome != "skipped"]
-    faults = {window.id: _measure(window, served, end) for window in windows}
-    overall = _longest_gap(served, begin, end)
+    end = mending_ns(history)
+    invoked = [operation.invoked_ns for operation in history.operations]
     anomalies = []
     judged = 0
-    for window, since, until in _alone(windows, end):
+    for window, since, until in with_quorum(windows, end):
         judged += 1
-        gap = _longest_gap(served, since, until)
+        gap = longest_silence(seen, since, until)
         # Nobody can be served who does not ask.
-        tried = bisect_left(asked, gap[1]) - bisect_right(asked, gap[0])
+        tried = sum(gap[0] < at < gap[1] for at in invoked)
         if gap[1] - gap[0] > bound_ms * 1_000_000 and tried:
             anomalies.append(_anomaly(window, gap, tried, bound_ms))
-    reason = None if served else "no operation ever succeeded"
+    reason = None if seen.served else "no operation ever succeeded"
+    if anomalies and (otherwise := _lost_otherwise(evidence)):
+        gap = anomalies[0].window_ns or (0, 0)
+        reason = f"nobody was served for {_seconds(gap)}, but {otherwise}"
+        anomalies = []
+    overall = longest_silence(seen)
     return Verdict(
         checker="availability",
         validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
         claim=CLAIM,
-        evidence=f"longest time without success {_seconds(overall)}, {len(windows)} faults, "
+        evidence=f"longest silence {_seconds(overall)}, {len(windows)} faults, "
         f"{judged} stretches with a quorum left",
         reason=reason,
         anomalies=tuple(anomalies),
@@ -71,40 +78,47 @@ def check_availability(history: History, bound_ms: int = BOUND_MS) -> Verdict:
             "longest_gap_ms": (overall[1] - overall[0]) // 1_000_000,
             "longest_gap_at_ns": overall[0],
             "bound_ms": bound_ms,
-            "faults": faults,
+            "faults": {window.id: _measure(window, seen, end) for window in windows},
         },
     )
 
 
-def _measure(window: FaultWindow, served: Sequence[int], end: int) -> dict[str, Any]:
+def _lost_otherwise(evidence: Evidence) -> str:
+    """Say what else may have taken the quorum; nothing if nothing is known that did."""
+    if evidence.trouble:
+        return f"the harness had trouble ({evidence.trouble[0]})"
+    stopped = [node.node for node in evidence.nodes.values() if node.assertions]
+    if stopped:
+        return f"{listed(stopped)} had stopped without a fault, and may have been needed"
+    return ""
+
+
+def _measure(window: FaultWindow, seen: Service, end: int) -> dict[str, Any]:
     """Return one fault's figures in milliseconds; None where nobody was served any more."""
-    until = window.until_ns if window.until_ns is not None else end
-    gap = _longest_gap(served, window.from_ns, max(until, window.from_ns))
+    until = window.until_ns if window.until_ns is not None else max(end, window.from_ns)
+    gap = longest_silence(seen, window.from_ns, until)
     return {
         "kind": window.kind,
         "expect": window.expect,
         "longest_gap_ms": (gap[1] - gap[0]) // 1_000_000,
-        "first_ok_after_start_ms": _first_after(served, window.from_ns),
-        "first_ok_after_heal_ms": _first_after(served, window.until_ns),
-        "ok_during": bisect_right(served, until) - bisect_left(served, window.from_ns),
+        "first_ok_after_start_ms": _first_after(seen, window.from_ns),
+        "first_ok_after_heal_ms": _first_after(seen, window.until_ns),
+        "ok_during": sum(window.from_ns <= at <= until for at in seen.served),
     }
 
 
-def _first_after(served: Sequence[int], moment: int | None) -> float | None:
-    if moment is None:
-        return None
-    at = bisect_left(served, moment)
-    return round((served[at] - moment) / 1e6, 3) if at < len(served) else None
+def _first_after(seen: Service, moment: int | None) -> float | None:
+    found = first_served_ns(seen, moment) if moment is not None else None
+    return None if found is None or moment is None else round((found - moment) / 1e6, 3)
 
 
-def _longest_gap(served: Sequence[int], since: int, until: int) -> tuple[int, int]:
-    """Return the longest stretch within [since, until] in which no operation succeeded."""
-    edges = [since, *served[bisect_left(served, since) : bisect_right(served, until)], until]
-    return max(pairwise(edges), key=lambda edge: edge[1] - edge[0], default=(0, 0))
+def with_quorum(windows: Sequence[FaultWindow], end: int) -> list[tuple[FaultWindow, int, int]]:
+    """Return the stretches in which one fault alone is at work and leaves a connected quorum.
 
-
-def _alone(windows: Sequence[FaultWindow], end: int) -> list[tuple[FaultWindow, int, int]]:
-    """Return the stretches in which one fault alone is at work and leaves a connected quorum."""
+    What a fault lets one expect holds for the moment of its start: one that began later, or was at
+    work already, may have taken away what it left. `end` is when faults that were never stopped
+    were mended. Gives (fault, begin, end) in nanoseconds.
+    """
     moments = sorted(
         {window.from_ns for window in windows}
         | {window.until_ns if window.until_ns is not None else end for window in windows}
@@ -116,7 +130,7 @@ def _alone(windows: Sequence[FaultWindow], end: int) -> list[tuple[FaultWindow, 
             for window in windows
             if window.from_ns <= since and (window.until_ns is None or window.until_ns >= until)
         ]
-        if len(active) == 1 and active[0].expect == "available":
+        if len(active) == 1 and active[0].expect == "available" and since < end:
             found.append((active[0], since, min(until, end)))
     return found
 

@@ -50,8 +50,9 @@ class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     are the indexes of those among them that its own hard state had called committed. `led_terms`
     are the terms in which this node says it became leader. `damage` says why a WAL could not be
     read to its end (a torn tail is not damage). `assertions` are the node's own failed assertions
-    and crashes, from its log. `final` is its last status: role, term, commit, applied, revision,
-    hash.
+    and crashes, from its log; `refusals` are its words when it would not start from its own disk.
+    `member_id` is under which id it writes its log (0: unknown). `final` is its last status: role,
+    term, commit, applied, revision, hash.
     """
 
     node: str
@@ -67,6 +68,21 @@ class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     assertions: tuple[str, ...] = ()
     final: dict[str, Any] | None = None
     log_missing: bool = False
+    member_id: int = 0
+    refusals: tuple[str, ...] = ()
+
+
+class Breach(msgspec.Struct, frozen=True, kw_only=True):
+    """A rule that the simulator saw a node break while it ran, and at which it ended the run.
+
+    `rule` names it ("durability"), `text` continues a sentence that begins with the node's name.
+    `at_ns` is on the history's clock.
+    """
+
+    rule: str
+    node: str
+    at_ns: int
+    text: str
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,10 +90,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `trouble` lists failures of the harness or environment (an image that did not start, an exec
     that failed): each makes the run an error, none blames the database, none erases a violation.
-    `recovery` is what the final phase saw: did every node come back and catch up.
+    `recovery` is what the final phase saw: did every node come back and catch up. `breaches` are
+    rules that the simulator itself saw broken; no other world has any.
     """
 
     nodes: dict[str, NodeEvidence] = {}
     trouble: tuple[str, ...] = ()
     recovery: dict[str, Any] = {}
     unsupported_faults: dict[str, str] = {}
+    breaches: tuple[Breach, ...] = ()

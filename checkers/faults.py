@@ -78,3 +78,14 @@ def fault_windows(history: History) -> tuple[FaultWindow, ...]:
                 if found.get(name) is not None:
                     window[name] = found[name]
     return tuple(FaultWindow(**window) for window in starts.values())
+
+
+def mending_ns(history: History) -> int:
+    """When the final phase began to mend whatever was still broken; the history's end without it.
+
+    A fault that was never stopped lasts until then at most.
+    """
+    return next(
+        (each.invoked_ns for each in history.nemesis_operations if each.f == "recover"),
+        history.duration_ns,
+    )

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from checkers.evidence import NodeEvidence
 from checkers.explain import written
-from checkers.history import Operation
+from checkers.history import History, Operation
+from checkers.terms import leaders_by_term
 from checkers.words import listed
 
 
@@ -30,8 +31,9 @@ class Place(NamedTuple):
 class Logs:
     """Every log that was collected; `judge` is the one that must carry everything, if any is."""
 
-    def __init__(self, nodes: Iterable[NodeEvidence]) -> None:
+    def __init__(self, nodes: Iterable[NodeEvidence], history: History) -> None:
         nodes = list(nodes)
+        self._leaders = leaders_by_term(nodes, history)
         self.nodes = sorted(node.node for node in nodes if node.entries and not node.log_missing)
         self._places: dict[str, list[Place]] = {}
         for node in nodes:
@@ -81,7 +83,21 @@ class Logs:
         ]
         others = sorted(set(self.nodes) - {place.node for place in places})
         rest = f"; {listed(others)} {'has' if len(others) == 1 else 'have'} not" if others else ""
-        return [f"In the logs, {listed(held)}{rest}."]
+        return [f"In the logs, {listed(held)}{rest}.", *self._minority(places)]
+
+    def _minority(self, places: list[Place]) -> list[str]:
+        """Name the leader that counted as committed what a majority of the logs has not."""
+        holding = {place.node for place in places}
+        if len(holding) > len(self.nodes) // 2:
+            return []
+        return [
+            f"{place.node}, which led term {place.term}, counted it as committed, although of the "
+            f"{len(self.nodes)} logs that were collected no more than {len(holding)} "
+            f"{'has' if len(holding) == 1 else 'have'} it: it was committed without a durable "
+            f"majority, or a majority lost it afterwards."
+            for place in places
+            if place.committed and place.node in self._leaders.get(place.term, ())
+        ]
 
 
 def committed(node: NodeEvidence) -> int:

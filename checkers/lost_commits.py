@@ -74,7 +74,7 @@ def check_lost_commits(history: History, evidence: Evidence) -> Verdict:
     settled = recovered(evidence)
     anomalies: list[Anomaly] = []
     lost: set[int] = set()
-    logs = Logs(evidence.nodes.values())
+    logs = Logs(evidence.nodes.values(), history)
     for key in keys:
         for found, indexes in _by_final_reads(key, logs, windows, settled=settled):
             anomalies.append(found)

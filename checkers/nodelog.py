@@ -20,6 +20,9 @@ from checkers.evidence import NodeEvidence, StateDigest
 EVENTS_MAX: Final = 20_000
 """Events kept for the report; state digests are counted, not kept."""
 
+REFUSED: Final = "damaged"
+"""The event of a node that will not start from its data directory."""
+
 LAST_WORDS_LINES_MAX: Final = 40
 """Lines of a traceback that are kept."""
 
@@ -34,6 +37,7 @@ class NodeLog(NamedTuple):
     assertions: tuple[str, ...] = ()
     events: tuple[dict[str, Any], ...] = ()
     lines: int = 0
+    refusals: tuple[str, ...] = ()
 
     def join(self, evidence: NodeEvidence) -> NodeEvidence:
         """Add this to what the WAL said."""
@@ -42,15 +46,20 @@ class NodeLog(NamedTuple):
             led_terms=self.led_terms,
             digests=self.digests,
             assertions=self.assertions,
+            refusals=self.refusals,
             log_missing=evidence.log_missing or not self.lines,
         )
 
 
-def read_log(lines: Iterable[str | bytes]) -> NodeLog:
-    """Read a node's log; what is cut or strange is skipped, not fatal."""
+def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
+    """Read a node's log; what is cut or strange is skipped, not fatal.
+
+    `alive`: the node ran when its log was copied, so a traceback at the end did not end it.
+    """
     led: dict[int, None] = {}
     digests: list[StateDigest] = []
     assertions: list[str] = []
+    refusals: list[str] = []
     events: list[dict[str, Any]] = []
     words = _LastWords(assertions)
     count = 0
@@ -77,10 +86,14 @@ def read_log(lines: Iterable[str | bytes]) -> NodeLog:
             if record.get("traceback"):
                 parts.append(str(record["traceback"]))
             assertions.append("\n".join(parts))
+        elif event == REFUSED:
+            refusals.append(str(record.get("msg") or record.get("error") or "(no words)"))
         if event and len(events) < EVENTS_MAX:
             events.append(record)
-    words.end(died=True)
-    return NodeLog(tuple(led), tuple(digests), tuple(assertions), tuple(events), count)
+    words.end(died=not alive)
+    return NodeLog(
+        tuple(led), tuple(digests), tuple(assertions), tuple(events), count, tuple(refusals)
+    )
 
 
 class _LastWords:

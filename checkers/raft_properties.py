@@ -6,8 +6,9 @@
     hard-state          term and commit never go back; one vote a term              (section 5.1)
     state-machine       equal index, equal state                                    (section 5.4.3)
 
-Each takes every node's evidence and returns a verdict of its own. They know no faults and no
-history: whatever the storm did, these hold.
+Each takes every node's evidence and returns a verdict of its own. They know no faults: whatever the
+storm did, these hold. Who led a term is known from the nodes' logs and from what the observer was
+answered, so that property takes the history too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, TypeVar
 
 from checkers.evidence import NodeEvidence
+from checkers.history import History
+from checkers.terms import leaders_by_term
 from checkers.verdict import Anomaly, Validity, Verdict
 from checkers.words import listed
 
@@ -51,7 +54,7 @@ def conclude(
         validity=validity,
         claim=claim,
         evidence=f"{looked_at:,} {of_what}",
-        reason=reason,
+        reason=None if total else reason,
         anomalies=tuple(anomalies),
         stats={"anomalies": total} if total else {},
     )
@@ -76,24 +79,22 @@ def contradicted(
         yield before, other
 
 
-def _election_safety(nodes: tuple[NodeEvidence, ...]) -> Verdict:
+def election_safety(nodes: tuple[NodeEvidence, ...], history: History) -> Verdict:
     """Raft 5.2: at most one leader can be elected in a given term."""
-    leaders: dict[int, list[str]] = {}
-    for node in nodes:
-        for term in dict.fromkeys(node.led_terms):
-            leaders.setdefault(term, []).append(node.node)
+    leaders = leaders_by_term(nodes, history)
 
     def find() -> Iterator[Anomaly]:
-        for term, names in sorted(leaders.items()):
+        for term, names in leaders.items():
             if len(names) > 1:
                 yield broken(
                     "two-leaders",
-                    f"{listed(names)} both became leader of term {term}.",
+                    f"{listed(names)} {'both' if len(names) == 2 else 'all'} became leader of "
+                    f"term {term}.",
                     f"Let {listed(names)} be the nodes which report that they became leader of "
                     f"term {term}.\nThen each had the votes of a majority, and two majorities "
                     f"share a node.\nHowever, a node votes once a term (Raft, section 5.2).",
                     term=term,
-                    nodes=names,
+                    nodes=list(names),
                 )
 
     return conclude(
@@ -194,6 +195,10 @@ def _committed_agree(nodes: tuple[NodeEvidence, ...]) -> Verdict:
 
 def _hard_state(nodes: tuple[NodeEvidence, ...]) -> Verdict:
     """Raft 5.1 and 5.2: terms only grow, and a vote given in a term stays."""
+    names = {node.member_id: node.node for node in nodes if node.member_id}
+
+    def named(member: int) -> str:
+        return names.get(member, f"member {member:x}") if member else "none"
 
     def find() -> Iterator[Anomaly]:
         for node in nodes:
@@ -205,16 +210,16 @@ def _hard_state(nodes: tuple[NodeEvidence, ...]) -> Verdict:
                 elif new.commit < old.commit:
                     what = f"its commit index went back from {old.commit} to {new.commit}"
                 elif new.term == old.term and old.vote and new.vote != old.vote:
-                    to = f"one for {new.vote:x}" if new.vote else "none"
-                    what = f"its vote for {old.vote:x} in term {new.term} became {to}"
+                    to = f"one for {named(new.vote)}" if new.vote else "none"
+                    what = f"its vote for {named(old.vote)} in term {new.term} became {to}"
                 else:
                     continue
                 yield broken(
                     "hard-state-regressed",
                     f"On {node.node} {what}.",
                     f"Let H1 and H2 be the durable states {at} and {at + 1} in {node.node}'s WAL: "
-                    f"(term {old.term}, vote {old.vote:x}, commit {old.commit}) and "
-                    f"(term {new.term}, vote {new.vote:x}, commit {new.commit}).\n"
+                    f"(term {old.term}, vote {named(old.vote)}, commit {old.commit}) and "
+                    f"(term {new.term}, vote {named(new.vote)}, commit {new.commit}).\n"
                     f"Then H2 may only go forward from H1.\nHowever, {what}.",
                     nodes=[node.node],
                     record=at,
@@ -261,13 +266,12 @@ def _state_machine(nodes: tuple[NodeEvidence, ...]) -> Verdict:
 
 
 PROPERTIES: Final[tuple[Callable[[tuple[NodeEvidence, ...]], Verdict], ...]] = (
-    _election_safety,
     _log_matching,
     _committed_agree,
     _hard_state,
     _state_machine,
 )
-"""Every property, in the order in which they are told."""
+"""Every property that needs nothing but the nodes, in the order in which they are told."""
 
 
 def _two(one: str, other: str) -> str:

@@ -3,10 +3,12 @@
 White box: WALs, the state machines' digests, the nodes' own words. The properties of the Raft paper
 are those of `checkers.raft_properties`. Beside them stand four that need to know of the run:
 
-    durability          what a node applied is in its log on disk, unless a fault took it from there
+    durability          what a node applied is in its log on disk, and it starts from that disk
+                        again, unless a fault took it from there
     final-state         after recovery all nodes hold the same
     node-assertions     no node stopped by itself, unless a fault took its disk
     evidence-whole      every WAL could be read to its end, unless a fault damaged it
+    observed-rules      no rule was broken before the simulator's eyes (only where one was)
 
 It orders nothing by any node's clock. Missing or damaged evidence makes a property unknown, unless
 what is there already proves it broken.
@@ -17,10 +19,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import msgspec
+
 from checkers.evidence import Evidence, NodeEvidence
 from checkers.faults import fault_windows
 from checkers.history import History
-from checkers.raft_properties import PROPERTIES, broken, conclude
+from checkers.raft_properties import PROPERTIES, broken, conclude, election_safety
 from checkers.recovery import recovered
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict, worst
 from checkers.words import listed
@@ -50,13 +54,15 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
         if window.kind.startswith(DISK_FAULTS)
         for target in window.targets
     }
-    children = tuple(judge(nodes) for judge in PROPERTIES)
+    children = (election_safety(nodes, history), *(judge(nodes) for judge in PROPERTIES))
     children += (
         _durability(nodes, damaged_by_us),
         _final_state(nodes, evidence),
         _assertions(nodes, damaged_by_us),
         _integrity(nodes, damaged_by_us),
     )
+    if evidence.breaches:
+        children = (_observed(evidence), *children)
     entries = sum(len(node.entries) for node in nodes)
     validity = worst([child.validity for child in children])
     return Verdict(
@@ -97,15 +103,35 @@ def _durability(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
                     applied=applied,
                     last=last,
                 )
+        for node in nodes:
+            for text in node.refusals:
+                if node.node not in damaged_by_us:
+                    yield _refused(node.node, text[:LAST_WORDS_MAX])
 
+    refused = [node.node for node in nodes if node.refusals and node.node in damaged_by_us]
+    # Without logs, or without a status, nothing was looked at, and that is told elsewhere.
+    reason = None if judged else "no node gave both a log and a last status"
+    if refused:
+        reason = f"{listed(refused)} would not start after a fault had damaged the disk"
     return conclude(
         "durability",
-        "What a node applied is in its log on disk.",
+        "What a node applied is in its log on disk, from which it can start again.",
         len(judged),
         "nodes' logs beside their last status",
         find(),
-        # Without logs, or without a status, nothing was looked at, and that is told elsewhere.
-        reason=None if judged else "no node gave both a log and a last status",
+        reason=reason,
+    )
+
+
+def _refused(name: str, text: str) -> Anomaly:
+    return broken(
+        "refused-own-disk",
+        f"{name} would not start from its own disk, which no fault had damaged.",
+        f"Let D be the data directory of {name}, to which only {name} ever wrote and which only "
+        f"crashes of {name} touched.\nThen {name} starts from D, because what a crash may leave of "
+        f"unsynced writes is cut off, and all else is as it was written.\nHowever, {name} says: "
+        f"{text}",
+        nodes=[name],
     )
 
 
@@ -180,6 +206,8 @@ def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
             for text in node.assertions:
                 if node.node in expected and "AssertionError" not in text:
                     continue
+                if any(words in text for words in node.refusals):
+                    continue  # it is told as what it is, a lack of durability
                 lines = text.strip().splitlines() or ["(no words)"]
                 # A traceback's point is in its last line, a message's in its first.
                 point = lines[-1] if lines[0].startswith("Traceback ") else lines[0]
@@ -229,3 +257,52 @@ def _integrity(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verd
         find(),
         reason=reason,
     )
+
+
+_CLAIMS: Final = {
+    "election safety": "A term has at most one leader (Raft, section 5.2).",
+    "leader completeness": "What was committed in an earlier term is in the log of every leader "
+    "of a later one (Raft, section 5.4).",
+    "state machine safety": "What one node applied or committed at an index, no other node "
+    "applies or commits differently (Raft, section 5.4.3).",
+    "commitment": "A leader counts as committed only what a majority of its voters has "
+    "acknowledged as durable (Raft, section 5.3).",
+    "order": "A node applies every index once, and in order.",
+    "monotone": "The term, commit index and revision of a running node never go back.",
+    "convergence": "Nodes that applied the same index hold the same state.",
+    "durability": "What a node vouched for is on its disk when it starts again.",
+}
+
+
+def _observed(evidence: Evidence) -> Verdict:
+    """Tell of the rule that the simulator saw broken, and at which it ended the run."""
+
+    def find() -> Iterator[Anomaly]:
+        for breach in evidence.breaches:
+            at = f"{breach.at_ns / 1e9:.6f} s"
+            claim = _CLAIMS.get(breach.rule, f"The simulator's rule: {breach.rule}.")
+            yield msgspec.structs.replace(
+                broken(
+                    breach.rule.replace(" ", "-"),
+                    f"{breach.node} {_sentence(breach.text)}",
+                    f"Let B be what the simulator saw {breach.node} do at {at}.\nThen B keeps the "
+                    f"rule: {claim}\nHowever, {breach.node} {_sentence(breach.text)} The simulator "
+                    f"ended the run there.",
+                    nodes=[breach.node],
+                    rule=breach.rule,
+                ),
+                window_ns=(breach.at_ns, breach.at_ns),
+            )
+
+    verdict = conclude(
+        "observed-rules",
+        "No node broke a rule of Raft before the simulator's eyes.",
+        len(evidence.breaches),
+        "broken rules",
+        find(),
+    )
+    return msgspec.structs.replace(verdict, evidence="what the simulator watched")
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."

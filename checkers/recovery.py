@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from checkers.evidence import Evidence
+from checkers.faults import mending_ns
 from checkers.history import History
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 
@@ -30,6 +31,13 @@ def recovered(evidence: Evidence) -> bool:
     return bool(evidence.recovery.get("recovered"))
 
 
+def _healed_ns(history: History) -> int | None:
+    """When the final phase had mended everything; None if the history does not say."""
+    return next(
+        (each.completed_ns for each in history.nemesis_operations if each.f == "recover"), None
+    )
+
+
 def check_recovery(history: History, evidence: Evidence) -> Verdict:
     """Judge what the final phase saw."""
     seen = evidence.recovery
@@ -46,15 +54,19 @@ def check_recovery(history: History, evidence: Evidence) -> Verdict:
         why = f"the cluster did not come back ({reason}), but the harness had trouble mending it"
     else:
         validity = Validity.INVALID
+        healed_ns = _healed_ns(history)
+        at = "" if healed_ns is None else f" at {healed_ns / 1e9:.3f} s"
+        healed_ns = mending_ns(history) if healed_ns is None else healed_ns
         waited = f" within {elapsed_s:g} s" if isinstance(elapsed_s, int | float) else ""
         anomalies = (
             Anomaly(
                 kind="no-recovery",
                 summary=f"The cluster did not recover{waited} after all was healed: {reason}.",
-                explanation="Let H be the moment when every node was running, unfrozen, reachable "
-                "and on true time again.\nThen a quorum is connected, so a leader is elected and "
-                f"every node catches up with it.\nHowever, {reason}{waited}.",
-                window_ns=(history.duration_ns, history.duration_ns),
+                explanation=f"Let H be the end of the healing{at}, after which nothing of the "
+                "harness kept any node from running, from reaching the others or from telling the "
+                "time.\nThen a leader is elected, and every node catches up with it."
+                f"\nHowever, {reason}{waited}.",
+                window_ns=(healed_ns, history.duration_ns),
                 data={"nodes": seen.get("nodes", {})},
             ),
         )
@@ -66,5 +78,9 @@ def check_recovery(history: History, evidence: Evidence) -> Verdict:
         evidence=took if validity is Validity.VALID else reason,
         reason=why,
         anomalies=anomalies,
-        stats={name: seen[name] for name in ("elapsed_s", "leader", "term") if name in seen},
+        stats={
+            name: seen[name]
+            for name in ("elapsed_s", "leader", "term")
+            if seen.get(name) not in (None, "", 0)
+        },
     )

@@ -75,7 +75,9 @@ def read_wal(node: str, files: Mapping[str, bytes]) -> NodeEvidence:
     try:
         expected = segments[0][0]
         for sequence, name, data in segments:
-            if sequence != expected:
+            if sequence < expected:
+                raise Damage(f"{name}: another segment has its sequence number too")
+            if sequence > expected:
                 raise Damage(f"{name}: segment {expected:016x} is missing before it")
             expected += 1
             for record in read_segment(name, data, last=sequence == segments[-1][0]):
@@ -91,6 +93,7 @@ def read_wal(node: str, files: Mapping[str, bytes]) -> NodeEvidence:
         hard_states=tuple(log.hard_states),
         committed=log.committed,
         damage=damage,
+        member_id=log.member_id,
     )
 
 
@@ -157,6 +160,7 @@ class _Log:
     def __init__(self, *, purged: bool = False) -> None:
         self._begins_late = purged  # older segments were removed, and no entry was seen yet
         self.entries: list[LogEntry] = []
+        self.member_id = 0
         self.first_index = 1
         self.overwritten = 0
         self.hard_states: list[HardState] = []
@@ -172,7 +176,8 @@ class _Log:
         where = f"{name} at byte {record.offset:,}"
         try:
             if record.type == HEADER:
-                found_format, _, _, found_sequence = record.payload
+                found_format, _, member_id, found_sequence = record.payload
+                self.member_id = int(member_id)
                 if found_format != FORMAT:
                     raise Damage(f"{where}: format {found_format}, this reads format {FORMAT}")
                 if found_sequence != sequence:

@@ -1,4 +1,4 @@
-"""The real world's Runtime: asyncio, and the monotonic clock counted from the run's start.
+"""The real world's Runtime: asyncio, and the monotonic clock counted from the load's start.
 
 The only module through which a run meets asyncio's clock and tasks; the simulator has its twin.
 """
@@ -89,8 +89,12 @@ class AsyncioRuntime:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def now_ns(self) -> int:
-        """Monotonic nanoseconds since the run began."""
+        """Monotonic nanoseconds since `begin`, or since this object was made."""
         return time.monotonic_ns() - self._origin_ns
+
+    def begin(self) -> None:
+        """Make now the zero of `now_ns`."""
+        self._origin_ns = time.monotonic_ns()
 
     async def sleep_ns(self, duration_ns: int) -> None:
         """Let `duration_ns` pass."""

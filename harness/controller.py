@@ -144,6 +144,7 @@ async def _storm(
         nodes=scene.cluster.nodes, prefix=scene.options.prefix, options=scene.options.workload
     )
     script = workload.begin(scene.seeds.of, plan)
+    scene.runtime.begin()  # every time that is recorded or shown counts from the first operation
     interpreter = Interpreter(scene, script.invoke, workload.reads)
     observer, over = Observer(scene), scene.runtime.event()
     watching = scene.runtime.spawn(observer.watch(over), "observer")

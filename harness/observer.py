@@ -2,7 +2,8 @@
 
 Its readings become `observe` events of the history, so that leaders and terms can be drawn over the
 same seconds as operations and faults. They are evidence, never order: the time on them is the
-controller's, at which the reading was written down. It also notices nodes that died by themselves.
+controller's, at which the reading was written down. A node that does not answer has no role, term
+or index in them. It also notices nodes whose process ended without a fault.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Observer:
         while not await over.wait(scene.options.observe_every_ns):
             now_ns = scene.runtime.now_ns()
             reading = {node: self._reading(node, now_ns) for node in scene.cluster.nodes}
-            essence = [(r["role"], r["term"], r["reachable"]) for r in reading.values()]
+            essence = [(r.get("role"), r.get("term"), r["reachable"]) for r in reading.values()]
             if essence != last or now_ns - last_ns >= RECORD_EVERY_NS:
                 last, last_ns = essence, now_ns
                 scene.progress.op(scene.recorder.note(OBSERVER, "observe", reading))
@@ -67,14 +68,17 @@ class Observer:
             for node, words in crashes.items():
                 if node not in self.crashes:
                     self.crashes[node] = words
-                    scene.progress.say(f"✗ {node} died by itself: {words.strip()[-200:]}")
+                    last = words.strip()[-200:]
+                    scene.progress.say(
+                        f"✗ {node} ended, which no fault did; its last words: {last}"
+                    )
                     scene.stop.set()  # what it proves is proved; no need to load a corpse
 
     def _reading(self, node: str, now_ns: int) -> dict[str, Any]:
         status = self._statuses.get(node)
         fresh = status is not None and now_ns - self._heard_ns[node] <= STALE_NS
         if status is None or not fresh or not status.reachable:
-            return {"role": "", "term": 0, "reachable": False}
+            return {"reachable": False}  # its role, term and indexes are unknown, not zero
         return {
             "role": status.role,
             "term": status.term,

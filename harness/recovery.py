@@ -62,7 +62,7 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
     """Wait until one leader leads all and every node has applied what it had committed.
 
     Returns {"recovered", "elapsed_s", "leader", "term", "reason", "nodes"}; `reason` says what was
-    still missing when the time was up.
+    still missing when the time was up. Leader and term are None when no node said to lead.
     """
     begin_ns = scene.runtime.now_ns()
     target: int | None = None
@@ -77,8 +77,8 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
             return {
                 "recovered": not reason,
                 "elapsed_s": round(elapsed_ns / NS_PER_S, 3),
-                "leader": leader.node if leader else "",
-                "term": leader.term if leader else 0,
+                "leader": leader.node if leader else None,
+                "term": leader.term if leader else None,
                 "reason": reason,
                 "nodes": {node: _facts(status) for node, status in statuses.items()},
             }
@@ -115,6 +115,8 @@ def _missing(statuses: dict[str, NodeStatus], leader: NodeStatus | None, target:
 
 
 def _facts(status: NodeStatus) -> dict[str, Any]:
+    if not status.reachable:
+        return {"reachable": False, "error": status.error or "no answer"}
     return {
         "role": status.role,
         "term": status.term,

@@ -58,6 +58,10 @@ class Runtime(Protocol):
         """Monotonic nanoseconds; the only clock that orders a history."""
         ...
 
+    def begin(self) -> None:
+        """Make now the zero of `now_ns`: the load begins. Nobody may hold an earlier reading."""
+        ...
+
     async def sleep_ns(self, duration_ns: int) -> None:
         """Let `duration_ns` pass."""
         ...

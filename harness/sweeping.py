@@ -61,7 +61,7 @@ def run_trace(
     """Print a seed's transcript; returns the exit code of how it ended."""
     from_ns, to_ns = between_ns
     shown = Filter(
-        from_us=(from_ns or 0) // 1000,
+        from_us=None if from_ns is None else from_ns // 1000,
         until_us=None if to_ns is None else to_ns // 1000,
         node=-1 if node is None else node,
     )

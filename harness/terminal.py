@@ -37,7 +37,7 @@ class Terminal:
         self._console = console
         self._time_limit_s = time_limit_s
         self._counts = dict.fromkeys((OpType.OK, OpType.INFO, OpType.FAIL), 0)
-        self._begin_ns: int | None = None
+        self._loading = False
         self._now_ns = 0
         self._leader, self._term = "", 0
         self._faults: dict[str, None] = {}
@@ -79,15 +79,14 @@ class Terminal:
             if op.process.startswith(NEMESIS):
                 self._fault(op)
         elif op.type in self._counts:
-            if self._begin_ns is None:
-                self._begin_ns = op.time_ns
+            self._loading = True
             self._counts[op.type] += 1
         if self._live is None and time.monotonic() - self._spoke_s >= PLAIN_EVERY_S:
             self._print(self._line().plain)
 
     def _observe(self, reading: dict[str, dict[str, Any]]) -> None:
         leaders = [
-            (seen["term"], node) for node, seen in reading.items() if seen["role"] == "leader"
+            (seen["term"], node) for node, seen in reading.items() if seen.get("role") == "leader"
         ]
         self._term, self._leader = max(leaders, default=(self._term, ""))
 
@@ -105,13 +104,14 @@ class Terminal:
         self._print(line)
 
     def _elapsed_s(self) -> float:
-        return max(0, self._now_ns - (self._begin_ns or self._now_ns)) / NS_PER_S
+        """Seconds since the load began: the history's own clock, as in every report."""
+        return self._now_ns / NS_PER_S
 
     def _at(self) -> str:
-        return f"{self._elapsed_s():5.1f} s  " if self._begin_ns is not None else ""
+        return f"{self._elapsed_s():5.1f} s  " if self._loading else ""
 
     def _line(self) -> Text:
-        if self._begin_ns is None:
+        if not self._loading:
             return Text(f"{_PHASES['start']} …")
         return Text(
             terminal.progress_line(

@@ -11,14 +11,14 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from checkers.evidence import Evidence
-from checkers.history import Op
+from checkers.history import History, Op
 from checkers.run import Run
 from checkers.verdict import Verdict
 from harness import version
@@ -103,6 +103,8 @@ def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Out
         run, versions=run.versions | world.versions, unsupported=world.unsupported
     )
     folder.write_json(RUN, run)
+    history = History(world.findings.history, header=recording.header)
+    world.findings = msgspec.structs.replace(world.findings, history=history)
     return conclude(request, run, folder, world, progress)
 
 
@@ -112,19 +114,27 @@ class Recording:
     def __init__(self, store: Store, folder: RunFolder, run: Run) -> None:
         self._store, self._folder, self._run = store, folder, run
         self.begun = False
+        self.header: dict[str, Any] = {}
 
-    def begin(self) -> None:
-        """Write the header, and let `latest` point here."""
+    def begin(self, at_ns: int = 0) -> None:
+        """Write the header, and let `latest` point here; `at_ns` is the history's time now."""
         if not self.begun:
             self.begun = True
             run = self._run
-            self._folder.begin_history(run=run.id, workload=run.workload, seed=run.seed)
+            zero = datetime.now(UTC) - timedelta(microseconds=at_ns // 1000)
+            self.header = {
+                "run": run.id,
+                "workload": run.workload,
+                "seed": run.seed,
+                "started_at": zero.isoformat(timespec="microseconds"),
+            }
+            self._folder.begin_history(**self.header)
             self._store.publish(self._folder)
 
     def record(self, op: Op) -> None:
         """Append one op."""
         if not self.begun:
-            self.begin()
+            self.begin(op.time_ns)
         self._folder.record(op)
 
 

@@ -11,13 +11,14 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from checkers.faults import FaultWindow
 from checkers.history import Operation, OpType
 from checkers.lanes import render
 from checkers.verdict import Anomaly
 from reports import words
-from reports.leadership import Leadership
+from reports.leadership import Leadership, Stretch
 
 WITNESSES_MAX = 24
 """Most operations drawn of one proof; a longer one keeps its sentences and its table."""
@@ -26,6 +27,9 @@ PROOF_LINES_MAX = 60
 LINE_CHARS_MAX = 2_000
 LANES_CHARS_MAX = 20_000
 OPEN_CONTEXT_MAX = 3
+KEYS_NAMED_MAX = 6
+LEADERS_MAX = 8
+"""Stretches of a leader told in a card's sentence."""
 
 GUTTER, WIDTH, LANE, BAND = 96, 984, 40, 18
 _INNER = WIDTH - GUTTER - 52
@@ -85,7 +89,10 @@ class Card:
     property: str
     anomaly: Anomaly
     proof: tuple[tuple[str, str], ...]  # leading word or "", the rest of the sentence
+    leaders: tuple[str, ...]  # who called itself leader then
+    keys: tuple[str, ...]  # of the witnesses, in order of first use
     witnesses: tuple[Operation, ...]
+    through: Mapping[int, str]  # index of a witness -> the node it went through, and its role then
     ended_ns: Mapping[int, int]
     extent: str
     data: tuple[tuple[str, str], ...]
@@ -112,25 +119,31 @@ def card(number: int, owner: str, anomaly: Anomaly, scenery: Scenery) -> Card:
     """Build the card of one anomaly."""
     found = [scenery.operations[index] for index in anomaly.ops if index in scenery.operations]
     witnesses = sorted(found, key=lambda each: each.index)
-    shown = witnesses[:WITNESSES_MAX]
+    shown = _ends(witnesses)
     window = anomaly.window_ns or _window(witnesses, scenery)
-    on_key = len(scenery.by_key.get(anomaly.key, ())) if anomaly.key is not None else 0
+    keys = tuple(dict.fromkeys(each.key for each in witnesses if each.key is not None))
+    if not witnesses and anomaly.key is not None:
+        keys = (anomaly.key,)
     extent = f"{words.plural(len(witnesses), 'operation')} of {len(scenery.operations):,}"
-    if on_key:
-        extent += f", {on_key:,} of them on {anomaly.key}"
+    if keys:
+        on_keys = sum(len(scenery.by_key.get(key, ())) for key in keys)
+        extent += f", of which {on_keys:,} were on {_listed(keys)}"
     return Card(
         number=number,
         property=owner,
         anomaly=anomaly,
         proof=tuple(_proof(anomaly.explanation)),
+        leaders=tuple(_leaders(window, scenery)),
+        keys=keys,
         witnesses=tuple(shown),
+        through={each.index: _through(each, scenery) for each in shown},
         ended_ns=scenery.ended_ns,
         extent=extent if witnesses else "",
         data=tuple(words.facts(anomaly.data)),
         ascii=words.shortened(anomaly.lanes.strip("\n") or render(shown), LANES_CHARS_MAX),
         window_ns=window,
-        link=_link(anomaly, window),
-        drawing=_draw(anomaly, shown, window, scenery) if shown else None,
+        link=_link(keys, witnesses, window),
+        drawing=_draw(anomaly, keys, shown, window, scenery) if shown else None,
         omitted=len(witnesses) - len(shown),
     )
 
@@ -142,12 +155,64 @@ def _window(witnesses: Sequence[Operation], scenery: Scenery) -> tuple[int, int]
     return min(each.invoked_ns for each in witnesses), max(ends)
 
 
-def _link(anomaly: Anomaly, window: tuple[int, int] | None) -> str:
+def _ends(witnesses: list[Operation]) -> list[Operation]:
+    """Choose what is drawn of many witnesses: what it began with and, above all, how it ended."""
+    if len(witnesses) <= WITNESSES_MAX:
+        return witnesses
+    begin = WITNESSES_MAX // 3
+    return witnesses[:begin] + witnesses[begin - WITNESSES_MAX :]
+
+
+def _listed(keys: Sequence[str]) -> str:
+    more = len(keys) - KEYS_NAMED_MAX
+    return ", ".join(keys[:KEYS_NAMED_MAX]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _leaders(window: tuple[int, int] | None, scenery: Scenery) -> list[str]:
+    """Say of every node that called itself leader in a window when it did."""
+    if window is None:
+        return []
+    reigns = scenery.led.leaders_between(*window)
+    said = [
+        f"{node} called itself leader of term {reign.term} (asked at "
+        f"{words.seconds(reign.from_ns)}; {_until(node, reign, scenery)})"
+        for node, reign in reigns[:LEADERS_MAX]
+    ]
+    if len(reigns) > LEADERS_MAX:
+        said.append(f"{len(reigns) - LEADERS_MAX:,} more stretches of a leader are in the run")
+    return ["Meanwhile " + "; ".join(said) + "."] if said else []
+
+
+def _until(node: str, reign: Stretch, scenery: Scenery) -> str:
+    if scenery.led.nodes[node][-1] is reign:
+        return "to the end"
+    return f"by {words.seconds(reign.until_ns)} no longer"
+
+
+def _through(operation: Operation, scenery: Scenery) -> str:
+    """Name the node an operation went through, and whether it called itself leader then."""
+    if not operation.node:
+        return ""
+    ended_ns = scenery.ended_ns.get(operation.index, operation.invoked_ns)
+    reigns = scenery.led.leaders_between(operation.invoked_ns, ended_ns)
+    own = [reign for node, reign in reigns if node == operation.node]
+    if not own:
+        return operation.node
+    newer = any(reign.term > own[0].term for _, reign in reigns)
+    still = "still " if newer else ""
+    return f"{operation.node}, which {still}called itself leader of term {own[0].term}"
+
+
+def _link(
+    keys: tuple[str, ...], witnesses: Sequence[Operation], window: tuple[int, int] | None
+) -> str:
+    """Link to the run around a window, filtered by key only where that hides no witness."""
     if window is None:
         return ""
     margin_ns = max(100_000_000, (window[1] - window[0]) // 4)
     begin, end = max(0, window[0] - margin_ns) / 1e9, (window[1] + margin_ns) / 1e9
-    key = f"&key={anomaly.key}" if anomaly.key else ""
+    one = len(keys) == 1 and all(each.key is not None for each in witnesses)
+    key = f"&key={quote(keys[0], safe='')}" if one else ""
     return f"#t={begin:.3f}-{end:.3f}{key}"
 
 
@@ -192,16 +257,15 @@ class _Squeezed:
 
 
 def _context(
-    anomaly: Anomaly, shown: Sequence[Operation], window: tuple[int, int], scenery: Scenery
+    keys: Sequence[str], shown: Sequence[Operation], window: tuple[int, int], scenery: Scenery
 ) -> list[Operation]:
-    """Pick what else happened to the key meanwhile: the nearest in time, failures left out."""
-    if anomaly.key is None:
-        return []
+    """Pick what else happened to the keys meanwhile: the nearest in time, failures left out."""
     drawn = {each.index for each in shown}
     last_ns = shown[-1].invoked_ns
     beside = [
         each
-        for each in scenery.by_key.get(anomaly.key, ())
+        for key in keys
+        for each in scenery.by_key.get(key, ())
         if each.index not in drawn
         and each.outcome is not OpType.FAIL
         and each.invoked_ns <= window[1]
@@ -215,12 +279,13 @@ def _context(
 
 def _draw(
     anomaly: Anomaly,
+    keys: Sequence[str],
     shown: Sequence[Operation],
     window: tuple[int, int] | None,
     scenery: Scenery,
 ) -> Drawing:
     window = window or (0, scenery.end_ns)
-    drawn = [*shown, *_context(anomaly, shown, window, scenery)]
+    drawn = [*shown, *_context(keys, shown, window, scenery)]
     drawn.sort(key=lambda each: each.index)
     witness = {each.index for each in shown}
     ends = scenery.ended_ns
@@ -270,7 +335,7 @@ def _bar(operation: Operation, y: float, place: _Squeezed, ended_ns: int, witnes
     still_open = operation.outcome is OpType.INFO
     end = float(WIDTH - 8) if still_open else max(begin + 3, place(ended_ns))
     fits = begin + 7.2 * len(label) < WIDTH - 6
-    heard = "stopped waiting" if still_open else "answered"
+    heard = {OpType.OK: "answered", OpType.FAIL: "failed"}.get(operation.outcome, "stopped waiting")
     title = (
         f"op {operation.index}: p{operation.process} {words.exchange(operation)}, "
         f"invoked {words.seconds(operation.invoked_ns)}, {heard} {words.seconds(ended_ns)}"
@@ -292,7 +357,7 @@ def _bar(operation: Operation, y: float, place: _Squeezed, ended_ns: int, witnes
 def _bands(
     low: int, high: int, place: _Squeezed, scenery: Scenery
 ) -> tuple[list[Band], list[tuple[float, str]], int]:
-    """Place the reigns and the faults of the stretch, one row a fault; returns the lanes' top."""
+    """Place the reigns, one row a node, and the faults, one row each; returns the lanes' top."""
     bands: list[Band] = []
     names: list[tuple[float, str]] = []
     y = 6
@@ -301,12 +366,14 @@ def _bands(
         for node, reign in scenery.led.reigns
         if reign.until_ns >= low and reign.from_ns <= high
     ]
-    if reigns:
-        names.append((y + 12, "leader"))
+    for leader in dict.fromkeys(node for node, _ in reigns):
+        names.append((y + 12, f"leader {leader}"))
         for node, reign in reigns:
+            if node != leader:
+                continue
             title = (
-                f"{node} called itself leader of term {reign.term} from "
-                f"{words.seconds(reign.from_ns)} to {words.seconds(reign.until_ns)}"
+                f"{node} called itself leader of term {reign.term}: asked at "
+                f"{words.seconds(reign.from_ns)}; {_until(node, reign, scenery)}"
             )
             label = f"{node} · term {reign.term}"
             bands.append(_band(reign.from_ns, reign.until_ns, y, place, label, "leader", title))

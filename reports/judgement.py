@@ -34,12 +34,18 @@ class Property:
     stats: dict[str, Any]
 
     @property
+    def found(self) -> int:
+        """How many anomalies there are; a checker tells the first in full and counts the rest."""
+        counted = self.stats.get("anomalies")
+        return max(len(self.anomalies), counted if isinstance(counted, int) else 0)
+
+    @property
     def finding(self) -> str:
         """What to say beside the name, in few words."""
         if self.validity == "unknown":
             return self.reason or "undecided, and the checker does not say why"
         if self.anomalies:
-            found = words.plural(len(self.anomalies), "anomaly", "anomalies")
+            found = words.plural(self.found, "anomaly", "anomalies")
             return f"{found} in {self.evidence}" if self.evidence else found
         return self.evidence or self.reason or self.claim
 
@@ -92,7 +98,7 @@ def sentence(
         named = ", ".join(row.name for row in rows if row.validity == "invalid")
         return f"Broken: {named or verdict.checker}. {verdict.reason or ''}".strip()
     if verdict_word == "ERROR":
-        return f"The harness had trouble, so nothing is concluded: {evidence.trouble[0]}"
+        return f"The harness had trouble, so this is no pass: {evidence.trouble[0]}"
     if verdict_word == "UNKNOWN":
         open_row = next((row for row in rows if row.validity == "unknown"), None)
         if open_row is None:

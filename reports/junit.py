@@ -96,7 +96,8 @@ def _proof(report: Report, row: Property) -> str:
     parts = []
     for each in report.cards:
         if each.property == row.name:
-            parts.append("\n".join(filter(None, (each.anomaly.summary, each.anomaly.explanation))))
+            told = (each.anomaly.summary, each.anomaly.explanation, *each.leaders)
+            parts.append("\n".join(filter(None, told)))
             parts.append(each.ascii)
     parts.append("\n".join(command.line for command in report.commands))
     return "\n\n".join(part for part in parts if part)[:PROOF_CHARS_MAX]

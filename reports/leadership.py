@@ -1,8 +1,9 @@
 """Who led, when, in which term: read from what the observer saw, as stretches of time.
 
-The observer asks every node now and then; between two readings a role is taken to last. So every
-stretch is known only to the observer's own resolution, which the page states. A node that calls
-itself leader behind a partition is shown as it called itself: two rows may both say "leader".
+The observer asks every node now and then and records what it was answered; between two records a
+role is taken to last, so a stretch is known to their distance only, which the page states. A node
+that calls itself leader behind a partition is shown as it called itself: two rows may both say
+"leader".
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from checkers.evidence import Evidence
 from checkers.history import OBSERVER, History
+from checkers.terms import leaders_by_term
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Leadership:
     readings: int
     resolution_ns: int
     last: dict[str, dict[str, Any]]
+    last_ns: int
+    terms: dict[int, tuple[str, ...]]
     clock_offsets_ms: dict[str, tuple[float, float]]
 
     @property
@@ -49,8 +54,8 @@ class Leadership:
 
     @property
     def elections(self) -> int:
-        """How many terms were seen to have a leader."""
-        return len({stretch.term for _, stretch in self.reigns})
+        """How many terms had a leader: `checkers.terms` says who led which."""
+        return len(self.terms)
 
     def leaderless_ns(self, from_ns: int, until_ns: int) -> int:
         """How much of a window passed while no reachable node said it led."""
@@ -58,18 +63,18 @@ class Leadership:
             max(0, min(end, until_ns) - max(begin, from_ns)) for begin, end in self.leaderless
         )
 
-    def leader_at(self, at_ns: int) -> tuple[str, int] | None:
-        """The leader of the highest term at a moment, with that term."""
-        ruling = [
-            (stretch.term, node)
+    def leaders_between(self, from_ns: int, until_ns: int) -> list[tuple[str, Stretch]]:
+        """Every stretch as leader that touches [from_ns, until_ns], the newest term first."""
+        found = [
+            (node, stretch)
             for node, stretch in self.reigns
-            if stretch.from_ns <= at_ns < stretch.until_ns
+            if stretch.from_ns <= until_ns and stretch.until_ns >= from_ns
         ]
-        return (max(ruling)[1], max(ruling)[0]) if ruling else None
+        return sorted(found, key=lambda each: (-each[1].term, each[1].from_ns, each[0]))
 
 
-def leadership(history: History) -> Leadership:
-    """Read the observer's events."""
+def leadership(history: History, evidence: Evidence | None = None) -> Leadership:
+    """Read the observer's events, and what the nodes' logs say of the terms they led."""
     readings = [
         (op.time_ns, op.value)
         for op in history
@@ -99,6 +104,8 @@ def leadership(history: History) -> Leadership:
         readings=len(readings),
         resolution_ns=sorted(gaps)[len(gaps) // 2] if gaps else 0,
         last=dict(readings[-1][1]) if readings else {},
+        last_ns=readings[-1][0] if readings else 0,
+        terms=leaders_by_term((evidence or Evidence()).nodes.values(), history),
         clock_offsets_ms={node: (min(seen), max(seen)) for node, seen in sorted(offsets.items())},
     )
 

@@ -8,11 +8,12 @@ marked. Lines that carry no time at all are kept where they stood.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from checkers.evidence import NodeEvidence
 from reports import words
 
 LINE_CHARS_MAX = 400
@@ -21,12 +22,14 @@ TAIL_LINES = 30
 MARGIN_NS = 1_000_000_000
 """How much before and after an anomaly its log excerpt shows."""
 
+_MEMBERS = {"leader", "candidate", "to", "target", "member", "members", "member_id", "left"}
+"""Fields of a node's log that hold ids of members."""
 _HIDDEN = {"ts", "level", "msg", "event", "at_ns"}
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of one node. `at_ns` is since the start of the run, None if nobody can tell."""
+    """One line of one node. `at_ns` is on the history's clock, None if nobody can tell."""
 
     node: str
     at_ns: int | None
@@ -37,16 +40,36 @@ class LogLine:
     text: str
 
 
-def log_lines(node_logs: Mapping[str, Sequence[str]], started_at: str) -> dict[str, list[LogLine]]:
-    """Read every node's lines, whatever their format."""
-    epoch = _moment(started_at)
+def members_of(nodes: Iterable[NodeEvidence]) -> dict[str, str]:
+    """Return the names of members by their ids, as nodes write these: decimal or hexadecimal."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        if node.member_id:
+            found |= {str(node.member_id): node.node, f"{node.member_id:x}": node.node}
+    return found
+
+
+def log_lines(
+    node_logs: Mapping[str, Sequence[str]], zero: str, members: Mapping[str, str] | None = None
+) -> dict[str, list[LogLine]]:
+    """Read every node's lines, whatever their format.
+
+    `zero` is the wall time at which the history's clock began; without it only lines that carry
+    the history's time are placed. `members` names members by their ids.
+    """
+    epoch = _moment(zero)
+    members = members or {}
     return {
-        node: [_line(node, line.rstrip("\n"), epoch) for line in node_logs[node] if line.strip()]
+        node: [
+            _line(node, line.rstrip("\n"), epoch, members)
+            for line in node_logs[node]
+            if line.strip()
+        ]
         for node in sorted(node_logs)
     }
 
 
-def _line(node: str, raw: str, epoch: datetime | None) -> LogLine:
+def _line(node: str, raw: str, epoch: datetime | None, members: Mapping[str, str]) -> LogLine:
     first, _, rest = raw.partition(" ")
     received = _moment(first) if rest else None
     body = rest if received else raw
@@ -60,7 +83,9 @@ def _line(node: str, raw: str, epoch: datetime | None) -> LogLine:
         at_ns, trusted = _since(received or own, epoch), received is not None
     message = str(said.get("msg") or said.get("error") or said.get("event") or body)
     details = " ".join(
-        f"{name}={words.value(held, 80)}" for name, held in said.items() if name not in _HIDDEN
+        f"{name}={words.value(_named(name, held, members), 80)}"
+        for name, held in said.items()
+        if name not in _HIDDEN
     )
     return LogLine(
         node,
@@ -71,6 +96,15 @@ def _line(node: str, raw: str, epoch: datetime | None) -> LogLine:
         message,
         _cut(f"{message}  {details}".rstrip()),
     )
+
+
+def _named(field: str, held: Any, members: Mapping[str, str]) -> Any:
+    """Write n1 for a member's id, where a field holds one or a list of them."""
+    if field not in _MEMBERS:
+        return held
+    if isinstance(held, list):
+        return [_named(field, one, members) for one in held]
+    return members.get(str(held), held)
 
 
 def _object(text: str) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from checkers.history import OpType
+from checkers.statistics import quantile
 from reports.attempts import Attempt, Phase, Stretches
 
 BUCKETS_MAX = 1200
@@ -80,11 +81,6 @@ def _cell(latencies_ns: list[int], length_ns: int) -> Cell | None:
         p99_ns=quantile(ranked, 0.99),
         max_ns=ranked[-1],
     )
-
-
-def quantile(ranked: Sequence[int], share: float) -> int:
-    """Nearest rank of a sorted, non-empty sequence."""
-    return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
 
 
 def rates(tried: Sequence[Attempt], duration_ns: int) -> Rates:

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkers.evidence import Evidence
-from checkers.faults import fault_windows
+from checkers.faults import fault_windows, mending_ns
 from checkers.history import History, OpType
 from checkers.run import Run
+from checkers.silence import longest_silence, service
 from checkers.verdict import Verdict
 from reports import columns, errors, judgement, nodes, repeat, words
-from reports.attempts import Attempt, Phase, Stretches, attempts, ok_times, silence, stretches
+from reports.attempts import Attempt, Phase, Stretches, attempts, stretches
 from reports.counterexample import Card, Scenery, card
 from reports.faults import FaultRow, KindRow, by_kind, fault_rows
 from reports.judgement import Property
 from reports.leadership import Leadership, leadership
-from reports.logs import TAIL_LINES, LogLine, around, log_lines
+from reports.logs import TAIL_LINES, LogLine, around, log_lines, members_of
 from reports.numbers import NumbersRow, Rates, numbers, outcome_counts, rates
 from reports.scene import scene
 
@@ -55,23 +56,29 @@ class _Seen:
     silence: tuple[int, int]
     rates: Rates
 
+    @property
+    def injected(self) -> int:
+        return sum(row.window.outcome != "skipped" for row in self.faults)
+
     @classmethod
-    def of(cls, run: Run, history: History, node_logs: Mapping[str, Sequence[str]]) -> _Seen:
+    def of(
+        cls, history: History, evidence: Evidence, node_logs: Mapping[str, Sequence[str]]
+    ) -> _Seen:
         end_ns = history.duration_ns
         windows = fault_windows(history)
         storm = stretches(windows, end_ns)
         tried = attempts(history, storm)
-        answered = ok_times(tried)
-        led = leadership(history)
+        asked = service(history)
+        led = leadership(history, evidence)
         return cls(
             events=len(history),
             end_ns=end_ns,
             storm=storm,
             tried=tried,
             led=led,
-            logs=log_lines(node_logs, str(history.header.get("started_at") or run.started_at)),
-            faults=fault_rows(windows, tried, answered, led, end_ns),
-            silence=silence(tried, answered),
+            logs=log_lines(node_logs, _zero(history), members_of(evidence.nodes.values())),
+            faults=fault_rows(windows, tried, asked, led, end_ns, mending_ns(history)),
+            silence=longest_silence(asked),
             rates=rates(tried, end_ns),
         )
 
@@ -121,7 +128,7 @@ class Report:
     ) -> Report:
         """Work everything out. `folder` is where the run is kept, as the reader would type it."""
         folder = folder or repeat.folder_of(run)
-        seen = _Seen.of(run, history, node_logs)
+        seen = _Seen.of(history, evidence, node_logs)
         verdict_word = judgement.word(verdict, evidence)
         rows = judgement.properties(verdict)
         cards = _cards(rows, history, seen)
@@ -136,7 +143,7 @@ class Report:
             rate=seen.rates,
             cards=cards,
             end_ns=seen.end_ns,
-            started_at=run.started_at,
+            started_at="" if run.cluster == "sim" else _zero(history),  # no wall clock ran there
         )
         return cls(
             run=run,
@@ -147,12 +154,12 @@ class Report:
                 verdict,
                 evidence,
                 operations=len(seen.tried),
-                faults=sum(row.window.outcome != "skipped" for row in seen.faults),
+                faults=seen.injected,
                 outage_ns=seen.silence[1] - seen.silence[0],
             ),
             properties=rows,
             cards=cards,
-            anomalies=sum(len(row.anomalies) for row in rows),
+            anomalies=sum(row.found for row in rows),
             kinds=_kinds(rows),
             trouble=evidence.trouble,
             seen=seen,
@@ -191,7 +198,7 @@ class Report:
 
     @property
     def silence(self) -> tuple[int, int]:
-        """The longest stretch in which clients asked and nobody got an answer."""
+        """The longest stretch in which clients asked and no operation succeeded."""
         return self.seen.silence
 
     @property
@@ -208,6 +215,11 @@ class Report:
     def faults(self) -> list[FaultRow]:
         """The storm, fault by fault."""
         return self.seen.faults
+
+    @property
+    def injected(self) -> int:
+        """How many faults were injected; those that were skipped are none."""
+        return self.seen.injected
 
     @property
     def phases(self) -> list[tuple[str, int]]:
@@ -231,6 +243,7 @@ class Report:
         for each in self.cards[:3]:
             body = [f"{each.anomaly.kind}: {each.anomaly.summary}"]
             body += [f"{lead} {rest}".strip() for lead, rest in each.proof]
+            body += each.leaders
             body.append(each.ascii)
             parts.append("\n".join(text for text in body if text))
         parts.append("\n".join(f"{each.name}: {each.line}" for each in self.commands))
@@ -259,8 +272,9 @@ class Report:
         begin, end = self.silence
         return (
             f"{self.operations:,} operations in {self.end_ns / 1e9:.1f} s, {mean:,.0f} a second on "
-            f"average. The longest silence, with no answer to anybody, lasted "
-            f"{words.duration(end - begin)}, from {words.seconds(begin)} to {words.seconds(end)}."
+            f"average. The longest silence, in which clients asked and no operation succeeded, "
+            f"lasted {words.duration(end - begin)}, from {words.seconds(begin)} to "
+            f"{words.seconds(end)}."
         )
 
     @property
@@ -271,19 +285,21 @@ class Report:
             for row in self.numbers
             if row.outcome == "ok" and (cell := row.cells[0]) is not None
         ]
-        return "Latency while calm: " + ("; ".join(said) or "nothing succeeded") + "."
+        return "Latency while calm: " + ("; ".join(said) or "nothing succeeded then") + "."
 
     @property
     def leader_sentence(self) -> str:
         """Describe the leaders' band to who cannot see it."""
         if not self.led.readings:
-            return "Nobody observed the nodes' roles in this run."
+            known = f", whose logs name {words.plural(self.led.elections, 'term')} with a leader"
+            return f"Nobody asked the nodes for their roles{known if self.led.terms else ''}."
         longest = max((end - begin for begin, end in self.led.leaderless), default=0)
         alone = f", the longest for {words.duration(longest)}" if longest else ""
         return (
             f"{words.plural(self.led.elections, 'term')} with a leader; "
-            f"{words.plural(len(self.led.leaderless), 'time')} nobody said to lead{alone}. Roles "
-            f"were read every {words.duration(self.led.resolution_ns)}; nothing finer is known."
+            f"{words.plural(len(self.led.leaderless), 'time')} no node that answered said to "
+            f"lead{alone}. What the nodes answered was recorded {self.led.readings:,} times, "
+            f"{words.duration(self.led.resolution_ns)} apart at the median; nothing finer is known."
         )
 
     @property
@@ -293,6 +309,11 @@ class Report:
             return "No fault was injected."
         said = ", ".join(words.plural(kind.n, kind.kind) for kind in self.fault_kinds)
         return f"Faults: {said}."
+
+
+def _zero(history: History) -> str:
+    """When the history's clock began, by the controller's wall clock; "" where nobody noted it."""
+    return str(history.header.get("started_at") or "")
 
 
 def _cards(rows: list[Property], history: History, seen: _Seen) -> list[Card]:
@@ -322,6 +343,9 @@ def _kinds(rows: list[Property]) -> list[tuple[str, int]]:
     for row in rows:
         for anomaly in row.anomalies:
             counted[anomaly.kind] = counted.get(anomaly.kind, 0) + 1
+        if row.found > len(row.anomalies):
+            more = f"more of {row.name}"
+            counted[more] = counted.get(more, 0) + row.found - len(row.anomalies)
     return list(counted.items())
 
 
@@ -340,7 +364,7 @@ def _carried(tried: list[Attempt], cards: list[Card]) -> list[Attempt]:
     """Choose what the page carries: everything, or the anomalies' keys if that is too much."""
     if len(tried) <= columns.OPS_MAX:
         return tried
-    keys = {each.anomaly.key for each in cards}
+    keys = {key for each in cards for key in (each.anomaly.key, *each.keys)}
     shown = {operation.index for each in cards for operation in each.witnesses}
     chosen = [
         each

@@ -1,6 +1,7 @@
 """What the page's own code draws: the run on one time axis, as plain JSON beside the columns.
 
-All times here are microseconds since the start of the run.
+All times here are microseconds of the history's clock; `started_at` is its zero by the wall clock,
+"" where that is unknown.
 """
 
 from __future__ import annotations

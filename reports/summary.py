@@ -67,7 +67,7 @@ def _facts(report: Report) -> str:
     return _inline(
         f"{len(run.nodes)} nodes ({run.cluster}), {report.end_ns / 1e9:.1f} s, "
         f"{words.plural(report.operations, 'operation')} ({outcomes}), "
-        f"{words.plural(len(report.faults), 'fault')}, seed {run.seed}{commit}"
+        f"{words.plural(report.injected, 'fault')}, seed {run.seed}{commit}"
     )
 
 
@@ -86,6 +86,7 @@ def _card(card: Card) -> str:
         "\n".join(
             f"> {f'**{lead}** ' if lead else ''}{_inline(rest)}  " for lead, rest in card.proof
         ),
+        "\n".join(f"> {_inline(line)}  " for line in card.leaders),
         _fenced(words.shortened(card.ascii, LANES_CHARS_MAX)) if card.ascii else "",
     ]
     return "\n\n".join(part for part in parts if part)
@@ -102,9 +103,11 @@ def _strips(report: Report) -> str:
     answered = [0] * width
     for at, number in enumerate(report.rates.ok):
         answered[min(width - 1, at * report.rates.bucket_ns * width // end_ns)] += number
-    lines = [f"{strip(answered)}  ok a second"]
+    lines = [f"{strip(answered)}  ok over time"]
     kinds: dict[str, list[str]] = {}
     for row in report.faults:
+        if row.window.outcome == "skipped":
+            continue
         marks = kinds.setdefault(row.window.kind, ["·"] * width)
         first, last = (min(width - 1, at * width // end_ns) for at in (row.from_ns, row.until_ns))
         marks[first : last + 1] = "█" * (last - first + 1)
@@ -125,7 +128,9 @@ def _faults(report: Report) -> str:
             f"| {words.seconds(row.from_ns)} | {words.duration(row.until_ns - row.from_ns)} "
             f"| {_inline(row.window.effect + flags)} | {words.duration(row.gap_ns)} |"
         )
-    return _folded(f"{words.plural(len(report.faults), 'fault')}", "\n".join(rows))
+    skipped = len(report.faults) - report.injected
+    head = words.plural(report.injected, "fault") + (f", {skipped} skipped" if skipped else "")
+    return _folded(head, "\n".join(rows))
 
 
 def _logs(report: Report) -> str:

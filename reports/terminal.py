@@ -106,7 +106,7 @@ def _anomalies_in_full(
     if anomaly.lanes.strip():
         blocks.append(_folded(anomaly.lanes.strip("\n").splitlines(), width))
     if further:
-        left = sum(len(row.anomalies) for row in rows) - 1 - len(further)
+        left = sum(row.found for row in rows) - 1 - len(further)
         block = [f"also {one.kind}: {one.summary}" for one in further]
         if left > 0:
             block.append(f"and {words.plural(left, 'more anomaly', 'more anomalies')}")
@@ -142,9 +142,9 @@ def _anomaly_blocks(rows: Sequence[Property], operations: int | None) -> list[li
     blocks = [[_headline(anomaly, operations)]]
     if anomaly.lanes.strip():
         blocks.append([f"  {line}" for line in anomaly.lanes.strip("\n").splitlines()])
-    left = sum(len(row.anomalies) for row in rows) - 1
+    left = sum(row.found for row in rows) - 1
     if left:
-        blocks.append([f"and {words.plural(left, 'more anomaly', 'more anomalies')} in the report"])
+        blocks.append([f"and {words.plural(left, 'more anomaly', 'more anomalies')}"])
     return blocks
 
 
@@ -175,7 +175,7 @@ def progress_line(
     """
     share = min(1.0, elapsed_s / time_limit_s) if time_limit_s > 0 else 1.0
     rate = (ok + info + fail) / elapsed_s if elapsed_s > 0 else 0.0
-    who = f"leader {leader} (term {term})" if leader else "no leader"
+    who = f"leader {leader} (term {term})" if leader else "no leader seen"
     counts = f"{rate:,.0f} op/s  ok {ok:,}  info {info:,}  fail {fail:,}  {who}"
     storm = f"  ▲ {' '.join(faults)}" if faults else ""
     head = f"{elapsed_s:5.1f} s "

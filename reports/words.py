@@ -1,8 +1,8 @@
 """How a time, a count and a value are written, so that every output writes them alike.
 
-Times are seconds since the start of the run with three decimals ("31.204 s"): the history's own
-clock, never a wall clock. Durations pick their unit. Values are shown as a reader would type them,
-cut at a stated length, and never interpreted.
+Times are seconds since the load began, at the first client operation, with three decimals
+("31.204 s"): the history's own clock, never a wall clock. Durations pick their unit. Values are
+shown as a reader would type them, cut at a stated length, and never interpreted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OUTCOME_GLYPHS = {"ok": "●", "info": "◐", "fail": "○"}
 
 
 def seconds(at_ns: int) -> str:
-    """Write a moment of the run: "31.204 s"."""
+    """Write a moment of the history's clock: "31.204 s"."""
     return f"{at_ns / 1e9:.3f} s"
 
 
@@ -75,8 +75,9 @@ def value(anything: Any, limit: int = VALUE_CHARS_MAX) -> str:
 
 
 def request(operation: Operation) -> str:
-    """Write what was asked: "write 5", "cas 3 → 5", "read"."""
-    return f"{operation.f} {argument(operation, 60)}".rstrip()
+    """Write what was asked, of which key: "write k7 5", "cas k7 3 → 5", "read k7"."""
+    key = "" if operation.key is None else f" {shortened(str(operation.key), 60)}"
+    return f"{operation.f}{key} {argument(operation, 60)}".rstrip()
 
 
 def argument(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
@@ -101,7 +102,7 @@ def micro_operations(anything: Any) -> list[tuple[str, str, Any]]:
 
 
 def exchange(operation: Operation) -> str:
-    """Write what was asked and what came back: "read → 3", "write 5", "write 6 ?"."""
+    """Write what was asked and what came back: "read k7 → 3", "write k7 5", "write k7 6 ?"."""
     asked = request(operation)
     if operation.outcome is OpType.INFO:
         return f"{asked} ?"

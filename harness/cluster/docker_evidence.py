@@ -55,7 +55,8 @@ def digest(node: str, directory: Path, final: NodeStatus | None) -> NodeEvidence
     log = directory / "node.log"
     if log.exists():
         with log.open("rb") as lines:
-            evidence = read_log(lines).join(evidence)
+            alive = final is not None and final.reachable
+            evidence = read_log(lines, alive=alive).join(evidence)
     if final is not None and final.reachable:
         evidence = msgspec.structs.replace(evidence, final=msgspec.to_builtins(final))
     return evidence

@@ -196,7 +196,8 @@ class SimCluster:
 
     async def crashed(self) -> dict[str, str]:
         """Nodes that ended by themselves, with their last words; not those whose disk we broke."""
-        return {node.name: node.deaths[-1] for node in self._all() if node.deaths}
+        last = {node.name: (*node.refusals, *node.deaths) for node in self._all()}
+        return {name: words[-1] for name, words in last.items() if words}
 
     async def collect(self, into: Path | None) -> Evidence:
         """Gather every node's log lines, WAL and state."""

@@ -9,10 +9,14 @@ node: the judge of the white-box half of a simulated run.
     state machine safety  at one index every node applies the same command of the same term, and
                           what one node commits there is of the same term as what another did
     order                 applied indexes have no repetition and never go back while a node runs
+    commitment            what a leader counts as committed, a majority of its voters has made
+                          durable; to no follower it announces more than that one vouched for
     monotone              term (also over restarts), commit, applied, revision never go back
-    convergence           equal state digest at equal index
-    durability            what a node finds after a crash covers everything it promised: its term,
-                          its vote, the entries it acknowledged
+    convergence           equal state digest at equal index; a restored state is the one that the
+                          snapshot was taken of
+    durability            what a node finds after a crash covers everything it promised (its term,
+                          its vote, the entries it acknowledged), and it takes up a disk that no
+                          fault of ours touched
 """
 
 from __future__ import annotations
@@ -21,6 +25,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+
+from checkers.words import listed
+from harness.sim.states import Parts, differing, identity
+
+DIED = "node died by itself"
+"""The rule that a node's own exception breaks; its last words are the evidence."""
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +91,10 @@ class Invariants:
         self._committed: dict[int, int] = {}  # index that somebody's commit stood at -> its term
         self._digests: dict[int, tuple[str, int]] = {}
         self._seen = [_Seen() for _ in nodes]
+        self._snapshots: dict[bytes, tuple[Parts, int]] = {}  # identity -> state, whose
+        self._states: dict[int, tuple[Parts, int]] = {}  # applied index -> state, whose
+        self._vouched: dict[int, dict[int, int]] = {}  # term -> member id -> highest index
+        self._counted: dict[int, tuple[int, int]] = {}  # node -> term, index it counted itself for
 
     # While a node runs.
 
@@ -155,15 +169,44 @@ class Invariants:
                 f"has {known[0]}",
             )
 
-    def restored(self, node: int, revision: int) -> None:
-        """Check that a snapshot which replaces a running node's state does not take it back."""
+    def takes_snapshot(self, node: int, data: bytes, state: Parts) -> None:
+        """Remember of what state a node took a snapshot; `data` identifies the snapshot."""
+        self._snapshots.setdefault(data, (state, node))
+
+    def restored(
+        self, node: int, revision: int, data: bytes = b"", state: Parts | None = None
+    ) -> None:
+        """Check a state that came from a snapshot.
+
+        It does not take a running node back, and the state is the one that the snapshot was taken
+        of: `state` is read from what the node holds now, `data` identifies the snapshot.
+        """
         self.checks += 1
+        taken = self._snapshots.get(data)
+        if state is not None and taken is not None and (wrong := differing(taken[0], state)):
+            self._break(
+                "convergence",
+                node,
+                f"restored another state at revision {revision} than the one of which "
+                f"{self._nodes[taken[1]]} took the snapshot: {', '.join(wrong)} differ",
+            )
         seen = self._seen[node]
         if revision < seen.revision:
             self._break(
                 "monotone", node, f"restored revision {revision} over revision {seen.revision}"
             )
         seen.revision = revision
+
+    def holds(self, node: int, index: int, state: Parts) -> None:
+        """Check that the state of a node which applied `index` is that of others which did."""
+        self.checks += 1
+        known, other = self._states.setdefault(index, (state, node))
+        if wrong := differing(known, state):
+            self._break(
+                "convergence",
+                node,
+                f"differs from {self._nodes[other]} after index {index}: {', '.join(wrong)}",
+            )
 
     def stands(self, node: int, term: int, commit: int, committed: int) -> None:
         """Check that term and commit of a running node never go back, and what is committed.
@@ -190,6 +233,48 @@ class Invariants:
         if commit > self._reached.get(term, 0):
             self._reached[term] = commit
 
+    def commits(
+        self, node: int, term: int, index: int, durable: int, voters: tuple[tuple[int, str], ...]
+    ) -> None:
+        """Check that a leader counts as committed only what a majority holds durably.
+
+        `node` leads `term`, its commit index has become `index`, and it says that its own log is
+        durable up to `durable`; `voters` are the ids and names of the voters of its configuration.
+        A follower vouches for an index with its acknowledgement of this term. A leader vouches for
+        itself: where the majority needs it, its disk must have the entry after a crash (see
+        `restarts`).
+        """
+        self.checks += 1
+        vouched, itself = self._vouched.get(term, {}), self._nodes[node]
+        holding = {
+            name for member, name in voters if name != itself and vouched.get(member, 0) >= index
+        }
+        needed = len(voters) // 2 + 1
+        if len(holding) >= needed:
+            return
+        if durable >= index and any(name == itself for _, name in voters):
+            holding.add(itself)
+            self._counted[node] = (term, index)
+        if len(holding) < needed:
+            self._break(
+                "commitment",
+                node,
+                f"counts index {index} as committed as the leader of term {term}, which "
+                f"{_names(holding)} of its {len(voters)} voters had made durable, where {needed} "
+                "must have",
+            )
+
+    def announces(self, node: int, term: int, commit: int, target: int, name: str) -> None:
+        """Check a leader's heartbeat to member `target`, called `name`: it says `commit`."""
+        vouched = self._vouched.get(term, {}).get(target, 0)
+        if commit > vouched:
+            self._break(
+                "commitment",
+                node,
+                f"announces as the leader of term {term} that {name} holds index {commit}, for "
+                f"which {name} never vouched in that term (only up to {vouched})",
+            )
+
     # What leaves a node and depends on its disk.
 
     def promises_vote(self, node: int, term: int, candidate: int) -> None:
@@ -205,8 +290,14 @@ class Invariants:
         if term > seen.promised_term:
             seen.promised_term = term
 
-    def promises_entries(self, node: int, term: int, index: int) -> None:
-        """Remember that a node acknowledged all entries up to `index` to the leader of `term`."""
+    def promises_entries(self, node: int, term: int, index: int, member: int = 0) -> None:
+        """Remember that a node acknowledged all entries up to `index` to the leader of `term`.
+
+        `member` is the id under which it did.
+        """
+        vouched = self._vouched.setdefault(term, {})
+        if index > vouched.get(member, 0):
+            vouched[member] = index
         seen = self._seen[node]
         if term > seen.acked_at or (term == seen.acked_at and index > seen.acked):
             seen.acked, seen.acked_at = index, term
@@ -244,7 +335,21 @@ class Invariants:
                 f"restarts with {last_index} as its last index in term {term}, in which it had "
                 f"acknowledged {seen.acked}",
             )
+        counted_in, counted = self._counted.get(node, (0, 0))
+        if last_index < counted and term == counted_in:
+            self._break(
+                "durability",
+                node,
+                f"restarts with {last_index} as its last index in term {term}, whose leader it "
+                f"was: it had counted itself in the majority that committed {counted}",
+            )
         seen.term = term
+
+    def refuses(self, node: int, words: str) -> None:
+        """Tell that a node does not take up its own disk, which no fault of ours touched."""
+        self._break(
+            "durability", node, f"refuses to start from a disk that nothing had damaged: {words}"
+        )
 
     def revision(self) -> int:
         """Return the highest revision any node was seen at."""
@@ -253,6 +358,7 @@ class Invariants:
     def forget(self, node: int) -> None:
         """Forget a node's promises: its disk was replaced, and it is a new member."""
         self._seen[node] = _Seen()
+        self._counted.pop(node, None)
 
     def fails(self, rule: str, node: int, text: str) -> None:
         """Report a rule that somebody else found broken."""
@@ -269,12 +375,20 @@ class Invariants:
 class WatchedMachine:
     """A state machine under watch: every apply and restore passes the invariants."""
 
-    __slots__ = ("_invariants", "_node", "machine")
+    __slots__ = ("_invariants", "_node", "_state", "machine")
 
-    def __init__(self, machine: Any, invariants: Invariants, node: int) -> None:
+    def __init__(
+        self,
+        machine: Any,
+        invariants: Invariants,
+        node: int,
+        state: Callable[[], Parts] = dict,
+    ) -> None:
+        """`state` digests the machine's whole state, read from what it holds."""
         self.machine = machine
         self._invariants = invariants
         self._node = node
+        self._state = state
 
     def apply(self, index: int, term: int, command: bytes) -> Any:
         """Apply one command, checked before and after."""
@@ -286,18 +400,25 @@ class WatchedMachine:
 
     def snapshot(self) -> bytes:
         """Return the whole state."""
-        state: bytes = self.machine.snapshot()
-        return state
+        data: bytes = self.machine.snapshot()
+        self._invariants.takes_snapshot(self._node, identity(data), self._state())
+        return data
 
     def pieces(self) -> Iterator[bytes]:
         """Return the whole state, to be encoded bit by bit."""
-        pieces: Iterator[bytes] = self.machine.pieces()
-        return pieces
+        return self._pieces(self.machine.pieces(), self._state())
+
+    def _pieces(self, pieces: Iterator[bytes], state: Parts) -> Iterator[bytes]:
+        made = []
+        for piece in pieces:
+            made.append(piece)
+            yield piece
+        self._invariants.takes_snapshot(self._node, identity(b"".join(made)), state)
 
     def restore(self, data: bytes) -> None:
         """Replace the whole state, checked after."""
         self.machine.restore(data)
-        self._invariants.restored(self._node, self.machine.revision)
+        self._invariants.restored(self._node, self.machine.revision, identity(data), self._state())
 
     @property
     def revision(self) -> int:
@@ -309,6 +430,10 @@ class WatchedMachine:
         """Return the state's digest."""
         digest: str = self.machine.digest()
         return digest
+
+
+def _names(names: set[str]) -> str:
+    return f"only {listed(sorted(names))}" if names else "none"
 
 
 def _short(command: bytes) -> str:

@@ -46,6 +46,7 @@ class Loop:
 
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
         self.now_us = 0
+        self.zero_us = 0  # when the load began: what is shown or recorded counts from here
         self.events = 0
         self.stopped: str | None = None
         self._max_events = max_events

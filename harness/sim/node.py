@@ -13,22 +13,25 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from harness.sim.clock import NodeClock
 from harness.sim.disk import SimDisk
 from harness.sim.drafting import Drafting
-from harness.sim.invariants import WatchedMachine
+from harness.sim.invariants import DIED, WatchedMachine
 from harness.sim.loop import FAR_US
 from harness.sim.moments import Lookout
 from harness.sim.requests import Answered, Server
+from harness.sim.states import parts_of
 from harness.sim.surroundings import World
 from harness.sim.trace import Kind
 from harness.sim.triggers import Moment
 from harness.sim.words import TAGS
 from node.mvcc.store import Store
 from node.raft.membership import Change
-from node.raft.messages import AppendReply, RequestVote, VoteReply
+from node.raft.messages import AppendReply, Heartbeat, RequestVote, VoteReply
+from node.raft.roles import LEADER
 from node.replica import NOTHING, Event, Output, Replica, ReplicaConfig
 from node.storage.disk import Batch, DiskError
 from node.storage.recovery import DamagedError
@@ -77,6 +80,7 @@ class SimNode:
         "name",
         "number",
         "paused",
+        "refusals",
         "refused",
         "replica",
         "rotten",
@@ -104,7 +108,8 @@ class SimNode:
         self.rotten = False  # a bit of its disk was flipped
         self.refused = False  # and it said so, and did not start
         self.deaths: list[str] = []  # last words of all other deaths by its own doing
-        self.log: list[tuple[int, Event]] = []
+        self.refusals: list[str] = []  # of a disk that no fault of ours touched
+        self.log: list[tuple[int, int, Event]] = []  # true time in us, own wall clock in ns
         self.led_terms: list[int] = []
         self._world = world
         self._loop = world.loop
@@ -139,12 +144,13 @@ class SimNode:
         rng = world.streams.of("node", number, self.boots)
         nonce = world.streams.of("nonce", number, self.boots).getrandbits(63)
         now_us = self.clock.monotonic_us(world.loop.now_us)
-        machine = WatchedMachine(store, world.invariants, number)
+        machine = WatchedMachine(store, world.invariants, number, partial(parts_of, store))
         try:
             replica = Replica(self.config, self.disk, machine, rng, nonce, now_us)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this node's last word
             # To refuse a rotten disk is right; to stumble over it in any other way is not.
-            self.forgiven = self.refused = self.rotten and isinstance(error, DamagedError)
+            self.refused = isinstance(error, DamagedError)
+            self.forgiven = self.refused and self.rotten
             self.die(error)
             return False
         self.replica, self.store = replica, store
@@ -271,7 +277,10 @@ class SimNode:
         term, commit = raft.term, raft.log.commit
         if commit != self._stood_commit or term != self._stood_term:
             self._stood_term, self._stood_commit = term, commit
-            self._world.invariants.stands(self.number, term, commit, raft.log.term_at(commit))
+            invariants = self._world.invariants
+            invariants.stands(self.number, term, commit, raft.log.term_at(commit))
+            if raft.role == LEADER and raft.log.term_at(commit) == term:
+                invariants.commits(self.number, term, commit, raft.log.durable, self._voters())
         try:
             out = replica.take()
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
@@ -291,6 +300,12 @@ class SimNode:
         if replica.deadline_us < self._armed_for_us:
             self._arm()
 
+    def _voters(self) -> tuple[tuple[int, str], ...]:
+        """The voters of its configuration: member ids, and the names of their machines."""
+        replica: Any = self.replica
+        voters: tuple[int, ...] = replica.raft.configuration.voters()
+        return tuple((member, self._world.name_of(member)) for member in voters)
+
     def _send(self, out: Output) -> None:
         world, number = self._world, self.number
         send, invariants, triggers = world.network.send, world.invariants, world.triggers
@@ -300,13 +315,19 @@ class SimNode:
             kind = type(message)
             if kind is AppendReply:
                 if not message.rejected:
-                    invariants.promises_entries(number, message.term, message.index)
+                    invariants.promises_entries(
+                        number, message.term, message.index, self.config.member_id
+                    )
                     if self._lookout.acknowledgements:
                         triggers.reached(number, Moment.ACKNOWLEDGES)
             elif kind is VoteReply:
                 if message.granted and not message.pre:
                     invariants.promises_vote(number, message.term, target)
                     triggers.reached(number, Moment.VOTES)
+            elif kind is Heartbeat:
+                if message.commit:
+                    name = world.name_of(target)
+                    invariants.announces(number, message.term, message.commit, target, name)
             elif kind is RequestVote and not message.pre:
                 invariants.promises_vote(number, message.term, self.config.member_id)
             address = addresses.get(target)
@@ -366,7 +387,7 @@ class SimNode:
         now_us = world.loop.now_us
         for event in events:
             if len(self.log) < MAX_EVENTS:
-                self.log.append((self.clock.wall_ns(now_us), event))
+                self.log.append((now_us, self.clock.wall_ns(now_us), event))
             term, index = event.fields.get("term", 0), event.fields.get("index", 0)
             world.trace.note(now_us, Kind.NOTE, number, term, index, event)
             assert self.replica is not None
@@ -441,9 +462,14 @@ class SimNode:
         if not isinstance(error, DiskError):
             words = "".join(traceback.format_exception(error)[-3:]).strip()
         self.last_words = words
-        if not self.forgiven:
+        if self.refused and not self.forgiven:
+            words = str(error)
+            self.refusals.append(words)
+        elif not self.forgiven:
             self.deaths.append(words)
         self._stop()
         world.trace.note(world.loop.now_us, Kind.DIED, self.number, d=words)
-        if not self.forgiven:
-            world.invariants.fails("node died by itself", self.number, words)
+        if self.refused and not self.forgiven:
+            world.invariants.refuses(self.number, words)
+        elif not self.forgiven:
+            world.invariants.fails(DIED, self.number, words)

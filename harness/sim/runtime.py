@@ -207,8 +207,13 @@ class SimRuntime:
         self._line = loop.register(self._on_line)
 
     def now_ns(self) -> int:
-        """Virtual nanoseconds since the beginning of the run."""
-        return self.loop.now_us * 1000
+        """Virtual nanoseconds since `begin`, or since the beginning of the simulation."""
+        loop = self.loop
+        return (loop.now_us - loop.zero_us) * 1000
+
+    def begin(self) -> None:
+        """Make now the zero of `now_ns`."""
+        self.loop.zero_us = self.loop.now_us
 
     async def sleep_ns(self, duration_ns: int) -> None:
         """Let `duration_ns` pass, rounded up to whole microseconds."""

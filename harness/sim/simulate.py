@@ -79,7 +79,7 @@ class Simulation(msgspec.Struct, kw_only=True):
     def transcript(self, shown: Filter = Filter()) -> Iterator[str]:  # noqa: B008 - frozen
         """Yield the lines of the events that were kept."""
         world: SimWorld = self.world
-        return transcript(world.trace.events(), world.names, describe, shown)
+        return transcript(world.trace.events(), world.names, describe, shown, world.loop.zero_us)
 
 
 class _Cues:

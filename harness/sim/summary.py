@@ -99,7 +99,10 @@ def _some(seeds: list[int]) -> str:
 
 def failure_lines(row: Row, what: Sweep) -> Iterator[str]:
     """Yield what is said of one failing seed, ending with the line that repeats it."""
-    text = row.text if len(row.text) <= TEXT_MAX else "..." + row.text[-TEXT_MAX:]
+    text = row.text
+    if len(text) > TEXT_MAX:
+        # What happened to whom stands at the head, the point of a traceback at the tail.
+        text = f"{text[: TEXT_MAX // 2]} ... {text[-TEXT_MAX // 2 :]}"
     yield f"seed {row.seed}: {row.result}: {' '.join(text.split())}"
     if row.swarm:
         yield f"    drew: {row.swarm}"

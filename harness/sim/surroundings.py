@@ -26,6 +26,10 @@ class World(Protocol):
 
     addresses: dict[int, int]  # id of a member -> number of the node that it is
 
+    def name_of(self, member_id: int) -> str:
+        """Name the machine of a member."""
+        ...
+
     def disk_failed(self, number: int) -> None:
         """A node's disk failed as we meant it to, and the node stopped."""
         ...

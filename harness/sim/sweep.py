@@ -25,6 +25,7 @@ import msgspec
 from checkers.evidence import Evidence
 from checkers.history import History, OpType
 from checkers.judge import judge as hear
+from checkers.recovery import recovered
 from checkers.verdict import Budget, Checker, Validity, Verdict
 from harness.cluster import HarnessError
 from harness.options import NS_PER_S, Options
@@ -208,7 +209,7 @@ def _conclude(
         return Result.TROUBLE, "simulator", run.error or "the run did not end"
     evidence = run.findings.evidence
     recovery = evidence.recovery
-    if not recovery.get("recovered", False):
+    if not recovered(evidence):
         return Result.ALARM, "recovery", str(recovery.get("reason"))
     if recovery.get("digests_agree") is False:
         return Result.ALARM, "convergence", f"digests differ at the end: {recovery['digests']}"

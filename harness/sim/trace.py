@@ -115,13 +115,13 @@ class Trace:
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which events of a transcript to show: a stretch of time, and a node (-1: all)."""
 
-    from_us: int = 0
+    from_us: int | None = None
     until_us: int | None = None
     node: int = -1
 
     def passes(self, event: Event) -> bool:
         """Whether an event is to be shown. Events of no node in particular are always shown."""
-        if event.at_us < self.from_us:
+        if self.from_us is not None and event.at_us < self.from_us:
             return False
         if self.until_us is not None and event.at_us > self.until_us:
             return False
@@ -129,10 +129,18 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def transcript(
-    events: Iterator[Event], nodes: tuple[str, ...], describe: Describe, shown: Filter
+    events: Iterator[Event],
+    nodes: tuple[str, ...],
+    describe: Describe,
+    shown: Filter,
+    zero_us: int = 0,
 ) -> Iterator[str]:
-    """Yield one line an event: time in seconds, node, what, and the words of `describe`."""
+    """Yield one line an event: time in seconds, node, what, and the words of `describe`.
+
+    Times count from `zero_us`, as in the history; what came before the load has negative ones.
+    """
     for event in events:
+        event = msgspec.structs.replace(event, at_us=event.at_us - zero_us)
         if shown.passes(event):
             name = nodes[event.node] if event.node >= 0 else "-"
             what = event.kind.name.lower()

@@ -66,7 +66,9 @@ class SimWorld:
         self.loop = Loop(max_events)
         self.trace = Trace(keep)
         self.names = tuple(f"n{number + 1}" for number in range(size))
-        self.invariants = Invariants(self.names, lambda: self.loop.now_us, self._on_broken)
+        self.invariants = Invariants(
+            self.names, lambda: self.loop.now_us - self.loop.zero_us, self._on_broken
+        )
         self.triggers = Triggers(
             swarm.triggers, swarm.max_victims, self.loop, self.streams, self, self._fired
         )
@@ -181,7 +183,7 @@ class SimWorld:
             reachable=True,
             role=status.role,
             term=status.term,
-            leader=self._name_of(status.leader),
+            leader=self.name_of(status.leader) if status.leader in self.addresses else "",
             commit=status.commit,
             applied=status.applied,
             last_index=status.last_index,
@@ -349,9 +351,10 @@ class SimWorld:
     def _note(self, kind: Kind, node: int, x: int = 0, y: int = 0, d: Any = None) -> None:
         self.trace.note(self.loop.now_us, kind, node, x, y, d)
 
-    def _name_of(self, member_id: int) -> str:
+    def name_of(self, member_id: int) -> str:
+        """Name the machine of a member; a member whose machine was replaced has none any more."""
         number = self.addresses.get(member_id)
-        return self.names[number] if number is not None else ""
+        return self.names[number] if number is not None else f"the former member {member_id}"
 
     def _make_node(self, number: int) -> SimNode:
         knobs, swarm = self.swarm.knobs, self.swarm

@@ -129,21 +129,26 @@ class Revisions:
         """Return every version there is at `revision` or before, in order: a copy."""
         return self.records[: bisect_right(self.records, revision, key=_by_mod_revision)]
 
-    def compact(self, revision: int) -> None:
-        """Forget every version that no read at `revision` or later can see."""
+    def compact(self, revision: int) -> list[KeyValue]:
+        """Forget every version that no read at `revision` or later can see; returns those."""
         if revision <= self.compacted:
             raise RequestError(COMPACTED)
         if revision > self.current:
             raise RequestError(FUTURE_REVISION)
         old = self.upto(revision)
         last = {kv.key: kv for kv in old}  # later ones overwrite: the last up to `revision`
-        kept = [kv for kv in old if last[kv.key] is kv and survives(kv, revision)]
+        kept: list[KeyValue] = []
+        forgotten: list[KeyValue] = []
+        for kv in old:
+            stays = last[kv.key] is kv and survives(kv, revision)
+            (kept if stays else forgotten).append(kv)
         self.records[: len(old)] = kept
         self._forget_encoded()
         self.size_bytes += _size(kept) - _size(old)
         for key in last:
             self.index.drop_before(key, revision)
         self.compacted = revision
+        return forgotten
 
     def encoded(self) -> msgspec.Raw:
         """Return the records as a msgpack array; only those since the last time are encoded.

@@ -4,15 +4,19 @@ Deterministic: the same commands give the same state, results, snapshot and dige
 under any PYTHONHASHSEED. A request that is refused is a result like any other; an exception out of
 `apply` means a bug or a damaged log, and stops the node.
 
-The digest is a CRC-32C rolled over everything that happened: index, term and revision of each
-command, and each version it wrote, to the last field. It costs the same however large the store is,
-travels in the snapshot, and is equal at equal index on nodes that agree.
+The digest is equal at equal index on nodes that agree. Its first half is a CRC-32C rolled over
+everything that happened (index, term and revision of each command, and each version it wrote, to
+the last field), and travels in the snapshot. Its second half is of the state that is held now: sums
+of hashes of the versions and leases, which a change alters by what it changes, beside the other
+tables. A restored state is hashed anew, so what a snapshot says of itself proves nothing about what
+was made of it. Reading the digest costs the same however large the store is.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from itertools import chain
 from typing import cast
 
@@ -79,23 +83,42 @@ class SnapshotFormatError(Exception):
 _TABLE_RESULTS = frozenset((LeaseResult, AlarmResult, AuthResult))
 """Of commands that change a table beside the keys, which the digest must show too."""
 _DIGESTED = struct.Struct("<QQQq").pack
+_HELD = struct.Struct("<QQQQq").pack
+_MASK = (1 << 64) - 1
 _NO_RECORDS = msgspec.Raw(b"\x90")
 _encode_record = msgspec.msgpack.Encoder().encode
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 
 
+def _hash(record: bytes) -> int:
+    """Hash one record; sums of these tell sets of records apart, as sums of CRCs would not."""
+    return int.from_bytes(blake2b(record, digest_size=8).digest(), "little")
+
+
 class Store:
     """A multi-version key-value store: the `StateMachine` that `node.replica` drives."""
 
-    __slots__ = ("_digest", "_history", "alarms", "auth", "leases", "watches")
+    __slots__ = (
+        "_digest",
+        "_history",
+        "_leases_hash",
+        "_tables_hash",
+        "_versions_hash",
+        "alarms",
+        "auth",
+        "leases",
+        "watches",
+    )
 
     def __init__(self, watching: Limits = DEFAULT) -> None:
         self._history = Revisions()
         self._digest = 0
+        self._versions_hash = self._leases_hash = 0  # sums of the hashes of what is held
         self.leases = Leases()
         self.alarms = Alarms()
         self.auth = Auth()
         self.watches = WatchHub(self._history, watching)
+        self._tables_hash = self._hash_tables()
 
     # What the log does.
 
@@ -112,7 +135,9 @@ class Store:
         digest = self._digest
         changes = history.changes
         for kv in changes:
-            digest = crc32c(_encode_record(kv), digest)
+            record = _encode_record(kv)
+            digest = crc32c(record, digest)
+            self._versions_hash += _hash(record)
         changed_table = type(result) in _TABLE_RESULTS
         if changed_table:
             digest = crc32c(command, digest)
@@ -122,8 +147,8 @@ class Store:
                 self.leases.follow(changes)
             if self.watches.count:
                 self.watches.publish(changes)
-        if changed_table and isinstance(result, LeaseResult) and not result.ttl_s:
-            self.leases.remove(result.id)
+        if changed_table:
+            self._follow_tables(result)
         self._digest = crc32c(_DIGESTED(index, term, history.current, history.compacted), digest)
         return result
 
@@ -143,7 +168,8 @@ class Store:
         if type(command) is Txn:
             return txn.run(history, self.leases, command)
         if type(command) is Compact:
-            history.compact(command.revision)
+            for kv in history.compact(command.revision):
+                self._versions_hash -= _hash(_encode_record(kv))
             return CompactResult(history.current)
         if isinstance(command, LeaseGrant):
             self.leases.grant(command.id, command.ttl_s)
@@ -217,8 +243,29 @@ class Store:
         return list(self._history.records)
 
     def digest(self) -> str:
-        """Eight hex digits, equal at equal index on every node."""
-        return f"{self._digest:08x}"
+        """Sixteen hex digits, equal at equal index on every node: of history, and of state."""
+        history = self._history
+        held = _HELD(
+            self._versions_hash & _MASK,
+            self._leases_hash & _MASK,
+            self._tables_hash,
+            history.current,
+            history.compacted,
+        )
+        return f"{self._digest:08x}{blake2b(held, digest_size=4).hexdigest()}"
+
+    def _follow_tables(self, result: CommandResult) -> None:
+        """Hash what a command changed beside the keys; forget a lease whose keys are gone."""
+        if not isinstance(result, LeaseResult):
+            self._tables_hash = self._hash_tables()
+        elif result.ttl_s:
+            self._leases_hash += _hash(_encode_record(self.leases.table[result.id]))
+        else:
+            self._leases_hash -= _hash(_encode_record(self.leases.table[result.id]))
+            self.leases.remove(result.id)
+
+    def _hash_tables(self) -> int:
+        return _hash(_encode_record((list(self.alarms), self.auth.state())))
 
     # What a snapshot carries.
 
@@ -262,3 +309,6 @@ class Store:
         self.auth.load(state.auth)
         self.watches.replaced(before)
         self._digest = state.digest
+        self._versions_hash = sum(_hash(_encode_record(kv)) for kv in self._history.records)
+        self._leases_hash = sum(_hash(_encode_record(lease)) for lease in self.leases)
+        self._tables_hash = self._hash_tables()

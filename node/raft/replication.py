@@ -339,9 +339,11 @@ def on_heartbeat(raft: Raft, message: Heartbeat) -> None:
     commit = message.commit
     if commit > raft.log.commit:
         assert commit <= raft.log.last_index, (
-            f"the leader knows {commit} to be durable here, but the log ends at "
-            f"{raft.log.last_index}: this node's disk lost acknowledged entries. Remove the "
-            f"member, wipe its data directory and add it again. {raft}"
+            f"the leader {message.sender:x} takes {commit} to be durable here, but the log ends at "
+            f"{raft.log.last_index}. Either this node's disk lost what it had acknowledged, or the "
+            f"leader counts what this node never acknowledged. If the disk was damaged, exchanged "
+            f"or restored: remove the member, delete its data directory and add it again. If not, "
+            f"the fault is the leader's: keep both nodes' logs. {raft}"
         )
         raft.log.commit_to(commit)
     if message.round:

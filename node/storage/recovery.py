@@ -139,7 +139,8 @@ class _Reader:
         if not self.start <= index <= self.last_index + 1:
             raise DamagedError(
                 f"{path}: entry {index} does not follow the log, which holds {self.start} to "
-                f"{self.last_index}: a segment is missing. {REJOIN}"
+                f"{self.last_index}, although no segment is missing: entries that this node "
+                f"acknowledged were not written, or a file was exchanged. {REJOIN}"
             )
         if index <= self.last_index:
             assert index > self.hard_state.commit, (path, index, self.hard_state)
@@ -210,6 +211,11 @@ def _segments(disk: Disk) -> list[tuple[int, int, str]]:
             found.append((*parsed, name))
     found.sort()
     for before, after in pairwise(found):
+        if after[0] == before[0]:
+            raise DamagedError(
+                f"{wal.DIRECTORY}: {before[2]} and {after[2]} both have the sequence number "
+                f"{after[0]}: one of them is not of this log. {REJOIN}"
+            )
         if after[0] != before[0] + 1:
             raise DamagedError(
                 f"{wal.DIRECTORY}: no segment with sequence number {before[0] + 1} lies between "

@@ -2,7 +2,7 @@
 /* The page's own code: unpack the columns, draw the run on one time axis, list the operations.
  *
  * It reads two data blocks of the page (#scene, #columns) and asks nobody for anything. All times are
- * microseconds since the start of the run. One `view` (what is shown), one `chosen` (what is
+ * microseconds of the history's clock. One `view` (what is shown), one `chosen` (what is
  * selected), one `pinned` operation; every band and the table follow them. */
 const root = document.documentElement;
 root.classList.add('js');
@@ -116,11 +116,12 @@ function main(ops) {
   const took = i => ops.outcome[i] === 1 ? '≥ ' + length(ops.length[i]) : length(ops.length[i]);
   const brief = i => `${GLYPHS[ops.outcome[i]]} ${OUTCOMES[ops.outcome[i]]}  ${what(i)}\n${who(i)} ${ops.nodes[ops.node[i]]} ${ops.keys[ops.key[i]]}  op ${commas(ops.index[i])}\n${seconds(ops.start[i])}, ${took(i)}${ops.error[i] ? '\n' + ops.errors[ops.error[i]] : ''}`;
   function leaderAt(us) {
-    let best = null;
+    const said = [];
     for (const [node, stretches] of Object.entries(scene.roles)) for (const [from, until, role, term] of stretches) {
-      if (role === 'leader' && from <= us && us < until && (!best || term > best.term)) best = { node, term };
+      if (role === 'leader' && from <= us && us < until) said.push({ node, term });
     }
-    return best ? `${best.node}, term ${best.term}` : 'none seen';
+    said.sort((a, b) => b.term - a.term);
+    return said.length ? said.map(each => `${each.node} of term ${each.term}`).join(', ') : 'none seen';
   }
 
   // ---- colours ----
@@ -620,7 +621,7 @@ const tall = role.includes('candidate') ? 5 : 1;
       else if (after < 0) after = at;
     }
     const wall = Date.parse(scene.started);
-    const facts = [['invoked', seconds(ops.start[i])], [ops.outcome[i] === 1 ? 'stopped waiting' : 'answered', `${seconds(ops.end[i])} (${took(i)})`], ['by', `${who(i)} through ${ops.nodes[ops.node[i]] || 'no node'}`], ['leader then', leaderAt(ops.start[i])]];
+    const facts = [['invoked', seconds(ops.start[i])], [['answered', 'stopped waiting', 'failed'][ops.outcome[i]], `${seconds(ops.end[i])} (${took(i)})`], ['by', `${who(i)} through ${ops.nodes[ops.node[i]] || 'no node'}`], ['called itself leader then', leaderAt(ops.start[i])]];
     if (!Number.isNaN(wall)) facts.push(['wall time', new Date(wall + ops.start[i] / 1000).toISOString()]);
     if (ops.error[i]) facts.push(['error', ops.errors[ops.error[i]]]);
     const hit = scene.faults.filter(fault => fault.from <= ops.end[i] && fault.until >= ops.start[i]);

@@ -4,6 +4,8 @@
     checker lost-commits            which checker judges (or: checker linearizable register,
                                     or any name of the catalogue: checker list-append:serializable)
     recovered                       the final phase saw the cluster come back
+    breach n1 commitment 40 text    what the simulator saw n1 do at 40 ms
+    trouble TEXT                    something that went wrong with the harness
     node n1 entries=1/1/a,2/1/b committed=2 led=1 hard=1/2/2 digests=64/5/d1 final=64/5/d1
     p0: |-write x 1-|               lanes, as in checkers.lanes
     ----
@@ -21,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from checkers.catalogue import judge_of
-from checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
+from checkers.evidence import Breach, Evidence, HardState, LogEntry, NodeEvidence, StateDigest
 from checkers.history import History
 from checkers.judge import standard_checkers
-from checkers.lanes import parse
+from checkers.lanes import COLUMN_NS, parse
 from checkers.linearizability import linearizability
 from checkers.verdict import Budget, Validity, Verdict
 
@@ -36,6 +38,8 @@ def run_case(text: str) -> Verdict:
     """Judge the upper half of a case."""
     name, model, recovery, nodes, lanes = "linearizable", None, {}, {}, []
     kinds: tuple[str, ...] = ()
+    breaches: tuple[Breach, ...] = ()
+    trouble: tuple[str, ...] = ()
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         if word == "checker":
@@ -47,6 +51,18 @@ def run_case(text: str) -> Verdict:
             recovery = {"recovered": False, "elapsed_s": 60.0, "reason": rest}
         elif word == "requested":
             kinds = tuple(rest.split())
+        elif word == "breach":
+            node_name, rule, at_ms, broke = rest.split(" ", 3)
+            breaches += (
+                Breach(
+                    rule=rule.replace("-", " "),
+                    node=node_name,
+                    at_ns=int(at_ms) * COLUMN_NS,
+                    text=broke,
+                ),
+            )
+        elif word == "trouble":
+            trouble += (rest,)
         elif word == "node":
             node = _node(rest)
             nodes[node.node] = node
@@ -60,7 +76,8 @@ def run_case(text: str) -> Verdict:
         every = standard_checkers(requested_faults=kinds, availability_bound_ms=50)
         (checker,) = (one for one in every if one.name == name)
     history: History = parse("\n".join(lanes))
-    return checker.check(history, Evidence(nodes=nodes, recovery=recovery), Budget())
+    evidence = Evidence(nodes=nodes, recovery=recovery, breaches=breaches, trouble=trouble)
+    return checker.check(history, evidence, Budget())
 
 
 def _node(text: str) -> NodeEvidence:
@@ -97,6 +114,10 @@ def _node(text: str) -> NodeEvidence:
             fields["committed"] = int(value)
         elif key == "assertion":
             fields["assertions"] = (value.replace("_", " "),)
+        elif key == "member":
+            fields["member_id"] = int(value)
+        elif key == "refusal":
+            fields["refusals"] = (value.replace("_", " "),)
         elif key == "damage":
             fields["damage"] = value.replace("_", " ")
         else:
@@ -125,7 +146,7 @@ def tell(verdict: Verdict) -> str:
 
 def headings(text: str) -> list[str]:
     """Return what a case says before its lanes."""
-    words = {"checker", "recovered", "unrecovered", "requested", "node"}
+    words = {"checker", "recovered", "unrecovered", "requested", "node", "breach", "trouble"}
     return [line for line in text.splitlines() if line.partition(" ")[0] in words]
 
 

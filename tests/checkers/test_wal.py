@@ -158,6 +158,8 @@ def test_missing_and_misnamed_segments_are_damage() -> None:
     """The sequence has no holes, and a segment knows its number."""
     hole = {name(0): segment([entry(1)]), name(2, 2): segment([entry(2)], 2)}
     assert "is missing" in (read_wal("n1", hole).damage or "")
+    twice = {name(0): segment([entry(1)]), name(1, 2): segment([], 1), name(1, 3): segment([], 1)}
+    assert "another segment has its sequence number too" in (read_wal("n1", twice).damage or "")
     assert "named 5" in (read_wal("n1", {name(5): segment([], 0)}).damage or "")
 
 
@@ -233,3 +235,11 @@ def test_a_library_that_complains_and_goes_on_is_no_death() -> None:
     assert read_log([*complaint, goes_on]).assertions == ()
     assert len(read_log([*complaint, '{"event":"started"}', goes_on]).assertions) == 1
     assert len(read_log([goes_on, *complaint]).assertions) == 1
+    assert read_log([goes_on, *complaint], alive=True).assertions == ()
+
+
+def test_a_node_that_will_not_start_from_its_disk_says_so() -> None:
+    """A refusal is no assertion: it is judged as a lack of durability."""
+    log = read_log(['{"event":"damaged","level":"fatal","msg":"wal/1 is damaged"}'])
+    assert (log.refusals, log.assertions) == (("wal/1 is damaged",), ())
+    assert log.join(read(entry(1))).refusals == ("wal/1 is damaged",)

@@ -63,6 +63,7 @@ class FakeCluster:
         self.unsupported: dict[str, str] = {}
         self.versions = {"node": "fake"}
         self.election_timeout_ms = 1000
+        self.reigns: list[str] = []
         self.silence_ns = self.cut_at_ns = self.turned_at_ns = 0
         self.down: set[str] = set()
         self.frozen: set[str] = set()
@@ -208,7 +209,7 @@ class FakeCluster:
             node=node,
             reachable=True,
             role="leader" if node == self.leader else "follower",
-            term=1,
+            term=self._term(),
             leader=self.leader,
             commit=self.revision,
             applied=self.revision,
@@ -216,6 +217,12 @@ class FakeCluster:
             digest=str(self.revision),
             clock_offset_ns=self.offset_ms.get(node, 0) * MS if self._tells_time() else 0,
         )
+
+    def _term(self) -> int:
+        """A new leader has a term of its own."""
+        if self.leader and (not self.reigns or self.reigns[-1] != self.leader):
+            self.reigns.append(self.leader)
+        return len(self.reigns)
 
     async def crashed(self) -> dict[str, str]:
         return self.ends_by_itself
@@ -233,7 +240,7 @@ class FakeCluster:
             entries=entries,
             hard_states=(HardState(1, 1, self.revision),),
             committed=self.revision,
-            led_terms=(1,) if node == self.nodes[0] else (),
+            led_terms=tuple(at for at, one in enumerate(self.reigns, 1) if one == node),
             digests=(StateDigest(self.revision, 1, self.revision, "same"),),
             final=msgspec.structs.asdict(status),
         )

@@ -89,13 +89,16 @@ class ManualRuntime:
     """Virtual nanoseconds and one heap of wake-ups."""
 
     def __init__(self) -> None:
-        self._now_ns = 0
+        self._now_ns = self._zero_ns = 0
         self._heap: list[tuple[int, int, ManualTask, list[bool], Any]] = []
         self._count = 0
         self.current: Any = None
 
     def now_ns(self) -> int:
-        return self._now_ns
+        return self._now_ns - self._zero_ns
+
+    def begin(self) -> None:
+        self._zero_ns = self._now_ns
 
     async def sleep_ns(self, duration_ns: int) -> None:
         self.at(duration_ns, self.current, [False], None)

@@ -33,14 +33,14 @@ def test_each_fault_gets_a_line_when_it_begins_and_when_it_ends():
         op(5, "nemesis/kill", OpType.OK, "start", key="kill-1", value={"detail": "leader: n3"}),
         op(9, "nemesis/kill", OpType.OK, "stop", key="kill-1", value={"effect": "seen dead: n3"}),
     )
-    assert "  3.0 s  ▲ kill-1  leader: n3\n" in text
-    assert "  7.0 s  ▽ kill-1  seen dead: n3\n" in text
+    assert "  5.0 s  ▲ kill-1  leader: n3\n" in text
+    assert "  9.0 s  ▽ kill-1  seen dead: n3\n" in text
 
 
 def test_phases_are_announced_in_plain_words():
     """A log of CI reads from top to bottom."""
     lines = shown(op(2, 0, OpType.OK, "read"), op(4, 1, OpType.INFO, "write")).splitlines()
-    assert lines == ["starting the cluster", "  2.0 s  load over: healing everything"]
+    assert lines == ["starting the cluster", "  4.0 s  load over: healing everything"]
 
 
 def test_nothing_is_drawn_over_where_there_is_no_terminal():

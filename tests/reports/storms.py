@@ -297,7 +297,7 @@ def _history(
         history.append(Op(index=index, time_ns=at, **event))
         if source is not None and event["type"] is OpType.INVOKE:
             source["index"] = index
-    return History(history, header={"format": 1})
+    return History(history, header={"format": 1, "started_at": "2026-11-21T03:54:00Z"})
 
 
 def _reading(node: str, at: int, faults: list[Any], reigns: list[Any]) -> dict[str, Any]:

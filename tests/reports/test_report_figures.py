@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from checkers.evidence import Evidence, NodeEvidence
 from checkers.faults import FaultWindow, fault_windows
 from checkers.history import History
+from checkers.silence import Service, longest_gap, longest_silence, service
 from reports import columns, figures, nodes
-from reports.attempts import Phase, attempts, longest_gap, ok_times, silence, stretches
+from reports.attempts import Phase, attempts, stretches
 from reports.errors import error_rows, strip
-from reports.faults import fault_rows
+from reports.faults import FaultRow, fault_rows
 from reports.leadership import leadership
 from reports.logs import around, log_lines
 from reports.numbers import numbers, quantile, rates
@@ -45,8 +46,7 @@ def test_the_longest_gap_is_the_longest_of_all_gaps(times: list[int], begin: int
 def test_a_pause_in_which_nobody_asks_is_no_silence() -> None:
     """The wait before the final reads is not held against the database."""
     seen = history((0, "read", 0, 10, "ok"), (0, "read", 9000, 9040, "ok"))
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    assert silence(tried, ok_times(tried)) == (9000 * MS, 9040 * MS)
+    assert longest_silence(service(seen)) == (9000 * MS, 9040 * MS)
 
 
 def test_clients_who_wait_in_vain_are_met_by_silence() -> None:
@@ -56,8 +56,7 @@ def test_clients_who_wait_in_vain_are_met_by_silence() -> None:
         (1, "write", 5, 905, "info"),
         (2, "read", 950, 960, "ok"),
     )
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    assert silence(tried, ok_times(tried)) == (10 * MS, 960 * MS)
+    assert longest_silence(service(seen)) == (10 * MS, 960 * MS)
 
 
 def test_an_operation_belongs_to_the_phase_in_which_it_was_invoked() -> None:
@@ -76,14 +75,14 @@ def test_a_fault_that_never_healed_lasts_to_the_end() -> None:
 
 
 def test_numbers_are_exact_quantiles_by_kind_outcome_and_phase() -> None:
-    """A hundred latencies of 1..100 ms have their 99th at 100 ms, by nearest rank."""
+    """A hundred latencies of 1..100 ms have their 99th percentile at 99 ms, by nearest rank."""
     rows = [(0, "read", at * 200, at * 200 + at, "ok") for at in range(1, 101)]
     seen = history(*rows)
     storm = stretches([], seen.duration_ns)
     (row,) = numbers(attempts(seen, storm), storm)
     cell = row.cells[0]
     assert cell is not None
-    assert (cell.n, cell.p50_ns, cell.p99_ns, cell.max_ns) == (100, 51 * MS, 100 * MS, 100 * MS)
+    assert (cell.n, cell.p50_ns, cell.p99_ns, cell.max_ns) == (100, 50 * MS, 99 * MS, 100 * MS)
     assert row.cells[1:] == (None, None)
 
 
@@ -115,7 +114,7 @@ def test_leaders_follow_the_observers_readings() -> None:
     assert reigns == [(2, 0, 100), (3, 100, 200), (4, 300, 300)]
     assert led.leaderless == ((200 * MS, 300 * MS),)
     assert led.leaderless_ns(250 * MS, 900 * MS) == 50 * MS
-    assert led.leader_at(150 * MS) == ("n1", 3)
+    assert [reign.term for _, reign in led.leaders_between(90 * MS, 150 * MS)] == [3, 2]
 
 
 def test_a_history_without_an_observer_has_no_leaders() -> None:
@@ -129,7 +128,8 @@ def test_a_fault_shows_what_clients_felt(broken: Storm) -> None:
     seen = broken[1]
     windows = fault_windows(seen)
     tried = attempts(seen, stretches(windows, seen.duration_ns))
-    rows = fault_rows(windows, tried, ok_times(tried), leadership(seen), seen.duration_ns)
+    end_ns = seen.duration_ns
+    rows = fault_rows(windows, tried, service(seen), leadership(seen), end_ns, end_ns)
     first = rows[0]
     assert first.window.id == "partition-1"
     assert first.targets == (("n1", "leader"),)
@@ -145,16 +145,50 @@ def test_a_fault_without_effect_or_healing_is_flagged() -> None:
         window("kill", 0, 10, effective=False),
         window("pause", 0, 10, effective=None),
         window("clock", 0, None),
-        window("partition", 0, 6000, expect="available"),
+        window("partition", 0, 10, healed=False),
     ]
-    seen = leadership(history())
-    flags = [row.flags for row in fault_rows(windows, [], [], seen, 6000 * MS)]
+    flags = [row.flags for row in felt(windows)]
     assert flags == [
         ("no effect measured",),
         ("effect not measured",),
-        ("never healed",),
-        ("silent for 6.00 s though a majority was connected",),
+        ("never ended by the nemesis",),
+        ("unknown whether it was healed",),
     ]
+
+
+def felt(windows: list[FaultWindow], until_ms: int = 7000) -> list[FaultRow]:
+    """Measure faults while one client asks without being served until `until_ms`."""
+    asked = Service(asking=((0, until_ms * MS),), served=(until_ms * MS,))
+    led = leadership(history())
+    return fault_rows(windows, [], asked, led, until_ms * MS, until_ms * MS)
+
+
+def test_silence_under_a_fault_that_leaves_a_majority_is_flagged() -> None:
+    (row,) = felt([window("partition", 0, 6000, expect="available")])
+    assert row.flags == (
+        (
+            "silent for 6.00 s while no other fault was at work, though this one leaves a "
+            "connected majority"
+        ),
+    )
+
+
+def test_silence_is_not_held_against_a_fault_during_which_another_killed_a_node() -> None:
+    """The majority that the partition left was gone while the kill was in force."""
+    both = [
+        window("partition", 0, 6000, expect="available"),
+        window("kill", 1000, 5500, expect="unavailable"),
+    ]
+    assert [row.flags for row in felt(both)] == [(), ()]
+    assert felt(both)[0].gap_ns == 6000 * MS
+
+
+def test_a_skipped_fault_kills_no_majority() -> None:
+    both = [
+        window("partition", 0, 6000, expect="available"),
+        window("kill", 1000, 5500, outcome="skipped"),
+    ]
+    assert [len(row.flags) for row in felt(both)] == [1, 1]
 
 
 def test_messages_that_differ_in_digits_are_one_error() -> None:
@@ -212,7 +246,10 @@ def test_nodes_that_disagree_at_one_index_are_named() -> None:
         return nodes.agreement(rows)
 
     assert judged(n1="aa", n2="aa")[0] is True
-    assert judged(n1="aa", n2="bb") == (False, "States differ at applied index 7: n1: aa; n2: bb.")
+    assert judged(n1="aa", n2="bb") == (
+        False,
+        "The state hashes differ at applied index 7: n1: aa; n2: bb.",
+    )
     assert judged(n1="aa")[0] is None
 
 

@@ -74,7 +74,7 @@ def test_everything_but_the_time_axis_is_there_without_a_script(
         "during faults",
         "3,852 packets dropped",
         "connect to n#:# refused",
-        "States differ at applied index 2,101",
+        "The state hashes differ at applied index 2,101",
         "squall run register --faults clock,kill,partition,pause --time 60s --seed 8412",
         "Nobody knows whether it happened",
     ):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import msgspec
 import pytest
 
 from harness.sim.invariants import Broken, Invariants, WatchedMachine
+from harness.sim.states import parts_of
+from node.mvcc.alarms import Raised
+from node.mvcc.commands import DeleteRange, LeaseGrant, Put, encode
+from node.mvcc.store import Store, _snapshot_decoder
 
 
 class Rules(Invariants):
@@ -167,6 +174,75 @@ def test_what_a_restart_must_find(rules, found):
     assert rules.rule == "durability"
 
 
+VOTERS = ((1, "n1"), (2, "n2"), (3, "n3"))
+
+
+def test_a_leader_commits_what_a_majority_of_its_voters_has_made_durable(rules):
+    rules.promises_entries(1, 4, 7, member=2)
+    rules.commits(0, 4, 7, durable=7, voters=VOTERS)  # n1 and n2
+    rules.promises_entries(2, 4, 9, member=3)
+    rules.promises_entries(1, 4, 9, member=2)
+    rules.commits(0, 4, 9, durable=7, voters=VOTERS)  # n2 and n3: it need not count itself
+    rules.commits(0, 4, 9, durable=7, voters=((2, "n2"), (3, "n3")))  # it is no voter any more
+    assert rules.broken is None
+
+
+def test_a_leader_that_counts_more_than_was_vouched_for_is_named(rules):
+    rules.promises_entries(1, 4, 6, member=2)
+    rules.commits(0, 4, 7, durable=7, voters=VOTERS)
+    assert rules.broken.sentence() == (
+        "commitment: at 1.500000 s n1 counts index 7 as committed as the leader of term 4, which "
+        "only n1 of its 3 voters had made durable, where 2 must have"
+    )
+
+
+def test_what_was_vouched_for_in_another_term_or_by_another_member_does_not_count(rules):
+    rules.promises_entries(1, 3, 9, member=2)
+    rules.promises_entries(2, 4, 9, member=8)
+    rules.commits(0, 4, 7, durable=7, voters=VOTERS)
+    assert rules.rule == "commitment"
+
+
+def test_a_leader_does_not_count_itself_before_its_own_disk_has_the_entry(rules):
+    rules.promises_entries(1, 4, 7, member=2)
+    rules.commits(0, 4, 7, durable=6, voters=VOTERS)
+    assert "which only n2 of its 3 voters had made durable" in rules.broken.text
+
+
+def test_a_leader_that_counted_itself_must_find_the_entry_again(rules):
+    rules.promises_entries(1, 4, 7, member=2)
+    rules.commits(0, 4, 7, durable=7, voters=VOTERS)
+    rules.restarts(0, term=5, vote=0, last_index=6)  # a newer leader may have cut its log
+    assert rules.broken is None
+    rules.restarts(0, term=4, vote=1, last_index=6)
+    assert rules.broken.text == (
+        "restarts with 6 as its last index in term 4, whose leader it was: it had counted itself "
+        "in the majority that committed 7"
+    )
+
+
+def test_a_leader_announces_to_a_follower_no_more_than_it_vouched_for(rules):
+    rules.promises_entries(1, 4, 6, member=2)
+    rules.announces(0, 4, 6, 2, "n2")
+    assert rules.broken is None
+    rules.announces(0, 4, 7, 2, "n2")
+    assert (rules.broken.node, rules.broken.text) == (
+        "n1",
+        (
+            "announces as the leader of term 4 that n2 holds index 7, for which n2 never vouched "
+            "in that term (only up to 6)"
+        ),
+    )
+
+
+def test_states_after_one_index_are_compared_part_by_part(rules):
+    rules.holds(0, 7, {"versions": "a", "leases": "b"})
+    rules.holds(1, 7, {"versions": "a", "leases": "b"})
+    assert rules.broken is None
+    rules.holds(2, 7, {"versions": "a", "leases": "c"})
+    assert rules.broken.text == "differs from n1 after index 7: leases"
+
+
 class Counter:
     """A state machine that counts."""
 
@@ -195,3 +271,58 @@ def test_a_watched_machine_behaves_as_the_machine_and_tells_the_rules(rules):
     assert rules.broken is None
     other.apply(1, 1, b"x")
     assert rules.rule == "convergence"
+
+
+def store_of(*commands) -> Store:
+    store = Store()
+    for index, command in enumerate(commands, 1):
+        store.apply(index, 1, encode(command))
+    return store
+
+
+HISTORY = (
+    LeaseGrant(5, 60),
+    Put(b"a", b"1"),
+    Put(b"a", b"2", lease=5),
+    Put(b"b", b"3"),
+    DeleteRange(b"b"),
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "parts"),
+    [
+        ("records", lambda kept: kept[1:], "versions"),
+        ("records", lambda kept: kept[:-1], "versions, what a read finds"),
+        ("compacted", lambda _: 2, "last compaction"),
+        ("alarms", lambda _: [Raised(1, 1)], "alarms"),
+    ],
+)
+def test_a_restored_state_that_is_not_the_one_of_the_snapshot_is_seen(rules, field, value, parts):
+    """Whatever the snapshot says of itself: its digest is the same, the state is not."""
+    taken = store_of(*HISTORY)
+    data = WatchedMachine(taken, rules, 0, partial(parts_of, taken)).snapshot()
+
+    class Careless(Store):
+        def restore(self, data: bytes) -> None:
+            found = _snapshot_decoder.decode(data)
+            changed = msgspec.structs.replace(found, **{field: value(getattr(found, field))})
+            super().restore(msgspec.msgpack.encode(changed))
+
+    for number, made in ((1, Store()), (2, Careless())):
+        assert rules.broken is None
+        WatchedMachine(made, rules, number, partial(parts_of, made)).restore(data)
+        assert (made.digest() == taken.digest()) is (number == 1)
+    assert rules.broken.text == (
+        f"restored another state at revision 5 than the one of which n1 took the snapshot: {parts} "
+        "differ"
+    )
+
+
+def test_a_snapshot_in_pieces_is_of_the_state_at_its_beginning(rules):
+    taken = store_of(*HISTORY)
+    pieces = WatchedMachine(taken, rules, 0, partial(parts_of, taken)).pieces()
+    taken.apply(9, 1, encode(Put(b"late", b"4")))
+    other = Store()
+    WatchedMachine(other, rules, 1, partial(parts_of, other)).restore(b"".join(pieces))
+    assert rules.broken is None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from harness.sim.sweep import Result, Sweep, run_seed
 for seed in range(int(sys.argv[1]), int(sys.argv[2])):
     row = run_seed(seed, Sweep(time_s=float(sys.argv[3]), workload=sys.argv[4]))
     if row.result is Result.ALARM:
-        print(row.rule)
+        print(f"{row.rule}|{row.text}")
         break
 """
 
@@ -81,3 +82,60 @@ def test_a_planted_bug_is_found_within_a_few_seeds(checkout, name, first, count,
         check=True,
     )
     assert found.stdout.strip(), f"{name} was not found"
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "told"),
+    [
+        (
+            "match-on-send",
+            "commitment",
+            (
+                r"n\d counts index \d+ as committed as the leader of term \d+, which only .* of "
+                r"its \d voters had made durable"
+            ),
+        ),
+        (
+            "leader-counts-unsynced",
+            "commitment",
+            (
+                r"n\d counts index \d+ as committed as the leader of term \d+, which only .* of "
+                r"its \d voters had made durable"
+            ),
+        ),
+        (
+            "crc-forgotten-at-restart",
+            "durability",
+            r"n\d refuses to start from a disk that nothing had damaged: member/wal/.* is damaged",
+        ),
+        (
+            "entry-lost-at-roll",
+            "durability",
+            (
+                r"n\d refuses to start from a disk that nothing had damaged: member/wal/.* entry "
+                r"\d+ does not follow the log, .*, although no segment is missing"
+            ),
+        ),
+        (
+            "restore-forgets-versions",
+            "convergence",
+            (
+                r"n\d restored another state at revision \d+ than the one of which n\d took the "
+                r"snapshot: versions differ"
+            ),
+        ),
+    ],
+)
+def test_a_planted_bug_is_told_as_what_it_is(checkout, name, rule, told):
+    """Not as the disk of the follower that lacks the entry, nor as a node that simply died."""
+    source = plant(checkout, name)
+    found = subprocess.run(
+        [sys.executable, "-P", "-c", HUNT, "0", "12", "5.0", "register"],
+        env=os.environ | {"PYTHONPATH": f"{source}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    broken, _, text = found.stdout.partition("|")
+    assert broken == rule
+    assert re.search(told, text, re.DOTALL), text

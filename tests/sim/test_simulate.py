@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from checkers.faults import fault_windows
+from checkers.raft_safety import check_raft_safety
+from checkers.verdict import Validity
 from harness.options import NS_PER_S, Options
 from harness.sim.invariants import Invariants
 from harness.sim.simulate import Plan, Simulation, calm_plan, simulate
@@ -15,6 +17,7 @@ from harness.sim.swarm import CALM, Knobs, Swarm
 from harness.sim.sweep import Result, Sweep, history_digest, judge, retrace, run_seed, sweep
 from harness.sim.trace import Filter
 from harness.sim.triggers import Action, Moment, Trigger
+from reports.logs import log_lines
 from workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * NS_PER_S, rate=100.0, concurrency=10)
@@ -71,6 +74,49 @@ def test_the_evidence_of_simulated_nodes_is_that_of_real_ones(tmp_path):
         assert (tmp_path / name / "node.log").read_text().count("\n") > 1
         assert list((tmp_path / name / "data" / "member" / "wal").glob("*.wal"))
     assert any(node.led_terms for node in nodes.values())
+
+
+def test_every_time_counts_from_the_first_client_operation(tmp_path):
+    """In the history, in the nodes' logs as the report places them, and in the transcript."""
+    run = simulate(
+        4,
+        WORKLOAD,
+        msgspec.structs.replace(calm_plan(OPTIONS, ("kill",)), keep=10**6),
+        into=tmp_path,
+    )
+    first = next(op for op in run.history if op.is_client)
+    assert first.time_ns == 0
+    assert all(op.time_ns >= 0 for op in run.history)
+    logs = {"n1": (tmp_path / "n1" / "node.log").read_text().splitlines()}
+    said = log_lines(logs, "")["n1"]
+    noted = [
+        float(line.split()[0])
+        for line in run.transcript(Filter(node=0))
+        if line.split()[1:3] == ["n1", "note"]
+    ]
+    assert [round(line.at_ns / 1e9, 6) for line in said] == noted
+    booted = min(line.at_ns for line in said)
+    assert booted < 0, "the cluster was started before"
+
+
+def test_a_broken_rule_is_told_on_the_clock_of_the_history(monkeypatch):
+    """And as what the simulator saw: the node did not stop by itself."""
+
+    def applied(self, node: int, index: int, revision: int, digest: str) -> None:
+        if index == 300:
+            self.fails("convergence", node, f"has state {digest}, it says")
+
+    monkeypatch.setattr(Invariants, "applied", applied)
+    run = calm(1)
+    (breach,) = run.findings.evidence.breaches
+    assert abs(run.history.duration_ns - breach.at_ns) < NS_PER_S / 10, "it ended the run"
+    assert (breach.rule, breach.node) == ("convergence", run.broken.node)
+    verdict = check_raft_safety(run.history, run.findings.evidence)
+    told = {child.checker: child for child in verdict.children}
+    assert told["node-assertions"].validity is Validity.VALID
+    (anomaly,) = told["observed-rules"].anomalies
+    assert anomaly.kind == "convergence"
+    assert anomaly.summary.startswith(f"{breach.node} has state")
 
 
 def test_different_seeds_are_different_runs():

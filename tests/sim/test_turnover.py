@@ -7,9 +7,12 @@ from random import Random
 import msgspec
 import pytest
 
+from checkers.history import History
+from checkers.raft_safety import check_raft_safety
 from harness.cluster.sim import SimCluster
 from harness.options import NS_PER_S, Options
 from harness.sim.disk import DiskFaults, SimDisk
+from harness.sim.evidence import gather
 from harness.sim.node import SimNode
 from harness.sim.runtime import DeadlockError, SimRuntime
 from harness.sim.simulate import Plan, simulate
@@ -127,7 +130,15 @@ def test_a_node_that_refuses_a_log_which_nobody_damaged_is_an_alarm():
     stage = Stage()
     with pytest.raises(DeadlockError):
         stage.play(lambda stage: rot_a_log(stage, by_us=False))
-    assert stage.world.invariants.broken.rule == "node died by itself"
+    broken = stage.world.invariants.broken
+    assert (broken.rule, broken.node) == ("durability", "n2")
+    assert broken.text.startswith("refuses to start from a disk that nothing had damaged: member/")
+    evidence = gather(stage.world, None)
+    assert "is damaged" in evidence.nodes["n2"].refusals[0]
+    told = check_raft_safety(History(()), evidence)
+    summaries = [found.summary for child in told.children for found in child.anomalies]
+    assert "n2 would not start from its own disk, which no fault had damaged." in summaries
+    assert not any("stopped by itself" in summary for summary in summaries)
 
 
 def test_any_byte_may_rot_but_those_of_the_last_record():

@@ -164,6 +164,30 @@ def test_damage_in_an_earlier_segment_is_refused() -> None:
         writer.found()
 
 
+def test_two_segments_of_one_number_are_refused_as_what_they_are() -> None:
+    """None is missing: one is not of this log."""
+    writer = filled(40, segment_bytes=256)
+    name = writer.disk.listdir(wal.DIRECTORY)[2]
+    number = name.partition("-")[0]
+    copy = f"{wal.DIRECTORY}/{number}-{'f' * 16}.wal"
+    writer.disk.names[copy] = writer.disk.names[f"{wal.DIRECTORY}/{name}"]
+    with pytest.raises(recovery.DamagedError, match="both have the sequence number 2"):
+        writer.found()
+
+
+def test_an_entry_that_was_never_written_is_not_told_as_a_missing_segment() -> None:
+    """Every segment is there; what the log lacks is an entry."""
+    writer = filled(3)
+    writer.save([entry(4)], HardState(1, 2, 3))
+    writer.disk.execute(tuple(writer.wal.save([entry(6)], None, None, 6)))
+    with pytest.raises(recovery.DamagedError) as refusal:
+        writer.found()
+    assert "entry 6 does not follow the log, which holds 1 to 4, although no segment" in str(
+        refusal.value
+    )
+    assert "a segment is missing" not in str(refusal.value)
+
+
 def test_a_missing_segment_is_refused() -> None:
     """A gap in the sequence numbers is damage."""
     writer = filled(40, segment_bytes=256)
