@@ -19,8 +19,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-import networkx as nx
-
 from checkers.dependencies import RW, WR, WW, Dependencies
 from checkers.list_append import LATER, Finding
 from checkers.registers import FOREVER
@@ -254,5 +252,7 @@ def _circle(following: dict[Hashable, set[Hashable]]) -> list[Hashable]:
                 ready.append(one)
     if not left:
         return []
+    import networkx as nx  # noqa: PLC0415 - needed for a circle only, and slow to load
+
     graph: Any = nx.DiGraph(((a,), (b,)) for a in left for b in following.get(a, ()) if b in left)
     return [edge[0][0] for edge in nx.find_cycle(graph)]

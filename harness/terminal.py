@@ -30,6 +30,28 @@ _PHASES = {
 }
 
 
+class Results(Console):
+    """Standard output. When its reader has ended, printing raises BrokenPipeError.
+
+    Rich would end the process with exit code 1, which is what an invalid history gets.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `harness.output`."""
+        raise BrokenPipeError
+
+
+class Notices(Console):
+    """Standard error. When its reader has ended, what goes on goes on in silence."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing any more."""
+        self.quiet = True
+
+
 class Terminal:
     """Listens to a run (`harness.progress.Progress`) and shows it."""
 
