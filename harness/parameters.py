@@ -14,7 +14,7 @@ from harness.vocabulary import CHECK_TIME_S, KINDS
 from workloads import WORKLOADS
 
 if TYPE_CHECKING:
-    Parameter = click.ParamType[Any]
+    Parameter = click.ParamType[Any]  # type: ignore[type-arg, unused-ignore]
 else:
     Parameter = click.ParamType  # generic in newer versions of click only
 
