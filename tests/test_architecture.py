@@ -23,7 +23,7 @@ def test_imports_follow_the_arrows_of_the_design() -> None:
 
 
 def test_every_dependency_names_the_lowest_version_that_is_tested() -> None:
-    """`make test-lowest` installs exactly these, in CI too; nothing is promised that no code has."""
+    """`make test-lowest` installs exactly these, in CI too; no extra promises what no code has."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     bounds = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
