@@ -63,7 +63,6 @@ class Terminal:
         self._now_ns = 0
         self._leader, self._term = "", 0
         self._faults: dict[str, None] = {}
-        self._phase = "start"
         self._spoke_s = time.monotonic()
         self._live: Live | None = None
 
@@ -84,7 +83,6 @@ class Terminal:
 
     def phase(self, name: str) -> None:
         """Say which phase begins."""
-        self._phase = name
         if name in _PHASES:
             self._print(f"{self._at()}{_PHASES[name]}")
 
