@@ -269,3 +269,14 @@ def test_results_that_find_no_room_are_trouble_of_the_surroundings(tmp_path: Pat
     assert ended.returncode == 3
     assert ended.stderr.startswith("squall: standard output: No space left on device")
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_run_whose_progress_nobody_reads_goes_on_to_its_verdict(tmp_path: Path):
+    """`squall run 2>&1 | head -3`: the run is kept, judged, and ends with its own exit code."""
+    words = ["run", "--cluster", "sim", "--faults", "none", "--time", "2s", "--seed", "1"]
+    code, err = unread(words, tmp_path)
+    assert "starting the cluster" in err
+    assert unread(words, tmp_path, errors_too=True) == (code, "")
+    kept = tmp_path.glob("store/register/*-1/verdict.json")
+    assert [json.loads(path.read_bytes())["exit_code"] for path in kept] == [code, code]
+    assert code in (0, 2)
