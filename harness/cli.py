@@ -167,7 +167,8 @@ def run(workload: str, **asked: Any) -> int:
         check_time_s=asked["check_time_ns"] / NS_PER_S,
         argv=command_line(),
     )
-    conductor = conductor_of(request.cluster)
+    with loading():
+        conductor = conductor_of(request.cluster)
     if asked["quiet"]:
         outcome = carry_out(request, conductor, Silent())
     else:

@@ -180,6 +180,7 @@ except BaseException as error:
         ("--version", "click"),
         ("run", "msgspec"),
         ("check good.edn", "rich"),
+        ("run --cluster sim", "crc32c"),
         ("sweep --seeds 1", "sortedcontainers"),
     ],
 )
