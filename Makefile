@@ -11,7 +11,7 @@ ARGS   ?=
 SEEDED := $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test lint test-partition test-kill test-pause test-clock mutants nightly bench clean distclean
+.PHONY: help setup setup-dev run test test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench clean distclean
 
 help:                ## say what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -40,6 +40,17 @@ test: setup-dev lint ## every test, those with containers included where a Docke
 	@tests/install-tools
 	$(BIN)/pytest -q -m 'not docker'
 	$(BIN)/pytest -q -m docker
+
+# No containers, browsers or clusters of processes: what the dependencies themselves can break.
+FAST := tests/checkers tests/workloads tests/harness tests/node/raft tests/node/mvcc \
+        tests/node/storage tests/node/rpc tests/node/tls tests/reports tests/test_architecture.py
+LOWEST := $(VENV)/lowest
+test-lowest:         ## the fast tests, with the lowest version of everything that pyproject.toml allows
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
+	  --resolution lowest-direct --editable '.[uvloop,dev]'
+	$(LOWEST)/bin/python -m pytest -q -m 'not docker' $(FAST) --ignore tests/reports/test_report_page.py
 
 lint: setup-dev      ## style, types, direction of imports
 	$(BIN)/ruff check --quiet

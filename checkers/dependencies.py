@@ -22,8 +22,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-import networkx as nx
-
 from checkers.registers import FOREVER
 
 WW, WR, RW, PROCESS, REALTIME = range(5)
@@ -201,6 +199,8 @@ class Dependencies:
         With `apart`, two rw edges may not follow each other: a node is then entered twice, once by
         an rw edge (as -1 - node) and once by another.
         """
+        import networkx as nx  # noqa: PLC0415 - needed for suspects only, and slow to load
+
         graph: Any = nx.DiGraph()
         inside = set(suspects)
         moments = self._moments(suspects) if REALTIME in used else []

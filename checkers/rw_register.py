@@ -28,8 +28,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import networkx as nx
-
 from checkers.dependencies import RW, WR, WW, Dependencies
 from checkers.history import MalformedHistory
 from checkers.isolation import SESSION, STRONG, Level, level_of
@@ -456,6 +454,8 @@ def _circle(following: dict[Hashable, set[Hashable]]) -> list[Hashable]:
                 ready.append(one)
     if not left:
         return []
+    import networkx as nx  # noqa: PLC0415 - needed for a circle only, and slow to load
+
     # In order: the same history is told in the same words.
     graph: Any = nx.DiGraph(
         ((a,), (b,))

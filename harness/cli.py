@@ -1,36 +1,28 @@
 """The command line: what was typed becomes a request, what came of it becomes an exit code.
 
     0 valid   1 invalid   2 unknown   3 the harness or its surroundings failed   4 usage   130
-    interrupted
+    interrupted   141 whoever read standard output ended first, and there was no verdict to give
 
 Results go to standard output, everything else to standard error. An error is one line that says
 what is wrong and what to do; only an error nobody foresaw shows a traceback.
+
+Parsing needs names only (`harness.vocabulary`); each command imports what it works with when it
+runs. So help, usage errors and `--version` cost no more than the parser.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import importlib
+import errno
 import sys
-import traceback
-import webbrowser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
-from rich.console import Console
 
-from checkers.catalogue import UnknownModel
-from checkers.evidence import Evidence
-from checkers.history import MalformedHistory
-from harness import version
-from harness.cluster import HarnessError
-from harness.histories import check, export
-from harness.judgement import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
-from harness.nemesis import KINDS
-from harness.node_source import is_loaded, node_package, rerun
-from harness.options import NS_PER_S, Options
+from harness.commands import Commands, OutputClosed
+from harness.loading import loading
+from harness.output import discard_the_rest, printing
 from harness.parameters import (
     NODE_COUNTS,
     Concurrency,
@@ -43,28 +35,51 @@ from harness.parameters import (
     judging_time,
     simulated,
 )
-from harness.progress import Silent
-from harness.rejudge import rebuild
-from harness.seeds import draw_seed
-from harness.store import REPORT, Store
-from harness.terminal import Terminal
-from harness.trial import Outcome, Request, carry_out, command_line
-from harness.user_model import BrokenModel
-from harness.worlds import AUTO, WORLDS, conductor_of, settle
-from reports import index, terminal
+from harness.vocabulary import (
+    AUTO,
+    CHECK_TIME_S,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_OUTPUT_CLOSED,
+    EXIT_USAGE,
+    KINDS,
+    NS_PER_S,
+    PROGRAM,
+    WORLDS,
+)
 from workloads import WORKLOADS
 
-PROGRAM = "squall"
+if TYPE_CHECKING:
+    from harness.sim.sweep import Sweep
+    from harness.trial import Outcome
+
 DEFAULT_STORE = Path("store")
-UNREADABLE = (
-    *(MalformedHistory, UnknownModel, BrokenModel),
-    *(FileNotFoundError, IsADirectoryError, PermissionError),
+
+OUT_OF_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""What a full or failing disk answers."""
+
+
+def _show_version(context: click.Context, _option: click.Parameter, asked: bool) -> None:
+    """Print version and commit, and leave."""
+    if asked and not context.resilient_parsing:
+        with loading():
+            from harness import version
+        click.echo(f"{PROGRAM}, version {version.described()}")
+        context.exit()
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-"""What is wrong with what was named on the command line, rather than with us."""
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version.described(), prog_name=PROGRAM)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def cli() -> None:
     """Put a replicated key-value store through a storm, and prove whether it kept its promises."""
 
@@ -115,6 +130,14 @@ def cli() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output.")
 def run(workload: str, **asked: Any) -> int:
     """Run WORKLOAD under faults, then judge what happened."""
+    with loading():
+        from harness.node_source import is_loaded, node_package, rerun
+        from harness.options import Options
+        from harness.progress import Silent
+        from harness.seeds import draw_seed
+        from harness.terminal import Notices, Terminal
+        from harness.trial import Request, carry_out, command_line
+        from harness.worlds import conductor_of, settle
     nodes = int(asked["nodes"])
     seed = asked["seed"] if asked["seed"] is not None else draw_seed()
     world, why_not_containers = settle(asked["cluster"])
@@ -144,12 +167,12 @@ def run(workload: str, **asked: Any) -> int:
         check_time_s=asked["check_time_ns"] / NS_PER_S,
         argv=command_line(),
     )
-    conductor = conductor_of(request.cluster)
+    with loading():
+        conductor = conductor_of(request.cluster)
     if asked["quiet"]:
         outcome = carry_out(request, conductor, Silent())
     else:
-        console = Console(stderr=True)
-        with Terminal(console, asked["time_ns"] / NS_PER_S) as shown:
+        with Terminal(Notices(), asked["time_ns"] / NS_PER_S) as shown:
             outcome = carry_out(request, conductor, shown)
     _tell(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
     return outcome.exit_code
@@ -157,8 +180,13 @@ def run(workload: str, **asked: Any) -> int:
 
 def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     """Print what became of a run."""
+    with loading():
+        from harness.store import VERDICT
+        from harness.terminal import Results
+        from reports import terminal
     if as_json:
-        click.echo((outcome.folder.path / "verdict.json").read_text(), nl=False)
+        with printing():
+            click.echo((outcome.folder.path / VERDICT).read_text(), nl=False)
         return
     text = terminal.final_lines(
         outcome.run,
@@ -167,10 +195,11 @@ def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
         outcome.evidence,
         operations=len(outcome.history.operations),
     )
-    if quiet:
-        click.echo(text.rstrip().rpartition("\n")[2])
-    else:
-        Console().print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+    with printing():
+        if quiet:
+            click.echo(text.rstrip().rpartition("\n")[2])
+        else:
+            Results().print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
 
 
 @cli.command()
@@ -192,12 +221,14 @@ def sweep(seeds: range, jobs: int | None, first: bool, **asked: Any) -> int:
     Exits 0 if no seed failed, 1 if the node broke a promise, 2 if nothing was put to the test, 3 if
     a run could not be judged.
     """
+    with loading():
+        from harness.node_source import is_loaded, node_package, rerun
     source = node_package(asked["node_source"])
     if source is not None and not is_loaded(source):
         return rerun(source, click.get_current_context().obj)
-    sweeping = importlib.import_module("harness.sweeping")
-    code: int = sweeping.run_sweep(seeds, _sweep_of(asked, source), jobs, first=first)
-    return code
+    with loading():
+        from harness.sweeping import run_sweep
+    return run_sweep(seeds, _sweep_of(asked, source), jobs, first=first)
 
 
 @cli.command()
@@ -213,20 +244,23 @@ def trace(seed: int, from_ns: int | None, to_ns: int | None, node: int | None, *
     error, and into the exit code as with `sweep`. Give it the options the sweep had; the line that
     the sweep prints for a failing seed has them.
     """
-    source = node_package(asked["node_source"])
     if node is not None and node >= int(asked["nodes"]):
         raise click.BadParameter(f"there are {asked['nodes']} nodes, so no n{node + 1}")
+    with loading():
+        from harness.node_source import is_loaded, node_package, rerun
+    source = node_package(asked["node_source"])
     if source is not None and not is_loaded(source):
         return rerun(source, click.get_current_context().obj)
-    sweeping = importlib.import_module("harness.sweeping")
-    code: int = sweeping.run_trace(seed, _sweep_of(asked, source), (from_ns, to_ns), node)
-    return code
+    with loading():
+        from harness.sweeping import run_trace
+    return run_trace(seed, _sweep_of(asked, source), (from_ns, to_ns), node)
 
 
-def _sweep_of(asked: dict[str, Any], source: Path | None) -> Any:
-    what = importlib.import_module("harness.sim.sweep").Sweep
+def _sweep_of(asked: dict[str, Any], source: Path | None) -> Sweep:
+    from harness.sim.sweep import Sweep
+
     nodes = int(asked["nodes"])
-    return what(
+    return Sweep(
         workload=asked["workload"],
         time_s=asked["time_ns"] / NS_PER_S,
         rate=asked["rate"],
@@ -237,15 +271,17 @@ def _sweep_of(asked: dict[str, Any], source: Path | None) -> Any:
     )
 
 
-cli.add_command(check)
-cli.add_command(export)
-
-
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--open", "open_it", is_flag=True, help="Show it in a browser.")
 def report(path: Path, open_it: bool) -> int:
     """Rebuild a run's reports from its folder."""
+    with loading():
+        import webbrowser
+
+        from harness.cluster import HarnessError
+        from harness.rejudge import rebuild
+        from harness.store import REPORT
     rebuild(path, CHECK_TIME_S)
     page = (path / REPORT).resolve()
     click.echo(str(path / REPORT))
@@ -258,6 +294,10 @@ def report(path: Path, open_it: bool) -> int:
 @click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
 def list_runs(store: Path) -> int:
     """List the runs of the store, newest first."""
+    with loading():
+        from checkers.evidence import Evidence
+        from harness.store import Store
+        from reports import index
     rows = []
     for folder in Store(store).runs():
         described = folder.read_run()
@@ -281,8 +321,9 @@ def list_runs(store: Path) -> int:
 @click.option("--all", "everything", is_flag=True, help="Also what running controllers own.")
 def clean(everything: bool) -> int:
     """Remove containers, networks and volumes that runs left behind."""
-    cleaner = importlib.import_module("harness.cluster.docker_clean")
-    done = cleaner.clean(all=everything)
+    with loading():
+        from harness.cluster import docker_clean
+    done = docker_clean.clean(all=everything)
     click.echo(
         f"removed what {len(done.runs)} runs left: {done.containers} containers, "
         f"{done.volumes} volumes, {done.networks} networks"
@@ -296,8 +337,10 @@ def clean(everything: bool) -> int:
 @click.option("--node-source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def image(node_source: Path | None) -> int:
     """Build the node's image, if what is in it has changed."""
-    builder = importlib.import_module("harness.image")
-    made = builder.ensure_image(node_package(node_source), lambda line: click.echo(line, err=True))
+    with loading():
+        from harness.image import ensure_image
+        from harness.node_source import node_package
+    made = ensure_image(node_package(node_source), lambda line: click.echo(line, err=True))
     click.echo(f"{made.tag}  {made.digest}  {'built' if made.built else 'was there'}")
     return 0
 
@@ -305,7 +348,9 @@ def image(node_source: Path | None) -> int:
 @cli.command()
 def doctor() -> int:
     """Say what this machine can do, and how to get what is missing."""
-    diagnosis = importlib.import_module("harness.doctor").diagnose()
+    with loading():
+        from harness.doctor import diagnose
+    diagnosis = diagnose()
     click.echo(diagnosis.text())
     return 0 if diagnosis.healthy else EXIT_ERROR
 
@@ -321,6 +366,8 @@ def workloads() -> int:
 @cli.command()
 def faults() -> int:
     """List the kinds of fault."""
+    with loading():
+        import importlib
     for kind in KINDS:
         theory = importlib.import_module(f"harness.nemesis.{kind}").__doc__ or ""
         click.echo(f"{kind:<12} {theory.partition(': ')[2].partition(chr(10))[0]}")
@@ -328,8 +375,23 @@ def faults() -> int:
 
 
 def main() -> None:
-    """Run the command line; the console script's entry point."""
-    sys.exit(exit_code_of(sys.argv[1:]))
+    """Run the command line with the process's arguments, and end the process."""
+    sys.exit(run_process())
+
+
+def run_process() -> int:
+    """Run the command line with the process's arguments; returns its exit code."""
+    code = exit_code_of(sys.argv[1:])
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard_the_rest()
+    except OSError as error:
+        _fail(f"standard output: {error.strerror}")
+        discard_the_rest()
+        return code or EXIT_ERROR
+    return code
 
 
 def exit_code_of(words: list[str]) -> int:
@@ -339,25 +401,54 @@ def exit_code_of(words: list[str]) -> int:
     except click.ClickException as error:
         _fail(error.format_message())
         return EXIT_USAGE
-    except UNREADABLE as error:
-        _fail(str(error))
-        return EXIT_USAGE
-    except HarnessError as error:
-        _fail(str(error))
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort, asyncio.CancelledError):
+    except OutputClosed:
+        discard_the_rest()
+        return EXIT_OUTPUT_CLOSED
+    except (KeyboardInterrupt, click.Abort):
         _fail("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            sys.stderr.close()
-        return EXIT_ERROR
-    except Exception as error:  # noqa: BLE001 - our own fault: never the database's
-        traceback.print_exc()
-        _fail(f"this is a bug of the harness: {type(error).__name__}: {error}")
-        return EXIT_ERROR
+    except BaseException as error:  # noqa: BLE001 - told apart, and raised again if not ours
+        return _exit_code_for(error)
     return int(code or 0)
 
 
+def _exit_code_for(error: BaseException) -> int:
+    """Say what went wrong in one line, and whose fault it was by the exit code."""
+    import asyncio
+
+    if isinstance(error, asyncio.CancelledError):
+        _fail("interrupted")
+        return EXIT_INTERRUPTED
+    if not isinstance(error, Exception):
+        raise error
+    from checkers.catalogue import UnknownModel
+    from checkers.history import MalformedHistory
+    from harness.cluster import HarnessError
+    from harness.user_model import BrokenModel
+
+    if isinstance(error, HarnessError):
+        _fail(str(error))
+        return error.exit_code
+    # What is wrong with what was named on the command line, rather than with us.
+    unreadable = MalformedHistory | UnknownModel | BrokenModel
+    if isinstance(error, unreadable | FileNotFoundError | IsADirectoryError | PermissionError):
+        _fail(str(error))
+        return EXIT_USAGE
+    if isinstance(error, OSError) and error.errno in OUT_OF_ROOM:
+        where = error.filename or "standard output"
+        _fail(f"{where}: {error.strerror}: nothing is said about the database by this")
+        return EXIT_ERROR
+    import traceback
+
+    traceback.print_exception(error)
+    _fail(f"this is a bug of the harness: {type(error).__name__}: {error}")
+    return EXIT_ERROR
+
+
 def _fail(message: str) -> None:
-    click.echo(f"{PROGRAM}: {message}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"{PROGRAM}: {message}", err=True)
+
+
+if __name__ == "__main__":
+    main()

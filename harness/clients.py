@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import time
 from typing import Any
+from weakref import WeakSet
 
 import grpc
 import grpc.aio
@@ -91,6 +92,7 @@ class GrpcKv:
         self.node = node
         self._timeout_s = timeout_s
         self._closed = False
+        self._streams: WeakSet[GrpcStream] = WeakSet()
         self._channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
         self._calls = {
             kind: self._channel.unary_unary(
@@ -130,12 +132,19 @@ class GrpcKv:
             await call.write(encode_watch(request))
         except _BROKEN as error:
             raise _meaning(error) from None
-        return GrpcStream(call, begun_ns)
+        stream = GrpcStream(call, begun_ns)
+        self._streams.add(stream)
+        return stream
 
     async def close(self) -> None:
-        """Hang up, abandoning what is outstanding."""
+        """Hang up, abandoning what is outstanding.
+
+        Not every version of gRPC ends the streams of a channel that is closed.
+        """
         if not self._closed:
             self._closed = True
+            for stream in list(self._streams):
+                await stream.close()
             await self._channel.close(None)
 
 

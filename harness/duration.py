@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from harness.options import NS_PER_MS, NS_PER_S
+from harness.vocabulary import NS_PER_MS, NS_PER_S
 
 _UNITS_NS = {"ms": NS_PER_MS, "s": NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S}
 _SHAPE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")

@@ -15,7 +15,6 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
 
 from checkers import edn_writer, jsonl
 from checkers.assumptions import Assumptions, Initial, Nil, NoValue, read_value
@@ -26,10 +25,13 @@ from checkers.search import Misfit
 from checkers.specifications import MODELS
 from checkers.verdict import Budget
 from checkers.visualisation import visualise
-from harness.judgement import CHECK_MEMORY_BYTES, budget
+from harness.judgement import budget
 from harness.options import NS_PER_S
+from harness.output import printing
 from harness.parameters import OneOf, Size, judging_time
 from harness.rejudge import read_bytes, recheck
+from harness.terminal import Results
+from harness.vocabulary import CHECK_MEMORY_BYTES
 from reports import terminal
 
 
@@ -134,9 +136,10 @@ def check(
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
+        with printing():
+            click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
     else:
-        console = Console()
+        console = Results()
         text = terminal.final_lines(
             found.run,
             found.verdict,
@@ -145,7 +148,8 @@ def check(
             operations=len(found.history.operations),
             width=console.width if console.is_terminal else None,
         )
-        console.print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
+        with printing():
+            console.print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
     return found.exit_code
 
 

@@ -18,13 +18,17 @@ from checkers.judge import judge
 from checkers.run import Run
 from checkers.verdict import Budget, Checker, Validity, Verdict
 from harness.store import EVIDENCE, VERDICT, RunFolder, VerdictFile
+from harness.vocabulary import (
+    CHECK_MEMORY_BYTES,
+    CHECK_TIME_S,
+    EXIT_ERROR,
+    EXIT_INTERRUPTED,
+    EXIT_INVALID,
+    EXIT_UNKNOWN,
+    EXIT_VALID,
+)
 from reports import render_all
 
-EXIT_VALID, EXIT_INVALID, EXIT_UNKNOWN = 0, 1, 2
-EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 3, 4, 130
-
-CHECK_TIME_S = 120.0
-CHECK_MEMORY_BYTES = 4 << 30
 PAGE_BYTES_FALLBACK = 4096
 
 

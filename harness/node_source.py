@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-MAIN = "from harness.cli import main; main()"
+MAIN = "from harness.__main__ import main; main()"
 
 
 def node_package(source: Path | None) -> Path | None:

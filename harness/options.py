@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
+from harness.vocabulary import NS_PER_MS, NS_PER_S
+
+__all__ = ["NS_PER_MS", "NS_PER_S", "Options"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

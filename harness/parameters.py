@@ -5,19 +5,23 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.duration import parse_duration_ns
-from harness.judgement import CHECK_TIME_S
-from harness.nemesis import KINDS
+from harness.vocabulary import CHECK_TIME_S, KINDS
 from workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    Parameter = click.ParamType[Any]  # type: ignore[type-arg, unused-ignore]
+else:
+    Parameter = click.ParamType  # generic in newer versions of click only
 
 NODE_COUNTS = ("3", "5", "7")
 
 
-class Duration(click.ParamType[Any]):
+class Duration(Parameter):
     """A duration with its unit, as nanoseconds."""
 
     name = "duration"
@@ -35,7 +39,7 @@ class Duration(click.ParamType[Any]):
 _SIZE_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
-class Size(click.ParamType[Any]):
+class Size(Parameter):
     """An amount of memory with its unit, as bytes: `512MiB`, `4GiB`."""
 
     name = "size"
@@ -50,7 +54,7 @@ class Size(click.ParamType[Any]):
         return int(float(found[1]) * _SIZE_UNITS[found[2]])
 
 
-class OneOf(click.ParamType[Any]):
+class OneOf(Parameter):
     """One of some names, with a suggestion when it is none of them."""
 
     def __init__(self, what: str, names: tuple[str, ...]) -> None:
@@ -66,7 +70,7 @@ class OneOf(click.ParamType[Any]):
         raise click.BadParameter(f"no {self.name} is called {value!r}; {hint}", ctx, param)
 
 
-class Faults(click.ParamType[Any]):
+class Faults(Parameter):
     """Kinds of fault, separated by commas; `all` and `none` stand for what they say."""
 
     name = "faults"
@@ -84,7 +88,7 @@ class Faults(click.ParamType[Any]):
         return tuple(kind for kind in KINDS if kind in asked)
 
 
-class Concurrency(click.ParamType[Any]):
+class Concurrency(Parameter):
     """A number of clients, or a multiple of the number of nodes (`4n`)."""
 
     name = "clients"
@@ -101,7 +105,7 @@ def clients(concurrency: str, nodes: int) -> int:
     return int(concurrency[:-1]) * nodes if concurrency.endswith("n") else int(concurrency)
 
 
-class Seeds(click.ParamType[Any]):
+class Seeds(Parameter):
     """A range of seeds, both ends included: `1..300`; or a single one."""
 
     name = "A..B"
@@ -120,7 +124,7 @@ class Seeds(click.ParamType[Any]):
         return range(first, last + 1)
 
 
-class NodeName(click.ParamType[Any]):
+class NodeName(Parameter):
     """A node by its name, as its number from 0."""
 
     name = "node"

@@ -17,11 +17,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from harness.judgement import EXIT_INTERRUPTED
+from harness.output import printing
 from harness.sim.effects import words
 from harness.sim.summary import FAILURES_SHOWN, Summary, failure_lines
 from harness.sim.sweep import Result, Row, Sweep, retrace, sweep
 from harness.sim.trace import Filter
+from harness.terminal import Notices
+from harness.vocabulary import EXIT_INTERRUPTED
 
 PLAIN_EVERY_S = 10.0
 _EXIT_CODES = {Result.OK: 0, Result.ALARM: 1, Result.IDLE: 2, Result.TROUBLE: 3}
@@ -30,9 +32,8 @@ _EXIT_CODES = {Result.OK: 0, Result.ALARM: 1, Result.IDLE: 2, Result.TROUBLE: 3}
 def run_sweep(seeds: range, what: Sweep, jobs: int | None, *, first: bool) -> int:
     """Run every seed, tell failing ones at once and all in the end; returns the exit code."""
     summary = Summary(what)
-    console = Console(stderr=True)
     interrupted = False
-    with _meter(console, len(seeds)) as meter:
+    with _meter(Notices(), len(seeds)) as meter:
         rows = sweep(seeds, what, jobs or len(os.sched_getaffinity(0)))
         try:
             for row in rows:
@@ -66,9 +67,9 @@ def run_trace(
         node=-1 if node is None else node,
     )
     row, lines = retrace(seed, what, shown)
-    for line in lines:
-        sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    with printing():
+        for line in lines:
+            sys.stdout.write(line + "\n")
     click.echo("\n".join(_ending(row)), err=True)
     return _EXIT_CODES[row.result]
 

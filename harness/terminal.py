@@ -30,6 +30,28 @@ _PHASES = {
 }
 
 
+class Results(Console):
+    """Standard output. When its reader has ended, printing raises BrokenPipeError.
+
+    Rich would end the process with exit code 1, which is what an invalid history gets.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `harness.output`."""
+        raise BrokenPipeError
+
+
+class Notices(Console):
+    """Standard error. When its reader has ended, what goes on goes on in silence."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Print nothing any more."""
+        self.quiet = True
+
+
 class Terminal:
     """Listens to a run (`harness.progress.Progress`) and shows it."""
 
@@ -41,7 +63,6 @@ class Terminal:
         self._now_ns = 0
         self._leader, self._term = "", 0
         self._faults: dict[str, None] = {}
-        self._phase = "start"
         self._spoke_s = time.monotonic()
         self._live: Live | None = None
 
@@ -62,7 +83,6 @@ class Terminal:
 
     def phase(self, name: str) -> None:
         """Say which phase begins."""
-        self._phase = name
         if name in _PHASES:
             self._print(f"{self._at()}{_PHASES[name]}")
 

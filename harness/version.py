@@ -13,6 +13,9 @@ from pathlib import Path
 
 NOT_INSTALLED = "0+checkout"
 GIT_TIMEOUT_S = 10
+COMMIT_CHARS = 12
+OID = "# branch.oid "
+"""How git's status begins the line that names the commit."""
 
 
 @functools.cache
@@ -31,20 +34,20 @@ def commit() -> tuple[str, bool]:
     if not (root / ".git").exists():
         return "", False
     try:
-        revision, changes = (
-            subprocess.run(
-                ["git", *words],
-                cwd=root,
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=GIT_TIMEOUT_S,
-            ).stdout.strip()
-            for words in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain"])
-        )
+        told = subprocess.run(
+            ["git", "status", "--porcelain=v2", "--branch"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=GIT_TIMEOUT_S,
+        ).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return "", False
-    return revision, bool(changes)
+    revision = next((line[len(OID) :] for line in told if line.startswith(OID)), "(initial)")
+    if revision == "(initial)":
+        return "", False
+    return revision[:COMMIT_CHARS], any(not line.startswith("#") for line in told)
 
 
 def described() -> str:

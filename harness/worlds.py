@@ -11,10 +11,7 @@ import importlib
 
 from harness.cluster import HarnessError
 from harness.trial import Conductor
-
-WORLDS = {"docker": "harness.containers", "sim": "harness.simulation"}
-AUTO = "auto"
-"""Containers where an engine answers, the simulator where none does."""
+from harness.vocabulary import AUTO, WORLDS
 
 
 def settle(world: str) -> tuple[str, str]:

@@ -14,8 +14,6 @@ from checkers.evidence import Evidence
 from checkers.history import History
 from checkers.run import Run
 from checkers.verdict import Verdict
-from reports import html, junit, summary
-from reports.report import Report
 
 
 def render_all(
@@ -32,6 +30,9 @@ def render_all(
     `node_logs` holds each node's log lines; `folder` is the run's folder as the reader would type
     it (by default where the store keeps it).
     """
+    from reports import html, junit, summary
+    from reports.report import Report
+
     report = Report.of(run, history, verdict, evidence, node_logs, folder=folder)
     return {
         "report.html": html.render(report),
@@ -40,4 +41,4 @@ def render_all(
     }
 
 
-__all__ = ["Report", "render_all"]
+__all__ = ["render_all"]

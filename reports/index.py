@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from checkers.evidence import Evidence
 from checkers.run import Run
 from checkers.verdict import Verdict
-from reports import html, judgement, words
+from reports import judgement, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,10 @@ def table(rows: Sequence[IndexRow]) -> str:
 
 def page(rows: Sequence[IndexRow]) -> bytes:
     """Write the rows as one page that links to every report."""
+    from markupsafe import Markup
+
+    from reports import html
+
     style = html.asset("report.css")
     text = (
         html.environment()

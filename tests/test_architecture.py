@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,16 @@ def test_imports_follow_the_arrows_of_the_design() -> None:
         [BIN / "lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_dependency_names_the_lowest_version_that_is_tested() -> None:
+    """`make test-lowest` installs exactly these, in CI too; no extra promises what no code has."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    bounds = [*project["dependencies"], *(one for extra in extras.values() for one in extra)]
+    assert [one for one in bounds if ">=" not in one] == []
+    assert set(extras) == {"uvloop", "dev"}, "what make test-lowest installs"
+    assert "make test-lowest" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
 
 
 def test_workflows_fit_the_schema_and_hold_no_known_hazard() -> None:

@@ -1,23 +1,44 @@
 """What to do and what to expect: pure descriptions of workloads, one file each.
 
-`WORKLOADS` is the list of them; the command line takes its choices from here.
+`WORKLOADS` is the list of them; the command line takes its choices from here. A workload is loaded
+when it is looked up, with the checkers that judge it; its name costs nothing.
 """
 
 from __future__ import annotations
 
-from workloads import append, bank, etcd, register, sets, watch
-from workloads.workload import Workload
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
-WORKLOADS: dict[str, Workload] = {
-    workload.name: workload
-    for workload in (
-        register.WORKLOAD,
-        append.WORKLOAD,
-        etcd.WORKLOAD,
-        sets.WORKLOAD,
-        bank.WORKLOAD,
-        watch.WORKLOAD,
-    )
+if TYPE_CHECKING:
+    from workloads.workload import Workload
+
+MODULES: Final = {
+    "register": "workloads.register",
+    "append": "workloads.append",
+    "kv": "workloads.etcd",
+    "set": "workloads.sets",
+    "bank": "workloads.bank",
+    "watch": "workloads.watch",
 }
+"""Where each workload is described: its module's `WORKLOAD`."""
 
-__all__ = ["WORKLOADS", "Workload"]
+
+class _Workloads(Mapping[str, "Workload"]):
+    """The workloads by name, in the order in which they are listed to people."""
+
+    def __getitem__(self, name: str) -> Workload:
+        workload: Workload = importlib.import_module(MODULES[name]).WORKLOAD
+        return workload
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in MODULES
+
+
+WORKLOADS: Final[Mapping[str, Workload]] = _Workloads()

@@ -96,7 +96,3 @@ class Kind(Protocol):
     async def stop(self, scene: Scene, resolved: Resolved) -> Measured:
         """Heal it, and say what it was seen to do."""
         ...
-
-
-KINDS = ("kill", "pause", "partition", "clock")
-"""Every kind there is, in the order in which they are listed to people."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from checkers.history import NEMESIS, Op, OpType
 from harness.cluster import NodeDied, NodeStatus
-from harness.nemesis import KINDS, UNREACHABLE, Executed, Kind, Resolved, View
+from harness.nemesis import UNREACHABLE, Executed, Kind, Resolved, View
 from harness.nemesis.clock import VARIANTS, Clock
 from harness.nemesis.condition import Condition, Damage, QuorumBudget
 from harness.nemesis.kill import Kill
@@ -25,6 +25,7 @@ from harness.nemesis.pause import Pause
 from harness.options import NS_PER_MS, NS_PER_S
 from harness.runtime import Event
 from harness.scene import Scene
+from harness.vocabulary import KINDS
 
 WARM_UP_OKS = 20
 """Operations that must have succeeded before the first fault: a dead cluster exercises nothing."""

@@ -190,10 +190,6 @@ def on_append_reply(raft: Raft, message: AppendReply) -> None:
         # It has what the snapshot was for, wherever from; if the log was compacted further in the
         # meantime, the next attempt to send entries begins another snapshot.
         progress.become_replicate()
-    elif progress.snapshot is not None and progress.match >= progress.snapshot.index:
-        # It has the snapshot, but the log was compacted beyond that meanwhile: another, newer one.
-        installation.begin(raft, progress)
-        return
     if not news:
         if progress.next <= raft.log.last_index:
             replicate(raft, progress)

@@ -53,13 +53,20 @@ class Call:
         "ended",
         "input_ended",
         "output",
+        "room",
         "stream",
         "trailers",
         "window",
     )
 
     def __init__(
-        self, connection: Connection, stream: int, head: Head, method: Method, window: int
+        self,
+        connection: Connection,
+        stream: int,
+        head: Head,
+        method: Method,
+        window: int,
+        room: int,
     ) -> None:
         self._connection = connection
         self._head = head
@@ -73,6 +80,7 @@ class Call:
         self._released = False
         self.stream = stream
         self.window = window  # what may be sent; the connection's business
+        self.room = room  # what the client may send; the connection's business too
         self.output = bytearray()  # what the windows have not let go yet
         self.trailers: bytes | None = None
         self.begun = False  # the answer's headers are out

@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._serving = 0
         self._window = frames.WINDOW_BYTES  # what may be sent
         self._stream_window = frames.WINDOW_BYTES  # ... on a new stream
+        self._room = server.max_message_bytes + WINDOW_SLACK_BYTES  # what a new stream may bring
         self._frame_bytes = frames.FRAME_BYTES
         self._received = 0  # since the client was last given window back
         self._out: list[bytes] = []
@@ -68,6 +69,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._closing = False
         self._turning: set[asyncio.Task[None]] = set()  # pages
+        self._pages: dict[int, int] = {}  # streams that wait for one: what may be sent on each
         self._waiting: dict[Call, None] = {}  # have output that did not fit
         self._pinged_s = float("-inf")
         self._strikes = 0
@@ -100,10 +102,9 @@ class Connection(asyncio.Protocol):
         """Tell the client, which has begun, what it may do."""
         self._greeted = True
         self._silence.greeted()
-        window = self._server.max_message_bytes + WINDOW_SLACK_BYTES
         settings = (
             (frames.MAX_CONCURRENT_STREAMS, self._limits.max_streams),
-            (frames.INITIAL_WINDOW_SIZE, window),
+            (frames.INITIAL_WINDOW_SIZE, self._room),
             (frames.MAX_HEADER_LIST_SIZE, headers.LIST_BYTES_MAX),
         )
         more = CONNECTION_WINDOW_BYTES - frames.WINDOW_BYTES
@@ -193,6 +194,7 @@ class Connection(asyncio.Protocol):
                 answer(body)
         elif kind == frames.RST_STREAM:
             self._expect_known(stream)
+            self._pages.pop(stream, None)
             call = self.calls.pop(stream, None)
             if call is not None:
                 self._waiting.pop(call, None)
@@ -241,7 +243,9 @@ class Connection(asyncio.Protocol):
             return
         method = self._server.method(head.path)
         self._serving += 1
-        call = self.calls[stream] = Call(self, stream, head, method, self._stream_window)
+        call = self.calls[stream] = Call(
+            self, stream, head, method, self._stream_window, self._room
+        )
         if flags & frames.END_STREAM:
             call.receive(b"", True)
 
@@ -252,6 +256,7 @@ class Connection(asyncio.Protocol):
             self._send(frames.frame(frames.HEADERS, whole, stream, headers.NOT_GRPC))
             return
         self._serving += 1
+        self._pages[stream] = self._stream_window
         task = self._loop.create_task(self._page(stream, self._server.pages, head))
         self._turning.add(task)
         task.add_done_callback(self._turning.discard)
@@ -259,10 +264,18 @@ class Connection(asyncio.Protocol):
     async def _page(self, stream: int, answer: Pages, head: headers.Head) -> None:
         try:
             page = await answer(head.method, head.path)
+        except Exception:
+            if self._pages.pop(stream, None) is not None:
+                self._send(frames.reset(stream, frames.INTERNAL_ERROR))
+            raise
         finally:
             self._serving -= 1
-        self._send(pages.whole(stream, page, min(self._window, self._stream_window)))
-        self._window -= len(page[2])
+        window = self._pages.pop(stream, None)
+        if window is None:
+            return  # the client has reset the stream
+        data, used = pages.whole(stream, page, min(self._window, window))
+        self._window -= used
+        self._send(data)
 
     def _on_data(self, flags: int, stream: int, body: bytes) -> None:
         self._received += len(body)
@@ -275,6 +288,10 @@ class Connection(asyncio.Protocol):
             return  # we were through with it before the client was
         if call.input_ended:
             raise ProtocolError(frames.STREAM_CLOSED, f"data on stream {stream} after its end")
+        call.room -= len(body)
+        if call.room < 0:
+            text = f"more data on stream {stream} than its window allows"
+            raise ProtocolError(frames.FLOW_CONTROL_ERROR, text)
         if flags & frames.PADDED:
             whole = len(body)
             body = frames.unpadded(body, flags & frames.PADDED)
@@ -286,8 +303,7 @@ class Connection(asyncio.Protocol):
             if name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.WINDOW_BYTES_MAX:
                     raise ProtocolError(frames.FLOW_CONTROL_ERROR, "a window beyond the largest")
-                for call in self.calls.values():
-                    call.window += value - self._stream_window
+                self._resize(value - self._stream_window)
                 self._stream_window = value
             elif name == frames.MAX_FRAME_SIZE:
                 if not frames.FRAME_BYTES <= value <= frames.FRAME_BYTES_MAX:
@@ -296,22 +312,27 @@ class Connection(asyncio.Protocol):
         self._send(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
         self._pump_waiting()
 
+    def _resize(self, more: int) -> None:
+        """Change the windows of the streams there are (section 6.9.2); some may become negative."""
+        for call in self.calls.values():
+            call.window = _window(call.window + more)
+        for stream, window in self._pages.items():
+            self._pages[stream] = _window(window + more)
+
     def _on_window_update(self, stream: int, more: int) -> None:
         if not more:
             raise ProtocolError(frames.PROTOCOL_ERROR, "a window update of nothing")
         if not stream:
-            self._window += more
-            if self._window > frames.WINDOW_BYTES_MAX:
-                raise ProtocolError(frames.FLOW_CONTROL_ERROR, "a window beyond the largest")
+            self._window = _window(self._window + more)
             self._pump_waiting()
             return
         call = self.calls.get(stream)
         if call is None:
             self._expect_known(stream)
+            if stream in self._pages:
+                self._pages[stream] = _window(self._pages[stream] + more)
             return
-        call.window += more
-        if call.window > frames.WINDOW_BYTES_MAX:
-            raise ProtocolError(frames.FLOW_CONTROL_ERROR, "a window beyond the largest")
+        call.window = _window(call.window + more)
         if call in self._waiting:
             self.pump(call)
 
@@ -330,6 +351,7 @@ class Connection(asyncio.Protocol):
     def consumed(self, call: Call, size: int) -> None:
         """Let the client send so much more on a stream."""
         if size and not call.input_ended and not call.ended:
+            call.room += size
             self._send(frames.window_update(call.stream, size))
 
     def answer(self, call: Call, data: bytes) -> None:
@@ -411,9 +433,12 @@ class Connection(asyncio.Protocol):
         self._server.served()
 
     def _pump_waiting(self) -> None:
-        """Let all that wait send a frame each, in turn, for as long as there is room."""
+        """Let all that wait send a frame each, in turn, for as long as there is room.
+
+        Trailers need no window, so the connection's does not hold up a call that has no more data.
+        """
         more = True
-        while more and self._window > 0 and not self._paused:
+        while more and not self._paused:
             more = False
             for call in list(self._waiting):
                 more |= self._push(call)
@@ -443,3 +468,10 @@ class Connection(asyncio.Protocol):
         """Let go what waited."""
         self._paused = False
         self._pump_waiting()
+
+
+def _window(size: int) -> int:
+    """Return a window that was changed; raises ProtocolError where it exceeds the largest."""
+    if size > frames.WINDOW_BYTES_MAX:
+        raise ProtocolError(frames.FLOW_CONTROL_ERROR, "a window beyond the largest")
+    return size

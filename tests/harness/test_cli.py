@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkers.history import Op
-from harness import cli
+from harness import cli, worlds
 from harness.cluster import HarnessError, NodeNeverReady
 from harness.controller import conduct
 from harness.duration import parse_duration_ns, show_duration
@@ -78,7 +78,7 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 interrupted=interrupted,
             )
 
-        monkeypatch.setattr(cli, "conductor_of", lambda world: conductor)
+        monkeypatch.setattr(worlds, "conductor_of", lambda world: conductor)
 
     return install
 
@@ -193,7 +193,7 @@ def test_without_an_engine_there_is_one_clear_line(
     def no_engine(*_: Any) -> World:
         raise HarnessError("no Docker engine answers: start Docker, or use --cluster sim")
 
-    monkeypatch.setattr(cli, "conductor_of", lambda world: no_engine)
+    monkeypatch.setattr(worlds, "conductor_of", lambda world: no_engine)
     code, _, err = squall(capfd, "run", "--quiet", "--store", str(tmp_path))
     assert code == 3
     assert err == "squall: no Docker engine answers: start Docker, or use --cluster sim\n"
@@ -275,19 +275,25 @@ GOOD = """{"squall":"history","version":1}
 """
 
 
+STALE = GOOD.rstrip().removesuffix(',"value":1}') + "}\n"
+
+
+@pytest.mark.parametrize(
+    ("history", "code", "line"),
+    [(GOOD, 0, "✓ linearizable"), (STALE, 1, "✗ linearizable")],
+    ids=["good", "stale"],
+)
 def test_a_history_written_by_hand_is_judged_on_what_it_contains(
-    capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    history: str, code: int, line: str, capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Nobody asks it for logs; a file and standard input are alike."""
     path = tmp_path / "by-hand.jsonl"
-    path.write_text(GOOD)
-    assert squall(capfd, "check", str(path))[0] == 0
-    path.write_text(GOOD.replace('"key":"x","value":1}\n', '"key":"x","value":1}\n', 1))
-    stale = GOOD.rstrip().removesuffix(',"value":1}') + "}\n"
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stale.encode())))
-    code, out, _ = squall(capfd, "check", "-")
-    assert code == 1
-    assert "✗ linearizable" in out
+    path.write_text(history)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(history.encode())))
+    for name in (str(path), "-"):
+        found, out, err = squall(capfd, "check", name)
+        assert (found, err) == (code, ""), name
+        assert line in out
 
 
 def test_a_malformed_line_is_named_by_its_number(capfd: Any, tmp_path: Path):
@@ -301,30 +307,40 @@ def test_a_malformed_line_is_named_by_its_number(capfd: Any, tmp_path: Path):
 
 
 def test_reports_are_views_that_can_be_rebuilt(fake_world: Any, capfd: Any, tmp_path: Path):
-    """From the folder alone, to the same bytes."""
+    """From the folder alone, under the name it had then, to the same bytes."""
     fake_world()
     store = str(tmp_path)
     squall(capfd, "run", "--time", "5s", "--faults", "none", "--quiet", "--store", store)
-    page = tmp_path / "latest" / "report.html"
-    before = page.read_bytes()
-    page.unlink()
-    code, out, _ = squall(capfd, "report", str(page.parent))
+    folder = (tmp_path / "latest").resolve()
+    names = ("report.html", "junit.xml", "summary.md")
+    before = {name: (folder / name).read_bytes() for name in names}
+    for name in names:
+        (folder / name).unlink()
+    code, out, _ = squall(capfd, "report", str(folder))
     assert code == 0
-    assert out.strip() == str(page)
-    assert len(page.read_bytes()) == pytest.approx(len(before), rel=0.02)
+    assert out.strip() == str(folder / "report.html")
+    assert {name: (folder / name).read_bytes() for name in names} == before
 
 
-def test_the_store_is_listed_newest_first(fake_world: Any, capfd: Any, tmp_path: Path):
-    """One line a run, with its verdict."""
+@pytest.mark.parametrize("older", ["11", "12"])
+def test_the_store_is_listed_newest_first(fake_world: Any, capfd: Any, tmp_path: Path, older: str):
+    """One line a run with its verdict, by the time at which it started, whatever its name."""
     fake_world()
     store = str(tmp_path)
     for seed in ("11", "12"):
         squall(capfd, "run", "--time", "2s", "--faults", "none", "--seed", seed,
                "--quiet", "--store", store)  # fmt: skip
+    (described,) = tmp_path.glob(f"register/*-{older}/run.json")
+    run = json.loads(described.read_bytes()) | {"started_at": "2001-01-01T00:00:00+00:00"}
+    described.write_text(json.dumps(run))
     code, out, _ = squall(capfd, "list", "--store", store)
+    head, *rows = [line.split() for line in out.splitlines()]
     assert code == 0
-    assert "11" in out
-    assert "12" in out
+    assert head == ["verdict", "workload", "faults", "cluster", "seed", "folder"]
+    newer = {"11": "12", "12": "11"}[older]
+    assert [row[:-1] for row in rows] == [
+        ["✓", "VALID", "register", "none", "docker", seed] for seed in (newer, older)
+    ]
 
 
 def test_an_interrupted_run_is_judged_and_is_no_pass(fake_world: Any, capfd: Any, tmp_path: Path):
@@ -349,7 +365,7 @@ def test_an_interrupt_before_anything_ran_is_exit_130(
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the interrupt came")
 
-    monkeypatch.setattr(cli, "conductor_of", lambda world: interrupted)
+    monkeypatch.setattr(worlds, "conductor_of", lambda world: interrupted)
     try:
         assert squall(capfd, "run", "--quiet", "--store", str(tmp_path))[0] == 130
     finally:
@@ -362,7 +378,7 @@ def test_an_error_nobody_foresaw_is_ours(monkeypatch: pytest.MonkeyPatch, capfd:
     def buggy(*_: Any) -> Any:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(cli, "conductor_of", buggy)
+    monkeypatch.setattr(worlds, "conductor_of", buggy)
     code, _, err = squall(capfd, "run", "--quiet")
     assert code == 3
     assert "Traceback" in err

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from checkers.history import History, Op, OpType
 from harness.interpreter import Interpreter
 from harness.options import NS_PER_S, Options
-from harness.recorder import Recorder
+from harness.recorder import Recorder, Sink
 from harness.scene import Scene
 from harness.seeds import Seeds
 from tests.harness.fake import MS, FakeCluster
@@ -30,13 +28,17 @@ class Rig:
         count: int = 6,
         f: str = "write",
         patience_ns: int = 0,
+        sink: Sink | None = None,
+        unreachable: str = "",
     ) -> None:
         self.runtime = ManualRuntime()
         self.cluster = FakeCluster(self.runtime, nodes=3)
+        if unreachable:
+            self.cluster.client = self._refuse(unreachable)  # type: ignore[method-assign]
         self.scene = Scene(
             runtime=self.runtime,
             cluster=self.cluster,
-            recorder=Recorder(self.runtime),
+            recorder=Recorder(self.runtime, sink),
             seeds=Seeds(1),
             options=Options(prefix="", concurrency=concurrency, op_timeout_ns=NS_PER_S),
             stop=self.runtime.event(),
@@ -53,6 +55,13 @@ class Rig:
             return Invocation(context.free[0].process, f, "k", value, patience_ns=patience_ns)
 
         self.runtime.run(self.interpreter.run(Limit(count, Draw(ask))))
+
+    @staticmethod
+    def _refuse(why: str) -> Any:
+        async def client(node: str) -> Any:
+            raise Indefinite(why)
+
+        return client
 
     @property
     def ops(self) -> list[Op]:
@@ -71,31 +80,30 @@ def test_workers_are_spread_over_all_nodes():
 
 
 def test_a_process_has_one_operation_outstanding_at_most():
-    """The history pairs, whatever the load."""
+    """Invocations and completions of a process take turns, whatever the load."""
     rig = Rig(fine, concurrency=3, count=50)
-    assert len(History(rig.ops).operations) == 50
+    for process in range(3):
+        types = [op.type for op in rig.ops if op.process == process]
+        assert types == [OpType.INVOKE, OpType.OK] * (len(types) // 2)
+    assert len(rig.ops) == 100
 
 
 def test_an_invocation_is_recorded_before_its_request_leaves():
     """A request that nobody wrote down would be a write out of nowhere."""
-    seen: list[int] = []
+    events: list[tuple[str, int]] = []
 
     async def step(runtime: Any, kv: Any, op: Op) -> Completion:
-        seen.append(len(rig_ops))
-        assert rig_ops[op.index] == op
-        return Completion(type=OpType.OK)
+        events.append(("sent", op.index))
+        return await fine(runtime, kv, op)
 
-    rig_ops: list[Op] = []
-    original = Recorder._append
+    def sink(op: Op) -> None:
+        if op.type is OpType.INVOKE:
+            events.append(("recorded", op.index))
 
-    def append(self: Recorder, op: Op) -> Op:
-        rig_ops.append(op)
-        return original(self, op)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recorder, "_append", append)
-        Rig(step)
-    assert seen
+    rig = Rig(step, concurrency=3, count=20, sink=sink)
+    sent = [index for what, index in events if what == "sent"]
+    assert sent == [op.index for op in rig.ops if op.type is OpType.INVOKE]
+    assert all(events.index(("recorded", at)) < events.index(("sent", at)) for at in sent)
 
 
 def test_after_info_the_process_retires_with_its_connection():
@@ -158,6 +166,7 @@ def test_an_answer_after_the_deadline_is_dropped():
     first = next(op for op in rig.ops if op.process == 0 and op.type is not OpType.INVOKE)
     assert first.type is OpType.INFO
     assert first.time_ns == NS_PER_S
+    assert [op.type for op in rig.ops if op.process == 0] == [OpType.INVOKE, OpType.INFO]
     assert len(History(rig.ops).operations) == 200
 
 
@@ -191,13 +200,14 @@ def test_clients_of_a_dead_node_do_not_take_the_whole_rate():
 
 def test_a_connection_that_cannot_be_opened_proves_that_nothing_was_sent():
     """So the operation failed; nobody needs to wonder."""
-    runtime = ManualRuntime()
+    sent: list[Op] = []
 
-    async def client(node: str) -> Any:
-        raise Indefinite("no route to host")
+    async def step(runtime: Any, kv: Any, op: Op) -> Completion:
+        sent.append(op)
+        return await fine(runtime, kv, op)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FakeCluster, "client", lambda self, node: client(node))
-        rig = Rig(fine, concurrency=1, count=1)
-    assert runtime is not rig.runtime
-    assert rig.ops[-1].type is OpType.FAIL
+    rig = Rig(step, concurrency=1, count=2, unreachable="no route to host")
+    assert [op.type for op in rig.ops] == [OpType.INVOKE, OpType.FAIL] * 2
+    assert rig.ops[-1].error == "no connection: no route to host"
+    assert not sent
+    assert not rig.scene.trouble

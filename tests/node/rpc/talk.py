@@ -9,7 +9,7 @@ from typing import Any, Self
 import grpc
 import hpack
 
-from node.rpc import Aborted, Call, Method, Server
+from node.rpc import Aborted, Call, Limits, Method, Server
 from node.rpc import frames as f
 from node.rpc.connection import Connection
 
@@ -43,7 +43,8 @@ class Wire(asyncio.Transport):
     """Keeps what is written to it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self.extra: dict[str, Any] = {}
+        super().__init__(self.extra)
         self.written: list[bytes] = []
         self.closed = False
         self.room_bytes = 1 << 40
@@ -77,7 +78,7 @@ class Talk:
     every message with as many bytes as the message says.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         self.cancelled: list[int] = []
         self.taken: list[bytes] = []
         methods = {
@@ -86,7 +87,7 @@ class Talk:
             "/wait": Method(Bytes, self._wait, False, LIMIT),
             "/stream": Method(Bytes, self._stream, True, LIMIT),
         }
-        self.server = Server(methods, LIMIT)
+        self.server = Server(methods, LIMIT, limits)
         self.wire = Wire()
         self.connection = Connection(self.server)
         self.wire.protocol = self.connection

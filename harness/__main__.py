@@ -1,0 +1,18 @@
+"""Where the process begins: an interrupt is answered before anything of weight is imported."""
+
+from __future__ import annotations
+
+import sys
+
+from harness.loading import loading
+
+
+def main() -> None:
+    """Run the command line with the process's arguments; the console script's entry point."""
+    with loading():
+        from harness import cli
+    sys.exit(cli.run_process())
+
+
+if __name__ == "__main__":
+    main()
