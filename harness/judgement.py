@@ -6,6 +6,7 @@ gives the same answer, short of a larger budget.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,6 @@ EXIT_ERROR, EXIT_USAGE, EXIT_INTERRUPTED = 3, 4, 130
 
 CHECK_TIME_S = 120.0
 CHECK_MEMORY_BYTES = 4 << 30
-PAGE_BYTES_FALLBACK = 4096
 
 
 def budget(time_s: float = CHECK_TIME_S, memory_bytes: int = CHECK_MEMORY_BYTES) -> Budget:
@@ -43,7 +43,8 @@ def _resident_size() -> Callable[[], int] | None:
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return None
-    return lambda: int(statm.read_text().split()[1]) * PAGE_BYTES_FALLBACK
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    return lambda: int(statm.read_text().split()[1]) * page_bytes
 
 
 def pass_judgement(

@@ -8,6 +8,7 @@ then the reports, which are only views.
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from harness.judgement import budget, exit_code, file_verdict, pass_judgement, w
 from harness.nemesis import Executed
 from harness.options import NS_PER_S, Options
 from harness.progress import Progress
-from harness.store import RUN, SCHEDULE, RunFolder, Store
+from harness.store import RUN, SCHEDULE, RunFolder, Store, StoreError
 from reports.terminal import heading
 from workloads import WORKLOADS
 
@@ -92,17 +93,16 @@ def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Out
         world = conductor(request, run, folder, Flushing(progress, folder), recording.record)
         recording.begin()
     except BaseException:
-        if recording.begun:
+        with contextlib.suppress(StoreError):  # it must not hide what ended the run
+            folder.end_history()
+        if folder.has_history:
             progress.say(f"what was recorded is kept: squall check {folder} judges it")
         else:
             folder.discard()
         raise
-    finally:
-        folder.end_history()
     run = msgspec.structs.replace(
         run, versions=run.versions | world.versions, unsupported=world.unsupported
     )
-    folder.write_json(RUN, run)
     return conclude(request, run, folder, world, progress)
 
 
@@ -131,12 +131,20 @@ class Recording:
 def conclude(
     request: Request, run: Run, folder: RunFolder, world: World, progress: Progress
 ) -> Outcome:
-    """File what a run left, judge it, and write its reports."""
+    """File what a run left, judge it, and write its reports.
+
+    A store that fills up now is trouble, and takes neither a proof nor its exit code away.
+    """
     findings = world.findings
-    folder.write_json(SCHEDULE, schedule_file(run, findings.schedule))
     progress.phase("judge")
     checkers = WORKLOADS[run.workload].checkers(run.faults)
     history, evidence = findings.history, findings.evidence
+    unfiled = file_all(
+        folder.end_history,
+        lambda: folder.write_json(RUN, run),
+        lambda: folder.write_json(SCHEDULE, schedule_file(run, findings.schedule)),
+    )
+    evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, *unfiled))
     verdict = pass_judgement(
         checkers,
         history,
@@ -145,20 +153,35 @@ def conclude(
         interrupted=world.interrupted,
     )
     code = exit_code(verdict, evidence, interrupted=world.interrupted)
-    file_verdict(folder, verdict, evidence, code)
+    unfiled = file_all(lambda: file_verdict(folder, verdict, evidence, code))
     try:
         write_reports(folder, run, history, verdict, evidence)
+    except StoreError as error:
+        unfiled = tuple(dict.fromkeys((*unfiled, str(error))))
     except Exception as error:  # noqa: BLE001 - a verdict must not be lost to its own rendering
-        trouble = f"the report could not be written: {type(error).__name__}: {error}"
-        progress.say(trouble)
-        evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, trouble))
+        unfiled = (*unfiled, f"the report could not be written: {type(error).__name__}: {error}")
+        progress.say(unfiled[-1])
+    if unfiled:
+        trouble = tuple(dict.fromkeys((*evidence.trouble, *unfiled)))
+        evidence = msgspec.structs.replace(evidence, trouble=trouble)
         code = exit_code(verdict, evidence, interrupted=world.interrupted)
-        file_verdict(folder, verdict, evidence, code)
+        file_all(lambda: file_verdict(folder, verdict, evidence, code))
     if code == 0 and not request.keep:
         folder.discard_nodes()
     return Outcome(
         run=run, folder=folder, history=history, evidence=evidence, verdict=verdict, exit_code=code
     )
+
+
+def file_all(*acts: Callable[[], object]) -> tuple[str, ...]:
+    """Write several things to the store; return why it took some of them not, each reason once."""
+    refusals: dict[str, None] = {}
+    for act in acts:
+        try:
+            act()
+        except StoreError as error:
+            refusals.setdefault(str(error))
+    return tuple(refusals)
 
 
 class Flushing:

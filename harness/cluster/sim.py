@@ -198,6 +198,10 @@ class SimCluster:
         """Nodes that ended by themselves, with their last words; not those whose disk we broke."""
         return {node.name: node.deaths[-1] for node in self._all() if node.deaths}
 
+    async def disturbed(self) -> dict[str, tuple[str, ...]]:
+        """Nothing reaches a simulated node but what the simulation does."""
+        return {}
+
     async def collect(self, into: Path | None) -> Evidence:
         """Gather every node's log lines, WAL and state."""
         return gather(self.simulation, into, wals=self._wals)
