@@ -2,8 +2,8 @@
 
 Its readings become `observe` events of the history, so that leaders and terms can be drawn over the
 same seconds as operations and faults. They are evidence, never order: the time on them is the
-controller's, at which the reading was written down. It also notices nodes that died by themselves, and
-those that somebody outside the harness took away.
+controller's, at which the reading was written down. It also notices nodes that died by themselves
+and nodes that somebody outside the harness took away.
 """
 
 from __future__ import annotations

@@ -9,9 +9,10 @@ then the reports, which are only views.
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from harness.nemesis import Executed
 from harness.options import NS_PER_S, Options
 from harness.progress import Progress
 from harness.store import RUN, SCHEDULE, RunFolder, Store, StoreError
+from reports.repeat import NODE_SOURCE
 from reports.terminal import heading
 from workloads import WORKLOADS
 
@@ -245,4 +247,19 @@ def schedule_file(run: Run, schedule: tuple[Executed, ...]) -> dict[str, Any]:
 
 def command_line() -> tuple[str, ...]:
     """Return how this process was called, with the program's bare name."""
-    return ("squall", *sys.argv[1:])
+    return ("squall", *relative(sys.argv[1:], Path.cwd()))
+
+
+def relative(words: Sequence[str], here: Path) -> list[str]:
+    """Write absolute paths as seen from `here`, so that the line says nothing of this machine.
+
+    A store elsewhere is left as it is: it has no part in what a run does.
+    """
+    found: list[str] = []
+    for at, word in enumerate(words):
+        option, assigned, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        named = option if assigned else (words[at - 1] if at else "")
+        if value.startswith("/") and (Path(value).is_relative_to(here) or named == NODE_SOURCE):
+            value = os.path.relpath(value, here)
+        found.append(f"{option}{assigned}{value}" if option else value)
+    return found
