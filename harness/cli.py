@@ -41,6 +41,7 @@ from harness.parameters import (
     Seeds,
     clients,
     judging_time,
+    no_install,
     simulated,
 )
 from harness.progress import Silent
@@ -110,6 +111,7 @@ def cli() -> None:
     help="How long the healed cluster may take to catch up.",
 )
 @judging_time
+@no_install
 @click.option("--keep", is_flag=True, help="Keep the nodes' logs and data even of a valid run.")
 @click.option("--quiet", is_flag=True, help="Print the last line only.")
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output.")
@@ -294,6 +296,7 @@ def clean(everything: bool) -> int:
 
 @cli.command()
 @click.option("--node-source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@no_install
 def image(node_source: Path | None) -> int:
     """Build the node's image, if what is in it has changed."""
     builder = importlib.import_module("harness.image")
