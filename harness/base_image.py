@@ -122,7 +122,7 @@ def _make(engine: Docker, say: Callable[[str], None]) -> None:
     if shutil.which("debootstrap") is None:
         say(
             f"*** INSTALLING {' and '.join(PACKAGES)} ON THIS MACHINE: running `apt-get update` "
-            f"and `apt-get install -y {' '.join(PACKAGES)}` as root, because debootstrap is missing. "
+            f"and `apt-get install -y {' '.join(PACKAGES)}` as root, as debootstrap is missing. "
             f"{FORBID}=1 or --no-install forbids it ***"
         )
         _run(["apt-get", "update", "-qq"])
