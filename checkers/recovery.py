@@ -54,7 +54,8 @@ def check_recovery(history: History, evidence: Evidence) -> Verdict:
         validity = Validity.VALID
     elif evidence.trouble:
         validity = Validity.UNKNOWN
-        why = f"the cluster did not come back ({reason}), but the harness had trouble mending it"
+        trouble = evidence.trouble[0]
+        why = f"the cluster did not come back ({reason}), but there was trouble: {trouble}"
     else:
         validity = Validity.INVALID
         waited = f" within {elapsed_s:g} s" if isinstance(elapsed_s, int | float) else ""

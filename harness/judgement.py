@@ -86,7 +86,12 @@ def word(code: int) -> str:
 def file_verdict(folder: RunFolder, verdict: Verdict, evidence: Evidence, code: int) -> None:
     """Write the verdict and what it rests on."""
     folder.write_json(EVIDENCE, evidence)
-    folder.write_json(VERDICT, VerdictFile(word=word(code), exit_code=code, verdict=verdict))
+    folder.write_json(VERDICT, verdict_file(verdict, code))
+
+
+def verdict_file(verdict: Verdict, code: int) -> VerdictFile:
+    """Return what verdict.json holds."""
+    return VerdictFile(word=word(code), exit_code=code, verdict=verdict)
 
 
 def write_reports(

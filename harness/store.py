@@ -140,7 +140,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as JSON that people can read."""
-        self.write(name, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        self.write(name, pretty(value))
 
     def discard(self) -> None:
         """Remove a folder in which nothing was recorded."""
@@ -192,6 +192,11 @@ class RunFolder:
                 os.ftruncate(self._history, self._whole_bytes)
             raise self._failure from error
         self._whole_bytes += len(line)
+
+
+def pretty(value: Any) -> bytes:
+    """Encode a value as JSON that people can read."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def read_history_file(path: Path) -> Reading:
