@@ -30,17 +30,6 @@ def recovered(evidence: Evidence) -> bool:
     return bool(evidence.recovery.get("recovered"))
 
 
-def _healed(evidence: Evidence) -> str:
-    """Describe the end of the healing; a node that ends by itself does not run for all of that."""
-    ended = [name for name, node in sorted(evidence.nodes.items()) if node.assertions]
-    if not ended:
-        return "every node was running, unfrozen, reachable and on true time again"
-    return (
-        "every dead node had been started again, every frozen one thawed, every link healed and "
-        f"every clock set right (by itself had ended: {', '.join(ended)})"
-    )
-
-
 def check_recovery(history: History, evidence: Evidence) -> Verdict:
     """Judge what the final phase saw."""
     seen = evidence.recovery
@@ -63,8 +52,8 @@ def check_recovery(history: History, evidence: Evidence) -> Verdict:
             Anomaly(
                 kind="no-recovery",
                 summary=f"The cluster did not recover{waited} after all was healed: {reason}.",
-                explanation=f"Let H be the moment when {_healed(evidence)}.\n"
-                "Then a quorum is connected, so a leader is elected and "
+                explanation="Let H be the moment when every node was running, unfrozen, reachable "
+                "and on true time again.\nThen a quorum is connected, so a leader is elected and "
                 f"every node catches up with it.\nHowever, {reason}{waited}.",
                 window_ns=(history.duration_ns, history.duration_ns),
                 data={"nodes": seen.get("nodes", {})},

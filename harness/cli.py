@@ -27,13 +27,7 @@ from checkers.history import MalformedHistory
 from harness import version
 from harness.cluster import HarnessError
 from harness.histories import check, export
-from harness.judgement import (
-    CHECK_TIME_S,
-    EXIT_ERROR,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
-    verdict_file,
-)
+from harness.judgement import CHECK_TIME_S, EXIT_ERROR, EXIT_INTERRUPTED, EXIT_USAGE
 from harness.nemesis import KINDS
 from harness.node_source import is_loaded, node_package, rerun
 from harness.options import NS_PER_S, Options
@@ -53,7 +47,7 @@ from harness.parameters import (
 from harness.progress import Silent
 from harness.rejudge import rebuild
 from harness.seeds import draw_seed
-from harness.store import REPORT, Store, pretty
+from harness.store import REPORT, Store
 from harness.terminal import Terminal
 from harness.trial import Outcome, Request, carry_out, command_line
 from harness.user_model import BrokenModel
@@ -166,8 +160,7 @@ def run(workload: str, **asked: Any) -> int:
 def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     """Print what became of a run."""
     if as_json:
-        # Not read from the folder: a full disk may have kept it from being there.
-        click.echo(pretty(verdict_file(outcome.verdict, outcome.exit_code)), nl=False)
+        click.echo(outcome.verdict_json(), nl=False)
         return
     text = terminal.final_lines(
         outcome.run,

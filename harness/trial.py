@@ -25,11 +25,18 @@ from checkers.run import Run
 from checkers.verdict import Verdict
 from harness import version
 from harness.controller import Findings
-from harness.judgement import budget, exit_code, file_verdict, pass_judgement, write_reports
+from harness.judgement import (
+    budget,
+    exit_code,
+    file_verdict,
+    pass_judgement,
+    verdict_file,
+    write_reports,
+)
 from harness.nemesis import Executed
 from harness.options import NS_PER_S, Options
 from harness.progress import Progress
-from harness.store import RUN, SCHEDULE, RunFolder, Store, StoreError
+from harness.store import RUN, SCHEDULE, RunFolder, Store, StoreError, pretty
 from reports.repeat import NODE_SOURCE
 from reports.terminal import heading
 from workloads import WORKLOADS
@@ -64,6 +71,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence
     verdict: Verdict
     exit_code: int
+
+    def verdict_json(self) -> bytes:
+        """Return what verdict.json holds, also where a full disk kept it from being written."""
+        return pretty(verdict_file(self.verdict, self.exit_code))
 
 
 class World(msgspec.Struct, kw_only=True):

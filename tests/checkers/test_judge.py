@@ -152,14 +152,3 @@ def test_a_cluster_that_stays_away_after_trouble_is_not_blamed_for_it() -> None:
     found = child(judged(evidence=lost), "recovery")
     assert found.validity is Validity.UNKNOWN
     assert "the container of n2 was removed" in (found.reason or "")
-
-
-def test_the_proof_of_no_recovery_does_not_let_a_node_run_that_had_ended() -> None:
-    """Healing starts what is dead again; that it then runs is not in our power."""
-    away = {"recovered": False, "elapsed_s": 60.0, "reason": "not reachable: n2 (refused)"}
-    ended = {**NODES, "n2": node("n2", assertions=("exit code 2: AssertionError",))}
-    blamed = child(judged(evidence=Evidence(nodes=ended, recovery=away)), "recovery").anomalies[0]
-    assert "every node was running" not in blamed.explanation
-    assert "by itself had ended: n2" in blamed.explanation
-    alone = child(judged(evidence=Evidence(nodes=NODES, recovery=away)), "recovery").anomalies[0]
-    assert "every node was running" in alone.explanation
