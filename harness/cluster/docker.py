@@ -256,7 +256,7 @@ class DockerCluster:
                     found[node], forced = without_trouble(left)
                     trouble += forced
                 except NoRoomError as error:
-                    trouble.append(f"{error} (nothing was copied of {node} and those after it)")
+                    trouble.append(f"{error} (of {node} and those after it not all was copied)")
                     break
                 except HarnessError as error:
                     trouble.append(str(error))
