@@ -1,10 +1,12 @@
 # One line a target; each calls the command line, so a person and CI take the same path.
-# Note that make turns every failure into its own exit code 2: CI calls `squall` itself.
+# Note that make turns every failure into its own exit code 2: the last line of a target says in
+# words what its run came to, and CI calls `squall` itself.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SQUALL := $(BIN)/squall
+TELL   := @$(BIN)/python -m harness.under_make $(SQUALL)
 TIME   ?= 60s
 SEED   ?=
 ARGS   ?=
@@ -34,7 +36,7 @@ $(VENV)/.dev-stamp: $(VENV)/.run-stamp pyproject.toml
 	@touch $@
 
 run: setup           ## a storm of every fault over five containers, one verdict, one report
-	$(SQUALL) run register --cluster auto --faults all --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --cluster auto --faults all --time $(TIME) $(SEEDED) $(ARGS)
 
 test: setup-dev lint ## every test, those with containers included where a Docker engine answers
 	@tests/install-tools
@@ -59,13 +61,13 @@ lint: setup-dev      ## style, types, direction of imports
 	$(BIN)/lint-imports --no-cache | tail -12
 
 test-partition: setup ## register under partitions
-	$(SQUALL) run register --faults partition --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults partition --time $(TIME) $(SEEDED) $(ARGS)
 test-kill: setup      ## register under kill -9
-	$(SQUALL) run register --faults kill --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults kill --time $(TIME) $(SEEDED) $(ARGS)
 test-pause: setup     ## register under SIGSTOP-like pauses
-	$(SQUALL) run register --faults pause --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults pause --time $(TIME) $(SEEDED) $(ARGS)
 test-clock: setup     ## register under clock jumps, strobes and drift
-	$(SQUALL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
+	$(TELL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
 
 MUTANTS ?= leader-local-read ack-before-fsync quorum-off-by-one no-up-to-date-check
 mutants: setup        ## the node broken on purpose: each must end INVALID
@@ -73,7 +75,7 @@ mutants: setup        ## the node broken on purpose: each must end INVALID
 
 nightly: setup        ## what the nightly job runs, one after another
 	@status=0; for faults in kill pause partition clock all; do \
-	  $(SQUALL) run register --faults $$faults --time 120s --keep $(ARGS) || status=1; done; exit $$status
+	  $(TELL:@%=%) run register --faults $$faults --time 120s --keep $(ARGS) || status=$$?; done; exit $$status
 
 bench: setup-dev      ## measurements: the simulator against the clock, the checkers beside their peers
 	$(BIN)/python -m bench.simulator

@@ -51,7 +51,8 @@ def check_recovery(history: History, evidence: Evidence) -> Verdict:
         validity = Validity.VALID
     elif evidence.trouble:
         validity = Validity.UNKNOWN
-        why = f"the cluster did not come back ({reason}), but the harness had trouble mending it"
+        trouble = evidence.trouble[0]
+        why = f"the cluster did not come back ({reason}), but there was trouble: {trouble}"
     else:
         validity = Validity.INVALID
         healed_ns = _healed_ns(history)

@@ -2,6 +2,10 @@
 
 Without a registry the same Dockerfile builds on a tree that debootstrap assembles from Debian's own
 packages. Finding out takes seconds: a pull that makes no progress is given up early.
+
+debootstrap is a program of the user's machine. It is installed only where it is missing, only by
+root, and only after that was said together with how to forbid it; otherwise nothing on the machine
+is touched, and the error is the command to type.
 """
 
 from __future__ import annotations
@@ -19,11 +23,16 @@ import requests.exceptions
 
 from harness.cluster import HarnessError
 from harness.cluster.docker_engine import Docker, reason
+from harness.parameters import NO_INSTALL
 
 SUITE = "bookworm"
 PULLED = f"debian:{SUITE}-slim"
 MADE = f"squall-base:{SUITE}"
 MIRROR = "http://deb.debian.org/debian"
+FORBID = NO_INSTALL
+"""Set to anything but 0, it forbids to install anything on this machine; so does --no-install."""
+
+PACKAGES = ("debootstrap", "debian-archive-keyring")
 INCLUDED = ("ca-certificates", "iproute2", "iptables", "python3")
 
 PULL_SILENCE_S = 20
@@ -36,7 +45,7 @@ DEBOOTSTRAP_TIMEOUT_S = 900
 def ensure_base(engine: Docker, say: Callable[[str], None]) -> str:
     """Return the name of a base image this engine has; pull or make it first if need be.
 
-    SQUALL_BASE_IMAGE names another one. Raises HarnessError saying what to install.
+    SQUALL_BASE_IMAGE names another one. Raises HarnessError with the command to type.
     """
     if wanted := os.environ.get("SQUALL_BASE_IMAGE"):
         if not engine.image_id(wanted) and (why := _pull(engine, wanted, say)):
@@ -66,14 +75,29 @@ def registry_trouble(engine: Docker) -> str | None:
 
 def debootstrap_missing() -> str | None:
     """Return what stands in the way of making a base here, with the remedy; None when nothing."""
+    missing = shutil.which("debootstrap") is None
+    apt = shutil.which("apt-get") is not None
+    command = f"apt-get install {' '.join(PACKAGES)}"
+    elsewhere = f"or, where a registry answers, `docker pull {PULLED}`"
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        first = f"`sudo {command}` and then " if missing and apt else ""
+        return f"debootstrap needs root: type {first}`sudo squall image`, {elsewhere}"
+    if missing and not apt:
         return (
-            "debootstrap needs root. Run `sudo squall image` once, or `docker pull "
-            f"{PULLED}` where a registry answers"
+            "debootstrap is not installed and there is no apt-get to install it with: install "
+            f"debootstrap, name a base with SQUALL_BASE_IMAGE, {elsewhere}"
         )
-    if shutil.which("debootstrap") is None and shutil.which("apt-get") is None:
-        return "debootstrap is not installed. Install it, or provide SQUALL_BASE_IMAGE"
+    if missing and forbidden():
+        return (
+            f"debootstrap is not installed, and {FORBID} or --no-install forbids to install it: "
+            f"type `{command}`, {elsewhere}"
+        )
     return None
+
+
+def forbidden() -> bool:
+    """Whether nothing may be installed on this machine."""
+    return os.environ.get(FORBID, "0") not in ("", "0", "no")
 
 
 def _pull(engine: Docker, name: str, say: Callable[[str], None]) -> str | None:
@@ -96,9 +120,13 @@ def _make(engine: Docker, say: Callable[[str], None]) -> None:
     if missing:
         raise HarnessError(f"no base image: no registry answers, and {missing}")
     if shutil.which("debootstrap") is None:
-        say("installing debootstrap")
+        say(
+            f"*** INSTALLING {' and '.join(PACKAGES)} ON THIS MACHINE: running `apt-get update` "
+            f"and `apt-get install -y {' '.join(PACKAGES)}` as root, as debootstrap is missing. "
+            f"{FORBID}=1 or --no-install forbids it ***"
+        )
         _run(["apt-get", "update", "-qq"])
-        _run(["apt-get", "install", "-y", "-qq", "debootstrap", "debian-archive-keyring"])
+        _run(["apt-get", "install", "-y", "-qq", *PACKAGES])
     mirror = os.environ.get("SQUALL_DEBIAN_MIRROR", MIRROR)
     with tempfile.TemporaryDirectory(prefix="squall-base-") as directory:
         root = Path(directory) / "root"

@@ -33,6 +33,7 @@ from harness.parameters import (
     Seeds,
     clients,
     judging_time,
+    no_install,
     simulated,
 )
 from harness.vocabulary import (
@@ -125,6 +126,7 @@ def cli() -> None:
     help="How long the healed cluster may take to catch up.",
 )
 @judging_time
+@no_install
 @click.option("--keep", is_flag=True, help="Keep the nodes' logs and data even of a valid run.")
 @click.option("--quiet", is_flag=True, help="Print the last line only.")
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json on standard output.")
@@ -181,12 +183,11 @@ def run(workload: str, **asked: Any) -> int:
 def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     """Print what became of a run."""
     with loading():
-        from harness.store import VERDICT
         from harness.terminal import Results
         from reports import terminal
     if as_json:
         with printing():
-            click.echo((outcome.folder.path / VERDICT).read_text(), nl=False)
+            click.echo(outcome.verdict_json(), nl=False)
         return
     text = terminal.final_lines(
         outcome.run,
@@ -335,6 +336,7 @@ def clean(everything: bool) -> int:
 
 @cli.command()
 @click.option("--node-source", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@no_install
 def image(node_source: Path | None) -> int:
     """Build the node's image, if what is in it has changed."""
     with loading():

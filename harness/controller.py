@@ -21,7 +21,7 @@ from harness.cluster import Cluster, HarnessError, NodeDied
 from harness.interpreter import Interpreter
 from harness.nemesis import Executed, Nemesis
 from harness.nemesis.storm import observe_all
-from harness.observer import Observer
+from harness.observer import Observer, note_disturbances
 from harness.options import NS_PER_MS, NS_PER_S, Options
 from harness.progress import Progress, Silent
 from harness.recorder import Recorder
@@ -65,8 +65,9 @@ async def conduct(
     """Run one test and return what was found; the cluster is gone afterwards.
 
     `stop`, when raised, ends the load early; all that follows it still happens. `into` receives
-    each node's logs and data. Raises HarnessError when the cluster never came up; trouble after
-    that is noted in the evidence, so that what was recorded still gets judged.
+    each node's logs and data. Raises HarnessError when the cluster never came up or the history
+    could not be written on; other trouble after that is noted in the evidence, so that what was
+    recorded still gets judged.
     """
     scene = Scene(
         runtime=runtime,
@@ -78,6 +79,7 @@ async def conduct(
         calm=runtime.event(),
         progress=progress or Silent(),
     )
+    recorder.on_failure(scene.stop.set)
     deaths: dict[str, str] = {}
     recovery: dict[str, Any] = {}
     try:
@@ -91,8 +93,23 @@ async def conduct(
         scene.progress.phase("collect")
         evidence = await _collect(scene, recovery, deaths, into)
     finally:
-        await cluster.stop()
+        # Whatever ended the run, its remains go; and that they do not must not hide what ended it.
+        await _remove(scene)
+    recorder.check()
+    evidence = msgspec.structs.replace(
+        evidence, trouble=tuple(dict.fromkeys((*scene.trouble, *evidence.trouble)))
+    )
     return Findings(history=History(recorder.ops), evidence=evidence, schedule=nemesis.executed())
+
+
+async def _remove(scene: Scene) -> None:
+    """Remove the cluster; what cannot be removed is trouble that hides nothing else."""
+    try:
+        await scene.cluster.stop()
+    except Exception as error:  # noqa: BLE001 - said, and the run ends as it would have
+        scene.complain(
+            f"containers of this run could not be removed: {error}. `squall clean` removes them"
+        )
 
 
 async def assert_empty(scene: Scene) -> None:
@@ -150,9 +167,11 @@ async def _storm(
     watching = scene.runtime.spawn(observer.watch(over), "observer")
     try:
         await _load(scene, interpreter, script, nemesis)
+        scene.recorder.check()
         scene.progress.phase("heal")
         await mend(scene)
         recovery = await await_recovery(scene)
+        scene.recorder.check()
         scene.progress.phase("read")
         recovery |= await _read_back(scene, interpreter, script)
         recovery |= await compare_digests(scene)
@@ -196,6 +215,7 @@ async def _collect(
     """Gather what the nodes left behind; what cannot be had is trouble, not silence."""
     try:
         deaths |= await scene.cluster.crashed()
+        await note_disturbances(scene)
         evidence = await scene.cluster.collect(into)
     except Exception as error:  # noqa: BLE001 - the history must be judged all the same
         scene.complain(f"could not collect the nodes' logs: {type(error).__name__}: {error}")
@@ -209,7 +229,6 @@ async def _collect(
     return msgspec.structs.replace(
         evidence,
         nodes=nodes,
-        trouble=(*evidence.trouble, *scene.trouble),
         recovery={**evidence.recovery, **recovery},
         unsupported_faults={**scene.cluster.unsupported, **evidence.unsupported_faults},
     )

@@ -6,6 +6,7 @@ gives the same answer, short of a larger budget.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,6 @@ from harness.vocabulary import (
 )
 from reports import render_all
 
-PAGE_BYTES_FALLBACK = 4096
-
 
 def budget(time_s: float = CHECK_TIME_S, memory_bytes: int = CHECK_MEMORY_BYTES) -> Budget:
     """Return what the checkers may spend, with this process's clock and size."""
@@ -47,7 +46,8 @@ def _resident_size() -> Callable[[], int] | None:
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return None
-    return lambda: int(statm.read_text().split()[1]) * PAGE_BYTES_FALLBACK
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    return lambda: int(statm.read_text().split()[1]) * page_bytes
 
 
 def pass_judgement(
@@ -89,7 +89,12 @@ def word(code: int) -> str:
 def file_verdict(folder: RunFolder, verdict: Verdict, evidence: Evidence, code: int) -> None:
     """Write the verdict and what it rests on."""
     folder.write_json(EVIDENCE, evidence)
-    folder.write_json(VERDICT, VerdictFile(word=word(code), exit_code=code, verdict=verdict))
+    folder.write_json(VERDICT, verdict_file(verdict, code))
+
+
+def verdict_file(verdict: Verdict, code: int) -> VerdictFile:
+    """Return what verdict.json holds."""
+    return VerdictFile(word=word(code), exit_code=code, verdict=verdict)
 
 
 def write_reports(

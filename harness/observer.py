@@ -3,7 +3,8 @@
 Its readings become `observe` events of the history, so that leaders and terms can be drawn over the
 same seconds as operations and faults. They are evidence, never order: the time on them is the
 controller's, at which the reading was written down. A node that does not answer has no role, term
-or index in them. It also notices nodes whose process ended without a fault.
+or index in them. It also notices nodes whose process ended without a fault, and nodes that
+something outside the harness took away.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ RECORD_EVERY_NS = NS_PER_S
 STALE_NS = 3 * NS_PER_S // 2
 """A node that has not answered for this long counts as unreachable (its answer may be stuck)."""
 CRASH_POLL_NS = NS_PER_S
+FAILURES_MAX = 3
+"""Polls in a row that the engine leaves unanswered before the load is ended: it is gone."""
 
 
 class Observer:
@@ -58,13 +61,24 @@ class Observer:
             await over.wait(scene.options.observe_every_ns)
 
     async def _poll_crashes(self, over: Any) -> None:
+        """Ask which nodes ended, and who ended them.
+
+        Either ends the load: what a crash proves is proved, and what is measured on a cluster that
+        somebody else interferes with would prove nothing.
+        """
         scene = self._scene
+        failures = 0
         while not await over.wait(CRASH_POLL_NS):
             try:
                 crashes = await scene.cluster.crashed()
+                await note_disturbances(scene)
             except Exception as error:  # noqa: BLE001 - trouble of ours, said once
-                scene.complain(f"could not ask which nodes crashed: {error}")
-                return
+                failures += 1
+                if failures == FAILURES_MAX:
+                    scene.complain(f"could not ask which nodes crashed: {error}")
+                    scene.stop.set()
+                continue
+            failures = 0
             for node, words in crashes.items():
                 if node not in self.crashes:
                     self.crashes[node] = words
@@ -88,3 +102,11 @@ class Observer:
             "reachable": True,
             "clock_offset_ms": round(status.clock_offset_ns / NS_PER_MS),
         }
+
+
+async def note_disturbances(scene: Scene) -> None:
+    """Note as trouble what was done to nodes from outside, and end the load if anything was."""
+    for found in (await scene.cluster.disturbed()).values():
+        for text in found:
+            scene.complain(text)
+            scene.stop.set()

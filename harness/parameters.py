@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,9 @@ class NodeName(Parameter):
         return int(found[1]) - 1
 
 
+NO_INSTALL = "SQUALL_NO_INSTALL"
+"""What `harness.base_image` looks for before it installs anything."""
+
 _SIMULATED = (
     click.option(
         "--workload",
@@ -193,3 +197,18 @@ judging_time = click.option(
     help="How long the checkers may search; what is then undecided is unknown.",
 )
 """The option of every command that judges."""
+
+
+def _forbid_installing(_context: click.Context, _option: click.Parameter, forbidden: bool) -> None:
+    if forbidden:
+        os.environ[NO_INSTALL] = "1"  # as by hand: whoever builds images reads it there
+
+
+no_install = click.option(
+    "--no-install",
+    is_flag=True,
+    expose_value=False,
+    callback=_forbid_installing,
+    help="Never install a program on this machine (debootstrap, where no registry answers).",
+)
+"""The option of every command that may have to build the node's image."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from checkers.history import History, Op, OpType
+from harness.cluster import HarnessError
 from harness.runtime import Runtime
 
 Sink = Callable[[Op], None]
@@ -23,7 +24,23 @@ class Recorder:
     def __init__(self, runtime: Runtime, sink: Sink | None = None) -> None:
         self._runtime = runtime
         self._sink = sink
+        self._failure: HarnessError | None = None
+        self._failed: Callable[[], None] = lambda: None
         self.ops: list[Op] = []
+
+    def on_failure(self, call: Callable[[], None]) -> None:
+        """Have `call` called, once, when the sink fails: nothing that follows will be kept."""
+        self._failed = call
+
+    def check(self) -> None:
+        """Raise the HarnessError with which the sink failed, if it did.
+
+        It is raised here and not where an Op is recorded, which is in many coroutines at once: the
+        load ends in order, and the failure is told once. What the sink took before is a history
+        that was cut short; later Ops never reach it, so none is missing in between.
+        """
+        if self._failure is not None:
+            raise self._failure
 
     def invoke(
         self,
@@ -93,7 +110,11 @@ class Recorder:
         return History(self.ops, header=header)
 
     def _append(self, op: Op) -> Op:
-        if self._sink is not None:
-            self._sink(op)
+        if self._sink is not None and self._failure is None:
+            try:
+                self._sink(op)
+            except HarnessError as error:
+                self._failure = error
+                self._failed()
         self.ops.append(op)
         return op

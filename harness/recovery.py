@@ -21,7 +21,7 @@ MEND_ATTEMPTS = 3
 """A heal that fails is tried again: a busy engine is the usual reason."""
 
 DEAD_PATIENCE_NS = 10 * NS_PER_S
-"""A node that died by itself, and again after its restart, is not waited for much longer."""
+"""A node that died by itself, or that somebody took away, is not waited for much longer."""
 
 PROCESS = f"{NEMESIS}/recovery"
 
@@ -88,7 +88,7 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
 async def patience_ns(scene: Scene, statuses: dict[str, NodeStatus]) -> int:
     """Say how long to wait for what is missing."""
     away = {status.node for status in statuses.values() if not status.reachable}
-    if away and away <= set(await scene.cluster.crashed()):
+    if away and away <= {*await scene.cluster.crashed(), *await scene.cluster.disturbed()}:
         return min(DEAD_PATIENCE_NS, scene.options.recovery_timeout_ns)
     return scene.options.recovery_timeout_ns
 

@@ -41,8 +41,8 @@ class Scene:
     kills: Counter[str] = field(default_factory=Counter)
 
     def complain(self, text: str) -> None:
-        """Note trouble of the harness: the run cannot end as a pass."""
-        if len(self.trouble) < TROUBLES_MAX:
+        """Note trouble of the harness, once: the run cannot end as a pass."""
+        if text not in self.trouble and len(self.trouble) < TROUBLES_MAX:
             self.trouble.append(text)
             self.progress.say(f"trouble: {text}")
 

@@ -17,7 +17,7 @@ from harness.controller import Findings
 from harness.progress import Progress
 from harness.runtime import Event
 from harness.sim.simulate import Simulation, calm_plan, simulate
-from harness.store import RunFolder
+from harness.store import RunFolder, explained
 from harness.trial import Request, World
 from workloads import WORKLOADS
 
@@ -52,6 +52,8 @@ def conduct_run(
             into=folder.nodes,
             stop=stop_on_interrupt,
         )
+    except OSError as error:
+        raise explained(error, folder.path) from error
     finally:
         signal.signal(signal.SIGINT, before)
     return World(

@@ -13,6 +13,7 @@ Everything but the history is written beside its place and renamed into it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -67,6 +68,8 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._history: int | None = None
+        self._whole_bytes = 0  # of the history: up to the end of its last whole line
+        self._failure: StoreError | None = None
 
     def __str__(self) -> str:
         return str(self.path)
@@ -76,27 +79,53 @@ class RunFolder:
         """Where each node's logs and data go."""
         return self.path / NODES
 
+    @property
+    def has_history(self) -> bool:
+        """Whether anything was recorded."""
+        return (self.path / HISTORY).exists()
+
     def begin_history(self, **header: Any) -> None:
-        """Open the history for appending and write its header line."""
+        """Open the history for appending and write its header line; raises StoreError.
+
+        A history without its header would be none: then there is no file either.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        self._history = os.open(self.path / HISTORY, flags, 0o644)
-        self._append(encode_header(**header))
+        try:
+            self._history = os.open(self.path / HISTORY, flags, 0o644)
+        except OSError as error:
+            raise explained(error, self.path) from error
+        try:
+            self._append(encode_header(**header))
+        except StoreError:
+            os.close(self._history)
+            self._history = None
+            (self.path / HISTORY).unlink()
+            raise
 
     def record(self, op: Op) -> None:
-        """Append one Op; when this returns the operating system has it."""
+        """Append one Op; when this returns the operating system has it. Raises StoreError.
+
+        After one failure every further Op is refused, so that none is missing in between, and the
+        history ends with the last line that was written whole.
+        """
         self._append(encode_op(op))
 
     def sync_history(self) -> None:
-        """Make what was recorded so far durable."""
+        """Make what was recorded so far durable; raises StoreError."""
         if self._history is not None:
-            os.fsync(self._history)
+            try:
+                os.fsync(self._history)
+            except OSError as error:
+                raise explained(error, self.path) from error
 
     def end_history(self) -> None:
-        """Make the history durable and close it."""
+        """Make the history durable and close it; raises StoreError once it is closed."""
         if self._history is not None:
-            self.sync_history()
-            os.close(self._history)
-            self._history = None
+            try:
+                self.sync_history()
+            finally:
+                os.close(self._history)
+                self._history = None
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole, or not at all."""
@@ -105,11 +134,13 @@ class RunFolder:
             beside.write_bytes(content)
             beside.replace(self.path / name)
         except OSError as error:
-            raise _explain(error, self.path) from error
+            with contextlib.suppress(OSError):
+                beside.unlink()
+            raise explained(error, self.path) from error
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a value as JSON that people can read."""
-        self.write(name, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
+        self.write(name, pretty(value))
 
     def discard(self) -> None:
         """Remove a folder in which nothing was recorded."""
@@ -149,13 +180,23 @@ class RunFolder:
 
     def _append(self, line: bytes) -> None:
         assert self._history is not None, "the history is open"
+        if self._failure is not None:
+            raise self._failure
+        left = line
         try:
-            written = os.write(self._history, line)
-            while written < len(line):
-                line = line[written:]
-                written = os.write(self._history, line)
+            while left:
+                left = left[os.write(self._history, left) :]
         except OSError as error:
-            raise _explain(error, self.path) from error
+            self._failure = explained(error, self.path)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._history, self._whole_bytes)
+            raise self._failure from error
+        self._whole_bytes += len(line)
+
+
+def pretty(value: Any) -> bytes:
+    """Encode a value as JSON that people can read."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def read_history_file(path: Path) -> Reading:
@@ -185,7 +226,7 @@ class Store:
                     continue
                 return RunFolder(path)
         except OSError as error:
-            raise _explain(error, self.root) from error
+            raise explained(error, self.root) from error
         raise StoreError(f"{parent} holds {RUNS_A_SECOND_MAX} runs of this second and seed already")
 
     def publish(self, folder: RunFolder) -> None:
@@ -194,7 +235,7 @@ class Store:
             _point(folder.path.parent / LATEST, folder.path)
             _point(self.root / LATEST, folder.path)
         except OSError as error:
-            raise _explain(error, self.root) from error
+            raise explained(error, self.root) from error
 
     def runs(self) -> Iterator[RunFolder]:
         """Yield every run, oldest first."""
@@ -220,7 +261,8 @@ def _read(path: Path, kind: Any) -> Any:
         raise StoreError(f"{path} cannot be read: {error}") from error
 
 
-def _explain(error: OSError, where: Path) -> StoreError:
+def explained(error: OSError, where: Path) -> StoreError:
+    """Return the StoreError that says what a failed write to the store means, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"no space left for the store at {where}: free some, or choose another with --store"

@@ -8,9 +8,11 @@ then the reports, which are only views.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,19 @@ from checkers.run import Run
 from checkers.verdict import Verdict
 from harness import version
 from harness.controller import Findings
-from harness.judgement import budget, exit_code, file_verdict, pass_judgement, write_reports
+from harness.judgement import (
+    budget,
+    exit_code,
+    file_verdict,
+    pass_judgement,
+    verdict_file,
+    write_reports,
+)
 from harness.nemesis import Executed
 from harness.options import NS_PER_S, Options
 from harness.progress import Progress
-from harness.store import RUN, SCHEDULE, RunFolder, Store
+from harness.store import RUN, SCHEDULE, RunFolder, Store, StoreError, pretty
+from reports.repeat import NODE_SOURCE
 from reports.terminal import heading
 from workloads import WORKLOADS
 
@@ -62,6 +72,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     exit_code: int
 
+    def verdict_json(self) -> bytes:
+        """Return what verdict.json holds, also where a full disk kept it from being written."""
+        return pretty(verdict_file(self.verdict, self.exit_code))
+
 
 class World(msgspec.Struct, kw_only=True):
     """What a world gives back beside the findings: what ran, and what it could not do."""
@@ -92,17 +106,16 @@ def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Out
         world = conductor(request, run, folder, Flushing(progress, folder), recording.record)
         recording.begin()
     except BaseException:
-        if recording.begun:
+        with contextlib.suppress(StoreError):  # it must not hide what ended the run
+            folder.end_history()
+        if folder.has_history:
             progress.say(f"what was recorded is kept: squall check {folder} judges it")
         else:
             folder.discard()
         raise
-    finally:
-        folder.end_history()
     run = msgspec.structs.replace(
         run, versions=run.versions | world.versions, unsupported=world.unsupported
     )
-    folder.write_json(RUN, run)
     history = History(world.findings.history, header=recording.header)
     world.findings = msgspec.structs.replace(world.findings, history=history)
     return conclude(request, run, folder, world, progress)
@@ -141,12 +154,20 @@ class Recording:
 def conclude(
     request: Request, run: Run, folder: RunFolder, world: World, progress: Progress
 ) -> Outcome:
-    """File what a run left, judge it, and write its reports."""
+    """File what a run left, judge it, and write its reports.
+
+    A store that fills up now is trouble, and takes neither a proof nor its exit code away.
+    """
     findings = world.findings
-    folder.write_json(SCHEDULE, schedule_file(run, findings.schedule))
     progress.phase("judge")
     checkers = WORKLOADS[run.workload].checkers(run.faults, run.parameters["workload"])
     history, evidence = findings.history, findings.evidence
+    unfiled = file_all(
+        folder.end_history,
+        lambda: folder.write_json(RUN, run),
+        lambda: folder.write_json(SCHEDULE, schedule_file(run, findings.schedule)),
+    )
+    evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, *unfiled))
     verdict = pass_judgement(
         checkers,
         history,
@@ -155,20 +176,35 @@ def conclude(
         interrupted=world.interrupted,
     )
     code = exit_code(verdict, evidence, interrupted=world.interrupted)
-    file_verdict(folder, verdict, evidence, code)
+    unfiled = file_all(lambda: file_verdict(folder, verdict, evidence, code))
     try:
         write_reports(folder, run, history, verdict, evidence)
+    except StoreError as error:
+        unfiled = tuple(dict.fromkeys((*unfiled, str(error))))
     except Exception as error:  # noqa: BLE001 - a verdict must not be lost to its own rendering
-        trouble = f"the report could not be written: {type(error).__name__}: {error}"
-        progress.say(trouble)
-        evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, trouble))
+        unfiled = (*unfiled, f"the report could not be written: {type(error).__name__}: {error}")
+        progress.say(unfiled[-1])
+    if unfiled:
+        trouble = tuple(dict.fromkeys((*evidence.trouble, *unfiled)))
+        evidence = msgspec.structs.replace(evidence, trouble=trouble)
         code = exit_code(verdict, evidence, interrupted=world.interrupted)
-        file_verdict(folder, verdict, evidence, code)
+        file_all(lambda: file_verdict(folder, verdict, evidence, code))
     if code == 0 and not request.keep:
         folder.discard_nodes()
     return Outcome(
         run=run, folder=folder, history=history, evidence=evidence, verdict=verdict, exit_code=code
     )
+
+
+def file_all(*acts: Callable[[], object]) -> tuple[str, ...]:
+    """Write several things to the store; return why it took some of them not, each reason once."""
+    refusals: dict[str, None] = {}
+    for act in acts:
+        try:
+            act()
+        except StoreError as error:
+            refusals.setdefault(str(error))
+    return tuple(refusals)
 
 
 class Flushing:
@@ -232,4 +268,19 @@ def schedule_file(run: Run, schedule: tuple[Executed, ...]) -> dict[str, Any]:
 
 def command_line() -> tuple[str, ...]:
     """Return how this process was called, with the program's bare name."""
-    return ("squall", *sys.argv[1:])
+    return ("squall", *relative(sys.argv[1:], Path.cwd()))
+
+
+def relative(words: Sequence[str], here: Path) -> list[str]:
+    """Write absolute paths as seen from `here`, so that the line says nothing of this machine.
+
+    A store elsewhere is left as it is: it has no part in what a run does.
+    """
+    found: list[str] = []
+    for at, word in enumerate(words):
+        option, assigned, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        named = option if assigned else (words[at - 1] if at else "")
+        if value.startswith("/") and (Path(value).is_relative_to(here) or named == NODE_SOURCE):
+            value = os.path.relpath(value, here)
+        found.append(f"{option}{assigned}{value}" if option else value)
+    return found

@@ -6,6 +6,7 @@ for rich where colour is wanted; every line reads the same without it.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -20,6 +21,7 @@ NAME_WIDTH_MAX = 28
 FINDING_CHARS_MAX = 160
 BAR_WIDTH = 32
 TROUBLE_MAX = 5
+NOTE_WIDTH = 90
 REASON_CHARS_MAX = 600
 PROOF_CHARS_MAX = 4_000
 FURTHER_MAX = 5
@@ -60,7 +62,10 @@ def final_lines(
     if folder is not None:
         anchor = "#anomaly=1" if any(row.anomalies for row in rows) else ""
         commands = [("report", f"{folder}/report.html{anchor}")]
-        commands += [(each.name, each.line) for each in repeat.commands(run, folder)]
+        for each in repeat.commands(run, folder):
+            commands += [(each.name, each.line)]
+            if each.name == repeat.REPEAT:  # it promises less than one may think
+                commands += [("", line) for line in textwrap.wrap(each.note, NOTE_WIDTH)]
         blocks.append([f"{name:<8} {line}" for name, line in commands])
     took = f" in {elapsed_s:.0f} s" if elapsed_s is not None else ""
     last = f"{verdict_word}{took}" + (f"  seed {run.seed}" if folder is not None else "")

@@ -64,6 +64,14 @@ class NodeNeverReady(HarnessError):
     """A node did not answer within the start timeout; the message has its last log lines."""
 
 
+class NodeDisturbed(HarnessError):
+    """Somebody outside the harness took a node away. Trouble: it is evidence of nothing."""
+
+
+class NodeKilled(Exception):
+    """A fault found its victim dead by another fault of ours: neither evidence nor trouble."""
+
+
 class NodeDied(Exception):
     """A node's process ended by itself: its own assertion, or a crash. Evidence, not trouble."""
 
@@ -150,7 +158,11 @@ class Cluster(Protocol):
         ...
 
     async def crashed(self) -> dict[str, str]:
-        """Nodes whose process ended without being killed by us, with the last words of each."""
+        """Nodes whose process ended by its own doing, with the last words of each."""
+        ...
+
+    async def disturbed(self) -> dict[str, tuple[str, ...]]:
+        """What was done to nodes from outside the harness: a sentence each, with what to do."""
         ...
 
     async def collect(self, into: Path | None) -> Evidence:

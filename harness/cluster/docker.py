@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+import docker.errors
 import msgspec
 
 from checkers.evidence import Evidence, NodeEvidence
@@ -29,13 +30,20 @@ from harness.cluster import (
     Grudge,
     HarnessError,
     Measured,
+    NodeDisturbed,
     NodeNeverReady,
     NodeStatus,
 )
 from harness.cluster.docker_clean import remove_run, sweep
 from harness.cluster.docker_clocks import Clocks
 from harness.cluster.docker_engine import Docker
-from harness.cluster.docker_evidence import digest, fetch, last_words
+from harness.cluster.docker_evidence import (
+    NoRoomError,
+    digest,
+    fetch,
+    last_words,
+    without_trouble,
+)
 from harness.cluster.docker_hands import Hands
 from harness.cluster.docker_labels import this_process
 from harness.cluster.docker_links import Links
@@ -49,7 +57,7 @@ from harness.cluster.docker_nodes import (
     volumes,
 )
 from harness.cluster.docker_processes import Processes, engine_trouble
-from harness.cluster.docker_status import Reading, read_status
+from harness.cluster.docker_status import NO_ANSWER, Reading, read_status
 
 SIZES = (3, 5, 7)
 START_TIMEOUT_S = 60.0
@@ -105,6 +113,7 @@ class DockerCluster:
         self._clocks = Clocks(self._hands, self._containers)
         self._network: Network | None = None
         self._endpoints: dict[str, dict[int, int]] = {}
+        self._mute: dict[str, bool] = {}
         self._locks = {node: asyncio.Lock() for node in self.nodes}
         # Room for every node to be killed in one instant while every node is being read.
         self._pool = ThreadPoolExecutor(2 * size + 2, thread_name_prefix="docker")
@@ -175,6 +184,8 @@ class DockerCluster:
 
     async def heal(self) -> Measured:
         """Drop nothing any more; measured by the chain's own packet counters."""
+        async with self._holding(self.nodes):
+            await self._each(self.nodes, self._reconnect)
         nodes = tuple(node for node in self.nodes if node in self._links.deaf)
         async with self._holding(nodes):
             await self._each(nodes, self._links.hear)
@@ -211,13 +222,24 @@ class DockerCluster:
 
     async def observe(self, node: str) -> NodeStatus:
         """Ask a node for its status."""
-        return (await self._read(node)).status
+        status = (await self._read(node)).status
+        # Refused: it is dead or boots. No answer: its process may have been stopped.
+        self._mute[node] = not status.reachable and status.error.startswith(NO_ANSWER)
+        return status
 
     async def crashed(self) -> dict[str, str]:
-        """Return the nodes that died by themselves, with their last words."""
+        """Return the nodes that ended by their own doing, with their last words."""
         async with self._holding(self.nodes):
-            await self._each(self.nodes, self._processes.notice_death)
+            await self._each(self.nodes, self._processes.notice)
         return self._processes.crashes
+
+    async def disturbed(self) -> dict[str, tuple[str, ...]]:
+        """Return what somebody outside did to the nodes."""
+        await self.crashed()
+        mute = tuple(node for node in self.nodes if self._mute.get(node))
+        async with self._holding(mute):
+            await self._each(mute, self._processes.notice_stopped)
+        return self._processes.disturbances
 
     async def collect(self, into: Path | None) -> Evidence:
         """Copy every node's log and data, and read them."""
@@ -226,14 +248,18 @@ class DockerCluster:
             statuses = {node: await self.observe(node) for node in self.nodes}
             crashes = await self.crashed()
             trouble: list[str] = []
-            found: dict[str, NodeEvidence] = {}
+            found = {node: NodeEvidence(node=node, log_missing=True) for node in self.nodes}
             for node in self.nodes:  # one after the other: a WAL is read into memory whole
                 try:
                     await self._call(fetch, self._engine, self._containers[node], target / node)
-                    found[node] = await self._call(digest, node, target / node, statuses[node])
+                    left = await self._call(digest, node, target / node, statuses[node])
+                    found[node], forced = without_trouble(left)
+                    trouble += forced
+                except NoRoomError as error:
+                    trouble.append(f"{error} (of {node} and those after it not all was copied)")
+                    break
                 except HarnessError as error:
                     trouble.append(str(error))
-                    found[node] = NodeEvidence(node=node, log_missing=True)
             for node, words in crashes.items():
                 if not found[node].assertions:  # otherwise its log told the same, in full
                     found[node] = msgspec.structs.replace(
@@ -266,13 +292,26 @@ class DockerCluster:
                     self._engine.api.create_volume(volume, labels=own)
                 self._engine.api.create_container(**arguments)
 
+    def _reconnect(self, node: str) -> None:
+        """Give a running node its network and address back, if somebody took them."""
+        state = self._processes.notice(node)
+        if state.running and not state.connected and self._network is not None:
+            with engine_trouble(f"{node} could not be connected to its network again"):
+                self._engine.api.connect_container_to_network(
+                    self._containers[node],
+                    self._network.id,
+                    ipv4_address=self._network.addresses[node],
+                )
+
     def _probe(self) -> None:
-        """Find out which means of breaking things this kernel lacks; asked once, of one node."""
+        """Find out which means of breaking things this kernel lacks; asked once, of one node.
+
+        A probe changes nothing: what it tried out would be in force for the rest of the run.
+        """
         container = self._containers[self.nodes[0]]
         for mechanism, program in (
             ("partition", ["squall-links", "counters"]),
             ("clock", ["test", "-s", "/run/squall/clock"]),
-            ("netem", ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1us"]),
         ):
             try:
                 self._hands.run(container, program)
@@ -289,6 +328,8 @@ class DockerCluster:
             if all(status.reachable for status in statuses) and len(leaders) == 1 and any(leaders):
                 return
             late = [status for status in statuses if not (status.reachable and status.leader)]
+            for disturbances in (await self.disturbed()).values():
+                raise NodeDisturbed(f"while the cluster was starting: {disturbances[0]}")
             died = await self.crashed()
             if died or time.monotonic() > give_up_s:
                 node = next(iter(died), late[0].node if late else self.nodes[0])
@@ -330,7 +371,10 @@ class DockerCluster:
 
     def _published(self, node: str, port: int) -> int | None:
         with engine_trouble(f"{node}'s published ports"):
-            bound = self._engine.api.port(self._containers[node], port)
+            try:
+                bound = self._engine.api.port(self._containers[node], port)
+            except docker.errors.NotFound:
+                bound = None
         # A dead node publishes nothing.
         return int(bound[0]["HostPort"]) if bound else None
 

@@ -6,6 +6,7 @@ mostly preallocated zeros; they stay holes on this side.
 
 from __future__ import annotations
 
+import errno
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from checkers.evidence import NodeEvidence
 from checkers.nodelog import read_log
 from checkers.wal import read_wal
 from harness.cluster import HarnessError, NodeStatus
+from harness.cluster.docker_deaths import forced_by, trouble_in
 from harness.cluster.docker_engine import Docker, reason
 from harness.cluster.docker_nodes import DATA
 
@@ -27,6 +29,10 @@ NODE_BYTES_MAX = 8 << 30
 """More data from one node is not copied: a runaway must not fill the controller's disk."""
 
 LAST_LINES = 12
+
+
+class NoRoomError(HarnessError):
+    """The controller's disk is full."""
 
 
 def fetch(engine: Docker, container: str, into: Path) -> None:
@@ -44,6 +50,11 @@ def fetch(engine: Docker, container: str, into: Path) -> None:
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise HarnessError(f"{container}: no copy of its evidence: {reason(error)}") from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoomError(
+                f"no space left for the nodes' logs and data at {into.parent}: free some, or "
+                "choose another place with --store"
+            ) from error
         raise HarnessError(f"{into}: cannot store the nodes' evidence: {error}") from error
 
 
@@ -62,13 +73,32 @@ def digest(node: str, directory: Path, final: NodeStatus | None) -> NodeEvidence
     return evidence
 
 
+def without_trouble(evidence: NodeEvidence) -> tuple[NodeEvidence, tuple[str, ...]]:
+    """Part a node's own failed assertions from ends that its surroundings forced upon it.
+
+    Returns the evidence that is left against the node, and the rest as trouble.
+    """
+    own, forced = [], []
+    for text in evidence.assertions:
+        if why := trouble_in(text):
+            forced.append(forced_by(evidence.node, why))
+        else:
+            own.append(text)
+    return msgspec.structs.replace(evidence, assertions=tuple(own)), tuple(forced)
+
+
 def last_words(engine: Docker, container: str) -> str:
     """Return what a node said last: its fatal event if it has one, else its last few lines."""
+    return words_of(last_lines(engine, container))
+
+
+def last_lines(engine: Docker, container: str) -> list[str]:
+    """Return the end of a node's log, of its last process as far as it goes back that long."""
     try:
         tail: bytes = engine.api.logs(container, tail=100)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        return f"(its log cannot be read: {reason(error)})"
-    return words_of(tail.decode(errors="replace").splitlines())
+        return [f"(its log cannot be read: {reason(error)})"]
+    return tail.decode(errors="replace").splitlines()
 
 
 def words_of(lines: Iterable[str]) -> str:

@@ -26,12 +26,20 @@ _PIECE = struct.Struct("!BxxxI")  # which output, how many bytes follow
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine says of a container's process."""
+    """What the engine says of a container's process.
+
+    `started_at` is the engine's stamp of its last start: another stamp is another process.
+    `connected` is false for one that was taken off its network, `gone` true when there is no such
+    container any more.
+    """
 
     running: bool
     paused: bool
     exit_code: int
     out_of_memory: bool
+    started_at: str = ""
+    connected: bool = True
+    gone: bool = False
 
     @property
     def has_network(self) -> bool:
@@ -46,16 +54,22 @@ class Hands:
         self._engine, self._image, self._labels = engine, image, labels
 
     def state(self, container: str) -> State:
-        """Ask the engine for a container's state; raises HarnessError when it is gone."""
+        """Ask the engine for a container's state; raises HarnessError when it does not answer."""
         try:
-            said: dict[str, Any] = self._engine.api.inspect_container(container)["State"]
+            found: dict[str, Any] = self._engine.api.inspect_container(container)
+        except docker.errors.NotFound:
+            return State(running=False, paused=False, exit_code=0, out_of_memory=False, gone=True)
         except (docker.errors.APIError, requests.exceptions.RequestException) as error:
             raise HarnessError(f"{container}: {reason(error)}") from error
+        said: dict[str, Any] = found["State"]
+        networks = (found.get("NetworkSettings") or {}).get("Networks")
         return State(
             running=bool(said.get("Running")),
             paused=bool(said.get("Paused")),
             exit_code=int(said.get("ExitCode", 0)),
             out_of_memory=bool(said.get("OOMKilled")),
+            started_at=str(said.get("StartedAt", "")),
+            connected=bool(networks) or networks is None,
         )
 
     def run(self, container: str, command: Sequence[str], stdin: str = "") -> str:

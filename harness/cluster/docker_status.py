@@ -17,6 +17,9 @@ from harness.cluster import NodeStatus
 TIMEOUT_S = 1.0
 """A healthy node answers in milliseconds; one that needs a second is not healthy to its clients."""
 
+NO_ANSWER = "no answer"
+"""How the error begins of a node that accepted the question and said nothing."""
+
 RESPONSE_BYTES_MAX = 1 << 20
 ANSWER_SHOWN = 80
 
@@ -47,7 +50,7 @@ async def read_status(node: str, host: str, port: int, timeout_s: float = TIMEOU
         answered_ns = time.monotonic_ns()
         status = _status(node, said, asked_wall_ns + (answered_ns - asked_ns) // 2)
     except TimeoutError:
-        status = NodeStatus(node=node, reachable=False, error=f"no answer within {timeout_s:g} s")
+        status = NodeStatus(node=node, reachable=False, error=f"{NO_ANSWER} within {timeout_s:g} s")
     except (OSError, ValueError, TypeError, msgspec.MsgspecError, asyncio.IncompleteReadError) as e:
         status = NodeStatus(node=node, reachable=False, error=f"{type(e).__name__}: {e}")
     else:

@@ -199,6 +199,10 @@ class SimCluster:
         last = {node.name: (*node.refusals, *node.deaths) for node in self._all()}
         return {name: words[-1] for name, words in last.items() if words}
 
+    async def disturbed(self) -> dict[str, tuple[str, ...]]:
+        """Nothing reaches a simulated node but what the simulation does."""
+        return {}
+
     async def collect(self, into: Path | None) -> Evidence:
         """Gather every node's log lines, WAL and state."""
         return gather(self.simulation, into, wals=self._wals)

@@ -14,7 +14,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
-from harness.cluster import Measured, NodeDied
+from harness.cluster import Measured, NodeDied, NodeKilled
 from harness.nemesis import Resolved, View
 from harness.nemesis.condition import Damage
 from harness.nemesis.victims import SCOPES, Victims, candidates, describe
@@ -98,8 +98,8 @@ async def _hand_over(scene: Scene, laggards: tuple[str, ...]) -> Measured:
     if leader:
         try:
             await cluster.pause((leader,))
-        except NodeDied:
-            leader = ""  # somebody else took it away: as good
+        except (NodeDied, NodeKilled):
+            leader = ""  # another fault took it away: as good
     try:
         await scene.runtime.sleep_ns(cluster.election_timeout_ms * NS_PER_MS)
         measured = await cluster.resume(laggards)

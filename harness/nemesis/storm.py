@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from checkers.history import NEMESIS, Op, OpType
-from harness.cluster import NodeDied, NodeStatus
+from harness.cluster import NodeDied, NodeDisturbed, NodeKilled, NodeStatus
 from harness.nemesis import UNREACHABLE, Executed, Kind, Resolved, View
 from harness.nemesis.clock import VARIANTS, Clock
 from harness.nemesis.condition import Condition, Damage, QuorumBudget
@@ -323,10 +323,16 @@ class Raging:
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+    told = isinstance(error, NodeDied | NodeDisturbed | NodeKilled)
+    return str(error) if told else f"{type(error).__name__}: {error}"
 
 
 def _complain(scene: Scene, what: str, error: Exception) -> None:
-    """A node that died by itself is evidence against it; anything else is trouble of ours."""
-    if not isinstance(error, NodeDied):
+    """Note trouble of ours.
+
+    A node that died by itself is evidence against it, one that another fault killed is neither.
+    """
+    if isinstance(error, NodeDisturbed):
+        scene.complain(str(error))
+    elif not isinstance(error, NodeDied | NodeKilled):
         scene.complain(f"{what}: {_words(error)}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import multiprocessing
+import os
 import shlex
 import signal
 from collections.abc import Generator, Iterable, Iterator
@@ -119,7 +120,10 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         if self.faults is not None:
             words += f" --faults {','.join(self.faults) or 'none'}"
         if self.node_source:
-            words += f" --node-source {shlex.quote(self.node_source)}"
+            source = self.node_source
+            if source.startswith("/"):  # a line for other machines too
+                source = os.path.relpath(source)
+            words += f" --node-source {shlex.quote(source)}"
         return words
 
 

@@ -140,3 +140,15 @@ def test_states_that_differ_at_one_index_are_found_by_the_harness_s_comparison_t
     )
     assert final.validity is Validity.INVALID
     assert "n2 f at revision 3" in final.anomalies[0].explanation
+
+
+def test_a_cluster_that_stays_away_after_trouble_is_not_blamed_for_it() -> None:
+    """What somebody else broke, the database need not mend; the trouble is named."""
+    lost = Evidence(
+        nodes=NODES,
+        recovery={"recovered": False, "elapsed_s": 10.0, "reason": "not reachable: n2"},
+        trouble=("the container of n2 was removed",),
+    )
+    found = child(judged(evidence=lost), "recovery")
+    assert found.validity is Validity.UNKNOWN
+    assert "the container of n2 was removed" in (found.reason or "")

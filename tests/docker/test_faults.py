@@ -208,6 +208,7 @@ async def test_a_node_that_dies_by_itself_is_told_from_one_we_killed(cluster) ->
     words = (await cluster.crashed())["n2"]
     assert "exit code 2" in words
     assert "AssertionError: told to" in words
+    assert await cluster.disturbed() == {}
     measured = await cluster.restart(("n2",))
     assert measured.data["by_themselves"] == ["n2"]
     await status(cluster, "n2")

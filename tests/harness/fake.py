@@ -76,6 +76,7 @@ class FakeCluster:
         self.calls: list[str] = []
         self.failing: set[str] = set()
         self.ends_by_itself: dict[str, str] = {}
+        self.outside: dict[str, tuple[str, ...]] = {}
         self.doors: list[Door] = []
 
     async def start(self) -> None:
@@ -83,6 +84,7 @@ class FakeCluster:
 
     async def stop(self) -> None:
         self.stopped = True
+        self._note("stop")
 
     async def client(self, node: str) -> Door:
         self.doors.append(Door(self, node))
@@ -226,6 +228,9 @@ class FakeCluster:
 
     async def crashed(self) -> dict[str, str]:
         return self.ends_by_itself
+
+    async def disturbed(self) -> dict[str, tuple[str, ...]]:
+        return self.outside
 
     async def collect(self, into: Path | None) -> Evidence:
         self._note("collect")

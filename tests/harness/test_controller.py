@@ -8,7 +8,7 @@ import pytest
 
 from checkers.faults import fault_windows
 from checkers.history import OpType
-from harness.cluster import HarnessError
+from harness.cluster import HarnessError, NodeKilled
 from harness.controller import Findings, conduct
 from harness.nemesis.storm import Storm
 from harness.options import NS_PER_S, Options
@@ -216,3 +216,20 @@ def test_a_cluster_that_does_not_come_back_is_a_finding_about_the_database():
     assert "n5" in recovery["reason"]
     assert recovery["final_reads_missing"] > 0
     assert findings.evidence.trouble == ()
+
+
+def test_a_victim_that_another_fault_had_killed_is_told_as_that():
+    """It did not die by itself, and nobody had trouble."""
+    runtime = ManualRuntime()
+    cluster = FakeCluster(runtime)
+
+    async def pause(nodes: tuple[str, ...]) -> None:
+        raise NodeKilled(f"{nodes[0]} was dead by another fault when it was to be frozen")
+
+    cluster.pause = pause  # type: ignore[method-assign]
+    findings = conducted(runtime, cluster, faults=("pause",), seconds=20)
+    told = {window.detail for window in fault_windows(findings.history)}
+    assert all("was dead by another fault" in text for text in told)
+    assert not any("by itself" in text or "NodeKilled" in text for text in told)
+    assert findings.evidence.trouble == ()
+    assert all(node.assertions == () for node in findings.evidence.nodes.values())

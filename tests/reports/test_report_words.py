@@ -199,6 +199,41 @@ def test_the_line_that_repeats_a_run_names_its_seed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ("--store", "/home/me/store"),
+        ("--store=/home/me/store",),
+        ("--node-source", "/home/me/node"),
+        ("--node-source=/home/me/node", "--store", "/var/tmp"),
+    ],
+)
+def test_the_line_that_repeats_a_run_says_nothing_of_where_it_ran(paths: tuple[str, ...]) -> None:
+    """Its machine's paths mean nothing elsewhere; that a node's source is missing is said."""
+    source = "/home/me/node" if "source" in paths[0] else ""
+    typed = run(
+        argv=("squall", "run", *paths, "--time", "5s"), seed=7, parameters={"node_source": source}
+    )
+    _, again = repeat.commands(typed, "store/x")
+    assert again.line == "squall run --time 5s --seed 7"
+    assert ("add --node-source" in again.note) == bool(source)
+
+
+def test_a_path_below_the_working_directory_stays_in_the_line() -> None:
+    typed = run(argv=("squall", "run", "--store", "mine", "--node-source=../node"), seed=7)
+    assert repeat.repeat_line(typed) == "squall run --store mine --node-source=../node --seed 7"
+
+
+def test_what_a_repeated_run_repeats_is_said_beside_the_line(broken: Storm) -> None:
+    """In containers another verdict may come out; in the simulation the same bytes do."""
+    real, simulated = (run(cluster=world, seed=7) for world in ("docker", "sim"))
+    assert "timing" in repeat.commands(real, "store/x")[1].note
+    assert "the verdict may differ" in repeat.commands(real, "store/x")[1].note
+    assert "the same run" in repeat.commands(simulated, "store/x")[1].note
+    told = " ".join(terminal.final_lines(real, broken[2], "store/x", broken[3]).split())
+    assert repeat.SAME_DRAWS in told
+
+
 @pytest.mark.parametrize("cluster", ["--cluster {}", "--cluster={}"])
 def test_the_line_that_repeats_a_run_names_the_cluster_that_was_chosen(cluster: str) -> None:
     typed = ("squall", "run", "auto", *cluster.format("auto").split())

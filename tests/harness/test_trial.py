@@ -1,0 +1,284 @@
+"""What a run writes down of itself, and what becomes of it when its store or its nodes fail."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkers.history import Op
+from checkers.verdict import Validity
+from harness import store as store_module
+from harness.cluster import Measured
+from harness.controller import conduct
+from harness.nemesis.storm import Storm
+from harness.options import NS_PER_S, Options
+from harness.recorder import Recorder
+from harness.seeds import Seeds
+from harness.store import RunFolder, StoreError
+from harness.trial import Outcome, Request, World, carry_out, relative
+from tests.harness.fake import FakeCluster
+from tests.harness.manual import ManualRuntime
+from workloads import WORKLOADS
+
+KILLED = "n2 was killed from outside the harness (SIGKILL, exit code 137)"
+
+
+class Listener:
+    """Keeps the lines that a terminal would show."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.phases: list[str] = []
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def op(self, op: Op) -> None:
+        pass
+
+
+class Trial:
+    """One run of the register workload on a cluster in memory."""
+
+    def __init__(self, path: Path, *, seconds: int = 20, **made: Any) -> None:
+        self.runtime = ManualRuntime()
+        self.cluster = FakeCluster(self.runtime, **made)
+        self.listener = Listener()
+        self.path = path
+        self.seconds = seconds
+
+    @property
+    def folder(self) -> RunFolder:
+        (found,) = (p for p in (self.path / "register").iterdir() if not p.is_symlink())
+        return RunFolder(found)
+
+    def run(self) -> Outcome:
+        request = Request(
+            workload="register",
+            cluster="sim",
+            nodes=5,
+            faults=("kill",),
+            seed=1,
+            options=Options(prefix="t/", time_limit_ns=self.seconds * NS_PER_S),
+            store=self.path,
+        )
+        return carry_out(request, self._conduct, self.listener)
+
+    def _conduct(
+        self, request: Request, run: Any, folder: RunFolder, progress: Any, sink: Any
+    ) -> World:
+        del run
+        findings = self.runtime.run(
+            conduct(
+                runtime=self.runtime,
+                cluster=self.cluster,
+                workload=WORKLOADS[request.workload],
+                nemesis=Storm(request.faults),
+                recorder=Recorder(self.runtime, sink),
+                seeds=Seeds(request.seed),
+                options=request.options,
+                progress=progress,
+                into=folder.nodes,
+            )
+        )
+        return World(findings=findings, versions={}, unsupported={})
+
+    def later(self, seconds: int, act: Callable[[], None]) -> None:
+        async def wait() -> None:
+            await self.runtime.sleep_ns(seconds * NS_PER_S)
+            act()
+
+        self.runtime.spawn(wait(), "somebody else")
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the store's disk be full after so many bytes of history; a last write comes short."""
+
+    def limit(room: int) -> None:
+        left, write = [room], os.write
+
+        def full(descriptor: int, data: bytes) -> int:
+            if not left[0]:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            done = write(descriptor, data[: left[0]])
+            left[0] -= done
+            return done
+
+        monkeypatch.setattr(store_module.os, "write", full)
+
+    return limit
+
+
+@pytest.mark.parametrize("room", [0, 40, 10_000, 10_007, 60_000])
+def test_a_store_that_fills_up_ends_the_run_with_one_line(tmp_path, disk, room) -> None:
+    """The cluster goes all the same, and what was recorded is a history without a torn line."""
+    disk(room)
+    trial = Trial(tmp_path)
+    with pytest.raises(StoreError, match="no space left for the store") as found:
+        trial.run()
+    assert found.value.exit_code == 3
+    assert "\n" not in str(found.value)
+    assert trial.cluster.stopped
+    assert not [line for line in trial.listener.lines if line.startswith("trouble")]
+    if room < 100:
+        assert list((tmp_path / "register").iterdir()) == [], "nothing had happened yet"
+    else:
+        reading = trial.folder.read_history()
+        assert reading.cut_line is None
+        assert len(reading.history) > 20
+        assert [op.index for op in reading.history] == list(range(len(reading.history)))
+        assert trial.listener.lines[-1].startswith("what was recorded is kept: squall check")
+
+
+def test_a_store_that_fills_up_ends_the_load_at_once(tmp_path, disk) -> None:
+    """Nothing is healed, read back or judged for a history that nobody keeps."""
+    disk(10_000)
+    trial = Trial(tmp_path, seconds=600)
+    with pytest.raises(StoreError):
+        trial.run()
+    assert trial.runtime.now_ns() < 60 * NS_PER_S
+    assert "read" not in trial.listener.phases
+
+
+def test_a_disk_that_cannot_even_sync_hides_nothing(tmp_path, disk, monkeypatch) -> None:
+    """What ended the run is what is told."""
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(store_module.os, "fsync", refuse)
+    disk(10_000)
+    with pytest.raises(StoreError, match=r"no space left|cannot be written: Input/output error"):
+        Trial(tmp_path).run()
+
+
+@pytest.mark.parametrize(("broken", "code"), [("", 3), ("stale", 1)])
+def test_a_store_that_fills_up_while_judging_takes_no_proof_away(
+    tmp_path, monkeypatch, broken, code
+) -> None:
+    """The verdict is still told, with its exit code; a sound run is no pass without its files."""
+
+    def refuse(_path: Path, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    trial = Trial(tmp_path, broken=broken)
+    trial.later(1, lambda: monkeypatch.setattr(Path, "write_bytes", refuse))
+    outcome = trial.run()
+    monkeypatch.undo()
+    assert outcome.exit_code == code
+    (line,) = outcome.evidence.trouble
+    assert line.startswith("no space left for the store")
+    assert len(trial.folder.read_history().history) == len(outcome.history)
+    assert not list(trial.folder.path.glob(".*")), "no half of a file is left"
+
+
+def test_a_node_that_was_killed_from_outside_is_trouble_and_ends_the_load(tmp_path) -> None:
+    trial = Trial(tmp_path, seconds=600)
+    trial.later(10, lambda: trial.cluster.outside.update(n2=(KILLED,)))
+    outcome = trial.run()
+    assert outcome.exit_code == 3
+    assert outcome.evidence.trouble == (KILLED,)
+    assert outcome.evidence.nodes["n2"].assertions == ()
+    assert outcome.verdict.validity is Validity.UNKNOWN
+    assert outcome.history.duration_ns < 30 * NS_PER_S
+    assert f"trouble: {KILLED}" in trial.listener.lines
+
+
+def test_a_violation_stays_one_when_somebody_kills_a_node_as_well(tmp_path) -> None:
+    """What was proved elsewhere stays proved; the trouble is told beside it."""
+    trial = Trial(tmp_path, seconds=60, broken="stale")
+    trial.later(50, lambda: trial.cluster.outside.update(n2=(KILLED,)))
+    outcome = trial.run()
+    assert outcome.exit_code == 1
+    assert outcome.evidence.trouble == (KILLED,)
+    linearizable = next(c for c in outcome.verdict.children if c.checker == "linearizable")
+    assert linearizable.validity is Validity.INVALID
+
+
+def test_a_cluster_that_somebody_took_away_is_not_blamed_for_staying_away(tmp_path) -> None:
+    """Nor is it waited for as long as for one that ought to come back."""
+    trial = Trial(tmp_path, seconds=60)
+    cluster = trial.cluster
+
+    async def restart(nodes: tuple[str, ...]) -> Measured:
+        cluster.down -= set(nodes) - {"n2"}
+        return Measured(effective=True)
+
+    def take_away() -> None:
+        cluster.down.add("n2")
+        cluster.outside["n2"] = ("the container of n2 was removed from outside the harness",)
+        cluster.restart = restart  # type: ignore[assignment,method-assign]
+
+    trial.later(10, take_away)
+    outcome = trial.run()
+    assert outcome.exit_code == 3
+    recovery = next(c for c in outcome.verdict.children if c.checker == "recovery")
+    assert recovery.validity is Validity.UNKNOWN
+    assert outcome.evidence.recovery["elapsed_s"] < 15
+
+
+def test_containers_that_cannot_be_removed_hide_no_verdict(tmp_path) -> None:
+    trial = Trial(tmp_path, broken="stale")
+    trial.cluster.failing = {"stop"}
+    outcome = trial.run()
+    assert outcome.exit_code == 1
+    (line,) = outcome.evidence.trouble
+    assert "could not be removed: the engine refused to stop" in line
+    assert "squall clean" in line
+
+
+def test_containers_that_cannot_be_removed_hide_no_full_disk(tmp_path, disk) -> None:
+    disk(10_000)
+    trial = Trial(tmp_path)
+    trial.cluster.failing = {"stop"}
+    with pytest.raises(StoreError, match="no space left"):
+        trial.run()
+    assert any("squall clean" in line for line in trial.listener.lines)
+
+
+def test_an_engine_that_does_not_answer_for_a_moment_ends_nothing(tmp_path) -> None:
+    """One that never answers again ends the load, as no fault can be made nor seen any more."""
+
+    def silent_for(times: int) -> Callable[[], None]:
+        def fall_silent() -> None:
+            asked, left = trial.cluster.crashed, [times]
+
+            async def crashed() -> dict[str, str]:
+                left[0] -= 1
+                if left[0] >= 0:
+                    raise OSError("connection refused")
+                return await asked()
+
+            trial.cluster.crashed = crashed  # type: ignore[method-assign]
+
+        return fall_silent
+
+    trial = Trial(tmp_path / "moment", seconds=30)
+    trial.later(10, silent_for(2))
+    assert trial.run().evidence.trouble == ()
+    trial = Trial(tmp_path / "gone", seconds=600)
+    trial.later(10, silent_for(5))
+    outcome = trial.run()
+    assert outcome.exit_code == 3
+    assert "could not ask which nodes crashed" in outcome.evidence.trouble[0]
+    assert outcome.history.duration_ns < 60 * NS_PER_S
+
+
+def test_paths_are_recorded_as_seen_from_the_working_directory() -> None:
+    """A store elsewhere stays as it was typed: it has no part in what a run does."""
+    here = Path("/home/me/work")
+    typed = ["run", "--store", "/home/me/work/store", "--node-source=/home/me/node", "--time=5s"]
+    assert relative(typed, here) == [
+        "run", "--store", "store", "--node-source=../node", "--time=5s",
+    ]  # fmt: skip
+    assert relative(["--store=/mnt/x", "--seed", "7"], here) == ["--store=/mnt/x", "--seed", "7"]
+    assert relative(["--node-source", "/n"], here) == ["--node-source", "../../../n"]
