@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from checkers.history import Operation, OpType
+from checkers.history import Operation, OpType, process_name
 from checkers.lanes import describe, render
 from checkers.registers import swapped
 from checkers.verdict import Anomaly
@@ -133,8 +133,7 @@ def value_phrase(value: Any) -> str:
 
 def who(operation: Operation) -> str:
     """The process, as lanes name it."""
-    process = operation.process
-    return f"p{process}" if isinstance(process, int) else process
+    return process_name(operation.process)
 
 
 def phrase(operation: Operation) -> str:

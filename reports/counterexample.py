@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkers.faults import FaultWindow
-from checkers.history import Operation, OpType
+from checkers.history import Operation, OpType, process_name
 from checkers.lanes import render
 from checkers.verdict import Anomaly
 from reports import words
@@ -242,7 +242,7 @@ def _draw(
         lanes=tuple(
             (
                 y,
-                f"p{process} {_node_of(drawn, process)}".strip(),
+                f"{process_name(process)} {_node_of(drawn, process)}".strip(),
                 any(each.process == process and each.index in witness for each in drawn),
             )
             for process, y in rows.items()
@@ -272,7 +272,7 @@ def _bar(operation: Operation, y: float, place: _Squeezed, ended_ns: int, witnes
     fits = begin + 7.2 * len(label) < WIDTH - 6
     heard = "stopped waiting" if still_open else "answered"
     title = (
-        f"op {operation.index}: p{operation.process} {words.exchange(operation)}, "
+        f"op {operation.index}: {process_name(operation.process)} {words.exchange(operation)}, "
         f"invoked {words.seconds(operation.invoked_ns)}, {heard} {words.seconds(ended_ns)}"
     )
     return Bar(
