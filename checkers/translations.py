@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from checkers.history import MalformedHistory, OpType
+from checkers.history import is_client as is_client_process
 
 REGISTER_KEY: Final = "register"
 """What the only register of a file is called."""
@@ -98,24 +99,39 @@ def _is_txn(value: Any) -> bool:
 def is_client(fields: dict[str, Any]) -> bool:
     """Whether a client did this (and not the nemesis)."""
     process = fields.get("process")
-    return process is None or (isinstance(process, int) and not isinstance(process, bool))
+    return not isinstance(process, str) or is_client_process(process)
+
+
+class LeftOut(NamedTuple):
+    """An operation that constrains nothing, and why: it is not judged, and counted."""
+
+    reason: str
 
 
 def translation(
     model: str, records: Sequence[Record], *, log: bool = False
-) -> Callable[[Event], Translated]:
+) -> Callable[[Event], Translated | LeftOut]:
     """Return what turns the events of these records into our words; it raises MalformedHistory."""
     translate = _porcupine_register if log else _TRANSLATIONS.get(model, _plain)
     if model not in {"cas-register", "register"}:
         return translate
     independent = _independent(records)
+    model_reads_nil = not log
 
-    def register(event: Event) -> Translated:
+    def register(event: Event) -> Translated | LeftOut:
         value = event.value
         if independent and isinstance(value, list):
             key, value = value if len(value) == 2 else (None, value)
             event = event._replace(key=key, value=value)
-        return _restored(translate(event), event.fields)
+        told = _restored(translate(event), event.fields)
+        if (
+            model_reads_nil
+            and told[:2] == (OpType.OK, "read")
+            and told[3] is None
+            and (event.fields.get("absent") is not True)
+        ):
+            return LeftOut("a read that answered nil: its answer was not kept")
+        return told
 
     return register
 
@@ -184,8 +200,6 @@ def _knossos_register(event: Event) -> Translated:
         value = None if f == "read" else value
     elif outcome is OpType.OK and f == "cas":
         value = {"swapped": True}
-    elif outcome is OpType.OK and f == "read" and value is None:
-        outcome = OpType.FAIL  # its answer was not kept, so it constrains nothing
     return outcome, f, key, _json_like(value)
 
 

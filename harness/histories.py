@@ -19,7 +19,7 @@ from rich.console import Console
 
 from checkers import edn_writer, jsonl
 from checkers.budget import Meter, OutOfBudget
-from checkers.catalogue import ENTRIES, model_of_workload, read_file
+from checkers.catalogue import ENTRIES, model_of_workload
 from checkers.foreign import Foreign
 from checkers.search import Misfit
 from checkers.specifications import MODELS
@@ -28,7 +28,7 @@ from checkers.visualisation import visualise
 from harness.judgement import CHECK_MEMORY_BYTES, budget
 from harness.options import NS_PER_S
 from harness.parameters import OneOf, Size, judging_time
-from harness.rejudge import read_bytes, recheck
+from harness.rejudge import is_run, read_any, recheck
 from reports import terminal
 
 
@@ -88,6 +88,9 @@ def _show_models(context: click.Context, _option: click.Parameter, asked: bool) 
     show_default=True,
     help="How much memory the process may take up while they do.",
 )
+@click.option(
+    "--strict", is_flag=True, help="Call a history unknown of which any operation is not judged."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def check(
     path: Path,
@@ -95,12 +98,14 @@ def check(
     workload: str | None,
     check_time_ns: int,
     memory_bytes: int,
+    strict: bool,
     as_json: bool,
 ) -> int:
     """Judge a recorded history: a run's folder, a file, or - for standard input.
 
-    Files are read as Jepsen, Knossos and Elle write them (EDN), as elle-cli reads them (JSON), as
-    Porcupine's logs, or as Squall's own history.jsonl.
+    Files are read as Jepsen, Knossos and Elle write them (EDN, history.txt, jepsen.log), as
+    elle-cli reads them (JSON), as Porcupine's logs, or as Squall's own history.jsonl; folders also
+    as Jepsen's store and the reports of etcd's robustness tests have them.
 
     Exits 0 if it is valid, 1 if it is invalid, 2 if that stays unknown, 4 if it cannot be read.
     """
@@ -109,9 +114,11 @@ def check(
     if workload:
         model = model_of_workload(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
-    found = recheck(path, sys.stdin.buffer, allowed, model)
+    found = recheck(path, sys.stdin.buffer, allowed, model, strict=strict)
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
+    if found.warning is not None:
+        click.echo(f"{path}: {found.warning}", err=True)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
     else:
@@ -119,7 +126,7 @@ def check(
         text = terminal.final_lines(
             found.run,
             found.verdict,
-            str(path) if path.is_dir() and not model else None,
+            str(path) if is_run(path) and not model else None,
             found.evidence,
             operations=len(found.history.operations),
             width=console.width if console.is_terminal else None,
@@ -146,12 +153,11 @@ def export(
     path: Path, form: str, model: str | None, output: Path | None, check_time_ns: int
 ) -> int:
     """Write a history for another tool: a run's folder, a file, or - for standard input."""
-    name, data = read_bytes(path, sys.stdin.buffer)
     allowed = budget(check_time_ns / NS_PER_S)
     try:
-        found = read_file(name, data, model, Meter(allowed))
+        _, found = read_any(path, sys.stdin.buffer, model, Meter(allowed))
     except OutOfBudget as spent:
-        raise click.UsageError(f"{name}: {spent}") from None
+        raise click.UsageError(f"{path}: {spent}") from None
     lines = EXPORTS[form](found, allowed)
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(output.open("wb")) if output else sys.stdout.buffer

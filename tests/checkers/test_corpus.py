@@ -112,16 +112,16 @@ def test_format_and_model_are_found_by_looking(text: str, kind: str, model: str)
         (
             (
                 "{:process 0 :type :invoke :f :read :index 5}\n"
-                "{:process 0 :type :ok :f :read :index 4}"
+                "{:process 0 :type :ok :f :read :index 3}"
             ),
-            "h:2: op 4 comes after op 5: out of order",
+            "h:2: op 3 comes after op 5: out of order",
         ),
         ("{:process 0\n\0 :type :invoke}", "h:2: a NUL byte; this is no text"),
         (
             "{:process 0 :type :invoke :f :fly}",
             (
                 "h: no model is known for operations called fly; name one of bank, cas-register, "
-                "comments, counter, etcd, fenced-mutex, kv, lease, list-append, lock, long-fork, "
+                "comments, counter, etcd, etcd+watch, fenced-mutex, kv, lease, list-append, lock, long-fork, "
                 "multi-register, mutex, queue, register, rw-register, set, set-eventual, watch, "
                 "watch-end"
             ),
@@ -133,7 +133,7 @@ def test_a_malformed_file_is_named_with_its_line(text: str, complaint: str) -> N
     """One line says what is wrong and where."""
     with pytest.raises(MalformedHistory) as caught:
         check_file("h", text.encode(), None, Budget())
-    assert str(caught.value) == complaint
+    assert str(caught.value).partition("; readable are ")[0] == complaint
 
 
 def test_a_byte_that_is_no_text_is_named_with_its_line() -> None:

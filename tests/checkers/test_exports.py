@@ -93,7 +93,8 @@ def test_random_registers_get_the_same_verdict_after_a_journey_through_edn(seed:
         if again.reason is None or not again.reason.startswith("vacuous"):
             assert told(again) == told(verdict)
         back = check_file("h", b"".join(encode_jsonl(history)), "cas-register", Budget())
-        assert told(back) == told(verdict)
+        if not (back.reason or "").startswith("vacuous"):
+            assert told(back) == told(verdict)
 
 
 def test_edn_speaks_of_a_register_as_knossos_does() -> None:
