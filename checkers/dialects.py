@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.history import Accounting, History, MalformedHistory, Op, OpType, is_client
 from checkers.ordering import UNTIMED_NS, in_order
 from checkers.translations import Event, LeftOut, Record, translation
@@ -39,7 +40,13 @@ class Spoken(NamedTuple):
 
 
 def to_history(
-    records: Sequence[Record], name: str, model: str, *, log: bool = False, lines: int = 0
+    records: Sequence[Record],
+    name: str,
+    model: str,
+    *,
+    log: bool = False,
+    assume: Assumptions = NOTHING_SAID,
+    lines: int = 0,
 ) -> Spoken:
     """Make a history of a file's events; raises MalformedHistory with the line."""
     clients = [one for one in records if _of_client(one, name)]
@@ -49,7 +56,7 @@ def to_history(
         clients, times_ns, notes = in_order(clients, name)
     else:
         clients, times_ns, notes = _untimed(clients, name, model)
-    translate = translation(model, clients, log=log)
+    translate = translation(model, clients, log=log, assume=assume)
     processes = _Processes(name, named=timed and any("process" in one.fields for one in clients))
     ops: list[Op] = []
     left_out: dict[str, int] = {}

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from checkers import edn, etcd_reports, jepsen_log
+from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.budget import Meter
 from checkers.dialects import HEADER, to_history
 from checkers.history import Accounting, History, MalformedHistory
@@ -69,11 +70,17 @@ class Foreign(NamedTuple):
 
 
 def load(
-    data: bytes, name: str = "history", model: str | None = None, *, meter: Meter | None = None
+    data: bytes,
+    name: str = "history",
+    model: str | None = None,
+    *,
+    meter: Meter | None = None,
+    assume: Assumptions = NOTHING_SAID,
 ) -> Foreign:
     """Read a file's content; raises MalformedHistory, and OutOfBudget when the meter does.
 
-    `name` is what messages call the file; `model` overrides what its operations look like.
+    `name` is what messages call the file; `model` overrides what its operations look like, and
+    `assume` what its values seem to mean.
     """
     meter = meter or Meter(Budget())
     if data.startswith(_GZIP):
@@ -91,7 +98,7 @@ def load(
         accounting = _with_lines(accounting, lines)
         return Foreign(history, model or guess_own(history), kind, accounting)
     model = model or _guess(records)
-    told = to_history(records, name, model, log=kind == "log", lines=lines)
+    told = to_history(records, name, model, log=kind == "log", assume=assume, lines=lines)
     return Foreign(told.history, model, kind, told.accounting, told.timed)
 
 

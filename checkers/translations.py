@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from checkers.assumptions import NOTHING_SAID, Assumptions, Nil
 from checkers.history import MalformedHistory, OpType
 from checkers.history import is_client as is_client_process
 
@@ -29,6 +30,22 @@ class Record(NamedTuple):
 
     line: int
     fields: dict[str, Any]
+
+
+class LeftOut(NamedTuple):
+    """A translation's word that an operation constrains nothing.
+
+    The whole operation, its invocation too, has no place in the history that is judged; who reads
+    the file counts it under the reason.
+    """
+
+    reason: str
+
+
+NIL_READ: Final = (
+    "a read answered nil, taken as an answer that was not kept (--nil absent judges it)"
+)
+"""Why a read is left out whose answer is nil, where nil does not mean absent."""
 
 
 def guess_model(records: Sequence[Record]) -> str:
@@ -102,21 +119,21 @@ def is_client(fields: dict[str, Any]) -> bool:
     return not isinstance(process, str) or is_client_process(process)
 
 
-class LeftOut(NamedTuple):
-    """An operation that constrains nothing, and why: it is not judged, and counted."""
-
-    reason: str
-
-
 def translation(
-    model: str, records: Sequence[Record], *, log: bool = False
+    model: str,
+    records: Sequence[Record],
+    *,
+    log: bool = False,
+    assume: Assumptions = NOTHING_SAID,
 ) -> Callable[[Event], Translated | LeftOut]:
-    """Return what turns the events of these records into our words; it raises MalformedHistory."""
+    """Return what turns the events of these records into our words; it raises MalformedHistory.
+
+    `log`: the records are Porcupine's, in which nil is an absent value.
+    """
     translate = _porcupine_register if log else _TRANSLATIONS.get(model, _plain)
     if model not in {"cas-register", "register"}:
         return translate
     independent = _independent(records)
-    model_reads_nil = not log
 
     def register(event: Event) -> Translated | LeftOut:
         value = event.value
@@ -124,13 +141,8 @@ def translation(
             key, value = value if len(value) == 2 else (None, value)
             event = event._replace(key=key, value=value)
         told = _restored(translate(event), event.fields)
-        if (
-            model_reads_nil
-            and told[:2] == (OpType.OK, "read")
-            and told[3] is None
-            and (event.fields.get("absent") is not True)
-        ):
-            return LeftOut("a read that answered nil: its answer was not kept")
+        if told == (OpType.OK, "read", told[2], None) and _unknown_nil(event, assume, log=log):
+            return LeftOut(NIL_READ)
         return told
 
     return register
@@ -169,8 +181,6 @@ def _restored(told: Translated, fields: dict[str, Any]) -> Translated:
     """Take back what `edn_writer` says in words of its own, where Knossos has none."""
     outcome, f, key, value = told
     kind, refused = fields["type"], fields.get("refused")
-    if fields.get("absent") is True and f == "read" and kind == OpType.OK:
-        outcome = OpType.OK  # it was read, and nothing was there
     if f == "read" and _pair(refused):
         if kind == OpType.INVOKE:
             return outcome, "cas", key, refused
@@ -201,6 +211,13 @@ def _knossos_register(event: Event) -> Translated:
     elif outcome is OpType.OK and f == "cas":
         value = {"swapped": True}
     return outcome, f, key, _json_like(value)
+
+
+def _unknown_nil(event: Event, assume: Assumptions, *, log: bool) -> bool:
+    """Whether a read of nil is one whose answer nobody kept: Knossos' reading, unless told."""
+    if event.fields.get("absent") is True:
+        return False  # written by `edn_writer`: it was read, and nothing was there
+    return assume.nil is Nil.UNKNOWN or (assume.nil is None and not log)
 
 
 def _porcupine_register(event: Event) -> Translated:

@@ -161,7 +161,8 @@ def _folder(folder: RunFolder, allowed: Budget) -> Judged:
     workload = WORKLOADS.get(run.workload)
     if workload is None:
         raise HarnessError(f"{folder}: this Squall knows no workload called {run.workload!r}")
-    verdict = pass_judgement(workload.checkers(run.faults), reading.history, evidence, allowed)
+    checkers = workload.checkers(run.faults, run.parameters.get("workload", {}))
+    verdict = pass_judgement(checkers, reading.history, evidence, allowed)
     code = exit_code(verdict, evidence)
     warning = None
     if folder.read_verdict() is None:

@@ -135,7 +135,7 @@ def conclude(
     findings = world.findings
     folder.write_json(SCHEDULE, schedule_file(run, findings.schedule))
     progress.phase("judge")
-    checkers = WORKLOADS[run.workload].checkers(run.faults)
+    checkers = WORKLOADS[run.workload].checkers(run.faults, run.parameters["workload"])
     history, evidence = findings.history, findings.evidence
     verdict = pass_judgement(
         checkers,

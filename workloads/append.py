@@ -232,7 +232,10 @@ def _filled(mops: Sequence[MicroOp], lists: dict[str, list[int]], answer: TxnAns
     return done(filled, answer)
 
 
-def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+def _checkers(
+    requested_faults: tuple[str, ...],
+    options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
+) -> tuple[Checker, ...]:
     return (*common_checkers(requested_faults), revisions(), read_back(), isolation())
 
 

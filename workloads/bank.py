@@ -154,8 +154,13 @@ def _put(key: bytes, balance: int) -> Put:
     return Put(key=key, value=str(balance).encode())
 
 
-def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
-    total = OPTIONS["accounts"] * OPTIONS["opening"]
+def _checkers(
+    requested_faults: tuple[str, ...], options: dict[str, Any] | None = None
+) -> tuple[Checker, ...]:
+    given = OPTIONS if options is None else options
+    # Without what the run was given (its run.json is gone) the first read says what there is.
+    told = {"accounts", "opening"} <= given.keys()
+    total = given["accounts"] * given["opening"] if told else None
     return (
         *common_checkers(requested_faults),
         revisions(),

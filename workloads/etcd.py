@@ -341,7 +341,10 @@ def _with_probes(history: History) -> History:
     return History([*history, *probes], header=history.header) if probes else history
 
 
-def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+def _checkers(
+    requested_faults: tuple[str, ...],
+    options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
+) -> tuple[Checker, ...]:
     return (*common_checkers(requested_faults), read_back(), order())
 
 

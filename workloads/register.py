@@ -181,7 +181,10 @@ def _value_of(kvs: tuple[KeyValue, ...]) -> tuple[int | None, int]:
     return (int(kvs[0].value), kvs[0].mod_revision) if kvs else (None, 0)
 
 
-def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+def _checkers(
+    requested_faults: tuple[str, ...],
+    options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
+) -> tuple[Checker, ...]:
     return standard_checkers(requested_faults=requested_faults)
 
 

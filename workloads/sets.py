@@ -108,7 +108,10 @@ class Sets(Rotating):
         return done([int(kv.value) for kv in found.kvs], found)
 
 
-def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+def _checkers(
+    requested_faults: tuple[str, ...],
+    options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
+) -> tuple[Checker, ...]:
     return (*common_checkers(requested_faults), revisions(), read_back(), sets())
 
 

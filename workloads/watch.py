@@ -270,7 +270,10 @@ def _without_watches(history: History) -> History:
     return History(ops, header=history.header)
 
 
-def _checkers(requested_faults: tuple[str, ...]) -> tuple[Checker, ...]:
+def _checkers(
+    requested_faults: tuple[str, ...],
+    options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
+) -> tuple[Checker, ...]:
     return (
         statistics(),
         coverage(requested_faults),

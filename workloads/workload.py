@@ -67,8 +67,18 @@ class Script(Protocol):
         ...
 
 
-Judges = Callable[[tuple[str, ...]], tuple[Checker, ...]]
-"""The checkers of a workload, given the kinds of fault that the run was asked to inject."""
+class Judges(Protocol):
+    """The checkers of a workload."""
+
+    def __call__(
+        self, requested_faults: tuple[str, ...], options: dict[str, Any] | None = None, /
+    ) -> tuple[Checker, ...]:
+        """Return the checkers for what a run was asked to do.
+
+        `requested_faults` are the kinds of fault to inject; `options` are the workload's, as the
+        run had them: None stands for its defaults, a missing name for one that is not known.
+        """
+        ...
 
 
 class Workload(msgspec.Struct, frozen=True, kw_only=True):

@@ -121,9 +121,9 @@ def test_format_and_model_are_found_by_looking(text: str, kind: str, model: str)
             "{:process 0 :type :invoke :f :fly}",
             (
                 "h: no model is known for operations called fly; name one of bank, cas-register, "
-                "comments, counter, etcd, etcd+watch, fenced-mutex, kv, lease, list-append, lock, long-fork, "
-                "multi-register, mutex, queue, register, rw-register, set, set-eventual, watch, "
-                "watch-end"
+                "comments, counter, etcd, etcd+watch, fenced-mutex, kv, lease, list-append, lock, "
+                "long-fork, multi-register, mutex, queue, register, rw-register, set, "
+                "set-eventual, watch, watch-end"
             ),
         ),
         ('{"squall":"history","version":9}\n', "h:1: version 9; this Squall reads up to version 1"),

@@ -41,6 +41,9 @@ However, W2 had returned at 0.005 s when R1 was called at 0.006 s, and R1 still 
 p0: |-write register 1-| |-write register 2-|
 p1:                                           |-read register 1-|
 
+read 8 lines: 4 operations, 4 judged
+note: no times: the order of the lines is the order of events
+
 INVALID
 """
 
@@ -103,7 +106,11 @@ def test_the_model_is_found_by_looking_or_named(
         (STALE, ("--memory", "4G"), "'4G' is no size; say the unit, as in 512MiB or 4GiB"),
         (STALE, ("--memory", "0GiB"), "'0GiB' is no size"),
         (STALE + "{:process", (), "history.edn:9: '{' is never closed"),
-        (STALE + "{:process 5 :type :ok :f :read}", (), "history.edn:9: read completes without"),
+        (
+            STALE + "{:process 5 :type :ok :f :read :value 1}",
+            (),
+            "history.edn:9: read completes without",
+        ),
         ("{:process 0 :type :invoke\n\0", (), "history.edn:2: a NUL byte"),
         (STALE, ("--model", "moon.py:Bell"), "moon.py does not exist"),
     ],

@@ -26,8 +26,8 @@ def bank(**options: Any) -> Bank:
     return Bank(Random, Plan(nodes=NODES, prefix="run/", options=options))
 
 
-def judged(history: History) -> dict[str, Verdict]:
-    own = [checker for checker in WORKLOAD.checkers(()) if checker.name in OWN]
+def judged(history: History, options: dict[str, Any] | None = None) -> dict[str, Verdict]:
+    own = [checker for checker in WORKLOAD.checkers((), options) if checker.name in OWN]
     verdict = judge(own, history, Evidence(recovery={"recovered": True}), Budget())
     return {child.checker: child for child in verdict.children}
 
@@ -52,6 +52,16 @@ def test_a_store_in_one_piece_keeps_the_total():
     assert judge_of(model_of_workload("bank"))(history, Budget()).validity is Validity.VALID
     moved = [op for op in history.operations if op.f == "transfer" and op.outcome is OpType.OK]
     assert len(moved) > 300
+
+
+def test_accounts_are_judged_by_what_the_run_opened_them_with():
+    """Not by the defaults; and where that is not known any more, by what was read first."""
+    history = record(bank(accounts=3, opening=7), OneStore(), 300)
+    given = OPTIONS | {"accounts": 3, "opening": 7}
+    assert judged(history, given)["bank"].validity is Validity.VALID
+    assert judged(history, {})["bank"].validity is Validity.VALID
+    found = judged(history, given | {"opening": 8})["bank"]
+    assert {one.kind for one in found.anomalies} == {"wrong-total"}
 
 
 def test_a_transfer_writes_both_accounts_under_guards():
