@@ -27,6 +27,15 @@ _COMPLETIONS: Final = tuple(name for name in _NAMES if name != OpType.INVOKE)
 TRANSACTIONAL: Final = frozenset({"list-append", "rw-register"})
 """Models that can be judged without real time."""
 
+_SPEAKING: Final = frozenset(
+    {f"ok {f}" for f in ("read", "get", "txn")}
+    | {
+        f"invoke {f}"
+        for f in ("write", "cas", "add", "remove", "put", "append", "enqueue", "transfer", "txn")
+    }
+)
+"""Events that say nothing without a value."""
+
 HEADER: Final = '{"squall":"history","version":1}'
 """The first line of a history of our own."""
 
@@ -67,6 +76,11 @@ def to_history(
         if kind not in _NAMES or not isinstance(f, str) or not f.isprintable():
             raise MalformedHistory(f"{where}: an operation of type {kind!r} and f {f!r:.60}")
         key, value = fields.get("key"), fields.get("value")
+        if "f" not in fields and not _transaction(value, asked=kind == OpType.INVOKE):
+            raise MalformedHistory(
+                f"{where}: an event without f is a transaction, whose value is a list of "
+                f"micro-operations, not {value!r:.60}"
+            )
         outcome = _TYPES[kind]
         process, asked = processes.of(fields.get("process"), outcome, f, value, where, at)
         told = translate(Event(outcome, f, key, value, where, fields))
@@ -124,6 +138,13 @@ def _without(ops: list[Op], dropped: set[int]) -> list[Op]:
     ]
 
 
+def _transaction(value: Any, *, asked: bool) -> bool:
+    """Whether a value may be that of a transaction; only an answer may be missing."""
+    if value is None:
+        return not asked
+    return isinstance(value, list) and all(isinstance(mop, list) for mop in value)
+
+
 def _text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
 
@@ -158,6 +179,10 @@ def _uniform(clients: Sequence[Record], name: str) -> None:
                 f"the line {HEADER}: add it as the first line"
             )
         kind, f = fields.get("type"), fields.get("f")
+        if "value" not in fields and f"{kind} {f}" in _SPEAKING:
+            raise MalformedHistory(
+                f"{name}:{line}: this {kind} of {f} has no value; nothing is written as null or nil"
+            )
         each: list[tuple[Any, ...]] = [("process",), ("f",)]
         if kind in ("invoke", "ok") and isinstance(f, str | None):
             each += [("value", kind, f), ("key", kind, f)]

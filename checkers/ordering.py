@@ -12,7 +12,8 @@ are reconciled by these rules, and by refusing what none of them covers:
 * Without such an index, and if every event has a time, times are the order: events of one clock, in
   a file whose lines may stand in any order, as when the logs of several clients were put one after
   the other. Events at one time are concurrent, whatever the order of their lines.
-* Without times the order of the lines is the order of events, a millisecond apart.
+* Without times the order of the lines is the order of events, a millisecond apart. Where only some
+  events have one, and no index orders them, the file is refused.
 
 An interval is never made shorter than the file says: an order that nothing in the file justifies
 would show a stale read where there may be none.
@@ -57,7 +58,9 @@ def in_order(records: Sequence[Record], name: str) -> Ordered:
     """Put the clients' events of a file in order; raises MalformedHistory with the line."""
     notes: list[str] = []
     times = _times(records, name)
-    complete = bool(times) and None not in times and min(times) != max(times)
+    if _placeholders(times):
+        times = [None] * len(times)
+    complete = bool(times) and None not in times
     strict = _numbered(records, name, sortable=complete)
     events = list(zip(records, times, strict=True))
     if strict and _back([one for one in map(_index, records) if one is not None]) is not None:
@@ -66,12 +69,14 @@ def in_order(records: Sequence[Record], name: str) -> Ordered:
     known = [(time, record) for record, time in events if time is not None]
     back = _back([time for time, _ in known])
     if not complete:
-        _must_agree(known, back, name, whole=len(known) == len(events))
-        if not known or len({time for time, _ in known}) == 1:
+        if not known:
             notes.append("no times: the order of the lines is the order of events")
-        else:
-            missing = counted(len(events) - len(known), "event")
-            notes.append(f"{missing} without a time: the order of the lines is the order of events")
+        elif strict is None or back is not None:
+            line = next(record.line for record, time in events if time is None)
+            raise MalformedHistory(
+                f"{name}:{line}: no time, unlike line {known[0][1].line}, and no index that orders "
+                f"all events; give all events a time, or none"
+            )
         return _numbers(events, notes, strict=True)
     if back is None:
         return _numbers(events, notes, strict=strict is not None)
@@ -112,6 +117,11 @@ def _times(records: Sequence[Record], name: str) -> list[Any]:
             raise MalformedHistory(f"{name}:{line}: a time is a number, not {time!r:.60}")
         times.append(time)
     return times
+
+
+def _placeholders(times: Sequence[Any]) -> bool:
+    """Whether all times are the same number that stands for none: Jepsen's is -1."""
+    return len(set(times)) == 1 and times[0] is not None and times[0] <= 0
 
 
 def _back(numbers: Sequence[Any]) -> int | None:
@@ -157,27 +167,6 @@ def _numbered(records: Sequence[Record], name: str, *, sortable: bool) -> bool |
 def _index(record: Record) -> int | None:
     number = record.fields.get("index")
     return number if isinstance(number, int) and not isinstance(number, bool) else None
-
-
-def _must_agree(
-    known: Sequence[tuple[Any, Record]], back: int | None, name: str, *, whole: bool
-) -> None:
-    """Raise unless the times that there are agree with the order of the lines."""
-    if whole:
-        return
-    if back is not None:
-        raise MalformedHistory(
-            f"{name}:{known[back][1].line}: times run backwards, and not every event has one to be "
-            f"sorted by; give all events a time, or none"
-        )
-    for (before, one), (after, other) in itertools.pairwise(known):
-        if before == after and one.fields.get("process") != other.fields.get("process"):
-            if len({time for time, _ in known}) == 1:
-                return
-            raise MalformedHistory(
-                f"{name}:{other.line}: two clients at one time, and not every event has a time; "
-                f"give all events a time, or none"
-            )
 
 
 def _sorted(events: list[_Event], name: str) -> list[_Event]:
@@ -228,7 +217,7 @@ def _numbers(events: list[_Event], notes: list[str], *, strict: bool) -> Ordered
     """Give events their times in ns: growing where the order is `strict`, else as they are."""
     records = [record for record, _ in events]
     known = [time for _, time in events if time is not None]
-    if not known or min(known) == max(known):
+    if not known:
         return Ordered(records, [at * UNTIMED_NS for at in range(len(events))], notes)
     scale = _scale(known)
     if strict:

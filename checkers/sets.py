@@ -113,7 +113,7 @@ def check_sets(history: History, *, linearizable: bool = True) -> Verdict:
     elif not adds:
         reason = "nothing was ever added"
     elif not reads:
-        reason = "the set was never read"
+        reason = "vacuous: the set was never read"
     elif never == adds:
         reason = "no read was called after any add was acknowledged"
     latencies.sort()

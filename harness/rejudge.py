@@ -32,6 +32,7 @@ from harness.judgement import (
     exit_code,
     file_verdict,
     pass_judgement,
+    word,
     write_reports,
 )
 from harness.options import NS_PER_S
@@ -144,7 +145,9 @@ def rebuild(path: Path, time_s: float) -> None:
     if run is None:
         raise click.UsageError(f"{path} is no run's folder: it has no run.json")
     if judged is None:
-        _folder(folder, budget(time_s))
+        found = _folder(folder, budget(time_s))
+        if found.warning is not None:
+            raise StoreError(f"judged {word(found.exit_code)}, but {found.warning}")
         return
     evidence = folder.read_evidence() or Evidence()
     write_reports(folder, run, folder.read_history().history, judged.verdict, evidence)

@@ -96,7 +96,7 @@ def test_format_and_model_are_found_by_looking(text: str, kind: str, model: str)
         ('[{"f":"read"},\n{"f":]', "h:2: not JSON: Expecting value"),
         ('[{"f":"read"},\n', "h:2: ends before the array is closed by ']'"),
         (
-            f"{WRITE}\n{{:process 0 :type :ok :f :read}}",
+            f"{WRITE}\n{{:process 0 :type :ok :f :read :value 1}}",
             "h:2: read completes without having been invoked",
         ),
         (
@@ -112,7 +112,7 @@ def test_format_and_model_are_found_by_looking(text: str, kind: str, model: str)
         (
             (
                 "{:process 0 :type :invoke :f :read :index 5}\n"
-                "{:process 0 :type :ok :f :read :index 3}"
+                "{:process 0 :type :ok :f :read :value 1 :index 3}"
             ),
             "h:2: op 3 comes after op 5: out of order",
         ),
