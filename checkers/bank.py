@@ -117,7 +117,7 @@ def _judge(
         found.append(
             anomaly(
                 "overdrawn",
-                f"{who(one)} found account {account} at {balance}.",
+                f"{who(one)} found account {account} at {balance} (bank:negative allows that).",
                 [
                     "Then no account is below 0: a transfer that would overdraw is refused.",
                     f"However, {alone.name(one)} found {balance} in account {account}.",

@@ -10,14 +10,24 @@ with --model or --workload; the level asked of a transactional model follows a c
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from checkers.assumptions import (
+    NOTHING_SAID,
+    Assumptions,
+    Initial,
+    InitialKind,
+    NoValue,
+    read_value,
+)
 from checkers.bank import check_bank
+from checkers.bank_order import check_bank_order
 from checkers.budget import Meter, OutOfBudget
 from checkers.counters import check_counters
 from checkers.etcd_order import check_etcd_order
+from checkers.eventual import PN_COUNTER, UNIQUE_IDS, check_pn_counter, check_unique_ids
 from checkers.foreign import MIXED, Foreign, load
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.isolation import LEVELS, SERIALIZABLE, STRICT_SERIALIZABLE, edges_of, level_of
@@ -25,19 +35,35 @@ from checkers.leases import check_leases
 from checkers.linearizability import check_linearizability
 from checkers.locks import check_locks
 from checkers.long_fork import check_long_fork
+from checkers.queues import (
+    FIFO,
+    TOTAL,
+    UNNAMED,
+    UNORDERED,
+    check_queues,
+    check_total_queue,
+    check_unnamed_queue,
+)
 from checkers.registers import IGNORED
+from checkers.sequential import NAME as SEQUENTIAL
+from checkers.sequential import check_sequential
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
 from checkers.sets import check_sets
-from checkers.specifications import MODELS
+from checkers.sets_begun import check_begun_sets
+from checkers.specifications import BEGINS, MODELS
 from checkers.verdict import Budget, Validity, Verdict, worst
 from checkers.watch_end import check_watch_end
 from checkers.watches import check_watches
+from checkers.words import counted
 
 Judge = Callable[[History, Budget], Verdict]
 
 ALIASES: Final = {
     "register-cas": "cas-register",
     "set-full": "set",
+    "g-set": "set-eventual",
+    "g-counter": PN_COUNTER,
+    "sequential": SEQUENTIAL,
     "append": LIST_APPEND,
     "wr": RW_REGISTER,
 }
@@ -62,40 +88,170 @@ class UnknownModel(ValueError):
     """No judge of that name; the message lists those there are."""
 
 
-def judge_of(name: str, *, closed: bool = True) -> Judge:
+def judge_of(
+    name: str, *, closed: bool = True, initial: Initial | None = None, file: str = "FILE"
+) -> Judge:
     """Return the judge of a name; raises UnknownModel.
 
-    `closed`: the history is complete, so that a value without a writer is an anomaly.
+    What follows a colon is the level of isolation of transactions (`list-append:serializable`),
+    what an object holds at first (`cas-register:0`), or that accounts may be overdrawn
+    (`bank:negative`). `closed`: the history is complete, so that a value without a writer is an
+    anomaly. `initial` says the same as a value behind the colon. `file` is what messages call the
+    history.
     """
-    name, _, level = name.partition(":")
+    name, colon, suffix = name.partition(":")
     name = ALIASES.get(name, name)
     if name in {LIST_APPEND, RW_REGISTER}:
-        level = level or STRICT_SERIALIZABLE
+        return _transactions(name, suffix, closed=closed, initial=initial)
+    if name not in JUDGES:
+        raise UnknownModel(f"no model {name!r}; there are {', '.join(sorted(ENTRIES))}")
+    begun = initial
+    overdraft = False
+    if name in BANKS:
+        if colon and suffix != NEGATIVE:
+            raise UnknownModel(f"{name}:{suffix}: all that may follow is {name}:{NEGATIVE}")
+        overdraft = bool(colon)
+    elif colon:
+        if name not in BEGUN:
+            raise UnknownModel(f"{name}:{suffix}: a {name} takes nothing behind a colon")
+        if initial is not None:
+            raise UnknownModel(f"{name}:{suffix} and --initial say the same thing; name one")
         try:
-            level_of(level)
-        except KeyError:
-            raise UnknownModel(f"no level {level!r}; there are {', '.join(LEVELS)}") from None
-        return lambda history, budget: check_isolation(
-            history, budget, data=name, level=level, closed=closed
-        )
-    if name in JUDGES and not level:
-        return JUDGES[name]
-    raise UnknownModel(f"no model {name!r}; there are {', '.join(sorted(ENTRIES))}")
+            begun = Initial.of(read_value(suffix))
+        except NoValue as error:
+            raise UnknownModel(f"{name}:{suffix}: {error}") from None
+    if begun is not None and begun.kind is InitialKind.KNOWN:
+        if name not in BEGUN:
+            raise UnknownModel(f"a {name} holds nothing at first that could be said")
+        try:
+            return BEGUN[name](begun.value, overdraft)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UnknownModel(f"a {name} cannot begin with {begun.value!r}: {error}") from None
+    if name == UNNAMED:
+        return lambda history, budget: check_unnamed_queue(history, budget, name=file)
+    if overdraft:
+        return BEGUN[name](None, overdraft)
+    return JUDGES[name]
+
+
+def _transactions(name: str, level: str, *, closed: bool, initial: Initial | None) -> Judge:
+    level = level or STRICT_SERIALIZABLE
+    try:
+        level_of(level)
+    except KeyError:
+        raise UnknownModel(f"no level {level!r}; there are {', '.join(LEVELS)}") from None
+    if initial is not None and initial.kind is InitialKind.KNOWN:
+        raise UnknownModel(f"{name} takes no initial value yet; what was not written may be one")
+
+    def judge(history: History, budget: Budget) -> Verdict:
+        return check_isolation(history, budget, data=name, level=level, closed=closed)
+
+    return _by_key(judge)
+
+
+def _by_key(judge: Judge) -> Judge:
+    """Judge independent keys apart where a judge takes its history as one."""
+
+    def each(history: History, budget: Budget) -> Verdict:
+        keys = history.by_key
+        if len(keys) < 2:
+            return judge(history, budget)
+        meter = Meter(budget)
+        verdicts = []
+        for at, key in enumerate(keys):
+            part = History([op for op in history if op.key == key], header=history.header)
+            share = meter.remaining_s / (len(keys) - at)
+            verdicts.append((key, judge(part, msgspec.structs.replace(budget, time_s=share))))
+        return _together(verdicts)
+
+    return each
+
+
+def _together(verdicts: list[tuple[str | None, Verdict]]) -> Verdict:
+    """Combine the verdicts on independent keys.
+
+    One on which nothing was to be judged does not count, unless that is so of all.
+    """
+    heard = [
+        (key, one) for key, one in verdicts if not (one.reason or "").startswith("vacuous")
+    ] or verdicts
+    first = heard[0][1]
+    validity = worst([one.validity for _, one in heard])
+    reasons = [f"key {key}: {one.reason}" for key, one in heard if one.reason]
+    anomalies = [
+        found if found.key is not None else msgspec.structs.replace(found, key=key)
+        for key, one in heard
+        for found in one.anomalies
+    ]
+    only = next(one for _, one in heard if one.validity is validity)
+    all_vacuous = (first.reason or "").startswith("vacuous")
+    return msgspec.structs.replace(
+        first,
+        validity=validity,
+        evidence=f"{counted(len(verdicts), 'key')}; {only.evidence}",
+        reason=None
+        if validity is not Validity.UNKNOWN
+        else first.reason
+        if all_vacuous
+        else next(iter(reasons), None),
+        anomalies=tuple(anomalies[:ANOMALIES_MAX]),
+        stats=_added([one.stats for _, one in heard]) | {"keys": len(verdicts)},
+        elapsed_s=sum(one.elapsed_s for _, one in heard),
+    )
+
+
+def _added(stats: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add numbers up, those in maps too; anything else is the first's."""
+    total: dict[str, Any] = {}
+    for one in stats:
+        for name, value in one.items():
+            before = total.get(name)
+            if isinstance(value, dict):
+                total[name] = _added([before or {}, value])
+            elif isinstance(value, int | float) and isinstance(before, int | float):
+                total[name] = before + value
+            else:
+                total.setdefault(name, value)
+    return total
+
+
+ANOMALIES_MAX: Final = 20
+"""Anomalies told in full of all independent keys together."""
 
 
 def _search(model: str) -> Judge:
     return lambda history, budget: check_linearizability(history, budget, MODELS[model])
 
 
-def _counter(history: History, budget: Budget) -> Verdict:
+def _begun(model: str) -> Callable[[Any, bool], Judge]:
+    def begin(value: Any, _overdraft: bool) -> Judge:
+        MODELS[model](value)  # a value of the wrong kind is told before anything is judged
+        return lambda history, budget: check_linearizability(
+            history, budget, lambda: MODELS[model](value)
+        )
+
+    return begin
+
+
+def _counter(history: History, budget: Budget, initial: int = 0) -> Verdict:
     """Bounds first; what they allow is searched, and stays allowed when the search gives up."""
-    bounds = check_counters(history)
+    bounds = check_counters(history, initial)
     if bounds.validity is not Validity.VALID:
         return bounds
-    exact = check_linearizability(history, budget, MODELS["counter"])
+    exact = check_linearizability(history, budget, lambda: MODELS["counter"](initial))
     if exact.validity is Validity.UNKNOWN:
         return bounds
     return msgspec.structs.replace(exact, checker="counter")
+
+
+def _begun_counter(value: Any, _overdraft: bool) -> Judge:
+    MODELS["counter"](value)
+    return lambda history, budget: _counter(history, budget, value)
+
+
+def _begun_pn_counter(value: Any, _overdraft: bool) -> Judge:
+    MODELS["counter"](value)
+    return lambda history, _budget: check_pn_counter(history, value)
 
 
 def _set(history: History, budget: Budget) -> Verdict:
@@ -103,6 +259,49 @@ def _set(history: History, budget: Budget) -> Verdict:
     if all(one.f in {"add", "read", *IGNORED} for one in history.operations):
         return check_sets(history)
     return check_linearizability(history, budget, MODELS["set"])
+
+
+def _begun_set(linearizable: bool) -> Callable[[Any, bool], Judge]:
+    def begin(value: Any, _overdraft: bool) -> Judge:
+        MODELS["set"](value)
+
+        def judge(history: History, budget: Budget) -> Verdict:
+            if any(one.f == "remove" for one in history.operations):
+                return check_linearizability(history, budget, lambda: MODELS["set"](value))
+            return check_begun_sets(history, value, linearizable=linearizable)
+
+        return judge
+
+    return begin
+
+
+def _begun_queue(discipline: str) -> Callable[[Any, bool], Judge]:
+    def begin(value: Any, _overdraft: bool) -> Judge:
+        MODELS[FIFO](value)
+        if discipline == UNNAMED:
+            return lambda history, budget: check_unnamed_queue(history, budget, value)
+        return lambda history, budget: check_queues(history, budget, discipline, value)
+
+    return begin
+
+
+def _begun_bank(name: str) -> Callable[[Any, bool], Judge]:
+    def begin(value: Any, overdraft: bool) -> Judge:
+        opening = None
+        if value is not None:
+            opening = {str(account): int(balance) for account, balance in value.items()}
+        if name == BANK:
+            total = None if opening is None else sum(opening.values())
+            return _by_key(
+                lambda history, _budget: check_bank(history, total=total, overdraft=overdraft)
+            )
+        return _by_key(
+            lambda history, budget: check_bank_order(
+                history, budget, opening=opening, overdraft=overdraft
+            )
+        )
+
+    return begin
 
 
 def _etcd(history: History, budget: Budget) -> Verdict:
@@ -150,14 +349,29 @@ def _comments(_history: History, _budget: Budget) -> Verdict:
     )
 
 
+BANK: Final = "bank"
+BANK_ORDER: Final = "bank-linearizable"
+BANKS: Final = frozenset({BANK, BANK_ORDER})
+NEGATIVE: Final = "negative"
+"""What follows a bank's colon where accounts may be overdrawn."""
+
 JUDGES: Final[dict[str, Judge]] = {
     **{name: _search(name) for name in MODELS},
     "set": _set,
     "set-eventual": lambda history, _budget: check_sets(history, linearizable=False),
+    "broadcast": lambda history, _budget: check_sets(history, linearizable=False),
     "counter": _counter,
+    PN_COUNTER: lambda history, _budget: check_pn_counter(history),
+    UNIQUE_IDS: lambda history, _budget: check_unique_ids(history),
+    SEQUENTIAL: check_sequential,
+    FIFO: lambda history, budget: check_queues(history, budget, FIFO),
+    UNORDERED: lambda history, budget: check_queues(history, budget, UNORDERED),
+    UNNAMED: check_unnamed_queue,
+    TOTAL: lambda history, _budget: check_total_queue(history),
     "etcd": _etcd,
     MIXED: _etcd_and_watch,
-    "bank": lambda history, _budget: check_bank(history),
+    BANK: _by_key(lambda history, _budget: check_bank(history)),
+    BANK_ORDER: _by_key(check_bank_order),
     "watch": lambda history, _budget: check_watches(history),
     "watch-end": lambda history, _budget: check_watch_end(history),
     "lease": lambda history, _budget: check_leases(history),
@@ -166,6 +380,20 @@ JUDGES: Final[dict[str, Judge]] = {
     "comments": _comments,
 }
 """Judges of a whole history by name; transactional ones are made by `judge_of`."""
+
+BEGUN: Final[dict[str, Callable[[Any, bool], Judge]]] = {
+    **{name: _begun(name) for name in BEGINS},
+    "set": _begun_set(linearizable=True),
+    "set-eventual": _begun_set(linearizable=False),
+    "counter": _begun_counter,
+    PN_COUNTER: _begun_pn_counter,
+    SEQUENTIAL: lambda value, _overdraft: (
+        lambda history, budget: check_sequential(history, budget, value)
+    ),
+    **{one: _begun_queue(one) for one in (FIFO, UNORDERED, UNNAMED)},
+    **{one: _begun_bank(one) for one in BANKS},
+}
+"""What makes a judge for an object that holds a value at first: (value, overdraft) -> Judge."""
 
 
 class Entry(NamedTuple):
@@ -176,7 +404,9 @@ class Entry(NamedTuple):
 
 
 ENTRIES: Final[dict[str, Entry]] = {
-    "bank": Entry("one total, nobody overdrawn", "sums"),
+    BANK: Entry(f"one total, nobody overdrawn; {BANK}:{NEGATIVE} allows that", "sums"),
+    BANK_ORDER: Entry("as bank, and each read shows one moment", "search over the reads"),
+    "broadcast": Entry("what was broadcast is in later reads, if late", "one pass over the reads"),
     "cas-register": Entry(
         "linearizability of reads, writes and compare-and-sets",
         "zones, O(n log n); search where values repeat",
@@ -199,7 +429,13 @@ ENTRIES: Final[dict[str, Entry]] = {
     "long-fork": Entry("reads that disagree on the order of writes", "chains of reads"),
     "multi-register": Entry("linearizability of transactions on registers", "search"),
     "mutex": Entry("linearizability of a lock", "search"),
-    "queue": Entry("linearizability of first in, first out", "search"),
+    FIFO: Entry("linearizability of first in, first out", "pairs, O(n log n); else search"),
+    UNORDERED: Entry("the same, out in any order", "pairs, O(n log n); else search"),
+    TOTAL: Entry("nothing lost once drained, nothing invented; in any order", "accounts"),
+    UNNAMED: Entry("what holds of fifo-queue and unordered-queue alike", "as these"),
+    PN_COUNTER: Entry("final reads show what was acknowledged", "sums"),
+    UNIQUE_IDS: Entry("no id is given twice", "one pass"),
+    SEQUENTIAL: Entry("sequential consistency of registers, real time apart", "graph, then search"),
     "register": Entry(
         "linearizability of reads and writes", "zones, O(n log n); search where values repeat"
     ),
@@ -216,9 +452,17 @@ ENTRIES: Final[dict[str, Entry]] = {
 
 
 def check_file(
-    name: str, data: bytes, model: str | None, budget: Budget, *, strict: bool = False
+    name: str,
+    data: bytes,
+    model: str | None,
+    budget: Budget,
+    assume: Assumptions = NOTHING_SAID,
+    *,
+    strict: bool = False,
 ) -> Verdict:
     """Judge a file of any known format; `model` None judges it by what it looks like.
+
+    `assume` is what the user said about it beside that.
 
     Raises MalformedHistory (whose message begins with the file and the line) and UnknownModel.
     The verdict's `stats` say `format` and `model`, and under `accounting` what became of every
@@ -227,22 +471,28 @@ def check_file(
     """
     meter = Meter(budget)
     if model:
-        judge_of(model)  # a name that is none is answered before a long file is read
+        judge_of(model, initial=assume.initial)  # told before a long file is read
     try:
-        found = read_file(name, data, model, meter)
+        found = read_file(name, data, model, meter, assume)
     except OutOfBudget as spent:
         return undecided(model or "none", f"{name}: {spent}")
     left = msgspec.structs.replace(budget, time_s=meter.remaining_s)
-    return judge_file(name, found, left, strict=strict)
+    return judge_file(name, found, left, assume=assume, strict=strict)
 
 
-def read_file(name: str, data: bytes, model: str | None, meter: Meter) -> Foreign:
+def read_file(
+    name: str,
+    data: bytes,
+    model: str | None,
+    meter: Meter,
+    assume: Assumptions = NOTHING_SAID,
+) -> Foreign:
     """Read a file of any known format and settle its model; "" when nothing tells.
 
     Raises MalformedHistory, whose message is one line that begins with the file and the line, and
     OutOfBudget.
     """
-    return settled(name, lambda base: load(data, name, base, meter=meter), model)
+    return settled(name, lambda base: load(data, name, base, meter=meter, assume=assume), model)
 
 
 def settled(name: str, read: Callable[[str | None], Foreign], model: str | None) -> Foreign:
@@ -267,7 +517,13 @@ def settled(name: str, read: Callable[[str | None], Foreign], model: str | None)
 
 
 def judge_file(
-    name: str, found: Foreign, budget: Budget, judge: Judge | None = None, *, strict: bool = False
+    name: str,
+    found: Foreign,
+    budget: Budget,
+    judge: Judge | None = None,
+    assume: Assumptions = NOTHING_SAID,
+    *,
+    strict: bool = False,
 ) -> Verdict:
     """Judge what was read from a file; raises MalformedHistory and UnknownModel.
 
@@ -279,10 +535,13 @@ def judge_file(
         if functions:
             raise MalformedHistory(
                 f"{name}: no model is known for operations called {', '.join(functions[:8])}; "
-                f"name one of {', '.join(sorted(ENTRIES))}"
+                f"name one of {', '.join(sorted(ENTRIES))}, or a model of your own as "
+                f"path/to/file.py:Name"
             )
         return accounted(found, undecided("none", VACUOUS, stats), strict=strict)
-    judge = judge or judge_of(found.model, closed=found.format == "jsonl")
+    judge = judge or judge_of(
+        found.model, closed=found.format == "jsonl", initial=assume.initial, file=name
+    )
     if not any(one.outcome is not OpType.FAIL for one in found.history.operations):
         return accounted(found, undecided(found.model, VACUOUS, stats), strict=strict)
     meter = Meter(budget)

@@ -51,8 +51,8 @@ class _Sums:
         return self._sums[bisect_right(self._times, moment)]
 
 
-def check_counters(history: History) -> Verdict:
-    """Judge every counter of a history, one a key."""
+def check_counters(history: History, initial: int = 0) -> Verdict:
+    """Judge every counter of a history, one a key, that held `initial` at first."""
     anomalies: list[Anomaly] = []
     adds = reads = total = 0
     for operations in history.by_key.values():
@@ -71,12 +71,12 @@ def check_counters(history: History) -> Verdict:
             if not isinstance(one.output, int):
                 raise MalformedHistory(f"op {one.index}: a counter's value is a number")
             reads += 1
-            low = up_must.before(one.invoked_ns) + down_may.until(one.completed_ns)
-            high = up_may.until(one.completed_ns) + down_must.before(one.invoked_ns)
+            low = initial + up_must.before(one.invoked_ns) + down_may.until(one.completed_ns)
+            high = initial + up_may.until(one.completed_ns) + down_must.before(one.invoked_ns)
             if not low <= one.output <= high:
                 total += 1
                 if len(anomalies) < ANOMALIES_MAX:
-                    anomalies.append(_tell(one, low, high, additions))
+                    anomalies.append(_tell(one, low, high, additions, initial))
     reason = (
         None
         if adds and reads
@@ -100,22 +100,24 @@ def _signed(amounts: Sequence[tuple[Any, int]], sign: int) -> list[tuple[int, in
     return [(time, amount) for time, amount in amounts if amount * sign > 0]
 
 
-def _tell(read: Operation, low: int, high: int, additions: Sequence[Operation]) -> Anomaly:
+def _tell(
+    read: Operation, low: int, high: int, additions: Sequence[Operation], initial: int
+) -> Anomaly:
     cast = Cast([read])
     name = cast.name(read)
     less = read.output < low
     bound = low if less else high
+    begun = f"the {initial} there was at first and " if initial else ""
     return anomaly(
         "lost-add" if less else "phantom-add",
         f"{who(read)} read {read.output} from {read.key}, which must have been at "
         f"{'least' if less else 'most'} {bound}.",
         [
             (
-                f"Then {name} shows at least {low}, the sum of what had been acknowledged when "
-                f"it was "
-                f"called at {cast.at(read.invoked_ns)}, and at most {high}, the sum of all that "
-                f"had "
-                f"been called when it answered at {cast.at(read.completed_ns or 0)}."
+                f"Then {name} shows at least {low}, {begun}the sum of what had been acknowledged "
+                f"when it was called at {cast.at(read.invoked_ns)}, and at most {high}, {begun}the "
+                f"sum of all that had been called when it answered at "
+                f"{cast.at(read.completed_ns or 0)}."
             ),
             f"However, {name} answered {read.output}.",
         ],

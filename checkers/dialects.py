@@ -65,7 +65,7 @@ def to_history(
         clients, times_ns, notes = in_order(clients, name)
     else:
         clients, times_ns, notes = _untimed(clients, name, model)
-    translate = translation(model, clients, log=log, assume=assume)
+    translate = translation(model, clients, log=log, assume=assume, name=name)
     processes = _Processes(name, named=timed and any("process" in one.fields for one in clients))
     ops: list[Op] = []
     left_out: dict[str, int] = {}
@@ -102,7 +102,7 @@ def to_history(
                 value=value,
                 error=None if fields.get("error") is None else str(fields["error"]),
                 node=_text_or_none(fields.get("node")),
-                meta=fields["meta"] if isinstance(fields.get("meta"), dict) else None,
+                meta=_meta(fields),
             )
         )
     operations = sum(one.fields.get("type") == "invoke" for one in clients)
@@ -143,6 +143,14 @@ def _transaction(value: Any, *, asked: bool) -> bool:
     if value is None:
         return not asked
     return isinstance(value, list) and all(isinstance(mop, list) for mop in value)
+
+
+def _meta(fields: dict[str, Any]) -> dict[str, Any] | None:
+    """What is evidence rather than answer; Jepsen marks reads of the end by `final?`."""
+    meta = fields["meta"] if isinstance(fields.get("meta"), dict) else {}
+    if fields.get("final?") is True:
+        meta = {**meta, "final": True}
+    return meta or None
 
 
 def _text_or_none(value: Any) -> str | None:

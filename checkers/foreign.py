@@ -89,7 +89,8 @@ def load(
         raise MalformedHistory(f"{name}: {len(data):,} bytes; the most is {FILE_BYTES_MAX:,}")
     data = data.removeprefix(codecs.BOM_UTF8)
     if _OURS.match(data):
-        return of_own(read_history(_watched(io.BytesIO(data), meter), name).history, model)
+        history = read_history(_watched(io.BytesIO(data), meter), name).history
+        return _of_own(history, model or _own_model(history, name))
     text = _text(data, name)
     lines = text.count("\n") + (not text.endswith("\n"))
     kind, records = _records(text, name, meter)
@@ -97,7 +98,7 @@ def load(
         history, accounting = etcd_reports.to_history([(name, records)])
         accounting = _with_lines(accounting, lines)
         return Foreign(history, model or guess_own(history), kind, accounting)
-    model = model or _guess(records)
+    model = model or _guess(records, name)
     told = to_history(records, name, model, log=kind == "log", assume=assume, lines=lines)
     return Foreign(told.history, model, kind, told.accounting, told.timed)
 
@@ -118,15 +119,25 @@ def load_report(
     return Foreign(history, model or guess_own(history), "etcd-robustness", accounting)
 
 
-def of_own(history: History, model: str | None = None) -> Foreign:
+def _of_own(history: History, model: str) -> Foreign:
     """Wrap a history of our own, every operation of which is judged."""
     accounting = Accounting(
         lines=1 + len(history), events=len(history), operations=len(history.operations)
     )
-    return Foreign(history, model or guess_own(history), "jsonl", accounting)
+    return Foreign(history, model, "jsonl", accounting)
 
 
-def guess_own(history: History) -> str:
+def _own_model(history: History, name: str) -> str:
+    """Guess, unless the header names the workload: then looks that fit two models matter less."""
+    try:
+        return guess_own(history, name)
+    except MalformedHistory:
+        if history.header.get("workload"):
+            return ""
+        raise
+
+
+def guess_own(history: History, name: str = "FILE") -> str:
     """Suggest the model of a history of ours by what its operations look like."""
     return _guess(
         [
@@ -142,18 +153,19 @@ def guess_own(history: History) -> str:
             )
             for op in history[:2000]
             if op.is_client
-        ]
+        ],
+        name,
     )
 
 
-def _guess(records: Sequence[Record]) -> str:
+def _guess(records: Sequence[Record], name: str) -> str:
     """Suggest a model; watches beside requests to etcd are judged together with them."""
     others = [one for one in records if one.fields.get("f") != "watch"]
     if len(others) == len(records):
-        return guess_model(records)
+        return guess_model(records, name)
     if not any(is_client(one.fields) for one in others):
         return "watch"
-    return MIXED if guess_model(others) == "etcd" or _requests(others) else ""
+    return MIXED if _requests(others) else ""
 
 
 def _requests(records: Sequence[Record]) -> bool:

@@ -46,7 +46,7 @@ COLUMN_NS: Final = 1_000_000
 TXN: Final = "txn"
 """The function whose words are micro-operations."""
 
-ANSWERED: Final = frozenset({"get", "dequeue", "acquire"})
+ANSWERED: Final = frozenset({"get", "dequeue", "drain", "acquire", "generate"})
 """Functions whose one word is what they were answered."""
 
 MOVED: Final = frozenset({"from", "to", "amount"})

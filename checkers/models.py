@@ -67,7 +67,9 @@ class Register:
     """A register that is read and written."""
 
     name = "register"
-    init: Hashable = None
+
+    def __init__(self, init: Any = None) -> None:
+        self.init: Hashable = freeze(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -89,10 +91,9 @@ class CasRegister:
     """A register with compare-and-set, whose refusal may or may not tell what it saw."""
 
     name = "cas-register"
-    init: Hashable = None
 
-    def __init__(self, init: Hashable = None) -> None:
-        self.init = init
+    def __init__(self, init: Any = None) -> None:
+        self.init: Hashable = freeze(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""

@@ -5,10 +5,13 @@ All follow `models.Model`. What an operation is asked and answered:
     kv              get -> text · put text · append text               "" at first
     set             add x · remove x · read -> list of all elements
     counter         add n · read -> total
-    queue           enqueue x · dequeue -> x, or None when it was empty
+    fifo-queue      enqueue x · dequeue -> x, the oldest, or None when it was empty
+    unordered-queue enqueue x · dequeue -> x, any, or None when it was empty
     mutex           acquire · release
     fenced-mutex    acquire -> token · release
     multi-register  txn of [r, key, value] and [w, key, value]
+
+Each may be made with what it holds at first: a text, elements, a number, a map.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ class KeyValue:
     """One key that holds a text, as in Porcupine's tests."""
 
     name = "kv"
-    init: Hashable = ""
+
+    def __init__(self, init: Any = "") -> None:
+        self.init: Hashable = "" if init is None else str(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -51,7 +56,9 @@ class Set:
     """A set whose elements are added, removed and read all at once."""
 
     name = "set"
-    init: Hashable = frozenset()
+
+    def __init__(self, init: Any = ()) -> None:
+        self.init: Hashable = frozenset(map(freeze, _elements(init)))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -78,7 +85,9 @@ class Counter:
     """A number to which amounts are added."""
 
     name = "counter"
-    init: Hashable = 0
+
+    def __init__(self, init: Any = 0) -> None:
+        self.init: Hashable = _amount(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -96,11 +105,13 @@ class Counter:
         return f"read {answer}" if given[0] == "read" else f"add {given[1]}"
 
 
-class Queue:
+class FifoQueue:
     """First in, first out."""
 
-    name = "queue"
-    init: Hashable = ()
+    name = "fifo-queue"
+
+    def __init__(self, init: Any = ()) -> None:
+        self.init: Hashable = tuple(map(freeze, _elements(init)))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -121,6 +132,54 @@ class Queue:
     def describe(self, given: Given, answer: Any) -> str:
         """Say it in a few words."""
         return f"dequeue {answer}" if given[0] == "dequeue" else f"enqueue {given[1]}"
+
+
+class UnorderedQueue(FifoQueue):
+    """Each element comes out at most once, in any order. State: the elements, sorted.
+
+    An unanswered dequeue may have taken any element, so it is no function of the state: without an
+    answer it takes nothing here, which is sound only while no answer says that the queue was empty.
+    """
+
+    name = "unordered-queue"
+
+    def __init__(self, init: Any = ()) -> None:
+        self.init: Hashable = _sorted(map(freeze, _elements(init)))
+
+    def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
+        """Apply one call."""
+        f, argument = given
+        if f == "enqueue":
+            return True, _sorted((*state, freeze(argument)))
+        if answer is UNKNOWN:
+            return True, state
+        if answer is None:
+            return not state, state
+        taken = freeze(answer)
+        if taken not in state:
+            return False, state
+        at = state.index(taken)
+        return True, (*state[:at], *state[at + 1 :])
+
+    def read_only(self, given: Given, answer: Any) -> bool:
+        """Finding it empty, or nothing known at all, changes nothing."""
+        return given[0] == "dequeue" and (answer is None or answer is UNKNOWN)
+
+
+def _elements(given: Any) -> Any:
+    if not isinstance(given, list | tuple | set | frozenset):
+        raise ValueError(f"it begins with a list of elements, not {given!r}")
+    return given
+
+
+def _amount(given: Any) -> int:
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise ValueError(f"a counter begins with a whole number, not {given!r}")
+    return given
+
+
+def _sorted(elements: Any) -> tuple[Hashable, ...]:
+    return tuple(sorted(elements, key=repr))
 
 
 class Mutex:
@@ -181,12 +240,19 @@ class FencedMutex:
 class MultiRegister:
     """Several registers, read and written by transactions.
 
-    What a register holds at first is not stated: whoever reads it first finds it out. State: the
-    known registers as sorted pairs.
+    What a register holds at first is, unless given, not stated: whoever reads it first finds it
+    out. State: the known registers as sorted pairs. What is given is a map by register, or one
+    value that every register holds.
     """
 
     name = "multi-register"
     init: Hashable = ()
+
+    def __init__(self, init: Any = UNKNOWN) -> None:
+        self._one = UNKNOWN if isinstance(init, dict) else init
+        given = init if isinstance(init, dict) else {}
+        values = {freeze(key): freeze(value) for key, value in given.items()}
+        self.init = tuple(sorted(values.items(), key=repr))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one transaction."""
@@ -195,8 +261,10 @@ class MultiRegister:
             key = freeze(key)
             if f == "w":
                 values[key] = freeze(value)
-            elif answer is not UNKNOWN and values.setdefault(key, freeze(value)) != freeze(value):
-                return False, state
+            elif answer is not UNKNOWN:
+                first = freeze(value) if self._one is UNKNOWN else freeze(self._one)
+                if values.setdefault(key, first) != freeze(value):
+                    return False, state
         return True, tuple(sorted(values.items(), key=repr))
 
     def read_only(self, given: Given, answer: Any) -> bool:

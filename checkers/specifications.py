@@ -11,20 +11,22 @@ from checkers.models import CasRegister, Model, Register
 from checkers.objects import (
     Counter,
     FencedMutex,
+    FifoQueue,
     KeyValue,
     MultiRegister,
     Mutex,
-    Queue,
     Set,
+    UnorderedQueue,
 )
 
-MODELS: Final[dict[str, Callable[[], Model]]] = {
+MODELS: Final[dict[str, Callable[..., Model]]] = {
     Register.name: Register,
     CasRegister.name: CasRegister,
     KeyValue.name: KeyValue,
     Set.name: Set,
     Counter.name: Counter,
-    Queue.name: Queue,
+    FifoQueue.name: FifoQueue,
+    UnorderedQueue.name: UnorderedQueue,
     Mutex.name: Mutex,
     FencedMutex.name: FencedMutex,
     MultiRegister.name: MultiRegister,
@@ -32,13 +34,22 @@ MODELS: Final[dict[str, Callable[[], Model]]] = {
 }
 """Every model; a user's own is handed to `check_linearizability` directly."""
 
+BEGINS: Final = frozenset(
+    {
+        *(Register.name, CasRegister.name, KeyValue.name, Set.name, Counter.name),
+        *(FifoQueue.name, UnorderedQueue.name, MultiRegister.name),
+    }
+)
+"""Models that can be made with what the object holds at first."""
+
 FUNCTIONS: Final[dict[str, frozenset[str]]] = {
     Register.name: frozenset({"read", "write"}),
     CasRegister.name: frozenset({"read", "write", "cas"}),
     KeyValue.name: frozenset({"get", "put", "append"}),
     Set.name: frozenset({"add", "remove", "read"}),
     Counter.name: frozenset({"add", "read"}),
-    Queue.name: frozenset({"enqueue", "dequeue"}),
+    FifoQueue.name: frozenset({"enqueue", "dequeue"}),
+    UnorderedQueue.name: frozenset({"enqueue", "dequeue"}),
     Mutex.name: frozenset({"acquire", "release"}),
     FencedMutex.name: frozenset({"acquire", "release"}),
     MultiRegister.name: frozenset({"txn"}),

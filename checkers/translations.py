@@ -8,18 +8,19 @@ Dialects differ where it matters:
 * In Knossos a read that answered nil is one whose answer nobody kept, and a failed compare-and-set
   never happened. In Porcupine's etcd logs nil is an absent key and a failed compare-and-set is an
   answer: the value was not the one expected.
-* Jepsen's `independent` keys come as values [key, value] of registers.
+* Jepsen's `independent` keys come as values [key, value], of whatever object.
 * A multi-register's `read` and `write`, and long-fork's reads, are transactions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from checkers.assumptions import NOTHING_SAID, Assumptions, Nil
 from checkers.history import MalformedHistory, OpType
 from checkers.history import is_client as is_client_process
+from checkers.lanes import value_text
 
 REGISTER_KEY: Final = "register"
 """What the only register of a file is called."""
@@ -48,41 +49,110 @@ NIL_READ: Final = (
 """Why a read is left out whose answer is nil, where nil does not mean absent."""
 
 
-def guess_model(records: Sequence[Record]) -> str:
-    """Suggest a model by what the operations are called and look like; "" when nothing fits."""
-    functions: set[str] = set()
-    micro: set[str] = set()
-    sample: dict[str, list[Any]] = {}
-    keyed = False
-    for record in records:
-        fields = record.fields
-        if not is_client(fields):
-            continue
+def guess_model(records: Sequence[Record], name: str = "FILE") -> str:
+    """Suggest a model by what the operations are called and look like; "" when nothing fits.
+
+    Raises MalformedHistory where two models fit that may judge differently: the message has both
+    commands. `name` is what they call the file.
+    """
+    clients = [one.fields for one in records if is_client(one.fields)]
+    seen = _Seen({}, set())
+    independent = _independent(records, name)
+    for fields in clients:
         f, value = str(fields.get("f", "txn")), fields.get("value")
-        functions.add(f)
-        keyed = keyed or fields.get("key") is not None
+        if independent and _pair(value):
+            value = value[1]
+        seen.values.setdefault(f, [])
         if value is not None:
-            sample.setdefault(f, []).append(value)
+            seen.values[f].append((fields.get("type") == OpType.INVOKE, value))
         if _is_txn(value):
-            micro |= {str(mop[0]) for mop in value or ()}
+            seen.micro.update(str(mop[0]) for mop in value)
+    return _by_look(seen, clients, name)
+
+
+class _Seen(NamedTuple):
+    """What a file's operations look like.
+
+    `values[f]` are (whether it is an invocation's, the value) for all values of f that are not nil;
+    `micro` the functions of micro-operations.
+    """
+
+    values: dict[str, list[tuple[bool, Any]]]
+    micro: set[str]
+
+    def answers(self, f: str) -> list[Any]:
+        """The answers of a function."""
+        return [value for asked, value in self.values.get(f, ()) if not asked]
+
+    def asked(self, f: str) -> list[Any]:
+        """The arguments of a function."""
+        return [value for asked, value in self.values.get(f, ()) if asked]
+
+
+def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
+    functions = set(seen.values)
     for names, model in _BY_MICRO_OPS:
-        if micro & names:
+        if seen.micro & names:
             return model
-    if micro == {"r"}:
+    if seen.micro == {"r"}:
         return "long-fork" if "read" in functions else "rw-register"
+    if functions == {"acquire", "release"} and _tokens(seen):
+        raise _either(name, "its acquires are answered with numbers", "mutex", "fenced-mutex")
     for names, model in _BY_FUNCTIONS:
         if functions and functions <= names and functions & (names - {"read", "r"}):
             return model
-    if "transfer" in functions or any(isinstance(one, dict) for one in sample.get("read", ())):
+    reads = seen.answers("read")
+    if "transfer" in functions:
         return "bank"
-    collections = any(isinstance(one, list | frozenset) for one in sample.get("read", ()))
-    if functions <= {"add", "read"} and "add" in functions:
-        return "set" if collections else "counter"
-    if functions <= {"read", "write", "cas", "serializable-read"} and functions:
-        if any(isinstance(one, frozenset) for one in sample.get("read", ())):
+    if functions == {"read"} and any(isinstance(one, dict) for one in reads):
+        if all(isinstance(one, dict) and all(map(_number, one.values())) for one in reads):
+            return "bank"
+        raise _either(name, "it only reads maps", "bank", "cas-register")
+    if "add" in functions and functions <= {"add", "read", "remove"}:
+        final = any(one.get("final?") or one.get("final") for one in clients)
+        return _set_or_counter(seen, name, final=final)
+    if functions and functions <= {"read", "write", "cas", "serializable-read"}:
+        if any(isinstance(one, frozenset) for one in reads):
             return "comments"
         return "cas-register"
     return ""
+
+
+def _set_or_counter(seen: _Seen, name: str, *, final: bool) -> str:
+    """Tell what is added to by what reads answer, else by what is added or removed."""
+    reads = seen.answers("read")
+    collections = [one for one in reads if isinstance(one, list | frozenset)]
+    if collections and len(collections) < len(reads):
+        raise _either(name, "some reads show collections and some do not", "counter", "set")
+    if collections or "remove" in seen.values or not all(map(_number, seen.asked("add"))):
+        if final and collections:
+            raise _either(name, "some reads are final", "set", "set-eventual")
+        return "set"
+    if final and reads:
+        raise _either(name, "some reads are final", "counter", "pn-counter")
+    return "counter"  # without any read neither is judged
+
+
+def _tokens(seen: _Seen) -> bool:
+    """Whether acquires are answered with numbers that were not asked."""
+    asked = [one for one in seen.asked("acquire") if _number(one)]
+    return any(_number(one) and one not in asked for one in seen.answers("acquire"))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _either(name: str, why: str, *models: str) -> MalformedHistory:
+    """Two models fit, and may judge differently: the user has to say which."""
+    return MalformedHistory(
+        f"{name}: {why}, so {' and '.join(models)} both fit; {_commands(name, models)}"
+    )
+
+
+def _commands(name: str, models: Sequence[str]) -> str:
+    """Say what may be typed."""
+    return "say which: " + ", or ".join(f"squall check {name} --model {one}" for one in models)
 
 
 _BY_MICRO_OPS: Final = (
@@ -94,11 +164,15 @@ _BY_FUNCTIONS: Final = (
     (frozenset({"acquire", "release"}), "mutex"),
     (frozenset({"get", "put", "append"}), "kv"),
     (frozenset({"enqueue", "dequeue"}), "queue"),
+    (frozenset({"enqueue", "dequeue", "drain"}), "total-queue"),
+    (frozenset({"publish", "consume", "dequeue", "drain", "read"}), "total-queue"),
+    (frozenset({"broadcast", "read"}), "broadcast"),
+    (frozenset({"generate"}), "unique-ids"),
     (frozenset({"range", "put", "delete", "txn", "compact"}), "etcd"),
 )
 
 
-def _is_txn(value: Any) -> bool:
+def _is_txn(value: Any) -> TypeGuard[list[list[Any]]]:
     """Whether a value is a list of micro-operations."""
     return (
         isinstance(value, list)
@@ -125,42 +199,137 @@ def translation(
     *,
     log: bool = False,
     assume: Assumptions = NOTHING_SAID,
+    name: str = "FILE",
 ) -> Callable[[Event], Translated | LeftOut]:
     """Return what turns the events of these records into our words; it raises MalformedHistory.
 
-    `log`: the records are Porcupine's, in which nil is an absent value.
+    `log`: the records are Porcupine's, in which nil is an absent value. `name` is what messages
+    call the file. Raises MalformedHistory where the values may mean two things.
     """
+    if model in _NEVER_INDEPENDENT:
+        independent = False
+    elif assume.independent is None:
+        independent = _independent(records, name, model)
+    else:
+        independent = assume.independent
+    keys = _Keys(records) if independent else None
     translate = _porcupine_register if log else _TRANSLATIONS.get(model, _plain)
-    if model not in {"cas-register", "register"}:
-        return translate
-    independent = _independent(records)
 
-    def register(event: Event) -> Translated | LeftOut:
-        value = event.value
-        if independent and isinstance(value, list):
-            key, value = value if len(value) == 2 else (None, value)
-            event = event._replace(key=key, value=value)
-        told = _restored(translate(event), event.fields)
-        if told == (OpType.OK, "read", told[2], None) and _unknown_nil(event, assume, log=log):
-            return LeftOut(NIL_READ)
+    def of_model(event: Event) -> Translated | LeftOut:
+        if keys is not None:
+            event = keys.unwrap(event)
+        told = translate(event)
+        if keys is not None and told[2] != event.key:
+            told = (told[0], told[1], event.key, told[3])
+        if model in REGISTERS:
+            told = _restored(told, event.fields)
+        if event.outcome is OpType.OK and told[3] is None and told[0] is OpType.OK:
+            return _answered_nil(model, told, event, assume, log=log)
         return told
 
-    return register
+    return of_model
 
 
-def _independent(records: Sequence[Record]) -> bool:
-    """Whether reads are asked for [key, nil]; where nothing is read, whether all is [key, ...]."""
-    asked = [
-        (record.fields.get("f"), record.fields.get("value"))
-        for record in records
-        if record.fields.get("type") == "invoke" and is_client(record.fields)
-    ]
-    reads = [value for f, value in asked if f == "read"]
-    if reads:
-        return all(map(_pair, reads))
-    return bool(asked) and all(
-        isinstance(v, list) and len(v) == 2 and (f != "cas" or _pair(v[1])) for f, v in asked
+REGISTERS: Final = frozenset({"register", "cas-register", "sequential-register"})
+"""Models that are read, written, and compared and set."""
+
+_NEVER_INDEPENDENT: Final = frozenset(
+    {"etcd", "watch", "watch-end", "lease", "lock", "comments", "unique-ids", ""}
+)
+"""Models of a whole store, or of none: what looks like a pair is one."""
+
+_ASKS_NOTHING: Final = frozenset(
+    {
+        *("read", "serializable-read", "get", "dequeue", "consume", "drain", "acquire", "release"),
+        "generate",
+    }
+)
+"""Functions that have no argument: what they are asked with can only be a key."""
+
+
+def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
+    """Whether values are [key, value] as Jepsen's `independent` makes them.
+
+    Decisive is what functions without an argument are asked with: [key, nil], or nil, if answers
+    repeat the key. Transactions are told by their micro-operations. Where nothing of that kind is
+    asked only compare-and-sets are judged at all, and what [1 [2 3]] means there is the user's to
+    say. Raises MalformedHistory.
+    """
+    keyed = bare = transactions = with_key = without_key = 0
+    rest: list[Any] = []
+    for record in records:
+        fields = record.fields
+        if not is_client(fields):
+            continue
+        if fields.get("type") != OpType.INVOKE:
+            if fields.get("f") in _ASKS_NOTHING and fields.get("type") == OpType.OK:
+                with_key += _pair(fields.get("value"))
+                without_key += fields.get("value") is not None and not _pair(fields.get("value"))
+            continue
+        if fields.get("key") is not None:
+            return False  # the key stands beside the value
+        f, value = fields.get("f", "txn"), fields.get("value")
+        if _is_txn(value):
+            return False
+        if _pair(value) and _is_txn(value[1]):
+            transactions += 1
+        elif f in _ASKS_NOTHING:
+            keyed += _pair(value) and value[1] is None
+            bare += value is None
+        else:
+            rest.append((f, value))
+    if keyed and without_key and not with_key:
+        return False  # no answer repeats a key: what was asked only looks like one
+    if keyed and bare:
+        what = f"--model {model or 'MODEL'}"
+        raise MalformedHistory(
+            f"{name}: some operations are asked for [key nil] and some for nil; say whether values "
+            f"are [key value]: squall check {name} {what} --independent, or squall check {name} "
+            f"{what} --no-independent"
+        )
+    if keyed or transactions:
+        return True
+    compared = [value for f, value in rest if f == "cas"]
+    if bare or not compared or not all(_pair(one) and _pair(one[1]) for one in compared):
+        return False
+    written = [value for f, value in rest if f != "cas"]
+    if not all(map(_pair, written)):
+        return False
+    if written and not any(one[0] in written for one in compared):
+        return True  # what was compared with is nothing that was written: it is a key
+    what = f"squall check {name} --model {model or 'cas-register'}"
+    raise MalformedHistory(
+        f"{name}: nothing is read, and a cas of [1 [2 3]] may be one of 1 to [2 3] or, for the "
+        f"independent key 1, of 2 to 3; say which: {what} --no-independent, or "
+        f"{what} --independent"
     )
+
+
+class _Keys:
+    """Takes [key, value] apart; different keys have different names."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        """Learn which names two keys of different types share."""
+        values = [one.fields.get("value") for one in records if is_client(one.fields)]
+        keys = [value[0] for value in values if _pair(value)]
+        self._names = {value_text(key) for key in keys if not isinstance(key, str)}
+
+    def unwrap(self, event: Event) -> Event:
+        """Return an event of one key; raises MalformedHistory."""
+        value = event.value
+        if value is None and event.outcome is not OpType.INVOKE:
+            return event._replace(key=None)  # the invocation has the key
+        if not _pair(value):
+            raise MalformedHistory(
+                f"{event.where}: {event.f} of {value!r}, where other values are [key value] of "
+                f"independent keys"
+            )
+        key = value[0]
+        if not isinstance(key, str):
+            key = value_text(key)
+        elif key in self._names:
+            key = f'"{key}"'  # "1" beside 1
+        return event._replace(key=key, value=value[1])
 
 
 class Event(NamedTuple):
@@ -213,11 +382,40 @@ def _knossos_register(event: Event) -> Translated:
     return outcome, f, key, _json_like(value)
 
 
-def _unknown_nil(event: Event, assume: Assumptions, *, log: bool) -> bool:
-    """Whether a read of nil is one whose answer nobody kept: Knossos' reading, unless told."""
+def _answered_nil(
+    model: str, told: Translated, event: Event, assume: Assumptions, *, log: bool
+) -> Translated | LeftOut:
+    """Say what an answer of nil means: nothing was there, or nobody kept what was.
+
+    The user's word counts; else what Knossos and Jepsen mean by it, and in Porcupine's logs that
+    nothing was there. A dequeue that answered nil found the queue empty.
+    """
+    outcome, f, key, _ = told
     if event.fields.get("absent") is True:
-        return False  # written by `edn_writer`: it was read, and nothing was there
-    return assume.nil is Nil.UNKNOWN or (assume.nil is None and not log)
+        return told  # written by `edn_writer`: it was read, and nothing was there
+    if f in _TAKES:
+        return (OpType.INFO, f, key, None) if assume.nil is Nil.UNKNOWN else told
+    if f not in {"read", "serializable-read"} or model not in _NIL_COUNTS:
+        return told
+    if assume.nil is Nil.UNKNOWN or (assume.nil is None and not log):
+        return LeftOut(NIL_READ)
+    return outcome, f, key, _EMPTY.get(model)
+
+
+_TAKES: Final = frozenset({"dequeue", "consume"})
+"""Functions that change something even where nobody kept their answer."""
+
+_EMPTY: Final[dict[str, Any]] = {
+    "counter": 0,
+    "pn-counter": 0,
+    "set": [],
+    "set-eventual": [],
+    "broadcast": [],
+}
+"""What a read that found nothing read, where that is not nil."""
+
+_NIL_COUNTS: Final = frozenset({*REGISTERS, *_EMPTY, "bank", "bank-linearizable", "total-queue"})
+"""Models whose reads may be answered nil."""
 
 
 def _porcupine_register(event: Event) -> Translated:
@@ -232,7 +430,7 @@ def _porcupine_register(event: Event) -> Translated:
     return outcome, f, key or REGISTER_KEY, _json_like(value)
 
 
-def _pair(value: Any) -> bool:
+def _pair(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and len(value) == 2
 
 
@@ -269,7 +467,9 @@ def _key_value(event: Event) -> Translated:
 
 def _bank(event: Event) -> Translated:
     outcome, f, _, value, where, _fields = event
-    if f == "read" and outcome is OpType.OK:
+    if f == "read" and outcome is OpType.INVOKE:
+        value = None
+    if f == "read" and outcome is OpType.OK and value is not None:
         if not isinstance(value, dict) or not all(
             isinstance(one, int) for one in value.values() if one is not None
         ):
@@ -284,15 +484,29 @@ def _bank(event: Event) -> Translated:
     return outcome, f, "bank", value
 
 
-def _named(name: str) -> Callable[[Event], Translated]:
+def _named(model: str) -> Callable[[Event], Translated]:
     """Give the only object of a file a key."""
+    name = "queue" if model in _QUEUES else model
 
     def translate(event: Event) -> Translated:
         key = name if event.key is None else event.key
-        value = None if event.f == "read" and event.outcome is OpType.INVOKE else event.value
-        return event.outcome, event.f, key, _json_like(value)
+        f = _SYNONYMS.get((model, event.f), event.f)
+        value = event.value
+        if event.outcome is OpType.INVOKE and f in _ASKS_NOTHING:
+            value = None
+        return event.outcome, f, key, _json_like(value)
 
     return translate
+
+
+_QUEUES: Final = ("queue", "fifo-queue", "unordered-queue", "total-queue")
+
+_SYNONYMS: Final = {
+    ("broadcast", "broadcast"): "add",
+    **{(queue, "publish"): "enqueue" for queue in _QUEUES},
+    **{(queue, "consume"): "dequeue" for queue in _QUEUES},
+}
+"""What our checkers call a function of a model."""
 
 
 _TRANSLATIONS: Final[dict[str, Callable[[Event], Translated]]] = {
@@ -303,8 +517,14 @@ _TRANSLATIONS: Final[dict[str, Callable[[Event], Translated]]] = {
     "multi-register": _transaction,
     "long-fork": _transaction,
     "kv": _key_value,
+    "sequential-register": _knossos_register,
     "bank": _bank,
+    "bank-linearizable": _bank,
     **{
-        one: _named(one) for one in ("set", "counter", "mutex", "fenced-mutex", "queue", "comments")
+        one: _named(one)
+        for one in (
+            *("set", "set-eventual", "counter", "pn-counter", "mutex", "fenced-mutex", "comments"),
+            *(*_QUEUES, "broadcast", "unique-ids"),
+        )
     },
 }

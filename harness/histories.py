@@ -18,6 +18,7 @@ import msgspec
 from rich.console import Console
 
 from checkers import edn_writer, jsonl
+from checkers.assumptions import Assumptions, Initial, Nil, NoValue, read_value
 from checkers.budget import Meter, OutOfBudget
 from checkers.catalogue import ENTRIES, model_of_workload
 from checkers.foreign import Foreign
@@ -91,11 +92,30 @@ def _show_models(context: click.Context, _option: click.Parameter, asked: bool) 
 @click.option(
     "--strict", is_flag=True, help="Call a history unknown of which any operation is not judged."
 )
+@click.option(
+    "--initial",
+    help="What every object holds at first, as JSON or EDN: 0, nil, [1 2], {x 1}. The same as "
+    "--model cas-register:0.",
+)
+@click.option(
+    "--nil",
+    type=OneOf("reading", tuple(Nil)),
+    help="What a read answered nil says: that nothing was there (absent), or nothing (unknown). "
+    "Not given, it is what the file's format means by it.",
+)
+@click.option(
+    "--independent/--no-independent",
+    default=None,
+    help="Whether values are [key value] of independent keys, where that cannot be seen.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 def check(
     path: Path,
     model: str | None,
     workload: str | None,
+    initial: str | None,
+    nil: str | None,
+    independent: bool | None,
     check_time_ns: int,
     memory_bytes: int,
     strict: bool,
@@ -114,7 +134,8 @@ def check(
     if workload:
         model = model_of_workload(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
-    found = recheck(path, sys.stdin.buffer, allowed, model, strict=strict)
+    assume = Assumptions(_initial(initial), Nil(nil) if nil else None, independent)
+    found = recheck(path, sys.stdin.buffer, allowed, model, assume, strict=strict)
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
     if found.warning is not None:
@@ -133,6 +154,16 @@ def check(
         )
         console.print(terminal.styled(text), end="", highlight=False, soft_wrap=True)
     return found.exit_code
+
+
+def _initial(text: str | None) -> Initial | None:
+    """Read --initial; raises click.UsageError."""
+    if text is None:
+        return None
+    try:
+        return Initial.of(read_value(text))
+    except NoValue as error:
+        raise click.UsageError(f"--initial: {error}") from None
 
 
 @click.command()

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final
 import click
 import msgspec
 
+from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.budget import Meter, OutOfBudget
 from checkers.catalogue import accounted, judge_file, judge_of, read_file, settled, undecided
 from checkers.evidence import Evidence
@@ -71,32 +72,47 @@ REPORT_FILES: Final = ("operations.json", "watch.json")
 
 
 def recheck(
-    path: Path, stdin: BinaryIO, allowed: Budget, model: str | None = None, *, strict: bool = False
+    path: Path,
+    stdin: BinaryIO,
+    allowed: Budget,
+    model: str | None = None,
+    assume: Assumptions = NOTHING_SAID,
+    *,
+    strict: bool = False,
 ) -> Judged:
     """Judge what is at `path`, against `model` if one is named.
 
-    `strict`: a file of which any operation is left out is no pass. Raises MalformedHistory,
-    UnknownModel, BrokenModel, OSError, click.UsageError.
+    `assume` is what the user said of a file's values beside that. `strict`: a file of which any
+    operation is left out is no pass. Raises MalformedHistory, UnknownModel, BrokenModel, OSError,
+    click.UsageError.
     """
     if is_run(path) and model is None:
+        if assume != NOTHING_SAID:
+            raise click.UsageError(
+                f"{path} is judged by what its run was given; --initial, --nil and --independent "
+                f"are for files, or for a run's history with --model"
+            )
         return _folder(RunFolder(path), allowed)
     own = judge_by(model) if model and is_path(model) else None
     if model and own is None:
-        judge_of(model)  # a name that is none is answered before a long file is read
+        judge_of(
+            model, initial=assume.initial
+        )  # a name that is none is answered before a long file is read
     meter = Meter(allowed)
     name = "standard input" if str(path) == "-" else str(path)
     try:
-        name, found = read_any(path, stdin, model, meter)
+        name, found = read_any(path, stdin, model, meter, assume)
     except OutOfBudget as spent:
         found = Foreign(History([]), model or "", "")
         verdict = undecided(model or "none", f"{name}: {spent}")
         return _judged(found, name, verdict)
     left = msgspec.structs.replace(allowed, time_s=meter.remaining_s)
-    if model is None and found.format == "jsonl" and found.model == CasRegister.name:
+    plain = model is None and assume.initial is None
+    if plain and found.format == "jsonl" and found.model == CasRegister.name:
         checkers = _by_contents(found.history)
         verdict = pass_judgement(checkers, found.history, Evidence(), left)
         return _judged(found, name, accounted(found, verdict, strict=strict))
-    return _judged(found, name, judge_file(name, found, left, own, strict=strict))
+    return _judged(found, name, judge_file(name, found, left, own, assume, strict=strict))
 
 
 def is_run(path: Path) -> bool:
@@ -104,7 +120,13 @@ def is_run(path: Path) -> bool:
     return path.is_dir() and (path / HISTORY).exists()
 
 
-def read_any(path: Path, stdin: BinaryIO, model: str | None, meter: Meter) -> tuple[str, Foreign]:
+def read_any(
+    path: Path,
+    stdin: BinaryIO,
+    model: str | None,
+    meter: Meter,
+    assume: Assumptions = NOTHING_SAID,
+) -> tuple[str, Foreign]:
     """Read the history at a path; return what messages call it, and what was read.
 
     A path may be a file, `-`, a run's folder, a folder of Jepsen's store, or one of the reports of
@@ -118,7 +140,7 @@ def read_any(path: Path, stdin: BinaryIO, model: str | None, meter: Meter) -> tu
         read = settled(str(path), lambda base: load_report(data, base, meter=meter), model)
         return str(path), read
     name, content = read_bytes(path, stdin)
-    return name, read_file(name, content, model, meter)
+    return name, read_file(name, content, model, meter, assume)
 
 
 def read_bytes(path: Path, stdin: BinaryIO) -> tuple[str, bytes]:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from checkers.catalogue import Judge
+from checkers.catalogue import ENTRIES, Judge
 from checkers.history import History, MalformedHistory
 from checkers.linearizability import check_linearizability
 from checkers.models import Model
-from checkers.specifications import MODELS
 from checkers.verdict import Budget, Verdict
 
 NEEDED: Final = ("name", "init", "step", "read_only", "describe")
@@ -76,7 +75,7 @@ def _load(path: Path, name: str) -> Callable[[], Model]:
     if missing:
         raise BrokenModel(f"{path}: {name} has no {', '.join(missing)}")
     taken: Any = found.name  # type: ignore[attr-defined]
-    if taken in MODELS:
+    if taken in ENTRIES:
         raise BrokenModel(f"{path}: {name} is called {taken!r}, which is a model of Squall's")
     return found
 

@@ -120,10 +120,12 @@ def test_format_and_model_are_found_by_looking(text: str, kind: str, model: str)
         (
             "{:process 0 :type :invoke :f :fly}",
             (
-                "h: no model is known for operations called fly; name one of bank, cas-register, "
-                "comments, counter, etcd, etcd+watch, fenced-mutex, kv, lease, list-append, lock, "
-                "long-fork, multi-register, mutex, queue, register, rw-register, set, "
-                "set-eventual, watch, watch-end"
+                "h: no model is known for operations called fly; name one of bank, "
+                "bank-linearizable, broadcast, cas-register, comments, counter, etcd, "
+                "etcd+watch, fenced-mutex, fifo-queue, kv, lease, list-append, lock, long-fork, "
+                "multi-register, mutex, pn-counter, queue, register, rw-register, "
+                "sequential-register, set, set-eventual, total-queue, unique-ids, "
+                "unordered-queue, watch, watch-end, or a model of your own as path/to/file.py:Name"
             ),
         ),
         ('{"squall":"history","version":9}\n', "h:1: version 9; this Squall reads up to version 1"),
@@ -144,7 +146,7 @@ def test_a_byte_that_is_no_text_is_named_with_its_line() -> None:
 
 def test_a_model_that_does_not_exist_is_answered_with_those_that_do() -> None:
     """The mistake and the way out, in one line."""
-    with pytest.raises(UnknownModel, match=r"no model 'regster'; there are bank, cas-register"):
+    with pytest.raises(UnknownModel, match=r"no model 'regster'; there are bank, bank-l"):
         check_file("h", WRITE.encode(), "regster", Budget())
     with pytest.raises(UnknownModel, match="no level 'snapshot'; there are read-uncommitted"):
         check_file(

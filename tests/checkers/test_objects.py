@@ -53,6 +53,16 @@ def queue(random: Random, state: Any, fresh: int) -> tuple[Given, Any, Any]:
     return ("dequeue", None), state[0] if state else None, state[1:]
 
 
+def unordered(random: Random, state: Any, fresh: int) -> tuple[Given, Any, Any]:
+    state = state or ()
+    if random.random() < 0.5:
+        return ("enqueue", fresh), None, (*state, fresh)
+    if not state:
+        return ("dequeue", None), None, state
+    taken = random.choice(state)
+    return ("dequeue", None), taken, tuple(one for one in state if one != taken)
+
+
 def mutex(random: Random, state: Any, _fresh: int) -> tuple[Given, Any, Any]:
     return ("release" if state else "acquire", None), None, not state
 
@@ -82,7 +92,8 @@ DRAWS = {
     "kv": kv,
     "set": a_set,
     "counter": counter,
-    "queue": queue,
+    "fifo-queue": queue,
+    "unordered-queue": unordered,
     "mutex": mutex,
     "fenced-mutex": fenced,
     "multi-register": multi,

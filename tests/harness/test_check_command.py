@@ -101,8 +101,8 @@ def test_the_model_is_found_by_looking_or_named(
 @pytest.mark.parametrize(
     ("text", "words", "message"),
     [
-        (STALE, ("--model", "regster"), "no model 'regster'; there are bank, cas-register"),
-        (STALE, ("--workload", "moon"), "no model 'moon'; there are bank, cas-register"),
+        (STALE, ("--model", "regster"), "no model 'regster'; there are bank, bank-linearizable"),
+        (STALE, ("--workload", "moon"), "no model 'moon'; there are bank, bank-linearizable"),
         (SKEWED, ("--model", "list-append:odd"), "no level 'odd'; there are read-uncommitted"),
         (STALE, ("--model", "set", "--workload", "set"), "name one of them"),
         (STALE.replace(":read", ":peek"), (), "history.edn: no model is known for operations"),
