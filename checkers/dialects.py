@@ -74,7 +74,10 @@ def to_history(
         where = f"{name}:{line}"
         kind, f = fields.get("type"), fields.get("f", "txn")
         if kind not in _NAMES or not isinstance(f, str) or not f.isprintable():
-            raise MalformedHistory(f"{where}: an operation of type {kind!r} and f {f!r:.60}")
+            raise MalformedHistory(
+                f"{where}: an operation of type {kind!r:.60} and f {f!r:.60}; a type is invoke, ok, "
+                f"fail or info, and f a name"
+            )
         key, value = fields.get("key"), fields.get("value")
         if "f" not in fields and not _transaction(value, asked=kind == OpType.INVOKE):
             raise MalformedHistory(

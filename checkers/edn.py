@@ -28,9 +28,9 @@ _LEXEME = re.compile(
     # Possessive: nothing here is ever matched again in another way, and nothing is kept for it.
     r"""[\s,]*+(?:;[^\n]*+(?:\n[\s,]*+|\Z))*+
     ( \#\{ | [(\[{] | [)\]}]
-    | \#?"(?:[^"\\]++|\\.)*+"
-    | \#_ | \#?\^ | \#::?[\w.\-/]*\s*\{ | \#[A-Za-z][\w.\-/]*
-    | \#<(?:[^<>]++|<[^<>]*+>)*+> | \\(?:[A-Za-z][\w\-]*+|.)
+    | "(?:[^"\\]++|\\.)*+"
+    | (?=[\#^\\]) (?: \#_ | \#?\^ | \#"(?:[^"\\]++|\\.)*+" | \#::?[\w.\-/]*\s*\{
+        | \#[A-Za-z][\w.\-/]* | \#<(?:[^<>]++|<[^<>]*+>)*+> | \\(?:[A-Za-z][\w\-]*+|.) )
     | [^\s,;()\[\]{}"]+ )""",
     re.VERBOSE | re.DOTALL,
 )
@@ -96,7 +96,7 @@ def _forms(text: str, *, split: bool) -> Iterator[tuple[int, Any]]:
         at = found.end()
         if len(stack) <= base:
             place = found.start(1)
-        if lexeme in _CLOSES or (lexeme[0] == "#" and lexeme[-1] == "{"):
+        if lexeme in _CLOSES:
             if len(stack) > DEPTH_MAX:
                 raise _error(text, at, "nested too deeply")
             if split and not stack and lexeme in "([" and not marks:
@@ -121,6 +121,12 @@ def _forms(text: str, *, split: bool) -> Iterator[tuple[int, Any]]:
             forms = outer
         elif lexeme in atoms:
             value = atoms[lexeme]
+        elif lexeme[0] == "#" and lexeme[-1] == "{":
+            if len(stack) > DEPTH_MAX:
+                raise _error(text, at, "nested too deeply")
+            stack.append((lexeme, forms, place))
+            forms = []
+            continue
         elif lexeme in _DISCARDS or (lexeme[0] == "#" and lexeme[1:2].isalpha()):
             forms.append(_DISCARD if lexeme in _DISCARDS else _TAG)
             marks += 1

@@ -61,9 +61,10 @@ def in_order(records: Sequence[Record], name: str) -> Ordered:
     if _placeholders(times):
         times = [None] * len(times)
     complete = bool(times) and None not in times
-    strict = _numbered(records, name, sortable=complete)
+    numbers = [_index(record) for record in records]
+    strict = _numbered(records, numbers, name, sortable=complete)
     events = list(zip(records, times, strict=True))
-    if strict and _back([one for one in map(_index, records) if one is not None]) is not None:
+    if strict and _back([one for one in numbers if one is not None]) is not None:
         events.sort(key=lambda event: event[0].fields["index"])
         notes.append("the lines are not in order of their index: sorted by it")
     known = [(time, record) for record, time in events if time is not None]
@@ -130,13 +131,14 @@ def _back(numbers: Sequence[Any]) -> int | None:
     return next((at for at, (before, after) in pairs if after < before), None)
 
 
-def _numbered(records: Sequence[Record], name: str, *, sortable: bool) -> bool | None:
+def _numbered(
+    records: Sequence[Record], numbers: Sequence[int | None], name: str, *, sortable: bool
+) -> bool | None:
     """Return whether indexes order all events: None if they say nothing of it.
 
     `sortable`: the times can settle it. Raises MalformedHistory if nothing does.
     """
-    numbered = [(record, number) for record in records if (number := _index(record)) is not None]
-    given = [number for _, number in numbered]
+    given = [number for number in numbers if number is not None]
     back = _back(given)
     if not given:
         return None
@@ -146,6 +148,11 @@ def _numbered(records: Sequence[Record], name: str, *, sortable: bool) -> bool |
         return True
     if sortable:
         return None
+    numbered = [
+        (record, number)
+        for record, number in zip(records, numbers, strict=True)
+        if number is not None
+    ]
     latest: dict[Hashable, int] = {}
     for (line, fields), number in numbered:
         process = fields.get("process")

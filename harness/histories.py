@@ -189,6 +189,8 @@ def export(
         _, found = read_any(path, sys.stdin.buffer, model, Meter(allowed))
     except OutOfBudget as spent:
         raise click.UsageError(f"{path}: {spent}") from None
+    for reason, count in found.accounting.left_out.items():
+        click.echo(f"{path}: {count} left out: {reason}", err=True)
     lines = EXPORTS[form](found, allowed)
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(output.open("wb")) if output else sys.stdout.buffer
