@@ -75,8 +75,8 @@ def to_history(
         kind, f = fields.get("type"), fields.get("f", "txn")
         if kind not in _NAMES or not isinstance(f, str) or not f.isprintable():
             raise MalformedHistory(
-                f"{where}: an operation of type {kind!r:.60} and f {f!r:.60}; a type is invoke, ok, "
-                f"fail or info, and f a name"
+                f"{where}: an operation of type {kind!r:.60} and f {f!r:.60}; a type is invoke, "
+                f"ok, fail or info, and f a name"
             )
         key, value = fields.get("key"), fields.get("value")
         if "f" not in fields and not _transaction(value, asked=kind == OpType.INVOKE):
@@ -166,7 +166,11 @@ def _of_client(record: Record, name: str) -> bool:
     process = fields.get("process")
     if isinstance(process, float) and process.is_integer():
         fields["process"] = process = int(process)
-    if isinstance(process, bool) or not isinstance(process, int | str | None):
+    if (
+        isinstance(process, bool)
+        or not isinstance(process, int | str | None)
+        or (isinstance(process, str) and not process.isprintable())
+    ):
         raise MalformedHistory(
             f"{name}:{line}: a process is a number or a name, not {process!r:.60}"
         )

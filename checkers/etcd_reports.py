@@ -54,6 +54,7 @@ class _Done(NamedTuple):
     outcome: OpType
     answer: Any
     error: str | None
+    where: str
 
 
 def is_report(fields: dict[str, Any]) -> bool:
@@ -92,7 +93,9 @@ def to_history(files: Sequence[tuple[str, Sequence[Record]]]) -> tuple[History, 
         if one.ret is not None:
             events.append((one.ret, 1, number, one))
     events.sort(key=lambda event: event[:3])
-    history = History([_op(at, *event) for at, event in enumerate(_alternating(events))])
+    ordered = list(_alternating(events))
+    _sequential(ordered)
+    history = History([_op(at, *event) for at, event in enumerate(ordered)])
     operations = len(done) + sum(left_out.values())
     return history, Accounting(
         events=records, operations=operations, left_out=left_out, notes=notes
@@ -198,6 +201,21 @@ def _alternating(events: list[_Event]) -> Iterator[_Event]:
             yield event
 
 
+def _sequential(events: Sequence[_Event]) -> None:
+    """Raise unless each client ended one request before it called the next."""
+    busy: dict[int | str, _Done] = {}
+    for _, ends, _, one in events:
+        if ends:
+            busy.pop(one.process, None)
+        elif one.process in busy:
+            raise MalformedHistory(
+                f"{one.where}: client {one.process} calls at {one.call} while its request of "
+                f"{busy[one.process].where} is still open"
+            )
+        else:
+            busy[one.process] = one
+
+
 def _op(index: int, time_ns: int, ends: int, _number: int, one: _Done) -> Op:
     return Op(
         index=index,
@@ -240,7 +258,7 @@ def _operation(fields: dict[str, Any], where: str) -> _Done | str:
     else:
         answer = _answer(kind, f, output, whole)
     open_end = ret is None or ret >= NEVER
-    return _Done(call, None if open_end else ret, client, f, request, outcome, answer, error)
+    return _Done(call, None if open_end else ret, client, f, request, outcome, answer, error, where)
 
 
 def _request(kind: str, asked: dict[str, Any], where: str) -> tuple[str, Any, bool]:
@@ -341,7 +359,7 @@ def _watch(fields: dict[str, Any], where: str) -> _Done:
     answer = {"created": 0 if first is None else first - 1, "responses": told}
     times = [response["Time"] for response in responses]
     begin, end = (min(times), max(times)) if times else (0, 0)
-    return _Done(begin, end, f"watch of {where}", "watch", asked, OpType.OK, answer, error)
+    return _Done(begin, end, f"watch of {where}", "watch", asked, OpType.OK, answer, error, where)
 
 
 def _revisions(response: dict[str, Any]) -> list[int]:

@@ -96,6 +96,8 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
             )
         latest_ns = op.time_ns
         process = op.process
+        if isinstance(process, str) and not process.isprintable():
+            raise MalformedHistory(f"{name}:{number}: a process called {process!r:.60}")
         if op.type is invoke_type:
             if process in open_ops:
                 raise MalformedHistory(

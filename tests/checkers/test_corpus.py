@@ -110,8 +110,8 @@ def test_format_and_model_are_found_by_looking(text: str, kind: str, model: str)
         (
             "{:process 0 :type :done :f :read}",
             (
-                "h:1: an operation of type 'done' and f 'read'; a type is invoke, ok, fail or info, "
-                "and f a name"
+                "h:1: an operation of type 'done' and f 'read'; a type is invoke, ok, fail or "
+                "info, and f a name"
             ),
         ),
         ("{:process 0 :type :invoke :f :cas :value 3}", "h:1: a cas takes [expected, new], not 3"),

@@ -85,7 +85,7 @@ def test_the_nemesis_and_the_observer_are_no_clients() -> None:
     assert verdict.stats["accounting"]["events"] == 7
 
 
-@pytest.mark.parametrize("process", [True, [1], 1.5, {"id": 1}])
+@pytest.mark.parametrize("process", [True, [1], 1.5, {"id": 1}, "a\x1b[31mb"])
 def test_a_process_that_is_neither_number_nor_name_is_refused(process: Any) -> None:
     """It used to be dropped silently."""
     assert complaint(call(process, "write", 1, 1)).startswith("h:1: a process is a number or a")
