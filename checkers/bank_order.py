@@ -20,6 +20,7 @@ That a transfer leaves an account below zero is not asked here: `bank` judges wh
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -35,8 +36,11 @@ from checkers.words import counted
 
 CLAIM: Final = "Every read of the accounts shows one moment between its call and its answer."
 
-READS_BACK: Final = 200
-"""Earlier reads with which one that has no place is compared, for a short proof."""
+READS_BACK: Final = 12
+"""Earlier reads with which each is compared, account by account, before any search."""
+
+PATIENCE: Final = 40
+"""Transfers called since, after which one that nobody answered is first taken to have failed."""
 
 _Vector = tuple[int, ...]
 
@@ -101,11 +105,15 @@ def check_bank_order(
         f"{counted(len(bank.accounts), 'account')}"
     )
     anomalies: tuple[Anomaly, ...] = ()
-    reason = None
+    reason, method = None, "search over the reads"
     try:
-        stuck = bank.search(meter)
-        if stuck is not None:
-            anomalies = (bank.tell(stuck, meter),)
+        short = bank.out_of_bounds()
+        if short is not None:
+            anomalies, method = (short,), "bounds"
+        elif bank.search(meter, PATIENCE) is not None:
+            stuck = bank.search(meter)
+            if stuck is not None:
+                anomalies = (bank.tell(stuck, meter),)
     except OutOfBudget as spent:
         reason = str(spent)
     return Verdict(
@@ -114,7 +122,7 @@ def check_bank_order(
         claim=CLAIM,
         evidence=evidence,
         reason=reason,
-        method="search over the reads",
+        method=method,
         anomalies=anomalies,
         stats={**sums.stats, "anomalies": len(anomalies), "states_visited": meter.states},
     )
@@ -164,8 +172,13 @@ class _Bank:
             else tuple(int(opening.get(account, 0)) for account in self.accounts)
         )
 
-    def search(self, meter: Meter) -> _Read | None:
-        """Return None if there is an order, else the read that was reached and has no place."""
+    def search(self, meter: Meter, patience: int | None = None) -> _Read | None:
+        """Return None if there is an order, else a read that was reached and has no place.
+
+        With `patience` a transfer that nobody answered is not tried once that many were called
+        after it: an order found so is one, and nothing follows if there is none.
+        """
+        self._patience = len(self.transfers) if patience is None else patience
         nobody: frozenset[int] = frozenset()
         start = _State(0, nobody, (), 0, self.opening, nobody, nobody, nobody)
         stack = [(start, self._next(start, meter))]
@@ -276,12 +289,21 @@ class _Bank:
     ) -> Iterator[frozenset[int]]:
         """Yield the sets of open transfers that lead from the balances there are to a read's."""
         assert state.balances is not None
+        if not open_:
+            if state.balances == read.shows:
+                yield frozenset()
+            return
         missing = [shows - has for shows, has in zip(read.shows, state.balances, strict=True)]
         sure = [one for one in must if one not in state.doubtful]
         for one in sure:
             for account, change in self.transfers[one].moves:
                 missing[account] -= change
-        free = [one for one in open_ if one not in sure]
+        oldest = open_[-1] - self._patience
+        free = [
+            one
+            for one in open_
+            if one not in sure and (one >= oldest or self.transfers[one].ret != FOREVER)
+        ]
         order = self._by_account(free)
         moves = [self.transfers[one].moves for one in order]
         up = [[0] * len(missing) for _ in range(len(order) + 1)]
@@ -335,13 +357,7 @@ class _Bank:
 
     def tell(self, stuck: _Read, meter: Meter) -> Anomaly:
         """Say why a read has no place: by one account and one earlier read if that is enough."""
-        short = self._by_bounds(stuck)
-        if short is not None:
-            return short
         stuck = self._cut(stuck, meter)
-        short = self._by_bounds(stuck)
-        if short is not None:
-            return short
         until = stuck.ret
         shown = [one.operation for one in self.reads if one.ret <= until]
         shown += [one.operation for one in self.transfers if one.call <= until]
@@ -402,34 +418,42 @@ class _Bank:
         ]
         return bank
 
-    def _by_bounds(self, stuck: _Read) -> Anomaly | None:
-        """Compare a read with earlier ones, account by account, and keep the smallest proof."""
-        best: tuple[int, _Read, int, list[_Transfer], list[_Transfer]] | None = None
-        earlier = [one for one in self.reads if one.ret < stuck.call][-READS_BACK:]
-        for first in earlier:
-            between = [
-                one for one in self.transfers if one.call <= stuck.ret and not one.ret < first.call
-            ]
-            for account in range(len(self.accounts)):
-                mine = [
-                    (one, change) for one in between for of, change in one.moves if of == account
-                ]
-                sure = [
-                    (one, c) for one, c in mine if one.call > first.ret and one.ret < stuck.call
-                ]
-                maybe = [(one, c) for one, c in mine if (one, c) not in sure]
-                low = sum(c for _, c in sure) + sum(c for _, c in maybe if c < 0)
-                high = sum(c for _, c in sure) + sum(c for _, c in maybe if c > 0)
-                changed = stuck.shows[account] - first.shows[account]
-                if not low <= changed <= high and (best is None or len(mine) < best[0]):
-                    best = (
-                        len(mine),
-                        first,
-                        account,
-                        [one for one, _ in sure],
-                        [one for one, _ in maybe],
-                    )
-        return None if best is None else self._tell_bounds(stuck, *best[1:])
+    def out_of_bounds(self) -> Anomaly | None:
+        """Compare each read with earlier ones, account by account; tell the smallest proof."""
+        best: tuple[int, _Read, _Read, int, list[_Transfer], list[_Transfer]] | None = None
+        answered = sorted(self.reads, key=lambda one: one.ret)
+        returned = [one.ret for one in answered]
+        ended = [one for one in self.transfers if one.ret != FOREVER]
+        open_ = [one for one in self.transfers if one.ret == FOREVER]
+        called, opened = [one.call for one in ended], [one.call for one in open_]
+        longest = max((one.ret - one.call for one in ended), default=0)
+        for read in self.reads:
+            at = bisect_left(returned, read.call)
+            never = open_[: bisect_right(opened, read.ret)]
+            until = bisect_right(called, read.ret)
+            for first in answered[max(0, at - READS_BACK) : at]:
+                # Called by the end of the later read, not returned before the earlier was called.
+                since = bisect_left(called, first.call - longest)
+                between = [*never, *(o for o in ended[since:until] if o.ret >= first.call)]
+                low = [0] * len(self.accounts)
+                high = [0] * len(self.accounts)
+                for one in between:
+                    sure = one.call > first.ret and one.ret < read.call
+                    for account, change in one.moves:
+                        if sure or change < 0:
+                            low[account] += change
+                        if sure or change > 0:
+                            high[account] += change
+                for account, (least, most) in enumerate(zip(low, high, strict=True)):
+                    changed = read.shows[account] - first.shows[account]
+                    if least <= changed <= most:
+                        continue
+                    mine = [one for one in between if any(of == account for of, _ in one.moves)]
+                    if best is None or len(mine) < best[0]:
+                        certain = [o for o in mine if o.call > first.ret and o.ret < read.call]
+                        maybe = [o for o in mine if not (o.call > first.ret and o.ret < read.call)]
+                        best = (len(mine), read, first, account, certain, maybe)
+        return None if best is None else self._tell_bounds(*best[1:])
 
     def _tell_bounds(
         self,

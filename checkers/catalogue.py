@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from checkers.answers import mismatches, tell_mismatch
 from checkers.assumptions import (
     NOTHING_SAID,
     Assumptions,
@@ -31,6 +32,7 @@ from checkers.eventual import PN_COUNTER, UNIQUE_IDS, check_pn_counter, check_un
 from checkers.foreign import MIXED, Foreign, load
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.isolation import LEVELS, SERIALIZABLE, STRICT_SERIALIZABLE, edges_of, level_of
+from checkers.judge import ALL
 from checkers.leases import check_leases
 from checkers.linearizability import check_linearizability
 from checkers.locks import check_locks
@@ -49,7 +51,6 @@ from checkers.sequential import NAME as SEQUENTIAL
 from checkers.sequential import check_sequential
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
 from checkers.sets import check_sets
-from checkers.sets_begun import check_begun_sets
 from checkers.specifications import BEGINS, MODELS
 from checkers.verdict import Budget, Validity, Verdict, worst
 from checkers.watch_end import check_watch_end
@@ -99,10 +100,18 @@ def judge_of(
     anomaly. `initial` says the same as a value behind the colon. `file` is what messages call the
     history.
     """
+    base = name.partition(":")[0]
+    base = ALIASES.get(base, base)
+    if base in {LIST_APPEND, RW_REGISTER}:
+        suffix = name.partition(":")[2]
+        return _transactions(base, suffix, closed=closed, initial=initial)
+    judge = _judge_of(name, initial, file)
+    return _answered(base, judge) if base in COMPARED else judge
+
+
+def _judge_of(name: str, initial: Initial | None, file: str) -> Judge:
     name, colon, suffix = name.partition(":")
     name = ALIASES.get(name, name)
-    if name in {LIST_APPEND, RW_REGISTER}:
-        return _transactions(name, suffix, closed=closed, initial=initial)
     if name not in JUDGES:
         raise UnknownModel(f"no model {name!r}; there are {', '.join(sorted(ENTRIES))}")
     begun = initial
@@ -147,6 +156,27 @@ def _transactions(name: str, level: str, *, closed: bool, initial: Initial | Non
         return check_isolation(history, budget, data=name, level=level, closed=closed)
 
     return _by_key(judge)
+
+
+def _answered(name: str, judge: Judge) -> Judge:
+    """Compare answers with what was asked before a judge believes them."""
+
+    def compared(history: History, budget: Budget) -> Verdict:
+        wrong = mismatches(history)
+        if not wrong:
+            return judge(history, budget)
+        of = [one for one in history.operations if one.index in wrong]
+        return Verdict(
+            checker=name,
+            validity=Validity.INVALID,
+            claim="Every answer is one to what was asked.",
+            evidence=counted(len(history.operations), "operation"),
+            method="answers",
+            anomalies=tuple(tell_mismatch(one, wrong[one.index]) for one in of[:ANOMALIES_MAX]),
+            stats={"anomalies": len(of)},
+        )
+
+    return compared
 
 
 def _by_key(judge: Judge) -> Judge:
@@ -235,7 +265,7 @@ def _begun(model: str) -> Callable[[Any, bool], Judge]:
 
 def _counter(history: History, budget: Budget, initial: int = 0) -> Verdict:
     """Bounds first; what they allow is searched, and stays allowed when the search gives up."""
-    bounds = check_counters(history, initial)
+    bounds = check_counters(history, initial=initial)
     if bounds.validity is not Validity.VALID:
         return bounds
     exact = check_linearizability(history, budget, lambda: MODELS["counter"](initial))
@@ -268,7 +298,7 @@ def _begun_set(linearizable: bool) -> Callable[[Any, bool], Judge]:
         def judge(history: History, budget: Budget) -> Verdict:
             if any(one.f == "remove" for one in history.operations):
                 return check_linearizability(history, budget, lambda: MODELS["set"](value))
-            return check_begun_sets(history, value, linearizable=linearizable)
+            return check_sets(history, linearizable=linearizable, initial=value)
 
         return judge
 
@@ -380,6 +410,9 @@ JUDGES: Final[dict[str, Judge]] = {
     "comments": _comments,
 }
 """Judges of a whole history by name; transactional ones are made by `judge_of`."""
+
+COMPARED: Final = frozenset({*BANKS, *(FIFO, UNORDERED, TOTAL, UNNAMED), *(PN_COUNTER, SEQUENTIAL)})
+"""Models whose judges leave it to `answers` to compare answers with what was asked."""
 
 BEGUN: Final[dict[str, Callable[[Any, bool], Judge]]] = {
     **{name: _begun(name) for name in BEGINS},
@@ -566,25 +599,31 @@ def accounted(found: Foreign, verdict: Verdict, *, strict: bool = False) -> Verd
     """
     told = found.accounting
     left_out = dict(told.left_out)
-    for one in _and_children(verdict):
+    for one in _parts(verdict):
         for reason, count in one.stats.get("left_out", {}).items():
             left_out[reason] = left_out.get(reason, 0) + count
-    if ignored := sum(one.f in IGNORED for one in found.history.operations):
-        left_out[PROMISES_LESS] = left_out.get(PROMISES_LESS, 0) + ignored
     told = msgspec.structs.replace(told, left_out=left_out)
     stats = {**verdict.stats, "accounting": {**msgspec.to_builtins(told), "judged": told.judged}}
     verdict = msgspec.structs.replace(verdict, stats=stats)
+    missing = "; ".join(f"{count} left out: {reason}" for reason, count in left_out.items())
+    if missing and (verdict.reason or "").startswith("vacuous") and not verdict.children:
+        verdict = msgspec.structs.replace(verdict, reason=f"{verdict.reason} ({missing})")
     if verdict.validity is not Validity.VALID:
         return verdict
-    missing = "; ".join(f"{count} left out: {reason}" for reason, count in left_out.items())
     if not any(_observes(one, found.model) for one in found.history.operations):
         because = f" ({missing})" if missing else ""
         return _no_pass(verdict, f"{UNSEEN}{because}")
     return _no_pass(verdict, f"strict: {missing}") if strict and missing else verdict
 
 
-def _and_children(verdict: Verdict) -> list[Verdict]:
-    return [verdict, *(one for child in verdict.children for one in _and_children(child))]
+def _parts(verdict: Verdict) -> list[Verdict]:
+    """The verdicts whose omissions add up to those of a file.
+
+    Several checkers of one history leave different operations out: the first of them judges it as a
+    whole, what others leave out is their own business, and stands in their own `stats`.
+    """
+    children = verdict.children[:1] if verdict.checker == ALL else verdict.children
+    return [verdict, *(one for child in children for one in _parts(child))]
 
 
 def _no_pass(verdict: Verdict, reason: str) -> Verdict:
@@ -603,19 +642,23 @@ def _no_pass(verdict: Verdict, reason: str) -> Verdict:
 def _observes(one: Operation, model: str) -> bool:
     """Whether an operation's answer could contradict what is claimed.
 
-    An acknowledged write says only that it happened, whatever its name is; a transaction says what
-    its reads returned. An answer of etcd's has a revision, and a lock's has a holder.
+    An acknowledged write says only that it happened, whatever its name is, unless a model of the
+    user's own lets it answer something; a transaction says what its reads returned. An answer of
+    etcd's has a revision, and a lock's has a holder.
     """
     if one.outcome is not OpType.OK or one.f in IGNORED:
         return False
     if one.f == "txn" and isinstance(one.output, list | tuple):
         return any(isinstance(mop, list | tuple) and mop[:1] == ["r"] for mop in one.output)
-    return one.f not in BLIND or model.partition(":")[0] in TELLING
+    name = model.partition(":")[0]
+    if one.f not in BLIND or name in TELLING:
+        return True
+    return name not in JUDGES and one.output is not None and one.output != one.input
 
 
 BLIND: Final = frozenset(
     {"write", "put", "append", "add", "inc", "increment", "dec", "decrement", "remove", "delete"}
-    | {"enqueue", "push", "send", "publish", "transfer", "insert", "update"}
+    | {"broadcast", "enqueue", "push", "send", "publish", "transfer", "insert", "update"}
 )
 """Functions whose acknowledgement shows nothing of the state."""
 
@@ -624,8 +667,6 @@ TELLING: Final = frozenset({"etcd", MIXED, "watch", "watch-end", "lease", "lock"
 
 UNSEEN: Final = "vacuous: nothing was read, so nothing could have contradicted it"
 """Why a history of writes only is unknown."""
-
-PROMISES_LESS: Final = "a read that promises less than linearizability"
 
 
 def _in_one_line(error: MalformedHistory) -> MalformedHistory:

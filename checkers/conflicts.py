@@ -6,8 +6,10 @@ the witnesses with whoever wrote the values they saw: a history of its own, inva
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
 
 from checkers.explain import (
     Cast,
@@ -21,10 +23,15 @@ from checkers.explain import (
     written,
 )
 from checkers.history import Operation
-from checkers.registers import RegisterHistory, freeze
+from checkers.registers import RegisterHistory, freeze, thaw
 from checkers.shrink import Surroundings, around
+from checkers.thin_air import could_be_initial
 from checkers.verdict import Anomaly
+from checkers.words import listed
 from checkers.zones import INITIAL, Conflict
+
+FAILED_MAX: Final = 4
+"""Failed writes of one value named in a proof."""
 
 
 class _Scene(NamedTuple):
@@ -34,6 +41,7 @@ class _Scene(NamedTuple):
     register: RegisterHistory
     conflict: Conflict
     surroundings: Surroundings
+    initial: Hashable = None
 
     @property
     def before(self) -> Operation:
@@ -50,6 +58,11 @@ class _Scene(NamedTuple):
         """The compare-and-sets that join the values of the witnesses."""
         return [self.register.rows[row] for row in self.conflict.chain]
 
+    @property
+    def begun(self) -> str:
+        """The initial value, in words."""
+        return value_phrase(thaw(self.initial))
+
     def cast(self, operations: Sequence[Operation]) -> Cast:
         """Name the operations the proof speaks about."""
         return Cast(operations, self.surroundings.proofs)
@@ -59,8 +72,10 @@ class _Scene(NamedTuple):
         return anomaly(kind, summary, sentences, cast, shown=self.surroundings.operations)
 
 
-def explain_conflict(key: str | None, register: RegisterHistory, conflict: Conflict) -> Anomaly:
-    """Prove a conflict that the zones found among a register's rows."""
+def explain_conflict(
+    key: str | None, register: RegisterHistory, conflict: Conflict, initial: Hashable = None
+) -> Anomaly:
+    """Prove a conflict that the zones found among a register's rows, which began with `initial`."""
     rows = (conflict.before, conflict.after, conflict.then, conflict.again, *conflict.chain)
     witnesses = [register.rows[row] for row in rows if row != INITIAL]
     tell = {
@@ -72,7 +87,8 @@ def explain_conflict(key: str | None, register: RegisterHistory, conflict: Confl
         "stale-read": _stale,
     }[conflict.kind]
     name = key if key is not None else "the register"
-    return tell(_Scene(name, register, conflict, around(register.rows, witnesses, register)))
+    surroundings = around(register.rows, witnesses, register)
+    return tell(_Scene(name, register, conflict, surroundings, initial))
 
 
 def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
@@ -85,11 +101,13 @@ def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
 
 def _unwritten(scene: _Scene) -> Anomaly:
     reader, key = scene.after, scene.key
-    failed = scene.register.failed.get(freeze(observed(reader)))
+    value = freeze(observed(reader))
+    failed = scene.register.failed.get(value, [])
     text = value_phrase(observed(reader))
-    if failed is None:
+    if not failed:
         cast = scene.cast([reader])
-        return scene.anomaly(
+        hint = could_be_initial(scene.register, value, scene.initial)
+        told = scene.anomaly(
             "unwritten-value",
             f"{who(reader)} found {text} in {key}, which nobody ever wrote there.",
             [
@@ -98,20 +116,28 @@ def _unwritten(scene: _Scene) -> Anomaly:
             ],
             cast,
         )
-    cast = scene.cast([failed, reader])
-    because = f" ({failed.error})" if failed.error else ""
+        return msgspec.structs.replace(told, data={"initial": thaw(value)}) if hint else told
+    named = failed[:FAILED_MAX]
+    cast = scene.cast([*named, reader])
+    of = "the only write" if len(failed) == 1 else f"each of the {len(failed)} writes"
+    writers = listed([cast.name(one) for one in named])
+    if len(failed) > len(named):
+        writers += f" and {len(failed) - len(named)} others"
+    errors = sorted({one.error for one in named if one.error})
+    because = f" ({', '.join(errors)})" if errors else ""
+    whose = "its client was told that it" if len(failed) == 1 else "their clients were told that it"
     return anomaly(
         "aborted-read",
-        f"{who(reader)} found {text} in {key}, although the only write of it had failed.",
+        f"{who(reader)} found {text} in {key}, although {of} of it had failed.",
         [
             f"Then {text} was the value of {key} once: {cast.name(reader)} found it.",
             (
-                f"However, only {cast.name(failed)} would have written {text}, and its client was "
-                f"told that it did not happen and never will{because}."
+                f"However, only {writers} would have written {text}, and {whose} did not happen "
+                f"and never will{because}."
             ),
         ],
         cast,
-        shown=[failed, *scene.surroundings.operations],
+        shown=[*named, *scene.surroundings.operations],
     )
 
 
@@ -119,7 +145,10 @@ def _lost_update(scene: _Scene) -> Anomaly:
     one, other = sorted((scene.before, scene.after), key=lambda operation: operation.invoked_ns)
     cast = scene.cast([one, other])
     value = value_phrase(observed(one))
-    origin = f"{value} was written only once" if observed(one) is not None else "nobody removed it"
+    origin = f"{value} was written only once"
+    if freeze(observed(one)) == scene.initial:
+        origin = f"{value} was there at the start, and nobody wrote it"
+        origin = "nobody removed it" if observed(one) is None else origin
     both = f"{cast.name(one)} and {cast.name(other)}"
     return scene.anomaly(
         "lost-update",
@@ -205,8 +234,9 @@ def _stale(scene: _Scene) -> Anomaly:
         cast = scene.cast(named)
         sentences = [
             (
-                f"Then the time in which {key} was nil came before {cast.name(after)}: {key} was "
-                f"nil at the start, and nobody wrote nil again{_glued(cast, scene.glue)}."
+                f"Then the time in which {key} was {scene.begun} came before {cast.name(after)}: "
+                f"{key} was {scene.begun} at the start, and nobody wrote {scene.begun} again"
+                f"{_glued(cast, scene.glue)}."
             )
         ]
     else:

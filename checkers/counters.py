@@ -9,20 +9,29 @@ together have an order, while its budget lasts.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
+import msgspec
+
+from checkers.answers import mismatches, tell_mismatch
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
+from checkers.registers import IGNORED
+from checkers.thin_air import hint_of
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from checkers.words import counted, listed
 
 CLAIM: Final = "A read shows what was added before it, and nothing that was added after it."
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+
+LEFT_OUT: Final = "a serializable read promises less than a read"
+"""Why operations of `registers.IGNORED` have no part in the verdict."""
 
 
 def counters() -> Checker:
@@ -51,39 +60,50 @@ class _Sums:
         return self._sums[bisect_right(self._times, moment)]
 
 
-def check_counters(history: History, initial: int = 0) -> Verdict:
-    """Judge every counter of a history, one a key, that held `initial` at first."""
+def check_counters(history: History, *, initial: int = 0) -> Verdict:
+    """Judge every counter of a history, one a key; `initial` is the total of each at the start."""
     anomalies: list[Anomaly] = []
     adds = reads = total = 0
+    wrong = mismatches(history)
+    left_out: dict[str, int] = {}
+    strangers: set[str] = set()
     for operations in history.by_key.values():
+        strange = {one.f for one in operations} - {"add", "read"} - IGNORED
+        strangers |= strange
+        other = next((one for one in operations if one.index in wrong), None)
+        if other is not None:
+            total += 1
+            anomalies.append(tell_mismatch(other, wrong[other.index]))
+            continue
+        if strange:
+            why = f"a counter has no operation {listed(sorted(strange))}"
+            left_out[why] = left_out.get(why, 0) + len(operations)
+            continue
+        if ignored := sum(one.f in IGNORED for one in operations):
+            left_out[LEFT_OUT] = left_out.get(LEFT_OUT, 0) + ignored
         additions = [one for one in operations if one.f == "add" and one.outcome is not OpType.FAIL]
-        for one in additions:
-            if not isinstance(one.input, int):
-                raise MalformedHistory(f"op {one.index}: an amount is a number, not {one.input!r}")
+        answers = [one for one in operations if one.f == "read" and one.outcome is OpType.OK]
         adds += len(additions)
-        must = [(one.completed_ns, one.input) for one in additions if one.completed_ns is not None]
-        may = [(one.invoked_ns, one.input) for one in additions]
-        up_must, down_must = _Sums(_signed(must, 1)), _Sums(_signed(must, -1))
-        up_may, down_may = _Sums(_signed(may, 1)), _Sums(_signed(may, -1))
-        for one in operations:
-            if one.f != "read" or one.outcome is not OpType.OK or one.completed_ns is None:
-                continue
-            if not isinstance(one.output, int):
-                raise MalformedHistory(f"op {one.index}: a counter's value is a number")
-            reads += 1
-            low = initial + up_must.before(one.invoked_ns) + down_may.until(one.completed_ns)
-            high = initial + up_may.until(one.completed_ns) + down_must.before(one.invoked_ns)
-            if not low <= one.output <= high:
-                total += 1
-                if len(anomalies) < ANOMALIES_MAX:
-                    anomalies.append(_tell(one, low, high, additions, initial))
-    reason = (
-        None
-        if adds and reads
-        else "vacuous: nothing was ever added"
-        if reads
-        else "vacuous: it was never read"
-    )
+        reads += len(answers)
+        failed = any(one.f == "add" and one.outcome is OpType.FAIL for one in operations)
+        for read, low, high in _out_of_bounds(additions, answers, initial):
+            total += 1
+            if len(anomalies) < ANOMALIES_MAX:
+                told = _tell(read, low, high, additions, initial)
+                # Read before anything was added: it may have been there at the start.
+                if not failed and low == high == initial:
+                    data = told.data | {"initial": read.output}
+                    told = msgspec.structs.replace(told, data=data)
+                anomalies.append(told)
+    reason = None
+    if strangers:
+        reason = f"a counter has no operation {listed(sorted(strangers))}"
+    elif not reads:
+        reason = "vacuous: it was never read"
+    elif not adds:
+        reason = "vacuous: nothing was ever added"
+    if anomalies:
+        reason = hint_of(anomalies)
     return Verdict(
         checker="counter",
         validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
@@ -91,9 +111,39 @@ def check_counters(history: History, initial: int = 0) -> Verdict:
         evidence=f"{counted(adds, 'add')}, {counted(reads, 'read')}",
         reason=reason,
         method="bounds",
-        anomalies=tuple(anomalies),
-        stats={"adds": adds, "reads": reads, "anomalies": total},
+        anomalies=tuple(anomalies[:ANOMALIES_MAX]),
+        stats={
+            "adds": adds,
+            "reads": reads,
+            "anomalies": total,
+            **({"left_out": left_out} if left_out else {}),
+        },
     )
+
+
+def _out_of_bounds(
+    additions: Sequence[Operation], answers: Sequence[Operation], initial: int
+) -> Iterator[tuple[Operation, int, int]]:
+    """Yield the reads of one counter that are out of bounds, with their bounds."""
+    for one in additions:
+        if not _is_number(one.input):
+            raise MalformedHistory(f"op {one.index}: an amount is a number, not {one.input!r}")
+    must = [(one.completed_ns, one.input) for one in additions if one.completed_ns is not None]
+    may = [(one.invoked_ns, one.input) for one in additions]
+    up_must, down_must = _Sums(_signed(must, 1)), _Sums(_signed(must, -1))
+    up_may, down_may = _Sums(_signed(may, 1)), _Sums(_signed(may, -1))
+    for one in answers:
+        if not _is_number(one.output):
+            raise MalformedHistory(f"op {one.index}: a counter's value is a number")
+        called, answered = one.invoked_ns, one.completed_ns or 0
+        low = initial + up_must.before(called) + down_may.until(answered)
+        high = initial + up_may.until(answered) + down_must.before(called)
+        if not low <= one.output <= high:
+            yield one, low, high
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _signed(amounts: Sequence[tuple[Any, int]], sign: int) -> list[tuple[int, int]]:
@@ -107,22 +157,31 @@ def _tell(
     name = cast.name(read)
     less = read.output < low
     bound = low if less else high
-    begun = f"the {initial} there was at first and " if initial else ""
+    where = read.key if read.key is not None else "the counter"
+    called = [one for one in additions if one.invoked_ns <= (read.completed_ns or 0)]
+    began = f"{initial} at the start and " if initial else ""
     return anomaly(
         "lost-add" if less else "phantom-add",
-        f"{who(read)} read {read.output} from {read.key}, which must have been at "
+        f"{who(read)} read {read.output} from {where}, which must have been at "
         f"{'least' if less else 'most'} {bound}.",
         [
             (
-                f"Then {name} shows at least {low}, {begun}the sum of what had been acknowledged "
-                f"when it was called at {cast.at(read.invoked_ns)}, and at most {high}, {begun}the "
+                f"Then {name} shows at least {low}, {began}the sum of what had been acknowledged "
+                f"when it was called at {cast.at(read.invoked_ns)}, and at most {high}, {began}the "
                 f"sum of all that had been called when it answered at "
                 f"{cast.at(read.completed_ns or 0)}."
+            )
+            if all(one.input >= 0 for one in called)
+            else (
+                f"Then {name} shows at least {low}, {began}what had been acknowledged when it was "
+                f"called at {cast.at(read.invoked_ns)} with all that was subtracted until it "
+                f"answered at {cast.at(read.completed_ns or 0)}, and at most {high}, {began}all "
+                f"that had been added by then without what was subtracted for certain."
             ),
             f"However, {name} answered {read.output}.",
         ],
         cast,
         # What was added only after the read answered has no part in it.
-        shown=[one for one in additions if one.invoked_ns <= (read.completed_ns or 0)] + [read],
+        shown=[*called, read],
         data={"least": low, "most": high},
     )

@@ -150,13 +150,21 @@ def _said(op: Op, operation: Operation) -> tuple[OpType, str, Any, dict[str, Any
         return op.type, op.f, value, {}
     output = operation.output
     if not answered or swapped(output):
-        return op.type, op.f, operation.input, {}
+        return op.type, op.f, operation.input if asks else _swap(operation), {}
     if not isinstance(output, dict) or "seen" not in output:
         refused = {} if asks else {"refused": True}
         return op.type if asks else OpType.FAIL, op.f, operation.input, refused
     seen = None if asks else output["seen"]
     more = {"refused": operation.input}
     return op.type, "read", seen, more if asks or seen is not None else more | {"absent": True}
+
+
+def _swap(operation: Operation) -> Any:
+    """What a compare-and-set that swapped says it did: [seen, new]."""
+    output, asked = operation.output, operation.input
+    if isinstance(output, list | tuple):
+        return output
+    return [output["seen"], asked[1]] if isinstance(output, dict) and "seen" in output else asked
 
 
 def _micro(mop: Any) -> Any:

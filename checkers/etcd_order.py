@@ -27,12 +27,13 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from checkers.etcd import FIRST_REVISION, FUNCTIONS, misshapen, misshapen_answer
+from checkers.answers import mismatches, tell_mismatch
+from checkers.etcd import FIRST_REVISION, FUNCTIONS, KeyValue, misshapen, misshapen_answer
 from checkers.etcd_choices import some_choice_explains
 from checkers.etcd_gaps import Gaps
 from checkers.etcd_plan import unanswered
 from checkers.etcd_replay import Answers, Difference, Early, Gap, Replay
-from checkers.etcd_requests import changed, keys_of
+from checkers.etcd_requests import changed, keys_of, unrelated
 from checkers.etcd_windows import END, Windows
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly
@@ -81,7 +82,9 @@ def check_etcd_order(history: History, *, first_revision: int = FIRST_REVISION) 
 
 
 def _judge(history: History, first_revision: int) -> Verdict:
-    answers, open_ops, unplaced = _answers(history)
+    answers, open_ops, unplaced, other = _answers(history)
+    if other:
+        return _mismatched(history, other)
     moments = _Moments(answers)
     breaks: list[_Break] = []
     if answers.shared():
@@ -125,11 +128,30 @@ def _judge(history: History, first_revision: int) -> Verdict:
     )
 
 
-def _answers(history: History) -> tuple[Answers, list[Operation], int]:
-    """Sort the operations: answers with a revision, changes without an answer, the rest counted."""
+def _mismatched(history: History, other: dict[int, str]) -> Verdict:
+    """Tell of answers to other questions; what they would leave of the others is not known."""
+    _validate(history)
+    wrong = [one for one in history.operations if one.index in other]
+    return Verdict(
+        checker="etcd-order",
+        validity=Validity.INVALID,
+        claim=CLAIM,
+        evidence=f"{counted(len(history.operations), 'request')}",
+        method="answers compared with requests",
+        anomalies=tuple(tell_mismatch(one, other[one.index]) for one in wrong[:ANOMALIES_MAX]),
+        stats={"answers": len(history.operations), "anomalies": len(wrong), "resolved": 0},
+    )
+
+
+def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int, str]]:
+    """Sort the operations: answers with a revision, changes without an answer, the rest counted.
+
+    Last, what is wrong with answers to other questions, by index of the operation.
+    """
     answers = Answers([], [], [], [], [])
     operations, claims, timed, ret = answers.operations, answers.claim, answers.timed, answers.ret
     open_ops: list[Operation] = []
+    other = mismatches(history, {})
     unplaced = 0
     ok, info = OpType.OK, OpType.INFO
     for one in history.operations:
@@ -147,7 +169,12 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int]:
             if outcome is info and f in {"put", "delete", "txn"}:
                 open_ops.append(one)
             continue
-        revision = one.output.get("revision")
+        output = one.output
+        revision = output.get("revision")
+        # A plain put that says no more than its revision cannot answer anything else.
+        simple = plain and unchanged == 0 and len(output) == 1
+        if not simple and (wrong := unrelated(f, request, output)):
+            other.setdefault(one.index, wrong)
         if type(revision) is not int:
             unplaced += 1
             continue
@@ -163,7 +190,7 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int]:
         claims.append(revision << 1 | unchanged)
         ret.append(one.completed_ns or 0)
     answers.order.extend(sorted(range(len(claims)), key=claims.__getitem__))
-    return answers, open_ops, unplaced
+    return answers, open_ops, unplaced, other
 
 
 def _validate_request(one: Operation) -> None:
@@ -389,26 +416,72 @@ def _too_early(early: Early, first_revision: int) -> _Break:
 def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
     operation = found.operation
     revision = operation.output["revision"]
-    summary = f"At revision {revision} the store answered what its own changes do not add up to."
+    who_said = operation.node or "the store"
+    said = {name: operation.output.get(name) for name in found.expected}
+    told, there, about = value_text(said), value_text(found.expected), ""
+    if found.key is not None:
+        told, there, about = _held(found.shown), _held(found.there), f" for {found.key}"
+    summary = (
+        f"At revision {revision} {who_said} answered {told}{about}, where its own changes leave "
+        f"{there}."
+    )
     if not full:
         return _Break("wrong-answer", (operation,), [], summary, certain=certain)
-    said = {name: operation.output.get(name) for name in found.expected}
-    last = [found.last] if found.last is not None else []
-    cast = Cast([*last, operation])
+    named = [found.witness] if found.witness is not None else []
+    cast = Cast([*named, operation])
     name = cast.name(operation)
-    because = f", the last change of it being {cast.name(last[0])}" if last else ""
-    return _Break(
-        "wrong-answer",
-        (*last, operation),
-        [
-            (
-                f"Then, all changes up to revision {revision} replayed, "
-                f"{name} is answered with {value_text(found.expected)}{because}."
-            ),
-            f"However, {name} was answered with {value_text(said)}.",
-        ],
-        summary,
+    if found.key is not None:
+        sentences = _about_key(found, cast)
+    else:
+        last = f", the last to say of it being {cast.name(named[0])}" if named else ""
+        then = (
+            f"Then, all changes before it replayed, {name} is answered with {there}{last}; no "
+            f"unanswered request can have changed that."
+        )
+        sentences = [then, f"However, {name} was answered with {told}."]
+    return _Break("wrong-answer", (*named, operation), sentences, summary, certain=certain)
+
+
+def _held(kv: KeyValue | None) -> str:
+    """What a key holds, as a proof shows it: [value, create, mod, version]."""
+    return "nothing" if kv is None else value_text(list(kv[1:]))
+
+
+def _about_key(found: Difference, cast: Cast) -> list[str]:
+    """Say why a key cannot hold what a range showed."""
+    operation, witness, key = found.operation, found.witness, found.key
+    name = cast.name(operation)
+    asked = _looked_at(operation)
+    mod = found.shown[3] if found.shown is not None else None
+    if mod is not None and mod > asked:
+        then = f"Then what {name} shows is of revision {asked} or before, as of which it looked."
+        return [then, f"However, {name} shows {key} of revision {mod}."]
+    shown = f"However, {name} shows {_held(found.shown)} at {key}."
+    if witness is None:
+        then = (
+            f"Then nothing is at {key} at revision {asked}, because the store was empty at the "
+            f"start, and no request of the history can have changed it since."
+        )
+        return [then, shown]
+    at = _looked_at(witness)
+    if mod is not None and witness.f != "range" and mod < at:
+        then = (
+            f"Then {key} at revision {asked} is of revision {at} or after, because "
+            f"{cast.name(witness)} changed it at revision {at}."
+        )
+        return [then, f"However, {name} shows it of revision {mod}."]
+    verb = "showed" if witness.f == "range" else "changed"
+    then = (
+        f"Then {_held(found.there)} is at {key} at revision {asked}, because "
+        f"{cast.name(witness)} {verb} it at revision {at}, and no request of the history can have "
+        f"changed it between."
     )
+    return [then, shown]
+
+
+def _looked_at(one: Operation) -> int:
+    """The revision that an answer is about."""
+    return int(one.input.get("revision") or one.output["revision"])
 
 
 def _tell(found: _Break) -> Anomaly:

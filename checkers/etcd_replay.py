@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from checkers.etcd import KeyValue, Store, agrees
 from checkers.etcd_gaps import Gaps
-from checkers.etcd_requests import DELETE, PUT, keys_of, ran, requests_of
+from checkers.etcd_requests import DELETE, PUT, covers, keys_of, ran, requests_of
 from checkers.history import Operation
 
 
@@ -45,14 +45,19 @@ class Answers(NamedTuple):
 class Difference(NamedTuple):
     """An answer which is not what the replay says.
 
-    `last` is the last acknowledged change of what it is about. `certain` holds as long as the gaps
+    `key` is one of which it says something else: `shown` instead of `there` (None: nothing). It is
+    None where the answer as a whole differs from `expected`. `witness` is the last answer that says
+    what was at the key: an acknowledged change of it or a read. `certain` holds as long as the gaps
     in `windows`, pairs of revisions, are nobody's outside of the history.
     """
 
     operation: Operation
     expected: dict[str, Any]
-    last: Operation | None
-    certain: bool
+    witness: Operation | None = None
+    key: str | None = None
+    shown: KeyValue | None = None
+    there: KeyValue | None = None
+    certain: bool = False
     windows: tuple[tuple[int, int], ...] = ()
 
 
@@ -197,29 +202,52 @@ class Replay:
         *,
         tells: bool,
     ) -> Difference:
-        """Say whether a difference is certain, and what it was that was changed last."""
-        request, answer = operation.input, operation.output
-        named = keys_of(operation.f, request)
-        last = next((one for key in named if (one := self._last_change(key, place))), None)
+        """Say whether a difference is certain, and of which key; `tells`: the answer is whole."""
+        answer = operation.output
         if not tells:
-            return Difference(operation, expected, last, certain=False)
+            return Difference(operation, expected)
         if operation.f == "range" and answer.get("kvs") is not None:
-            shown = {kv[0]: list(kv) for kv in answer["kvs"]}
-            there = {kv[0]: kv for kv in expected["kvs"]}
-            differing = [key for key in {**shown, **there} if shown.get(key) != there.get(key)]
-            for key in differing:
-                window = self._window(key, shown.get(key), there.get(key), revision, place)
+            differing = self._differing(operation, expected)
+            for key, shown, there in differing:
+                window = self._window(key, shown, there, revision, place)
                 if window is not None:
-                    return Difference(operation, expected, last, certain=True, windows=(window,))
+                    witness = self._last_change(key, place)
+                    if not _overwritten(shown, witness):
+                        witness = self._witness(key, place, gone=there is None)
+                    return Difference(
+                        operation, expected, witness, key, shown, there, True, (window,)
+                    )
             if differing:
-                return Difference(operation, expected, last, certain=False)
+                return Difference(operation, expected, None, *differing[0])
         windows = []
         for key, end in _asked(operation):
             since = self._first if end is not None else self._looked(key, place)
             if self._gaps is not None and self._gaps.doubtful(key, end, since, revision):
-                return Difference(operation, expected, last, certain=False)
+                return Difference(operation, expected)
             windows.append((since, revision))
-        return Difference(operation, expected, last, certain=True, windows=tuple(windows))
+        named = keys_of(operation.f, operation.input)
+        held = (self._witness(key, place, gone=True) for key in named)
+        witness = next(filter(None, held), None)
+        return Difference(operation, expected, witness, certain=True, windows=tuple(windows))
+
+    def _differing(
+        self, operation: Operation, expected: dict[str, Any]
+    ) -> list[tuple[str, KeyValue | None, KeyValue | None]]:
+        """Keys of which a range says something else: what it shows, and what the store holds.
+
+        A range with a limit says nothing of the keys behind the last one that it shows.
+        """
+        kvs = operation.output["kvs"]
+        shown = {kv[0]: list(kv) for kv in kvs}
+        limit = operation.input.get("limit") or 0
+        last = max(shown, default="") if limit and len(kvs) >= limit else None
+        keys = [*shown, *(kv[0] for kv in expected["kvs"] if kv[0] not in shown)]
+        found = [(key, shown.get(key), self._store.keys.get(key)) for key in keys]
+        return [
+            one
+            for one in found
+            if one[1] != one[2] and (one[1] is not None or last is None or one[0] < last)
+        ]
 
     def _window(
         self,
@@ -263,10 +291,46 @@ class Replay:
         row = self._index(place, key, change=True)
         return None if row is None else self._answers.operations[row]
 
+    def _witness(self, key: str, place: int, *, gone: bool) -> Operation | None:
+        """The last answer before a place of the order that says what was at a key.
+
+        `gone`: nothing was, which the deletion of a range may have brought about.
+        """
+        claims, operations = self._answers.claim, self._answers.operations
+        rows = [self._index(place, key, change=change) for change in (True, False)]
+        if gone:
+            rows.append(
+                next(
+                    (
+                        row
+                        for row in reversed(self._answers.order[:place])
+                        if _deletes_range(operations[row], key)
+                    ),
+                    None,
+                )
+            )
+        found = [row for row in rows if row is not None]
+        return operations[max(found, key=claims.__getitem__)] if found else None
+
     def _looked(self, key: str, place: int) -> int:
         """The revision as of which a key was read last."""
         row = self._index(place, key, change=False)
         return self._first if row is None else self._answers.claim[row] >> 1
+
+
+def _overwritten(shown: KeyValue | None, change: Operation | None) -> bool:
+    """Whether what is shown of a key is older than an acknowledged change of it."""
+    return shown is not None and change is not None and shown[3] < change.output["revision"]
+
+
+def _deletes_range(operation: Operation, key: str) -> bool:
+    """Whether an acknowledged deletion of a range, or a transaction with one, covers a key."""
+    f, request, answer = operation.f, operation.input, operation.output
+    made = ran(request, answer) if f == "txn" else ((f, request, answer),)
+    return any(
+        inner == DELETE and "end" in one and covers(one, key) and said.get("deleted", 1)
+        for inner, one, said in made
+    )
 
 
 def _changed_keys(f: str, request: Any, answer: Any) -> set[str]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from checkers.words import counted
+
 PUT, DELETE = "put", "delete"
 
 
@@ -79,6 +81,97 @@ def ran(request: Any, answer: Any) -> Iterator[tuple[str, Any, Any]]:
     answers = answer.get("answers") or [{}] * len(branch)
     for (inner, one), said in zip(branch, answers, strict=False):
         yield inner, one, said
+
+
+_FIELDS: Final = {
+    "range": frozenset({"kvs", "count", "more"}),
+    PUT: frozenset({"prev", "prev_kv"}),
+    DELETE: frozenset({"deleted", "prev_kvs"}),
+    "txn": frozenset({"succeeded", "answers"}),
+    "compact": frozenset[str](),
+}
+"""What an answer to each function may hold beside its revision."""
+
+_ALL_FIELDS: Final = frozenset[str]().union(*_FIELDS.values())
+
+
+def covers(request: Any, key: Any) -> bool:
+    """Whether a request is about a key: [key, end), or this key alone."""
+    end = request.get("end")
+    return bool(key == request["key"] if end is None else request["key"] <= key < end)
+
+
+def unrelated(f: str, request: Any, answer: Any) -> str | None:
+    """Say why an answer cannot belong to a request, whatever the store held; None if it can.
+
+    What is misshapen is not for this function to say: it finds nothing wrong with it.
+    """
+    try:
+        return _unrelated(f, request, answer)
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError):
+        return None
+
+
+def _unrelated(f: str, request: Any, answer: Any) -> str | None:
+    if not isinstance(answer, dict) or f not in _FIELDS:
+        return None
+    strange = (answer.keys() & _ALL_FIELDS) - _FIELDS[f]
+    if strange:
+        return f"{', '.join(sorted(strange))} is no part of an answer to a {f}"
+    if f == "txn":
+        return _unrelated_branch(request, answer)
+    if f == "range":
+        return _unrelated_range(request, answer)
+    previous = answer.get("prev_kvs") or []
+    if f == PUT:
+        previous = [one for name in ("prev", "prev_kv") if (one := answer.get(name)) is not None]
+    for kv in previous:
+        key = kv.get("key") if isinstance(kv, dict) else kv[0]
+        if not covers(request, key):
+            return f"{key} is not among the keys asked for"
+    if f == DELETE:
+        gone = answer.get("deleted")
+        if gone is not None and "end" not in request and gone > 1:
+            return f"{gone} deletions of one key"
+        if gone is not None and "prev_kvs" in answer and gone != len(previous):
+            return f"{gone} deletions, and the values of {len(previous)} before"
+    return None
+
+
+def _unrelated_range(request: Any, answer: Any) -> str | None:
+    kvs, count = answer.get("kvs") or [], answer.get("count")
+    shown: set[Any] = set()
+    for kv in kvs:
+        if not covers(request, kv[0]):
+            return f"{kv[0]} is not among the keys asked for"
+        if kv[0] in shown:
+            return f"{kv[0]} comes twice"
+        shown.add(kv[0])
+        if request.get("revision") and kv[3] > request["revision"]:
+            return f"{kv[0]} is of revision {kv[3]}, after the one asked for"
+    limit = request.get("limit") or 0
+    if limit and len(kvs) > limit:
+        return f"{len(kvs)} keys, where at most {limit} were asked for"
+    if count is not None and "kvs" in answer and count < len(kvs):
+        return f"a count of {count} with {len(kvs)} keys"
+    if count is not None and request.get("end") is None and count > 1:
+        return f"a count of {count} for one key"
+    return None
+
+
+def _unrelated_branch(request: Any, answer: Any) -> str | None:
+    if "succeeded" not in answer or "answers" not in answer:
+        return None
+    name = "then" if answer["succeeded"] else "else"
+    branch = request.get(name) or ()
+    answers = answer["answers"]
+    if len(answers) != len(branch):
+        asked, told = counted(len(branch), "request"), counted(len(answers), "answer")
+        return f"its branch `{name}` has {asked}, which got {told}"
+    for (inner, one), said in zip(branch, answers, strict=True):
+        if wrong := _unrelated(inner, one, said):
+            return wrong
+    return None
 
 
 def requests_of(f: str, request: Any) -> list[Any]:

@@ -7,6 +7,7 @@ or one saw what the other wrote), and ends in a contradiction. The summary is on
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -128,7 +129,13 @@ def value_phrase(value: Any) -> str:
     if isinstance(value, dict):
         inside = ", ".join(f"{key}: {value_phrase(one)}" for key, one in value.items())
         return f"{{{inside}}}"
+    if isinstance(value, str):
+        return f'"{value}"' if _LIKE_ANOTHER.fullmatch(value) else value
     return "nil" if value is None else str(value)
+
+
+_LIKE_ANOTHER: Final = re.compile(r"|nil|None|True|False|[+-]?[\d.]+")
+"""Texts that would read like a value that is no text: they are quoted."""
 
 
 def who(operation: Operation) -> str:

@@ -276,7 +276,7 @@ def _shape_of(records: Sequence[Record], name: str) -> str:
 
     Operations in one record each can be read only by whoever knows what their fields mean.
     """
-    if not records or "type" in records[0].fields:
+    if not records or records[0].fields.get("type") in _TYPES:
         return "json"
     line, fields = records[0]
     if etcd_reports.is_report(fields):
@@ -287,6 +287,8 @@ def _shape_of(records: Sequence[Record], name: str) -> str:
         what = "Porcupine's operations, whose Input and Output only their own model can read"
     elif any(f"{one}time" in fields or f"{one}_time" in fields or one in fields for one in _SPANS):
         what = "one record an operation"
+    elif "type" in fields:
+        return "json"
     else:
         what = (
             f"an event without a type, which is one of invoke, ok, fail and info: {_short(fields)}"
@@ -297,6 +299,8 @@ def _shape_of(records: Sequence[Record], name: str) -> str:
         f"file: {READABLE}"
     )
 
+
+_TYPES: Final = ("invoke", "ok", "fail", "info")
 
 _SPANS: Final = (
     "start",

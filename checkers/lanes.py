@@ -46,8 +46,14 @@ COLUMN_NS: Final = 1_000_000
 TXN: Final = "txn"
 """The function whose words are micro-operations."""
 
-ANSWERED: Final = frozenset({"get", "dequeue", "drain", "acquire", "generate"})
-"""Functions whose one word is what they were answered."""
+READS: Final = frozenset({"read", "serializable-read"})
+"""Functions that ask for a value and are answered with it."""
+
+ANSWERED: Final = READS | {"get", "dequeue", "drain", "acquire", "generate"}
+"""Functions whose one word is what they were answered, if nothing was given to them.
+
+Of others the first word is what was given, the second what was answered, if that is something else.
+"""
 
 MOVED: Final = frozenset({"from", "to", "amount"})
 """What a transfer asks for."""
@@ -126,7 +132,7 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
         raise ValueError("a function and a key, at least")
     f, arguments = words[0], words[2:]
     key = words[1] if f != TXN and words[1] != "-" else None
-    if arguments and arguments[0].startswith("{") and f not in ANSWERED and f != "read":
+    if arguments and arguments[0].startswith("{") and f not in ANSWERED:
         key = words[1] if words[1] != "-" else None
         given, *rest = map(_evidence, arguments)
         answer = rest[0] if rest else None
@@ -170,15 +176,20 @@ def _given_and_answer(f: str, arguments: list[str]) -> tuple[Any, Any]:
             return given, {"swapped": True, "seen": given[0]}
         if rest[0] == "refused":
             return given, {"swapped": False}
+        if rest[0] == "swapped":
+            return given, {"swapped": True, "seen": _value(rest[1])}
+        if rest[0] == "answered":
+            return given, _value(rest[1])
         if rest[0] != "saw":
-            raise ValueError(f"`saw VALUE` or `refused`, not {rest[0]!r}")
+            raise ValueError(f"`saw VALUE`, `swapped VALUE` or `refused`, not {rest[0]!r}")
         return given, {"swapped": False, "seen": _value(rest[1])}
     if f == "transfer":
         source, target, amount = map(_value, arguments)
         return {"from": source, "to": target, "amount": amount}, None
-    if f.endswith("read") or f in ANSWERED:
+    if f in ANSWERED and len(arguments) < 2:
         return None, _value(arguments[0]) if arguments else None
-    return (_value(arguments[0]) if arguments else None), None
+    words = [_value(word) for word in arguments[:2]] + [None, None]
+    return words[0], words[1]
 
 
 def _micro_operations(words: list[str]) -> tuple[Any, Any]:
@@ -293,6 +304,12 @@ def describe(operation: Operation) -> str:
             output = operation.output
             known = isinstance(output, dict) and "seen" in output
             words += ["saw", value_text(output["seen"])] if known else ["refused"]
+        elif answered and isinstance(operation.output, dict):
+            seen = operation.output.get("seen", operation.input[0])
+            words += ["swapped", value_text(seen)] if seen != operation.input[0] else []
+        elif answered and isinstance(operation.output, list):
+            same = operation.output == list(operation.input)
+            words += [] if same else ["answered", value_text(operation.output)]
     elif isinstance(operation.input, dict) and not (
         f == "transfer" and operation.input.keys() >= MOVED
     ):
@@ -304,11 +321,16 @@ def describe(operation: Operation) -> str:
         words += map(_micro_text, mops) if isinstance(mops, list | tuple) else [value_text(mops)]
     elif f == "transfer" and isinstance(operation.input, dict):
         words += [value_text(operation.input[name]) for name in ("from", "to", "amount")]
-    elif f.endswith("read") or f in ANSWERED:
+    elif f in ANSWERED and (operation.input is None or not answered):
         if answered:
             words.append(value_text(operation.output))
-    elif operation.input is not None:
-        words.append(value_text(operation.input))
+    else:
+        given, answer = operation.input, operation.output
+        told = answered and answer is not None and answer is not True and answer != given
+        if told or operation.input is not None:
+            words.append(value_text(operation.input))
+        if told or (answered and f in ANSWERED):
+            words.append(value_text(operation.output))
     if operation.node:
         words.append("@" + operation.node)
     meta = operation.meta or {}

@@ -19,17 +19,25 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from checkers.answers import mismatches, tell_mismatch
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.registers import FOREVER
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from checkers.words import counted, listed
 
 CLAIM: Final = "No lease ends before its time, and a revoked one is gone."
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+
+UNATTACHED: Final = "the probed key was attached to no lease by then"
+"""Why a probe has no part in the verdict."""
+
+DOUBTFUL: Final = "the probed key was attached several times at once: which was last is in doubt"
+"""Why a probe has no part in the verdict."""
 
 
 class _Lease:
@@ -74,35 +82,55 @@ def check_leases(history: History) -> Verdict:
     """Judge every lease of a history."""
     known: dict[Any, _Lease] = {}
     keys: dict[str, _Key] = {}
+    left_out: dict[str, int] = {}
+    strangers: set[str] = set()
+    reason: str | None = None
     for one in history.operations:
         if one.f == "probe":
             name = str(_field(one, one.input, "key"))
             if one.outcome is OpType.OK and one.completed_ns is not None:
+                if not isinstance(one.output, bool):
+                    raise MalformedHistory(f"op {one.index}: a probe answers true or false")
                 keys.setdefault(name, _Key()).probes.append(one)
         elif one.f in {"grant", "keepalive", "attach", "revoke"}:
             _learn(one, known, keys)
-    anomalies: list[Anomaly] = []
+        else:
+            strangers.add(one.f)
+    wrong = mismatches(history)
+    anomalies = [
+        tell_mismatch(one, wrong[one.index]) for one in history.operations if one.index in wrong
+    ]
     judged = 0
     for key in keys.values():
-        judged += len(key.probes) if key.attached else 0
         for probe in key.probes:
             last = key.last_before(probe)
             if last is None:
+                why = DOUBTFUL if key.attached else UNATTACHED
+                left_out[why] = left_out.get(why, 0) + 1
                 continue
+            judged += 1
             found = _undead(probe, *last) if probe.output else _early(probe, *last)
             if found is not None:
                 anomalies.append(found)
         anomalies += _returned(key)
-    reason = None if judged else "vacuous: no key of a lease was ever probed"
+    if strangers:
+        reason = f"a lease has no operation {listed(sorted(strangers))}"
+    elif not judged:
+        reason = "vacuous: no key of a lease was ever probed"
     return Verdict(
         checker="lease",
         validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
         claim=CLAIM,
         evidence=f"{counted(len(known), 'lease')}, {counted(judged, 'probe')}",
-        reason=reason,
+        reason=None if anomalies else reason,
         method="lower bounds of each lease",
         anomalies=tuple(anomalies[:ANOMALIES_MAX]),
-        stats={"leases": len(known), "probes": judged, "anomalies": len(anomalies)},
+        stats={
+            "leases": len(known),
+            "probes": judged,
+            "anomalies": len(anomalies),
+            **({"left_out": left_out} if left_out else {}),
+        },
     )
 
 

@@ -9,17 +9,21 @@ cheapest path that decides is taken:
 * `search`: any model, any values; exponential in concurrency at worst, so it has a budget, and when
   that is spent the verdict is unknown and says what was given up.
 
-Both judge what a client could see. Serializable reads promise less and are left out.
+Both judge what a client could see. Before any of them, answers are compared with what was asked
+(`answers`): what answers another question is an anomaly by itself. Serializable reads promise less;
+they are left out and counted. A history in which nothing could have been answered wrongly (nothing
+was read) is vacuous.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
+from checkers.answers import BLIND, RULES, mismatches, tell_mismatch
 from checkers.budget import Meter, OutOfBudget
 from checkers.conflicts import explain_conflict
 from checkers.evidence import Evidence
@@ -30,10 +34,11 @@ from checkers.models import UNKNOWN, CasRegister, Model
 from checkers.objects import KeyValue
 from checkers.patience import uncollected
 from checkers.registers import FOREVER, IGNORED, RegisterHistory, register_history
-from checkers.search import Call, Found, Misfit, search
+from checkers.search import MISFITS, Call, Found, Misfit, search
 from checkers.shrink import cut_behind, shrink, without_reads
 from checkers.specifications import FUNCTIONS, MODELS, REGISTERS
 from checkers.texts import Ambiguous, Texts
+from checkers.thin_air import hint_of, unexpected_element, unwritten
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from checkers.words import counted
 from checkers.zones import Conflict, decide
@@ -42,6 +47,18 @@ CLAIM: Final = "Every operation takes effect at one instant between its call and
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+LEFT_OUT: Final = "a serializable read promises less than linearizability"
+"""Why operations of `registers.IGNORED` have no part in the verdict."""
+
+VACUOUS: Final = "vacuous: nothing was read, so no answer could have been wrong"
+"""Why a history of writes alone is unknown."""
+
+COLLECTIONS: Final = {
+    "set": ("add", "read"),
+    **dict.fromkeys(("queue", "fifo-queue", "unordered-queue"), ("enqueue", "dequeue")),
+}
+"""Models of collections: by which function an element gets in, and by which it comes out."""
 
 AFTER_PROOF_S: Final = 1.0
 """Seconds to search other keys once one is known to be invalid: for more examples only."""
@@ -78,15 +95,26 @@ def check_linearizability(
     started_s = meter.now_s()
     tally = _Tally()
     searches: list[tuple[int, str | None, list[Operation], str]] = []
-    for key, all_of_key in history.by_key.items():
-        mine = [one for one in all_of_key if one.f not in IGNORED and _matters(one)]
+    sample = make()
+    known = sample.name in FUNCTIONS
+    wrong = mismatches(history, RULES if known else {})
+    for key, everything in history.by_key.items():
+        all_of_key = [one for one in everything if one.f not in IGNORED]
+        tally.ignored += len(everything) - len(all_of_key)
+        mine = [one for one in all_of_key if constrains(one, sample)]
         tally.operations += len(mine)
+        tally.telling = tally.telling or any(_telling(one, sample.name) for one in mine)
         try:
             meter.look()
         except OutOfBudget as spent:
             tally.gave_up.append(f"key {key}: {spent}")
             continue
-        judged = _judge_cheaply(key, [one for one in all_of_key if one.f not in IGNORED], make())
+        other = next((one for one in everything if one.index in wrong), None) if wrong else None
+        if other is not None:
+            tell = partial(tell_mismatch, other, wrong[other.index])
+            tally.add(key, _Judged(Validity.INVALID, "answer", tell))
+            continue
+        judged = _judge_cheaply(key, all_of_key, make())
         if isinstance(judged, str):
             searches.append((len(mine), key, mine, judged))
         else:
@@ -117,6 +145,7 @@ def check_linearizability(
             "invalid_keys": tally.invalid_keys,
             "undecided_keys": len(tally.gave_up),
             "states_visited": tally.visited,
+            **({"left_out": {LEFT_OUT: tally.ignored}} if tally.ignored else {}),
         },
         elapsed_s=meter.now_s() - started_s,
     )
@@ -139,7 +168,8 @@ class _Tally:
         self.anomalies: list[Anomaly] = []
         self.gave_up: list[str] = []
         self.methods: dict[str, int] = {}
-        self.invalid_keys = self.operations = self.visited = 0
+        self.invalid_keys = self.operations = self.visited = self.ignored = 0
+        self.telling = False
 
     def add(self, key: str | None, judged: _Judged) -> None:
         """Add one key's verdict."""
@@ -155,13 +185,15 @@ class _Tally:
     def conclude(self) -> tuple[Validity, str | None]:
         """Return the verdict on all keys, and why it is unknown."""
         if self.invalid_keys:
-            return Validity.INVALID, None
+            return Validity.INVALID, hint_of(self.anomalies)
         if self.gave_up:
             others = len(self.gave_up) - 1
             more = f" (and {counted(others, 'more key')})" if others else ""
             return Validity.UNKNOWN, self.gave_up[0] + more
         if not self.operations:
             return Validity.UNKNOWN, "vacuous: there is no operation to judge"
+        if not self.telling:
+            return Validity.UNKNOWN, VACUOUS
         return Validity.VALID, None
 
 
@@ -173,8 +205,14 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
         names = ", ".join(sorted(foreign))
         reason = f"a {model.name} has no operation {names}"
         return _Judged(Validity.UNKNOWN, "none", reason=reason)
-    if model.name == KeyValue.name:
+    if model.name == KeyValue.name and model.init == "":
         return _judge_texts(key, operations)
+    if model.name in COLLECTIONS and functions is not None:
+        puts, takes = COLLECTIONS[model.name]
+        initial = cast("Iterable[Hashable]", model.init)
+        strange = unexpected_element(key, operations, initial, puts=puts, takes=takes)
+        if strange is not None:
+            return _Judged(Validity.INVALID, "answer", strange)
     if model.name not in REGISTERS:
         return f"a {model.name} is no register"
     register = register_history(operations)
@@ -184,9 +222,17 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
     decision = decide(register.columns, model.init)
     if decision.conflict is not None:
         conflict = decision.conflict
-        return _Judged(Validity.INVALID, "zones", lambda: explain_conflict(key, register, conflict))
+        return _Judged(
+            Validity.INVALID, "zones", lambda: explain_conflict(key, register, conflict, model.init)
+        )
     if decision.valid and not register.opaque:
         return _Judged(Validity.VALID, "zones")
+    # Where values repeat a search decides; but what nobody wrote is wrong in every order.
+    row = unwritten(register.columns, model.init)
+    if row is not None:
+        thin = Conflict("unwritten-value", after=row)
+        tell_thin = partial(explain_conflict, key, register, thin, model.init)
+        return _Judged(Validity.INVALID, "answer", tell_thin)
     return decision.reason or (
         f"{counted(len(register.opaque), 'refused compare-and-set')} did not say what it saw"
     )
@@ -218,13 +264,16 @@ def _tell_of_texts(
 ) -> Anomaly:
     """Tell why texts have no order: where they get stuck; else by the register they amount to."""
     told = explain_conflict(key, register, conflict)
+    model = KeyValue()
     until = max(one.completed_ns or 0 for one in operations if one.index in told.ops)
     mine = [
-        one for one in operations if _matters(one) and (one.f != "get" or one.invoked_ns <= until)
+        one
+        for one in operations
+        if constrains(one, model) and (one.f != "get" or one.invoked_ns <= until)
     ]
     if len(mine) <= LANES_OPS_MAX:
-        model, meter = KeyValue(), Meter(Budget(), states_max=SHRINK_STATES_MAX)
-        for candidate in (mine, [one for one in operations if _matters(one)]):
+        meter = Meter(Budget(), states_max=SHRINK_STATES_MAX)
+        for candidate in (mine, [one for one in operations if constrains(one, model)]):
             found = search(model, calls_of(candidate), meter)
             if found.valid is False:
                 return _explain_stuck(key, candidate, model, found, meter)
@@ -256,11 +305,26 @@ def _judge_by_search(
     )
 
 
-def _matters(operation: Operation) -> bool:
-    """Whether an operation constrains anything: it happened, or may have changed something."""
-    return operation.outcome is OpType.OK or (
-        operation.outcome is OpType.INFO and not operation.f.endswith("read")
-    )
+def constrains(operation: Operation, model: Model) -> bool:
+    """Whether an operation constrains anything: it happened, or may have changed something.
+
+    What changes nothing is for the model to say, whatever the operation is called.
+    """
+    if operation.outcome is not OpType.INFO:
+        return operation.outcome is OpType.OK
+    try:
+        return not model.read_only((operation.f, operation.input), UNKNOWN)
+    except MISFITS:
+        return True  # the search says what is wrong with it
+
+
+def _telling(operation: Operation, model: str) -> bool:
+    """Whether an operation was answered with something that could have been wrong."""
+    if operation.outcome is not OpType.OK:
+        return False
+    if operation.f == "txn" and isinstance(operation.output, list):
+        return any(isinstance(mop, list) and mop[:1] == ["r"] for mop in operation.output)
+    return operation.f not in BLIND.get(model, ())
 
 
 def calls_of(operations: Sequence[Operation]) -> list[Call]:
@@ -328,7 +392,8 @@ def _explain_stuck(
         f"No order of the operations on {what} explains {phrase(stuck)}.",
         [
             (
-                f"Then, in every order of the {len(operations)} operations below that respects "
+                f"Then, in every order of the {len(operations)} operations "
+                f"{'below' if len(operations) <= LANES_OPS_MAX else f'on {what}'} that respects "
                 f"real time and explains what had answered before "
                 f"{cast.at(stuck.completed_ns or 0)}, {what} is {_any_of(states)} just before "
                 f"{name} answers."
@@ -350,4 +415,4 @@ def _any_of(states: list[str]) -> str:
     return states[0] if len(states) == 1 else f"one of {', '.join(states)}"
 
 
-__all__ = ["calls_of", "check_linearizability", "linearizability"]
+__all__ = ["calls_of", "check_linearizability", "constrains", "linearizability"]

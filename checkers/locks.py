@@ -15,20 +15,37 @@ lock without noticing it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from checkers.answers import acknowledges, mismatches, tell_mismatch
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.registers import FOREVER
+from checkers.registers import FOREVER, IGNORED
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from checkers.words import counted, listed
 
 CLAIM: Final = "No two clients hold one lock at one time, and no late holder does harm."
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+
+FUNCTIONS: Final = frozenset({"acquire", "release", "guarded"})
+"""What is done with a lock."""
+
+STRANGE: Final = "a lock has no such operation"
+"""Why an operation of another function has no part in the verdict, which is unknown then."""
+
+IGNORED_READ: Final = "a serializable read promises less than a read"
+"""Why operations of `registers.IGNORED` have no part in the verdict."""
+
+ENDLESS: Final = "no release and no lease says how long a lock was held"
+"""Why an acquisition that another one followed is certain at the moment of its answer only."""
+
+UNCERTAIN: Final = "the lease of an acquisition may have ended before it was answered"
+"""Why an acquisition has no part in the verdict."""
 
 
 class _Hold(NamedTuple):
@@ -54,8 +71,22 @@ def check_locks(history: History) -> Verdict:
     """Judge every lock of a history, one a key."""
     anomalies: list[Anomaly] = []
     held = fenced = uses = 0
+    wrong = mismatches(history)
+    left_out: dict[str, int] = {}
+    strangers: set[str] = set()
     for operations in history.by_key.values():
+        other = next((one for one in operations if one.index in wrong), None)
+        if other is not None:
+            anomalies.append(tell_mismatch(other, wrong[other.index]))
+            continue
+        strange = [one for one in operations if one.f not in FUNCTIONS and one.f not in IGNORED]
+        strangers |= {one.f for one in strange}
+        _count(left_out, STRANGE, len(strange))
+        _count(left_out, IGNORED_READ, sum(one.f in IGNORED for one in operations))
         holds = _holds(operations)
+        acquired = sum(one.f == "acquire" and one.outcome is OpType.OK for one in operations)
+        _count(left_out, UNCERTAIN, acquired - len(holds))
+        _count(left_out, ENDLESS, sum(_endless(holds)))
         held += len(holds)
         fenced += sum(hold.token is not None for hold in holds)
         anomalies += _overlaps(holds)
@@ -63,7 +94,11 @@ def check_locks(history: History) -> Verdict:
         guarded = [one for one in operations if one.f == "guarded" and one.outcome is OpType.OK]
         uses += len(guarded)
         anomalies += _late_uses(guarded)
-    reason = None if held else "vacuous: no lock was ever acquired"
+    reason = None
+    if strangers:
+        reason = f"a lock has no operation {listed(sorted(strangers))}"
+    elif not held:
+        reason = "vacuous: no lock was ever acquired"
     kind = "fenced" if fenced == held else "unfenced" if not fenced else "partly fenced"
     return Verdict(
         checker="lock",
@@ -71,11 +106,22 @@ def check_locks(history: History) -> Verdict:
         claim=CLAIM,
         evidence=f"{counted(held, 'acquisition')}, {kind}, {counted(uses, 'guarded use')}"
         + ("" if fenced == held else "; an unfenced lock cannot stop a late holder"),
-        reason=reason,
+        reason=None if anomalies else reason,
         method="certain holds in order of time",
         anomalies=tuple(anomalies[:ANOMALIES_MAX]),
-        stats={"acquisitions": held, "fenced": fenced, "uses": uses, "anomalies": len(anomalies)},
+        stats={
+            "acquisitions": held,
+            "fenced": fenced,
+            "uses": uses,
+            "anomalies": len(anomalies),
+            **({"left_out": left_out} if left_out else {}),
+        },
     )
+
+
+def _count(counts: dict[str, int], reason: str, number: int) -> None:
+    if number:
+        counts[reason] = counts.get(reason, 0) + number
 
 
 def _holds(operations: Sequence[Operation]) -> list[_Hold]:
@@ -103,12 +149,24 @@ def _holds(operations: Sequence[Operation]) -> list[_Hold]:
     return sorted(found, key=lambda hold: hold.since)
 
 
+def _endless(holds: Sequence[_Hold]) -> Iterator[bool]:
+    """Whether no end is known of a hold that another client's acquisition followed."""
+    later: set[int | str] = set()
+    for hold in reversed(holds):
+        others = len(later) - (hold.acquire.process in later)
+        yield hold.release is None and hold.until == hold.since and others > 0
+        later.add(hold.acquire.process)
+
+
 def _answer(one: Operation) -> tuple[int | None, int | None]:
     answer: Any = one.output
     token, ttl_ms = (
         (answer.get("token"), answer.get("ttl_ms")) if isinstance(answer, dict) else (answer, None)
     )
-    if not isinstance(token, int | None) or not isinstance(ttl_ms, int | None):
+    if acknowledges(token, one.input):
+        token = None
+    numbers = [one for one in (token, ttl_ms) if one is not None]
+    if any(isinstance(one, bool) or not isinstance(one, int) for one in numbers):
         raise MalformedHistory(f"op {one.index}: a token and a ttl are numbers")
     return token, ttl_ms
 
@@ -124,8 +182,7 @@ def _overlaps(holds: Sequence[_Hold]) -> list[Anomaly]:
             found.append(
                 anomaly(
                     "lock-held-twice",
-                    f"{who(last.acquire)} and {who(hold.acquire)} held {hold.acquire.key} at one "
-                    f"time.",
+                    f"{who(last.acquire)} and {who(hold.acquire)} held {_name(hold)} at one time.",
                     [
                         (
                             f"Then {who(last.acquire)} held it from {cast.at(last.since)} to "
@@ -144,6 +201,10 @@ def _overlaps(holds: Sequence[_Hold]) -> list[Anomaly]:
         if last is None or hold.until > last.until:
             last = hold
     return found
+
+
+def _name(hold: _Hold) -> str:
+    return hold.acquire.key if hold.acquire.key is not None else "the lock"
 
 
 def _whole(*holds: _Hold) -> list[Operation]:

@@ -40,6 +40,9 @@ ANOMALIES_MAX: Final = 20
 NAMED_MAX: Final = 8
 """Lost operations named in one anomaly."""
 
+STILL_OPEN: Final = "a write that was never answered may have been applied between final reads"
+"""Why a node's own word of a key is not compared with the cluster's."""
+
 LOCAL_READ: Final = "serializable-read"
 
 
@@ -83,6 +86,7 @@ def check_lost_commits(history: History, evidence: Evidence) -> Verdict:
             _lost_from_logs(key, one, logs, windows) for one in missing if one.index not in lost
         ]
         lost |= {one.index for one in missing}
+    still_open = sum(len(key.local) for key in keys if settled and _still_open(key))
     unread = [key.name for key in keys if key.acknowledged and not key.final]
     nodes = set(evidence.nodes) or {one.node for one in history.operations if one.node}
     silent = sorted(nodes - {one.node for key in keys for one in (*key.final, *key.local)})
@@ -105,6 +109,7 @@ def check_lost_commits(history: History, evidence: Evidence) -> Verdict:
             "keys": len(keys),
             "keys_never_read_back": len(unread),
             "logs": logs.summary,
+            **({"left_out": {STILL_OPEN: still_open}} if still_open else {}),
         },
     )
 
@@ -156,12 +161,22 @@ def _by_final_reads(
         lost = _lost(key, value, read)
         if lost:
             yield _lost_by_read(key, lost, read, logs, windows), {one.index for one in lost}
-    if not settled or not key.final:
+    if not settled or not key.final or _still_open(key):
         return
     expected = {freeze(observed(read)) for read in key.final}
     for local in key.local:
         if freeze(observed(local)) not in expected:
             yield _disagreement(key, local), set()
+
+
+def _still_open(key: _Key) -> bool:
+    """Whether a write that was never answered was found at the end.
+
+    It may have been applied while the last questions were asked: before one and after another.
+    """
+    found = {freeze(observed(one)) for one in (*key.final, *key.local)}
+    sources = [key.attempts[value] for value in found if value in key.attempts]
+    return any(one.outcome is OpType.INFO for one in sources)
 
 
 def _lost(key: _Key, value: Hashable, read: Operation) -> list[Operation]:

@@ -42,6 +42,11 @@ SPAN_S_MAX: Final = 1e7
 TIME_MAX: Final = 1 << 61
 """No time is later: what never ended ends at twice that."""
 
+OTHER_NAMES: Final = (
+    *("timestamp", "ts", "t", "at", "when", "clock", "wall_time", "time_s", "time_ms", "time_us"),
+)
+"""What a time is called by recorders that do not know its name."""
+
 CONTRADICTIONS: Final = 0.1
 """The share of events whose time may contradict their index: a recorder's threads race a little."""
 
@@ -71,6 +76,7 @@ def in_order(records: Sequence[Record], name: str) -> Ordered:
     back = _back([time for time, _ in known])
     if not complete:
         if not known:
+            _must_not_hide(records, name)
             notes.append("no times: the order of the lines is the order of events")
         elif strict is None or back is not None:
             line = next(record.line for record, time in events if time is None)
@@ -118,6 +124,19 @@ def _times(records: Sequence[Record], name: str) -> list[Any]:
             raise MalformedHistory(f"{name}:{line}: a time is a number, not {time!r:.60}")
         times.append(time)
     return times
+
+
+def _must_not_hide(records: Sequence[Record], name: str) -> None:
+    """Raise if times under another name contradict the order of the lines."""
+    for other in OTHER_NAMES:
+        times = [record.fields.get(other) for record in records]
+        if not all(isinstance(time, int | float) for time in times):
+            continue
+        if (back := _back(times)) is not None:
+            raise MalformedHistory(
+                f"{name}:{records[back].line}: {other} runs backwards, and there is no time; if it "
+                f"is the time of the event, call it time"
+            )
 
 
 def _placeholders(times: Sequence[Any]) -> bool:

@@ -103,6 +103,8 @@ def check_queues(
         except OutOfBudget as spent:
             open_keys.append(f"key {key}: {spent}")
             continue
+        if not any(one.f == "dequeue" and one.outcome is OpType.OK for one in operations):
+            continue  # nothing came out that could be wrong
         queue = _sorted_out(operations, initial)
         found, why = queue.found, queue.why_not
         if not found and not why:
@@ -346,7 +348,7 @@ def _all_ways(queue: _Queue, found: list[Anomaly]) -> list[Anomaly]:
     if alone:
         return alone
     one = queue.empty[0] if not found else next(e for e in queue.empty if e.index in found[0].ops)
-    left = [element for element in queue.elements if element.taken is None and element.put]
+    left = [element for element in queue.elements if element.taken is None]
     cast = Cast([one, *queue.unanswered, *(e.put for e in left if e.put is not None)])
     return [
         anomaly(
@@ -466,14 +468,20 @@ def _was_not_empty(empty: Operation, chain: Sequence[_Element]) -> Anomaly:
     )
 
 
+def _went_in_first(stayed: _Element, over: _Element, cast: Cast) -> str:
+    """Why an element was in a queue before another."""
+    if over.put is None:
+        return "that was so at first"
+    if stayed.put is None:
+        return f"it was there at first, and {cast.name(over.put)} enqueued the other"
+    return cast.order(stayed.put, over.put)
+
+
 def _overtaken(stayed: _Element, over: _Element) -> Anomaly:
     assert over.taken is not None
-    assert over.put is not None
-    ops = [op for op in (stayed.put, stayed.taken) if op is not None]
-    cast = Cast([*ops, over.put, over.taken])
+    cast = Cast(one for one in (stayed.put, stayed.taken, over.put, over.taken) if one is not None)
     mine, its = (value_phrase(_thawed(one.value)) for one in (stayed, over))
-    key = over.taken.key
-    first = f"{mine} was there at first" if stayed.put is None else cast.order(stayed.put, over.put)
+    key, first = over.taken.key, _went_in_first(stayed, over, cast)
     end = (
         f"However, {cast.name(over.taken)} took {its} out, and no dequeue took {mine} out."
         if stayed.taken is None
@@ -511,11 +519,7 @@ def _too_many_skipped(
             *(
                 f"{'And' if at else 'Then'} {value_phrase(_thawed(stayed.value))} went in before "
                 f"{value_phrase(_thawed(over.value))}, because "
-                + (
-                    cast.order(stayed.put, over.put)
-                    if stayed.put is not None and over.put is not None
-                    else "it was there at first"
-                )
+                + _went_in_first(stayed, over, cast)
                 + f", so it had left when {cast.name(over.taken)} answered."
                 for at, (_, stayed, over) in enumerate(skipped)
                 if over.taken is not None

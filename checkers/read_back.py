@@ -11,7 +11,7 @@ never answered may still be applied while the last questions are asked, here soo
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,9 @@ CLAIM: Final = "Everything was read back from every node, and at one revision al
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+LEFT_OUT: Final = "a node's own word of a revision at which the cluster served no answer"
+"""Why a read of a node's own state has no part in the verdict."""
 
 LOCALLY: Final = "serializable"
 """What a request that is a map says of itself when a node answers from its own state."""
@@ -55,7 +58,7 @@ def check_read_back(history: History, evidence: Evidence) -> Verdict:
         reason = f"no final read was answered by {listed(silent)}"
     elif open_questions:
         reason = f"{counted(len(open_questions), 'final read')} had no answer"
-    anomalies = list(_disagreements(answered))
+    anomalies, apart = _disagreements(answered)
     return Verdict(
         checker="read-back",
         validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
@@ -68,6 +71,7 @@ def check_read_back(history: History, evidence: Evidence) -> Verdict:
             "final_reads": len(answered),
             "never_answered": len(open_questions),
             "anomalies": len(anomalies),
+            **({"left_out": {LEFT_OUT: apart}} if apart else {}),
         },
     )
 
@@ -95,16 +99,23 @@ def _revision(one: Operation) -> int | None:
     return told if told is not None else (one.meta or {}).get("revision")
 
 
-def _disagreements(answered: Sequence[Operation]) -> Iterator[Anomaly]:
-    """Compare each node's own word with what the cluster served at the same revision."""
+def _disagreements(answered: Sequence[Operation]) -> tuple[list[Anomaly], int]:
+    """Compare each node's own word with what the cluster served at the same revision.
+
+    Also how many of the nodes' words had none to be compared with.
+    """
     served: dict[Hashable, Operation] = {}
     for one in answered:
         if not _is_local(one):
             served.setdefault((_revision(one), _topic(one)), one)
+    found, apart = [], 0
     for local in filter(_is_local, answered):
         read = served.get((_revision(local), _topic(local)))
-        if read is not None and freeze(read.output) != freeze(local.output):
-            yield _disagreement(read, local)
+        if read is None or _revision(local) is None:
+            apart += 1
+        elif freeze(read.output) != freeze(local.output):
+            found.append(_disagreement(read, local))
+    return found, apart
 
 
 def _disagreement(read: Operation, local: Operation) -> Anomaly:

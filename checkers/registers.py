@@ -49,7 +49,7 @@ class RegisterHistory(NamedTuple):
 
     `rows[i]` is the operation behind row i of `columns`. `opaque` are compare-and-sets refused
     without telling what they saw; `contradictions` are those refused although they saw the very
-    value they expected. `failed` maps a value to an operation that certainly did not write it.
+    value they expected. `failed` maps a value to the operations that certainly did not write it.
     `strangers` names functions a register does not have.
     """
 
@@ -57,7 +57,7 @@ class RegisterHistory(NamedTuple):
     rows: list[Operation]
     opaque: list[Operation]
     contradictions: list[Operation]
-    failed: dict[Hashable, Operation]
+    failed: dict[Hashable, list[Operation]]
     strangers: frozenset[str]
 
 
@@ -71,6 +71,20 @@ def freeze(value: Any) -> Hashable:
     if kind is dict:
         return ("{}", *sorted((str(key), freeze(inner)) for key, inner in value.items()))
     return (kind.__name__, value)
+
+
+def thaw(value: Hashable) -> Any:
+    """Return the JSON value that `freeze` made this of."""
+    if not isinstance(value, tuple):
+        return value
+    if not value:
+        return []
+    if value[:1] == ("{}",) and all(isinstance(one, tuple) and len(one) == 2 for one in value[1:]):
+        return {key: thaw(inner) for key, inner in value[1:]}
+    kind, inner = value[0], value[-1]
+    if len(value) == 2 and type(inner) not in {int, str} and type(inner).__name__ == kind:
+        return inner
+    return [thaw(one) for one in value]
 
 
 def register_history(operations: Iterable[Operation]) -> RegisterHistory:
@@ -91,14 +105,19 @@ def register_history(operations: Iterable[Operation]) -> RegisterHistory:
         elif f == "write":
             installed = freeze(operation.input)
             if outcome is fail:
-                found.failed[installed] = operation
+                found.failed.setdefault(installed, []).append(operation)
                 continue
         elif f == "cas":
             expected, new = _arguments(operation)
             if outcome is fail:
-                found.failed[new] = operation
+                found.failed.setdefault(new, []).append(operation)
                 continue
             answer = operation.output
+            if outcome is ok and not _is_swap_answer(answer):
+                raise MalformedHistory(
+                    f'op {operation.index}: a cas answers {{"swapped": true}} or '
+                    f'{{"swapped": false, "seen": value}}, this one {answer!r}'
+                )
             if outcome is ok and not swapped(answer):
                 if not isinstance(answer, dict) or "seen" not in answer:
                     found.opaque.append(operation)
@@ -120,6 +139,13 @@ def register_history(operations: Iterable[Operation]) -> RegisterHistory:
         wrote.append(installed)
         found.rows.append(operation)
     return found._replace(strangers=frozenset(strangers))
+
+
+def _is_swap_answer(answer: Any) -> bool:
+    """Whether an answer says if a compare-and-set swapped; a repeated [expected, new] does."""
+    if isinstance(answer, dict):
+        return "swapped" in answer
+    return isinstance(answer, bool) or (isinstance(answer, list | tuple) and len(answer) == 2)
 
 
 def swapped(answer: Any) -> bool:

@@ -37,6 +37,10 @@ ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
 
 
+LEFT_OUT: Final = "the answer carried no revision"
+"""Why an operation has no part in the verdict."""
+
+
 class _Answer(NamedTuple):
     """An answered operation with the revisions it reported."""
 
@@ -67,6 +71,7 @@ def check_revisions(history: History) -> Verdict:
         total += 1
         if len(anomalies) < ANOMALIES_MAX:
             anomalies.append(found)
+    silent = sum(one.outcome is OpType.OK for one in history.operations) - len(answers)
     reason = None if answers else "no answer carried a revision"
     return Verdict(
         checker="revisions",
@@ -76,7 +81,12 @@ def check_revisions(history: History) -> Verdict:
         reason=reason,
         method="one pass in order of revisions, one in order of time",
         anomalies=tuple(anomalies),
-        stats={"answers": len(answers), "changes": len(changes), "anomalies": total},
+        stats={
+            "answers": len(answers),
+            "changes": len(changes),
+            "anomalies": total,
+            **({"left_out": {LEFT_OUT: silent}} if silent else {}),
+        },
     )
 
 

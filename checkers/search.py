@@ -74,7 +74,7 @@ class Misfit(Exception):
         self.row = row
 
 
-_MISFITS: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError)
+MISFITS: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 """What a model raises on an argument or answer of the wrong shape."""
 
 
@@ -101,7 +101,7 @@ class _Calls:
         call = self.sample[kind]
         try:
             return self.model.read_only(call.given, call.answer)
-        except _MISFITS as error:
+        except MISFITS as error:
             raise Misfit(self.kind.index(kind), error) from error
 
     def step(self, state: Hashable, kind: int) -> tuple[bool, Hashable]:
@@ -111,7 +111,7 @@ class _Calls:
             call = self.sample[kind]
             try:
                 found = self.model.step(state, call.given, call.answer)
-            except _MISFITS as error:
+            except MISFITS as error:
                 raise Misfit(self.kind.index(kind), error) from error
             self._steps[kind, state] = found
         return found

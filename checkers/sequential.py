@@ -118,21 +118,22 @@ def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anom
         if (one.key, one.seen) in written:
             continue
         value = value_phrase(_thawed(one.seen))
-        failed = register_history(history.by_key[one.key]).failed.get(one.seen)
-        cast = Cast([one.operation] if failed is None else [failed, one.operation])
+        failed = register_history(history.by_key[one.key]).failed.get(one.seen, [])
+        cast = Cast([*failed, one.operation])
         name = cast.name(one.operation)
         return anomaly(
-            "unwritten-value" if failed is None else "aborted-read",
+            "aborted-read" if failed else "unwritten-value",
             f"{who(one.operation)} saw {value} in {one.key}, which "
-            + ("nobody wrote." if failed is None else "certainly was not written."),
+            + ("certainly was not written." if failed else "nobody wrote."),
             [
                 (
                     f"Then somebody wrote {value} to {one.key}, because {name} saw it, and at "
                     f"first {one.key} held {value_phrase(_thawed(first))}."
                 ),
-                f"However, no operation writes {value} to {one.key}."
-                if failed is None
-                else f"However, {cast.name(failed)} is its only writer, and failed for certain.",
+                f"However, only {', '.join(map(cast.name, failed))} would have written {value} to "
+                f"{one.key}, and failed for certain."
+                if failed
+                else f"However, no operation writes {value} to {one.key}.",
             ],
             cast,
         )

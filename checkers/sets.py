@@ -28,24 +28,34 @@ so the cost is the size of the answers.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from checkers.answers import mismatches, tell_mismatch
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
-from checkers.registers import FOREVER, freeze
+from checkers.registers import FOREVER, IGNORED, freeze, thaw
+from checkers.thin_air import hint_of
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from checkers.words import counted, listed
 
 CLAIM: Final = "What was added to the set is in every later read of it."
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
 
+
+MISMATCH: Final = "mismatch"
+
+REMOVED: Final = "elements are removed: only sets that grow are judged in a pass"
+"""Why a set has no part in the verdict."""
+
+LEFT_OUT: Final = "a serializable read promises less than a read"
+"""Why operations of `registers.IGNORED` have no part in the verdict."""
 
 LATE: Final = frozenset({"stale", "disagree", "disorder"})
 """What a set that promises less than linearizability may do."""
@@ -75,9 +85,12 @@ class _Element:
 
 
 class _Found(NamedTuple):
+    """An anomaly. `empty_at_first`: nothing was in the set at the start."""
+
     name: str
     value: Hashable
     ops: tuple[Operation, ...]
+    empty_at_first: bool = True
 
 
 def sets(*, linearizable: bool = True) -> Checker:
@@ -89,89 +102,154 @@ def sets(*, linearizable: bool = True) -> Checker:
     return Checker(name="set", check=check)
 
 
-def check_sets(history: History, *, linearizable: bool = True) -> Verdict:
-    """Judge every set of a history, one a key."""
-    found: list[_Found] = []
-    latencies: list[int] = []
-    adds = reads = never = 0
+class _Tally:
+    """What the keys add up to."""
+
+    def __init__(self) -> None:
+        self.anomalies: list[Anomaly] = []
+        self.counts: dict[str, int] = {}
+        self.latencies: list[int] = []
+        self.elements = self.reads = self.never = 0
+        self.left_out: dict[str, int] = {}
+
+    def leave_out(self, reason: str, operations: int) -> None:
+        """Count operations that have no part in the verdict."""
+        if operations:
+            self.left_out[reason] = self.left_out.get(reason, 0) + operations
+
+    def reason(self, strangers: set[str]) -> str | None:
+        """Why nothing can be claimed, if no anomaly was found."""
+        if strangers:
+            return f"a set has no operation {listed(sorted(strangers))}"
+        if REMOVED in self.left_out:
+            return REMOVED
+        if not self.elements:
+            return "vacuous: nothing was ever added"
+        if not self.reads:
+            return "vacuous: the set was never read"
+        if self.never == self.elements:
+            return "vacuous: no read was called after any add was acknowledged"
+        return None
+
+
+def check_sets(
+    history: History, *, linearizable: bool = True, initial: Iterable[Any] = ()
+) -> Verdict:
+    """Judge every set of a history, one a key; `initial` are the elements of each at the start."""
+    tally = _Tally()
+    wrong = mismatches(history)
+    at_first = frozenset(map(freeze, initial))
+    strangers: set[str] = set()
     for operations in history.by_key.values():
-        elements, shown = _read(operations, found)
-        adds += len(elements)
-        reads += len(shown)
-        _follow(elements, shown, found)
-        for value, element in elements.items():
-            never += _settle(value, element, found, latencies)
-        if not found:
-            found += _without_order(elements, shown)
-    broken = [one for one in found if linearizable or one.name not in LATE]
-    counts: dict[str, int] = {}
-    for one in found:
-        counts[one.name] = counts.get(one.name, 0) + 1
-    reason = None
-    if any(one.f == "remove" for one in history.operations):
-        reason, broken = "elements are removed: only sets that grow are judged in a pass", []
-    elif not adds:
-        reason = "nothing was ever added"
-    elif not reads:
-        reason = "vacuous: the set was never read"
-    elif never == adds:
-        reason = "no read was called after any add was acknowledged"
-    latencies.sort()
+        functions = {one.f for one in operations}
+        strange = functions - {"add", "read", "remove"} - IGNORED
+        strangers |= strange
+        other = next((one for one in operations if one.index in wrong), None)
+        if other is not None:
+            tally.anomalies.append(tell_mismatch(other, wrong[other.index]))
+            tally.counts[MISMATCH] = tally.counts.get(MISMATCH, 0) + 1
+        elif strange:
+            tally.leave_out(f"a set has no operation {listed(sorted(strange))}", len(operations))
+        elif "remove" in functions:
+            tally.leave_out(REMOVED, len(operations))
+        else:
+            ignored = sum(one.f in IGNORED for one in operations)
+            tally.leave_out(LEFT_OUT, ignored)
+            _judge(operations, history, at_first, tally, linearizable=linearizable)
+    reason = None if tally.anomalies else tally.reason(strangers)
+    hint = hint_of(tally.anomalies)
+    latencies = sorted(tally.latencies)
+    validity = Validity.UNKNOWN if reason else Validity.VALID
     return Verdict(
         checker="set",
-        validity=Validity.INVALID if broken else Validity.UNKNOWN if reason else Validity.VALID,
+        validity=Validity.INVALID if tally.anomalies else validity,
         claim=CLAIM,
-        evidence=f"{counted(adds, 'element')}, {counted(reads, 'read')}, {never:,} never read",
-        reason=None if broken else reason,
+        evidence=f"{counted(tally.elements, 'element')}, {counted(tally.reads, 'read')}, "
+        f"{tally.never:,} never read",
+        reason=reason or hint,
         method="one pass over the reads",
-        anomalies=tuple(_tell(one, history) for one in broken[:ANOMALIES_MAX]),
+        anomalies=tuple(tally.anomalies[:ANOMALIES_MAX]),
         stats={
-            "elements": adds,
-            "reads": reads,
-            "never_read": never,
-            "anomalies": counts,
+            "elements": tally.elements,
+            "reads": tally.reads,
+            "never_read": tally.never,
+            "anomalies": tally.counts,
             "visibility_ms": {
                 name: latencies[min(len(latencies) - 1, int(len(latencies) * part))] / 1e6
                 for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0))
                 if latencies
             },
+            **({"left_out": tally.left_out} if tally.left_out else {}),
         },
     )
 
 
+def _judge(
+    operations: Sequence[Operation],
+    history: History,
+    initial: frozenset[Hashable],
+    tally: _Tally,
+    *,
+    linearizable: bool,
+) -> None:
+    """Judge one set."""
+    found: list[_Found] = []
+    elements, shown = _read(operations, initial, found)
+    tally.elements += len(elements)
+    tally.reads += len(shown)
+    _follow(elements, shown, found)
+    for value, element in elements.items():
+        tally.never += _settle(value, element, found, tally.latencies)
+    if not found:
+        found += _without_order(elements, shown)
+    for one in found:
+        tally.counts[one.name] = tally.counts.get(one.name, 0) + 1
+        if (linearizable or one.name not in LATE) and len(tally.anomalies) < ANOMALIES_MAX:
+            tally.anomalies.append(_tell(one, history))
+
+
 def _read(
-    operations: Sequence[Operation], found: list[_Found]
+    operations: Sequence[Operation], initial: frozenset[Hashable], found: list[_Found]
 ) -> tuple[dict[Hashable, _Element], list[tuple[Operation, frozenset[Hashable]]]]:
-    """Collect the elements that were tried, and the reads in order of their call."""
+    """Collect the elements that were tried, and the reads in order of their call.
+
+    An element that was there at the start is known before anything else; an add of it adds nothing.
+    """
     elements: dict[Hashable, _Element] = {}
-    failed: dict[Hashable, Operation] = {}
+    failed: dict[Hashable, list[Operation]] = {}
     answers: list[tuple[Operation, list[Hashable]]] = []
     for one in operations:
         if one.f == "add":
             value = freeze(one.input)
             if one.outcome is OpType.FAIL:
-                failed[value] = one
-            elif value not in elements:
-                elements[value] = _Element(one)
-            else:
+                failed.setdefault(value, []).append(one)
+            elif value in initial:
+                continue
+            elif value in elements:
                 elements[value].add_again(one)
+            else:
+                elements[value] = _Element(one)
         elif one.f == "read" and one.outcome is OpType.OK:
             if not isinstance(one.output, list | tuple):
                 raise MalformedHistory(f"op {one.index}: a read of a set is a list")
             answers.append((one, [freeze(value) for value in one.output]))
     shown = []
     unexpected: set[Hashable] = set()
+    lost: set[Hashable] = set()
     for one, values in answers:
         all_of_them = frozenset(values)
         if len(all_of_them) != len(values):
             twice = next(v for at, v in enumerate(values) if v in values[:at])
             found.append(_Found("duplicated", twice, (one,)))
-        for value in all_of_them:
-            if value not in elements and value not in unexpected:
+        for value in values:
+            if value not in elements and value not in unexpected and value not in initial:
                 unexpected.add(value)
-                ops = (failed[value], one) if value in failed else (one,)
-                found.append(_Found("unexpected", value, ops))
-        shown.append((one, all_of_them))
+                ops = (*failed.get(value, ()), one)
+                found.append(_Found("unexpected", value, ops, not initial))
+        for value in initial - all_of_them - lost:
+            lost.add(value)
+            found.append(_Found("removed", value, (one,)))
+        shown.append((one, all_of_them - initial))
     return elements, shown
 
 
@@ -219,7 +297,7 @@ def _settle(value: Hashable, element: _Element, found: list[_Found], latencies: 
             found.append(_Found("lost", value, (element.known_by, absent)))
     elif present is not None:
         latencies.append(0)
-    return absent is None and present is None and element.add.outcome is OpType.OK
+    return absent is None and present is None and known is not None
 
 
 def _without_order(
@@ -253,43 +331,45 @@ def _tell(found: _Found, history: History) -> Anomaly:
 
     That removes nothing which could explain it, for elements do not depend on each other.
     """
+    hint = found.name == "unexpected" and _always_shown(found, history)
+    element = thaw(found.value)
     found, shown = _reduced(found, history)
-    value = value_text(_thaw(found.value))
+    value = value_text(element)
     cast = Cast(found.ops)
     names = [cast.name(one) for one in found.ops]
     last = found.ops[-1]
+    where = _name(last)
     if found.name == "duplicated":
         summary = f"{who(last)} read {value} twice in one answer."
         sentences = [
-            f"Then the set {last.key} holds {value} twice, because {names[0]} shows it twice.",
+            f"Then the set {where} holds {value} twice, because {names[0]} shows it twice.",
             "However, a set holds each element once.",
         ]
     elif found.name == "unexpected":
-        failed = len(found.ops) == 2
-        summary = f"{who(last)} read {value}, which " + (
-            "was refused when it was added." if failed else "nobody ever added."
-        )
+        summary, sentences = _unexpected(found, names, value)
+    elif found.name == "removed":
+        summary = f"{value} was in {where} at the start and is gone: {who(last)} did not find it."
         sentences = [
-            f"Then {value} was added to {last.key} once: {names[-1]} shows it.",
-            f"However, {names[0]} is its only add, and failed for certain."
-            if failed
-            else f"However, no operation adds {value}, and the set was empty at the start.",
+            f"Then {value} is in {where}, because it was at the start, and nothing removes it.",
+            f"However, {names[0]} lacks it.",
         ]
     elif found.name == "disagree":
         summary, sentences = _disagreement(found.ops, names)
     elif found.name == "disorder":
         first, second, read = found.ops
         shows = value_text(second.input)
-        summary = f"{who(read)} found {shows} in {read.key}, but not {value}, added before it."
+        summary = f"{who(read)} found {shows} in {where}, but not {value}, added before it."
         sentences = [
-            f"Then {value} was in {read.key} before {shows}, because {cast.order(first, second)}.",
+            f"Then {value} was in {where} before {shows}, because {cast.order(first, second)}.",
             f"However, {names[2]} shows {shows} and lacks {value}.",
         ]
     elif found.name == "early":
         read, add = found.ops
         summary = f"{who(read)} read {value} before it was added."
+        alone = sum(one.f == "add" for one in shown) == 1
+        why = f"only it added {value}" if alone else f"no add of {value} was called earlier"
         sentences = [
-            f"Then {names[1]} came before {names[0]}, because only it added {value}.",
+            f"Then {names[1]} came before {names[0]}, because {why}.",
             f"However, {cast.order(read, add)}.",
         ]
     else:
@@ -302,13 +382,14 @@ def _tell(found: _Found, history: History) -> Anomaly:
             "duplicated": "duplicated-element",
             "disagree": "set-reads-disagree",
             "disorder": "set-out-of-order",
+            "removed": "lost-element",
             "unexpected": "unexpected-element",
         }[found.name],
         summary,
         sentences,
         cast,
         shown=shown,
-        data={"element": value},
+        data={"element": value} | ({"initial": [element]} if hint else {}),
     )
 
 
@@ -333,9 +414,40 @@ def _reduced(found: _Found, history: History) -> tuple[_Found, list[Operation]]:
     return found._replace(ops=ops), [shown[index] for index in sorted(shown)]
 
 
+def _name(one: Operation) -> str:
+    """What a set is called."""
+    return one.key if one.key is not None else "the set"
+
+
+def _always_shown(found: _Found, history: History) -> bool:
+    """Whether every read of a set shows an element that nobody tried to add."""
+    read = found.ops[-1]
+    return len(found.ops) == 1 and all(
+        found.value in map(freeze, one.output)
+        for one in history.by_key[read.key]
+        if one.f == "read" and one.outcome is OpType.OK
+    )
+
+
+def _unexpected(found: _Found, names: Sequence[str], value: str) -> tuple[str, list[str]]:
+    read = found.ops[-1]
+    where, failed = _name(read), len(found.ops) - 1
+    summary = f"{who(read)} read {value}, which nobody ever added."
+    then = f"Then {value} was added to {where} once: {names[-1]} shows it."
+    however = f"However, no operation adds {value}, and it was not there at the start."
+    if found.empty_at_first:
+        however = f"However, no operation adds {value}, and the set was empty at the start."
+    if failed:
+        summary = f"{who(read)} read {value}, which was refused when it was added."
+        however = f"However, {names[0]} is its only add, and failed for certain."
+    if failed > 1:
+        however = f"However, only {listed(names[:-1])} add it, and each failed for certain."
+    return summary, [then, however]
+
+
 def _disagreement(ops: Sequence[Operation], names: Sequence[str]) -> tuple[str, list[str]]:
     one, other = (frozenset(map(freeze, read.output)) for read in ops)
-    mine, its = (value_text(_thaw(min(v, key=str))) for v in (one - other, other - one))
+    mine, its = (value_text(thaw(min(v, key=str))) for v in (one - other, other - one))
     summary = f"{who(ops[0])} found {mine} and not {its}, {who(ops[1])} found {its} and not {mine}."
     then = (
         f"Then {mine} was added before {its}, because {names[0]} shows {mine} and lacks {its}, and "
@@ -347,10 +459,11 @@ def _disagreement(ops: Sequence[Operation], names: Sequence[str]) -> tuple[str, 
 
 def _missing(found: _Found, cast: Cast, names: Sequence[str], value: str) -> tuple[str, list[str]]:
     known, absent = found.ops[:2]
+    where = _name(absent)
     how = "was acknowledged" if known.f == "add" else f"showed {value}"
     sentences = [
         (
-            f"Then {value} was in {absent.key} from {cast.at(known.completed_ns or 0)} on, because "
+            f"Then {value} was in {where} from {cast.at(known.completed_ns or 0)} on, because "
             f"{names[0]} {how}, and nothing removes an element."
         ),
         f"However, {names[1]} was called at {cast.at(absent.invoked_ns)}, and lacks it"
@@ -358,15 +471,11 @@ def _missing(found: _Found, cast: Cast, names: Sequence[str], value: str) -> tup
     ]
     if found.name == "lost":
         return (
-            f"{value} was added to {absent.key} and is gone: {who(absent)} no longer found it.",
+            f"{value} was added to {where} and is gone: {who(absent)} no longer found it.",
             (sentences),
         )
     sentences[-1] = sentences[-1].removesuffix(".") + f"; {names[2]} shows it again."
     return (
-        f"{who(absent)} did not find {value} in {absent.key}, after it had been added.",
+        f"{who(absent)} did not find {value} in {where}, after it had been added.",
         sentences,
     )
-
-
-def _thaw(value: Hashable) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -378,7 +378,7 @@ def _knossos_register(event: Event) -> Translated:
     if outcome is OpType.INVOKE:
         value = None if f == "read" else value
     elif outcome is OpType.OK and f == "cas":
-        value = {"swapped": True}
+        value = value if isinstance(value, list) else {"swapped": True}
     return outcome, f, key, _json_like(value)
 
 

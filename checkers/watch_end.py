@@ -17,6 +17,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from checkers.answers import mismatches, tell_mismatch
+from checkers.etcd_requests import covers
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly
 from checkers.history import History, Operation, OpType
@@ -29,6 +31,10 @@ CLAIM: Final = "In the end every node tells the same changes, and they lead to w
 
 ANOMALIES_MAX: Final = 20
 """Anomalies told in full; the rest is counted."""
+
+
+LEFT_OUT: Final = "a node's history was not compared with what it holds: no range tells it"
+"""Why a watch has no part in half of the claim."""
 
 
 class _Story(NamedTuple):
@@ -61,7 +67,12 @@ def check_watch_end(history: History) -> Verdict:
     ]
     known = _last_revision(history)
     whole = {story.node for story in stories if story.upto >= known}
-    anomalies = [*_different(stories), *(found for story in stories for found in _ends(story))]
+    wrong = mismatches(history)
+    others = [one for one in history.operations if one.index in wrong]
+    anomalies = [tell_mismatch(one, wrong[one.index]) for one in others]
+    if not anomalies:
+        anomalies += _different(stories)
+        anomalies += [found for story in stories for found in _ends(story)]
     silent = [node for node in nodes if node not in whole]
     reason = None
     if not nodes:
@@ -70,6 +81,7 @@ def check_watch_end(history: History) -> Verdict:
         reason = f"{listed(silent)} never told the whole history, up to revision {known}"
     elif not known:
         reason = "vacuous: nothing was ever changed"
+    apart = sum(_comparable(story) is None for story in stories)
     told = sum(len(story.events) for story in stories)
     return Verdict(
         checker="watch-end",
@@ -80,7 +92,12 @@ def check_watch_end(history: History) -> Verdict:
         reason=None if anomalies else reason,
         method="one pass over each node's history",
         anomalies=tuple(anomalies[:ANOMALIES_MAX]),
-        stats={"nodes": len(whole), "events": told, "anomalies": len(anomalies)},
+        stats={
+            "nodes": len(whole),
+            "events": told,
+            "anomalies": len(anomalies),
+            **({"left_out": {LEFT_OUT: apart}} if apart else {}),
+        },
     )
 
 
@@ -110,10 +127,18 @@ def _story(watch: Operation, held: Operation | None) -> _Story:
     return _Story(watch.node or "", watch, int(watch.input.get("start") or 1), upto, told, held)
 
 
+def _asked(story: _Story) -> tuple[Any, ...]:
+    """What a watch was asked to tell of."""
+    asked = story.watch.input
+    return asked["key"], asked.get("end"), tuple(asked.get("filters", ()))
+
+
 def _different(stories: list[_Story]) -> Iterator[Anomaly]:
-    """Compare each node's history with the first one's, as far as both go."""
-    for other in stories[1:]:
-        first = stories[0]
+    """Compare each story with the first one that was asked the same, as far as both go."""
+    for other in stories:
+        first = next(one for one in stories if _asked(one) == _asked(other))
+        if first is other:
+            continue
         since, upto = max(first.start, other.start), min(first.upto, other.upto)
         mine = [event for event in first.events if since <= event.mod <= upto]
         its = [event for event in other.events if since <= event.mod <= upto]
@@ -143,14 +168,27 @@ def _different(stories: list[_Story]) -> Iterator[Anomaly]:
         )
 
 
+def _comparable(story: _Story) -> int | None:
+    """The revision at which what a node holds can be compared with what it told; None if at none.
+
+    A filtered watch and a limited range tell too little, and so does one of a later revision.
+    """
+    if story.held is None or story.watch.input.get("filters") or story.held.input.get("limit"):
+        return None
+    revision = int(story.held.input.get("revision") or story.held.output["revision"])
+    return revision if revision <= story.upto else None
+
+
 def _ends(story: _Story) -> Iterator[Anomaly]:
     """Play a node's history back, and compare with what it held."""
-    if story.held is None or int(story.held.output["revision"]) > story.upto:
+    revision = _comparable(story)
+    if story.held is None or revision is None:
         return
-    revision = int(story.held.output["revision"])
     rows = {str(row[0]): row for row in story.held.output["kvs"]}
     last = {event.key: event for event in story.events if event.mod <= revision}
     for key in sorted({*rows, *last}):
+        if not (covers(story.watch.input, key) and covers(story.held.input, key)):
+            continue  # of this one only one of the two speaks
         event, row = last.get(key), rows.get(key)
         if event is None:
             assert row is not None

@@ -26,7 +26,7 @@ from typing import Any, Final
 import msgspec
 
 from checkers.etcd import FIRST_REVISION
-from checkers.etcd_requests import changed, effects_of
+from checkers.etcd_requests import changed, covers, effects_of
 from checkers.history import History, Op, Operation, OpType
 
 CHANGES: Final = frozenset({"put", "delete", "txn"})
@@ -127,8 +127,12 @@ class _Seen:
 
 def _covers(asked: dict[str, Any], everything: dict[str, Any]) -> bool:
     """Whether a watch asked for all that another asked for."""
-    within = asked["key"] <= everything["key"]
-    return within and asked.get("end", "") >= everything.get("end", "") and not asked.get("filters")
+    end, last = asked.get("end"), everything.get("end")
+    if asked.get("filters"):
+        return False
+    if end is None or last is None:
+        return last is None and covers(asked, everything["key"])
+    return bool(asked["key"] <= everything["key"] and end >= last)
 
 
 def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -8,8 +8,7 @@ answer holds every response in the order of arrival:
     event   [type, key, value, mod_revision, prev_value?]     type is put or delete
 
 What should have come is taken from acknowledged changes (`put`, `delete` and `txn` operations, as
-`checkers.etcd` has them) and from what other watches were sent. Nine rules, each with its own kind
-of anomaly:
+`checkers.etcd` has them) and from what other watches were sent. Each rule has a kind of anomaly:
 
     ordered       revisions never go back
     unique        no event twice
@@ -21,24 +20,29 @@ of anomaly:
     bookmarkable  after progress to a revision, nothing at or below it
     prev-kv       the value before is the one the change replaced
     agreed        two watches never show two different changes of a key at one revision
+    unwritten     nothing was put that no request of the history, called by then, could have put
+
+The last holds of keys that the history itself puts something to: others may be somebody else's.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from checkers.etcd_requests import ran
+from checkers.answers import mismatches, tell_mismatch
+from checkers.etcd_requests import ran, requests_of
 from checkers.evidence import Evidence
 from checkers.explain import Cast, anomaly, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
+from checkers.registers import FOREVER, freeze
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from checkers.words import counted
+from checkers.words import counted, listed
 
 CLAIM: Final = "Every watch is sent every change it asked for, once, in order."
 
@@ -55,8 +59,11 @@ READS: Final = frozenset({"watch", "get", "read", "range"})
 FIRST_REVISION: Final = 2
 """The revision of the first change of an empty store: etcd's begins at 1."""
 
-NEED_OTHERS: Final = frozenset({"reliable", "prev-kv", "agreed"})
+NEED_OTHERS: Final = frozenset({"reliable", "prev-kv", "agreed", "unwritten"})
 """Rules that a stream breaks only beside what others did or saw."""
+
+SILENT: Final = "a watch that was never answered: what it was sent is not known"
+"""Why a watch has no part in the verdict."""
 
 OTHERS_MAX: Final = 4
 """Changes and watches shown beside the one that is broken."""
@@ -119,44 +126,66 @@ def watches() -> Checker:
 
 def check_watches(history: History) -> Verdict:
     """Judge every watch of a history. Raises MalformedHistory on a misshapen one."""
+    wrong = mismatches(history)
+    watched = [one for one in history.operations if one.f == "watch"]
     streams = [
         _read(one)
-        for one in history.operations
-        if one.f == "watch" and one.outcome is not OpType.FAIL and one.output is not None
+        for one in watched
+        if one.outcome is not OpType.FAIL and one.output is not None and one.index not in wrong
     ]
-    changes = _acknowledged(history.operations)
+    changes = _acknowledged([one for one in history.operations if one.index not in wrong])
     acknowledged = {revision for revision, _ in changes}
+    origin: dict[tuple[int, str], int] = {}
     broken: list[_Broken] = []
     for watch in streams:
         for _, event in watch.events:
             known = changes.setdefault((event.mod, event.key), event)
+            if known is event:
+                origin[event.mod, event.key] = watch.operation.index
             if (known.type, known.value) != (event.type, event.value):
-                broken.append(_disagrees(watch, event, known))
+                mine = origin.get((event.mod, event.key)) == watch.operation.index
+                broken.append(_disagrees(watch, event, known, mine=mine))
     canonical = sorted(changes.values(), key=_mod)
     past = _Past(history.operations, canonical, acknowledged)
     for watch in streams:
         broken += _own_rules(watch)
         broken += _reliable(watch, canonical)
         broken += past.check(watch)
+    strangers = {one.f for one in history.operations} - CHANGES - READS - {"compact"}
+    if not strangers:
+        puts = _Puts(history.operations)
+        for watch in streams:
+            broken += puts.check(watch, changes)
+    others = [one for one in history.operations if one.index in wrong]
+    anomalies = [tell_mismatch(one, wrong[one.index]) for one in others]
+    anomalies += [_tell(one, history) for one in broken[:ANOMALIES_MAX]]
+    silent = sum(one.outcome is OpType.INFO and one.output is None for one in watched)
     sent = sum(len(watch.events) for watch in streams)
     reason = None
     if not streams:
         reason = "vacuous: nothing was watched"
     elif not sent:
         reason = "vacuous: no watch was sent an event"
-    counts: dict[str, int] = {}
+    elif strangers:
+        reason = f"a watched store has no operation {listed(sorted(strangers))}"
+    counts: dict[str, int] = {"mismatch": len(others)} if others else {}
     for one in broken:
         counts[one.rule] = counts.get(one.rule, 0) + 1
     return Verdict(
         checker="watch",
-        validity=Validity.INVALID if broken else Validity.UNKNOWN if reason else Validity.VALID,
+        validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
         claim=CLAIM,
         evidence=f"{counted(len(streams), 'watch').replace('watchs', 'watches')}, "
         f"{counted(sent, 'event')}, {counted(len(acknowledged), 'acknowledged change')}",
-        reason=None if broken else reason,
+        reason=None if anomalies else reason,
         method="one pass over each stream",
-        anomalies=tuple(_tell(one, history) for one in broken[:ANOMALIES_MAX]),
-        stats={"watches": len(streams), "events": sent, "anomalies": counts},
+        anomalies=tuple(anomalies[:ANOMALIES_MAX]),
+        stats={
+            "watches": len(streams),
+            "events": sent,
+            "anomalies": counts,
+            **({"left_out": {SILENT: silent}} if silent else {}),
+        },
     )
 
 
@@ -202,7 +231,7 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
     """Check what needs nothing but the stream itself."""
     operation = watch.operation
     latest, latest_response = 0, -1
-    seen: set[tuple[int, str]] = set()
+    seen: dict[tuple[int, str], Event] = {}
     floor, bookmarks = 0, iter([*watch.progress, (len(watch.events) + 1, 0)])
     at_count, at_revision = next(bookmarks)
     for place, (number, event) in enumerate(watch.events):
@@ -211,12 +240,18 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
             at_count, at_revision = next(bookmarks)
         what = _phrase(event)
         if (event.mod, event.key) in seen:
+            first = seen[event.mod, event.key]
+            same = first[:4] == event[:4]
             yield _Broken(
                 "unique",
                 operation,
-                f"{who(operation)}'s watch was sent {what} twice.",
+                f"{who(operation)}'s watch was sent {what} twice."
+                if same
+                else f"{who(operation)}'s watch was sent {what} after {_phrase(first)}.",
                 "Then each change is sent once.",
-                f"However, {what} came a second time.",
+                f"However, {what} came a second time."
+                if same
+                else f"However, {what} came after {_phrase(first)}, of the same key and revision.",
                 (event.mod,),
             )
         elif event.mod < latest:
@@ -224,7 +259,7 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
                 "ordered",
                 operation,
                 f"{who(operation)}'s watch was sent revision {event.mod} after {latest}.",
-                f"Then what follows revision {latest} is of a later revision.",
+                f"Then what follows revision {latest} is not of an earlier revision.",
                 f"However, {what} followed it.",
                 (latest, event.mod),
             )
@@ -235,7 +270,7 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
                 f"{who(operation)}'s watch was sent revision {event.mod} in two pieces.",
                 f"Then all changes of revision {event.mod} come in one response, because they "
                 f"were one request's.",
-                f"However, {what} came in a response of its own.",
+                f"However, {what} came in another response than the one before it.",
                 (event.mod,),
             )
         if event.mod <= floor:
@@ -271,7 +306,7 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
                 f"However, {what} was sent.",
                 (event.mod,),
             )
-        seen.add((event.mod, event.key))
+        seen.setdefault((event.mod, event.key), event)
         if event.mod >= latest:
             latest, latest_response = event.mod, number
 
@@ -281,10 +316,8 @@ def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
     got = {(event.mod, event.key) for _, event in watch.events}
     upto = max([event.mod for _, event in watch.events], default=0)
     upto = max([upto, *(revision for _, revision in watch.progress)])
-    last = next((event for _, event in reversed(watch.events)), None)
-    vouched = (
-        _phrase(last) if last is not None and last.mod == upto else (f"progress to revision {upto}")
-    )
+    last = next((event for _, event in reversed(watch.events) if event.mod == upto), None)
+    vouched = _phrase(last) if last is not None else f"progress to revision {upto}"
     first = bisect_left(canonical, watch.start, key=_mod)
     for event in canonical[first : bisect_right(canonical, upto, key=_mod)]:
         if watch.wants(event) and (event.mod, event.key) not in got:
@@ -379,16 +412,73 @@ def _replaced(watch: _Watch, event: Event, old: Event | None, expected: Any) -> 
     )
 
 
-def _disagrees(watch: _Watch, event: Event, known: Event) -> _Broken:
+def _disagrees(watch: _Watch, event: Event, known: Event, *, mine: bool) -> _Broken:
+    """Tell of an event that is not the change known of its key and revision.
+
+    `mine`: it is known from an earlier event of the same watch.
+    """
+    where = "after" if mine else "where others saw"
+    because = "this watch was sent it" if mine else "it was acknowledged, or sent to another watch"
     return _Broken(
         "agreed",
         watch.operation,
-        f"{who(watch.operation)}'s watch was sent {_phrase(event)}, where others saw "
-        f"{_phrase(known)}.",
-        f"Then revision {known.mod} of {known.key} is {_phrase(known)}, because it was "
-        f"acknowledged, or sent to another watch.",
+        f"{who(watch.operation)}'s watch was sent {_phrase(event)}, {where} {_phrase(known)}.",
+        f"Then revision {known.mod} of {known.key} is {_phrase(known)}, because {because}.",
         f"However, this watch was sent {_phrase(event)}.",
         (event.mod,),
+    )
+
+
+class _Puts:
+    """What the requests of a history may have put."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._called: dict[tuple[str, Hashable], int] = {}  # (key, value) -> its earliest call
+        self._keys: dict[str, int] = {}  # key -> a revision of it that was acknowledged, or 0
+        for one in operations:
+            if one.f not in CHANGES or one.outcome is OpType.FAIL:
+                continue
+            if not isinstance(one.input, dict):
+                continue
+            for request in requests_of(one.f, one.input):
+                if "value" in request:
+                    key = str(request.get("key"))
+                    self._keys[key] = self._keys.get(key) or _revision_of(one) or 0
+                    put = key, freeze(request["value"])
+                    self._called[put] = min(self._called.get(put, FOREVER), one.invoked_ns)
+
+    def check(self, watch: _Watch, changes: dict[tuple[int, str], Event]) -> Iterator[_Broken]:
+        """Check that each value was put by somebody, before the watch ended.
+
+        What is known to be another change of its revision is told by that.
+        """
+        ended = watch.operation.completed_ns
+        until = FOREVER if ended is None else ended
+        told: set[tuple[str, Hashable]] = set()
+        for _, event in watch.events:
+            put = event.key, freeze(event.value)
+            if event.type != "put" or event.key not in self._keys or put in told:
+                continue
+            known = changes[event.mod, event.key]
+            if (known.type, known.value) != (event.type, event.value):
+                continue
+            if self._called.get(put, FOREVER) > until or put not in self._called:
+                told.add(put)
+                beside = self._keys[event.key] or event.mod
+                yield _unwritten(watch, event, beside, later=put in self._called)
+
+
+def _unwritten(watch: _Watch, event: Event, beside: int, *, later: bool) -> _Broken:
+    """Tell of a value that nobody put; `beside` is the revision of another change of the key."""
+    what = f"{value_text(event.value)} to {event.key}"
+    when = "before the watch ended" if later else "that may have happened"
+    return _Broken(
+        "unwritten",
+        watch.operation,
+        f"{who(watch.operation)}'s watch was sent {_phrase(event)}, which nobody put.",
+        f"Then some request put {what}, because the watch was sent {_phrase(event)}.",
+        f"However, no request {when} puts {what}.",
+        (event.mod, beside),
     )
 
 

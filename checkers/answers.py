@@ -1,0 +1,204 @@
+"""Whether a completion answers what its invocation asked: the same object, arguments, elements.
+
+A judge that skips or believes an answer to another question misses whatever is hidden behind it. So
+every completion that is `ok` is compared with its invocation before anything else is concluded. A
+completion that says nothing of what was asked (no value, `true`, `"ok"`) is an acknowledgement.
+
+`RULES` holds a rule for each function; one that is not there may answer anything. A rule is given
+the operation and returns what is wrong with its answer in a few words, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from checkers.etcd_requests import unrelated
+from checkers.explain import Cast, anomaly, who
+from checkers.history import History, Operation, OpType
+from checkers.lanes import value_text
+from checkers.registers import freeze, swapped
+from checkers.verdict import Anomaly
+from checkers.words import counted
+
+KIND: Final = "answer-mismatch"
+
+Rule = Callable[[Operation], str | None]
+"""What is wrong with an answer, in words that follow "was answered with ...:"; or None."""
+
+
+def repeats(one: Operation) -> str | None:
+    """The answer, if it gives a value, repeats the argument."""
+    asked, answer = one.input, one.output
+    if answer is None or answer == asked or acknowledges(answer, asked):
+        return None
+    if freeze(answer) == freeze(asked) or str(answer) == str(asked):
+        return None
+    return f"{value_text(asked)} was asked, {value_text(answer)} answered"
+
+
+def acknowledges(answer: Any, asked: Any) -> bool:
+    """Whether an answer says that something was done, and not what.
+
+    A map without the field `value` (a revision, a number of rows) is such an answer as well.
+    """
+    if isinstance(answer, bool):
+        return not isinstance(asked, bool)
+    if isinstance(answer, dict):
+        return not isinstance(asked, dict) and "value" not in answer
+    return isinstance(answer, str) and answer.lower() == "ok"
+
+
+def swaps(one: Operation) -> str | None:
+    """A compare-and-set repeats [expected, new], or says whether it swapped and what it saw."""
+    asked, answer = one.input, one.output
+    if not isinstance(asked, list | tuple) or len(asked) != 2:
+        return None  # misshapen: that is for the judge to say
+    if isinstance(answer, list | tuple):
+        same = freeze(list(answer)) == freeze(list(asked))
+        return None if same else f"{value_text(asked)} was asked, {value_text(answer)} answered"
+    if isinstance(answer, dict) and swapped(answer) and "seen" in answer:
+        seen, expected = answer["seen"], asked[0]
+        if freeze(seen) != freeze(expected):
+            return f"it swapped, expecting {value_text(expected)}, and saw {value_text(seen)}"
+    return None
+
+
+def micro_operations(one: Operation) -> str | None:
+    """A transaction answers each micro-operation it was asked, in order; reads get values."""
+    asked, answer = one.input, one.output
+    if isinstance(asked, dict):
+        return unrelated(one.f, asked, answer)
+    if not _is_txn(asked) or not _is_txn(answer):
+        return None  # misshapen: that is for the judge to say
+    if len(asked) != len(answer):
+        many = counted(len(asked), "micro-operation")
+        return f"{many} asked, {len(answer)} answered"
+    for mine, its in zip(asked, answer, strict=True):
+        same = mine[0] == its[0] and freeze(mine[1]) == freeze(its[1])
+        if same and mine[0] != "r":
+            same = freeze(mine[2]) == freeze(its[2])
+        if not same:
+            return f"{value_text(its)} answers {value_text(mine)}"
+    return None
+
+
+def _is_txn(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(mop, list | tuple) and len(mop) == 3 for mop in value
+    )
+
+
+_NAMES: Final = ("id", "key", "name", "lock", "from", "to", "amount")
+"""Fields of an answer that name what was asked for."""
+
+
+def names(one: Operation) -> str | None:
+    """An answer that is a map names the same things as the request, where it names them at all."""
+    asked, answer = one.input, one.output
+    if not isinstance(answer, dict):
+        return None
+    fields = asked if isinstance(asked, dict) else {}
+    for name in _NAMES:
+        if name not in answer:
+            continue
+        expected = fields.get(name)
+        if expected is None and name in {"key", "name", "lock"} and not fields:
+            expected = one.key if asked is None else asked
+        if expected is not None and str(expected) != str(answer[name]):
+            told = value_text(answer[name])
+            return f"the {name} {value_text(expected)} was asked, {told} answered"
+    return None
+
+
+def stored(one: Operation) -> str | None:
+    """A put or a request of an etcd-like store, whichever the argument is."""
+    if isinstance(one.input, dict):
+        return unrelated(one.f, one.input, one.output)
+    return repeats(one)
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    **dict.fromkeys(("write", "append", "add", "remove", "enqueue", "guarded"), repeats),
+    **dict.fromkeys(("put", "range", "delete", "compact"), stored),
+    **dict.fromkeys(("acquire", "release", "transfer"), names),
+    **dict.fromkeys(("grant", "keepalive", "attach", "revoke", "probe"), names),
+    "cas": swaps,
+    "txn": micro_operations,
+}
+"""Functions whose answers are compared with what was asked."""
+
+
+def mismatches(history: History, rules: Mapping[str, Rule] = RULES) -> dict[int, str]:
+    """Return what is wrong with answers to other questions, by index of the operation.
+
+    `rules` are {} for a model whose functions only its author knows; keys are compared even then.
+    """
+    found = _other_keys(history)
+    for one in history.operations:
+        rule = rules.get(one.f)
+        if rule is None or one.outcome is not OpType.OK or one.output is None:
+            continue
+        if rule is repeats and one.output == one.input:
+            continue
+        wrong = rule(one)
+        if wrong is not None:
+            found.setdefault(one.index, wrong)
+    return found
+
+
+def _other_keys(history: History) -> dict[int, str]:
+    """Find answers that name another key. One without a key or a value names none."""
+    asked: dict[int | str, tuple[int, str | None]] = {}
+    found: dict[int, str] = {}
+    invoke, ok = OpType.INVOKE, OpType.OK
+    for op in history:
+        if op.type is invoke:
+            asked[op.process] = op.index, op.key
+        elif op.type is ok and op.key is not None and op.value is not None:
+            index, key = asked.get(op.process, (op.index, op.key))
+            if op.key != key:
+                found[index] = f"the key {key} was asked, {op.key} answered"
+    return found
+
+
+def tell_mismatch(one: Operation, wrong: str) -> Anomaly:
+    """Tell of an answer to another question."""
+    cast = Cast([one])
+    name = cast.name(one)
+    asked = value_text(one.input) if one.input is not None else f"key {one.key}"
+    answered = value_text(one.output)
+    of = f" of {one.key}" if one.key is not None else ""
+    return anomaly(
+        KIND,
+        f"{who(one)}'s {one.f}{of} was answered with something else than was asked: {wrong}.",
+        [
+            f"Then {name} is answered about what it asked for: {asked}.",
+            f"However, {name} was answered with {answered}: {wrong}.",
+        ],
+        cast,
+        data={"asked": asked, "answered": answered, "wrong": wrong},
+    )
+
+
+BLIND: Final[Mapping[str, frozenset[str]]] = {
+    **dict.fromkeys(("register", "cas-register"), frozenset({"write"})),
+    "kv": frozenset({"put", "append"}),
+    "set": frozenset({"add", "remove"}),
+    "counter": frozenset({"add"}),
+    "bank": frozenset({"transfer"}),
+    **dict.fromkeys(("queue", "fifo-queue", "unordered-queue"), frozenset({"enqueue"})),
+}
+"""By model: functions that every state allows with every answer. Of these alone a history is
+vacuous."""
+
+__all__ = [
+    "BLIND",
+    "KIND",
+    "RULES",
+    "Rule",
+    "acknowledges",
+    "mismatches",
+    "repeats",
+    "tell_mismatch",
+]

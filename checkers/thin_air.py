@@ -1,0 +1,123 @@
+"""Values and elements that no operation of the history can have put where they were found.
+
+Such a value is a violation, whatever the order of the operations, unless the object began with it.
+What an object begins with is for the user to say; whether a value can have been there, for all that
+the history shows, is decided here: one initial value for each object, which nobody saw after an
+acknowledged write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from checkers.explain import Cast, anomaly, who
+from checkers.history import Operation, OpType
+from checkers.lanes import value_text
+from checkers.registers import FOREVER, NOTHING, Columns, RegisterHistory, freeze
+from checkers.verdict import Anomaly
+from checkers.words import listed
+
+NAMED_MAX: Final = 4
+"""Failed operations named in one anomaly."""
+
+
+def could_be_initial(register: RegisterHistory, value: Hashable, initial: Hashable = None) -> bool:
+    """Whether a value that nobody wrote may have been there at the start, for all that is known.
+
+    It may if no other is known to have been there: nobody saw `initial` nor another value that
+    nobody wrote; and if nobody saw it after a write that had been acknowledged.
+    """
+    call, ret, seen, wrote = register.columns
+    written_ones = {one for one in wrote if one is not NOTHING}
+    seen_ns = -FOREVER
+    for row, found in enumerate(seen):
+        if found is NOTHING or ret[row] == FOREVER:
+            continue
+        if found == value:
+            seen_ns = max(seen_ns, call[row])
+        elif found == initial or found not in written_ones:
+            return False
+    written_ns = min((ret[row] for row, one in enumerate(wrote) if one is not NOTHING), default=0)
+    return value not in register.failed and (not written_ones or seen_ns <= written_ns)
+
+
+def unwritten(columns: Columns, initial: Hashable) -> int | None:
+    """Return the first answered row that saw what no row wrote; values may be written twice."""
+    known = {value for value in columns.wrote if value is not NOTHING}
+    for row, value in enumerate(columns.seen):
+        if columns.ret[row] == FOREVER or value is NOTHING or value == initial:
+            continue
+        if value not in known:
+            return row
+    return None
+
+
+def unexpected_element(
+    key: str | None,
+    operations: Sequence[Operation],
+    initial: Iterable[Hashable],
+    *,
+    puts: str,
+    takes: str,
+) -> Callable[[], Anomaly] | None:
+    """Find an element that came out of a collection and was never put in; None if there is none.
+
+    What is returned tells it. `puts` and `takes` are functions: add and read, enqueue and dequeue.
+    """
+    known = {freeze(one.input) for one in operations if one.f == puts and _may_have(one)}
+    known.update(initial)
+    for one in operations:
+        if one.f != takes or one.outcome is not OpType.OK or one.output is None:
+            continue
+        shown = one.output if takes == "read" else [one.output]
+        if not isinstance(shown, list | tuple):
+            continue  # misshapen: that is for the model to say
+        for element in shown:
+            if freeze(element) not in known:
+                return partial(_tell, key, operations, one, element, puts)
+    return None
+
+
+def _may_have(one: Operation) -> bool:
+    return one.outcome is not OpType.FAIL
+
+
+def _tell(
+    key: str | None, operations: Sequence[Operation], shown: Operation, element: Any, puts: str
+) -> Anomaly:
+    failed = [one for one in operations if one.f == puts and freeze(one.input) == freeze(element)]
+    named = failed[:NAMED_MAX]
+    cast = Cast([*named, shown])
+    name, value = cast.name(shown), value_text(element)
+    what = key if key is not None else "the object"
+    summary = f"{who(shown)} found {value} in {what}, which nobody ever put there."
+    however = f"However, no {puts} of {value} was called, and it was not there at the start."
+    if failed:
+        summary = f"{who(shown)} found {value} in {what}, whose {puts} had failed."
+        names = listed([cast.name(one) for one in named])
+        however = f"However, every {puts} of {value} failed for certain: {names}."
+    return anomaly(
+        "unexpected-element",
+        summary,
+        [f"Then {value} was put into {what} once: {name} shows it.", however],
+        cast,
+        data={"element": value},
+    )
+
+
+def hint_of(anomalies: Sequence[Anomaly]) -> str | None:
+    """Say how to name a value that was there at the start, if one may have been.
+
+    An anomaly about a value without a writer that may have been the initial one has it in
+    `data["initial"]`.
+    """
+    found = [one.data["initial"] for one in anomalies if "initial" in one.data]
+    if not found or len(found) < len(anomalies):
+        return None
+    if all(isinstance(one, list) for one in found):  # a set's elements: all of them were there
+        found = [[element for some in found for element in some]]
+    values = {value_text(one) for one in found}
+    value = f"'{min(values)}'" if len(values) == 1 else "VALUE"
+    return f"if it was there at the start, say so with --initial {value}"
