@@ -256,3 +256,73 @@ def test_a_field_that_is_missing_everywhere_never_changes_a_verdict(field: str) 
         assert said in allowed, seed
         found[said] += 1
     assert sum(found.values())
+
+
+def random_use(chance: Random, model: str) -> Events:
+    """Use some object, mostly as it should be, by clients whose events are at different times."""
+    state: list[int] = []
+    events: Events = []
+    left = [[n, chance.randint(1, 4)] for n in range(3)]
+    open_calls: dict[int, dict[str, Any]] = {}
+    fresh = 0
+    while left or open_calls:
+        process = chance.choice([*open_calls, *(n for n, _ in left if n not in open_calls)])
+        time = 10 * (len(events) + 1)
+        if process in open_calls:
+            said = open_calls.pop(process)
+            events.append({**said, "type": "info" if chance.random() < 0.1 else "ok", "time": time})
+            continue
+        fresh += 1
+        f, asked, answer = _asked(chance, model, fresh, state)
+        left = [[n, count - (n == process)] for n, count in left if count > (n == process)]
+        events.append({"process": process, "f": f, "value": asked, "type": "invoke", "time": time})
+        open_calls[process] = {"process": process, "f": f, "value": answer}
+    return events
+
+
+def _asked(chance: Random, model: str, fresh: int, state: list[int]) -> tuple[str, Any, Any]:
+    """Draw an operation: function, argument, answer."""
+    wrong = chance.random() < 0.1
+    if model == "list-append":
+        seen = state[:-1] if wrong else list(state)
+        if chance.random() < 0.5:
+            return "txn", [["r", "x", None]], [["r", "x", seen]]
+        state.append(fresh)
+        done = [["append", "x", fresh]]
+        return "txn", done, done
+    if model == "rw-register":
+        if chance.random() < 0.5:
+            seen = state[-1] if state and not wrong else None
+            return "txn", [["r", "x", None]], [["r", "x", seen]]
+        state.append(fresh)
+        done = [["w", "x", fresh]]
+        return "txn", done, done
+    writes, takes = {
+        "set": ("add", "read"),
+        "fifo-queue": ("enqueue", "dequeue"),
+    }[model]
+    if chance.random() < 0.5:
+        state.append(fresh)
+        return writes, fresh, fresh
+    if model == "set":
+        return takes, None, state[:-1] if wrong else list(state)
+    return takes, None, (state.pop() if wrong else state.pop(0)) if state else None
+
+
+@pytest.mark.parametrize("model", ["list-append", "rw-register", "set", "fifo-queue"])
+def test_whatever_is_judged_the_order_of_the_lines_changes_nothing(model: str) -> None:
+    """Verdict and anomalies are those of the file as it was written down, or it is refused."""
+    found: Counter[str] = Counter()
+    for seed in range(SEEDS // 10):
+        chance = Random(seed)
+        events = random_use(chance, model)
+        way = chance.choice(list(WAYS))
+        told = [
+            check_file("h", written(lines, chance), model, Budget())
+            for lines in (events, WAYS[way](events, chance))
+        ]
+        assert word(told[0]) == word(told[1]), (seed, way)
+        assert {one.kind for one in told[0].anomalies} == {one.kind for one in told[1].anomalies}
+        found[word(told[0])] += 1
+    assert found["valid"]
+    assert found["invalid"]
