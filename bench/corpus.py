@@ -24,6 +24,13 @@ from checkers.verdict import Budget, Verdict
 
 TIME_LIMIT_S = 20.0
 
+DISPUTED = {
+    "elle-cli/elle/rw-register.edn": "invalid",
+    "elle-cli/elle/rw-register.json": "invalid",
+}
+"""Files whose stated verdict is a tool's that does not judge values which nobody wrote: in these a
+write of 2 is acknowledged, and then 3 is read, which no transaction writes."""
+
 
 class Row(NamedTuple):
     """One history and what became of it; `took_s` is processor time, reading included."""
@@ -59,7 +66,8 @@ def judge_corpus(folder: Path) -> Iterator[Row]:
         for row in csv.DictReader(lines, delimiter="\t"):
             began_s = time.process_time()
             verdict = check_file(row["file"], (folder / row["file"]).read_bytes(), None, budget)
-            yield Row(row["file"], row["expected"], verdict, time.process_time() - began_s)
+            expected = DISPUTED.get(row["file"], row["expected"])
+            yield Row(row["file"], expected, verdict, time.process_time() - began_s)
 
 
 def main() -> int:

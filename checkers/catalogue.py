@@ -52,6 +52,7 @@ from checkers.sequential import check_sequential
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
 from checkers.sets import check_sets
 from checkers.specifications import BEGINS, MODELS
+from checkers.transactions import UNSTATED
 from checkers.verdict import Budget, Validity, Verdict, worst
 from checkers.watch_end import check_watch_end
 from checkers.watches import check_watches
@@ -105,6 +106,8 @@ def judge_of(
     if base in {LIST_APPEND, RW_REGISTER}:
         suffix = name.partition(":")[2]
         return _transactions(base, suffix, closed=closed, initial=initial)
+    if name == LONG_FORK and initial is None:
+        return lambda history, _budget: check_long_fork(history, closed=closed)
     judge = _judge_of(name, initial, file)
     return _answered(base, judge) if base in COMPARED else judge
 
@@ -149,11 +152,14 @@ def _transactions(name: str, level: str, *, closed: bool, initial: Initial | Non
         level_of(level)
     except KeyError:
         raise UnknownModel(f"no level {level!r}; there are {', '.join(LEVELS)}") from None
-    if initial is not None and initial.kind is InitialKind.KNOWN:
-        raise UnknownModel(f"{name} takes no initial value yet; what was not written may be one")
+    begun: Any = UNSTATED
+    if initial is not None and initial.kind is not InitialKind.FREE:
+        begun = initial.value
 
     def judge(history: History, budget: Budget) -> Verdict:
-        return check_isolation(history, budget, data=name, level=level, closed=closed)
+        return check_isolation(
+            history, budget, data=name, level=level, closed=closed, initial=begun
+        )
 
     return _by_key(judge)
 
@@ -379,6 +385,7 @@ def _comments(_history: History, _budget: Budget) -> Verdict:
     )
 
 
+LONG_FORK: Final = "long-fork"
 BANK: Final = "bank"
 BANK_ORDER: Final = "bank-linearizable"
 BANKS: Final = frozenset({BANK, BANK_ORDER})

@@ -65,6 +65,8 @@ def to_history(
         clients, times_ns, notes = in_order(clients, name)
     else:
         clients, times_ns, notes = _untimed(clients, name, model)
+    if excerpt := _is_excerpt(records):
+        notes = [*notes, "the indexes leave some out: taken as an excerpt of a longer history"]
     translate = translation(model, clients, log=log, assume=assume, name=name)
     processes = _Processes(name, named=timed and any("process" in one.fields for one in clients))
     ops: list[Op] = []
@@ -116,7 +118,21 @@ def to_history(
         left_out=left_out,
         notes=tuple(notes),
     )
-    return Spoken(History(_without(ops, dropped)), accounting, timed)
+    header = {"excerpt": True} if excerpt else None
+    return Spoken(History(_without(ops, dropped), header=header), accounting, timed)
+
+
+def _is_excerpt(records: Sequence[Record]) -> bool:
+    """Whether the indexes of all events, of clients and others, leave some out.
+
+    They count from 0 or 1. A value without a writer may then have been written by what is missing.
+    Indexes that each client counts for itself, which repeat, say nothing.
+    """
+    indexes = [one.fields.get("index") for one in records]
+    known = {index for index in indexes if isinstance(index, int)}
+    if not known or len(known) != len(indexes):
+        return False
+    return min(known) > 1 or max(known) - min(known) + 1 > len(known)
 
 
 def _without(ops: list[Op], dropped: set[int]) -> list[Op]:

@@ -16,8 +16,9 @@ called p<number> is a client's, as is one with a name of its own; one called `ne
 
 Other data types use the same form: what `get`, `dequeue` and `acquire` are followed by is their
 answer, what anything else is followed by its argument; `[1,2]` is a list. A transaction is `txn`
-and its micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers. Where
-the argument is a map the answer follows: `put store {"key":"a","value":1} {"revision":2}`.
+and its micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers; one that
+was answered something else than it asked is `txn append:x:1 answered append:x:2`. Where the
+argument is a map the answer follows: `put store {"key":"a","value":1} {"revision":2}`.
 
 What `render` writes, `parse` reads: same intervals, same order. Lines starting with # are comments.
 """
@@ -39,6 +40,7 @@ from checkers.history import (
     process_name,
 )
 from checkers.registers import FOREVER, swapped
+from checkers.transactions import mismatch
 
 COLUMN_NS: Final = 1_000_000
 """What one column stands for: a millisecond."""
@@ -54,6 +56,9 @@ ANSWERED: Final = READS | {"get", "dequeue", "drain", "acquire", "generate"}
 
 Of others the first word is what was given, the second what was answered, if that is something else.
 """
+
+INSTEAD: Final = "answered"
+"""The word between what a transaction asked and what it was answered instead."""
 
 MOVED: Final = frozenset({"from", "to", "amount"})
 """What a transfer asks for."""
@@ -194,6 +199,9 @@ def _given_and_answer(f: str, arguments: list[str]) -> tuple[Any, Any]:
 
 def _micro_operations(words: list[str]) -> tuple[Any, Any]:
     """Read `append:x:1 r:x:[1,2]`: what was asked, and what was answered."""
+    if INSTEAD in words:
+        at = words.index(INSTEAD)
+        return _micro_operations(words[:at])[0], _micro_operations(words[at + 1 :])[1]
     asked, answered = [], []
     for word in words:
         f, key, value = word.split(":", 2)
@@ -317,7 +325,9 @@ def describe(operation: Operation) -> str:
         if answered:
             words.append(value_text(operation.output))
     elif f == TXN:
-        mops = operation.output if answered else operation.input
+        asked, mops = operation.input, operation.output if answered else operation.input
+        if answered and _answered_otherwise(asked, mops):
+            words += [*map(_micro_text, asked), INSTEAD]
         words += map(_micro_text, mops) if isinstance(mops, list | tuple) else [value_text(mops)]
     elif f == "transfer" and isinstance(operation.input, dict):
         words += [value_text(operation.input[name]) for name in ("from", "to", "amount")]
@@ -338,6 +348,11 @@ def describe(operation: Operation) -> str:
     if meta.get("final"):
         words.append("final")
     return " ".join(words)
+
+
+def _answered_otherwise(asked: Any, answered: Any) -> bool:
+    lists = isinstance(asked, list | tuple) and isinstance(answered, list | tuple)
+    return lists and mismatch(asked, answered) is not None
 
 
 def _micro_text(mop: Any) -> str:

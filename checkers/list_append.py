@@ -11,6 +11,15 @@ What needs no circle is found on the way: reads of what was aborted or only inte
 top of aborted ones, transactions that contradict themselves or of which a part is missing, lists
 that are no beginning of each other, elements twice in a list, and two transactions that both saw a
 list and both appended to it as if the other did not exist.
+
+An element that two micro-operations append (of which neither failed) names no writer. That is the
+workload's fault (`faults`), and nothing is concluded from who wrote such an element; its place in
+the lists counts as any other's.
+
+An element that no micro-operation appends may have been in the list before the history begins, if
+nobody says what was: then it stands in front of all elements that were appended, and every read of
+the key shows it. Otherwise it came out of thin air. In an excerpt (`Past.complete` false) its
+writer may be missing, and nothing is concluded.
 """
 
 from __future__ import annotations
@@ -19,21 +28,24 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from checkers.dependencies import RW, WR, WW, Dependencies
-from checkers.transactions import APPEND, READ, Transactions, external_reads
+from checkers.history import MalformedHistory
+from checkers.isolation import Level
+from checkers.transactions import APPEND, READ, Past, Transactions, external_reads
 
 UNREAD_MAX: Final = 32
 """Acknowledged elements of one key that nobody read and that get edges: those answered first."""
 
 
-LATER: Final = ("later",)
-"""Stands for the second value where a transaction found what it was only going to write."""
+READERS_LOOKED_FOR_MAX: Final = 64
+"""Findings for which the first reader is looked for; who read most of the key shows the others."""
 
 
 class Finding(NamedTuple):
     """An anomaly that needs no circle.
 
     `nodes` are the transactions that show it, `key` and `value` what it is about; `other` is a
-    second value where one is needed.
+    second value where one is needed, `how` which of several ways it shows (see `txn_proofs`).
+    `level` is the weakest that forbids it, where that is not the one of its name.
     """
 
     name: str
@@ -41,30 +53,58 @@ class Finding(NamedTuple):
     key: Any = None
     value: Any = None
     other: Any = None
+    how: str = ""
+    level: Level | None = None
+
+
+class Fault(NamedTuple):
+    """A value that the workload wrote twice to a key, so that a read of it names no writer.
+
+    `nodes` are the transactions, the same twice where one wrote it twice; `initial`: one of them
+    wrote what the key held at first.
+    """
+
+    key: Any
+    value: Any
+    nodes: tuple[int, ...]
+    initial: bool = False
 
 
 class ListAppend:
     """The versions of all keys, the dependencies they imply and the findings on the way."""
 
-    def __init__(self, txns: Transactions, *, closed: bool = True) -> None:
-        """Read the transactions. `closed`: the history holds every append there ever was."""
+    appends = True
+
+    def __init__(self, txns: Transactions, past: Past = Past()) -> None:  # noqa: B008 - immutable
+        """Read the transactions; raises MalformedHistory where `past.initial` is no empty list."""
+        if past.stated and past.initial:
+            raise MalformedHistory(
+                f"lists begin empty, not as {past.initial!r}: leave the initial value away, and "
+                f"elements in front of all that were appended count as there from the beginning"
+            )
         self.txns = txns
         self.findings: list[Finding] = []
+        self.faults: list[Fault] = []
         self.graph = Dependencies(txns.call, txns.ret)
         self.writer: dict[Hashable, dict[Hashable, int]] = {}
-        self.unknown_elements = 0
-        self._closed = closed
+        self.ambiguous: dict[Hashable, dict[Hashable, int]] = {}  # key -> element -> appends of it
+        self.unknown_values = 0
+        self.unknown_reads: set[int] = set()  # transactions that show them
+        self._past = past
         self._last: dict[Hashable, dict[Hashable, int]] = {}
         self._places: dict[Hashable, dict[Hashable, int]] = {}
-        self._broken: set[Hashable] = set()  # keys without one order: nothing follows from them
+        self._reads: dict[Hashable, list[tuple[int, list[Hashable]]]] = {}
+        self._longest: dict[Hashable, int] = {}  # key -> who read most of it
+        self._looked = 0
+        self.broken: set[Hashable] = set()  # keys without one order: nothing follows from them
         self._index()
         self.order = self._orders()
         self._judge_reads()
         self._link()
 
     def _index(self) -> None:
-        """Note who appended what; the second appender of an element is a finding."""
-        writer = self.writer
+        """Note who appended what, and what was appended twice."""
+        writer, failed = self.writer, self.txns.failed
         for node, mops in enumerate(self.txns.mops):
             for f, key, value in mops:
                 if f != APPEND:
@@ -72,14 +112,16 @@ class ListAppend:
                 mine = writer.get(key)
                 if mine is None:
                     mine = writer[key] = {}
-                other = mine.setdefault(value, node)
-                if other != node:
-                    if self.txns.failed[other]:
+                if value not in mine:
+                    mine[value] = node
+                elif not failed[node]:
+                    other = mine[value]
+                    if failed[other]:
                         mine[value] = node
-                    elif not self.txns.failed[node]:
-                        self.findings.append(
-                            Finding("duplicate-appends", (other, node), key, value)
-                        )
+                        continue
+                    self.faults.append(Fault(key, value, (other, node)))
+                    times = self.ambiguous.setdefault(key, {})
+                    times[value] = times.get(value, 1) + 1
 
     def _orders(self) -> dict[Hashable, list[Hashable]]:
         """Return the longest list read of each key; others must be beginnings of it."""
@@ -102,24 +144,43 @@ class ListAppend:
                     longest[key] = (node, value)
                 elif best[: len(value)] == value:
                     continue
-                if key not in self._broken:
-                    self._broken.add(key)
+                if key not in self.broken:
+                    self.broken.add(key)
                     self.findings.append(
                         Finding("incompatible-order", (reader, node), key, best, value)
                     )
         orders: dict[Hashable, list[Hashable]] = {}
         for key, (node, value) in longest.items():
-            order = list(dict.fromkeys(value))
-            if len(order) != len(value):
-                self._broken.add(key)
-                twice = next(one for at, one in enumerate(value) if one in value[:at])
-                self.findings.append(Finding("duplicate-elements", (node,), key, twice, value))
-            orders[key] = order
+            orders[key] = value
+            self._longest[key] = node
+            if len(set(value)) != len(value):
+                self._twice(node, key, value)
         return orders
+
+    def _twice(self, node: int, key: Hashable, value: list[Hashable]) -> None:
+        """Find an element that a list has more often than it may have been appended."""
+        mine = self.writer.get(key, {})
+        often = self.ambiguous.get(key, {})
+        times: dict[Hashable, int] = {}
+        for element in value:
+            times[element] = times.get(element, 0) + 1
+        for element, found in times.items():
+            if found > often.get(element, 1):
+                self.broken.add(key)
+                if element in mine and not self.txns.failed[mine[element]]:
+                    counts = (value, often.get(element, 1))
+                    nodes = {node: None}
+                    for fault in self.faults if element in often else ():
+                        if (fault.key, fault.value) == (key, element):
+                            nodes |= dict.fromkeys(fault.nodes)
+                    self.findings.append(
+                        Finding("duplicate-elements", tuple(nodes), key, element, counts)
+                    )
+                    return
 
     def _judge_reads(self) -> None:
         """Look at each transaction alone, and at what it read of others."""
-        self._read_aborted()
+        self._origins()
         self._final_elements()
         seen_and_appended: dict[tuple[Hashable, int], list[int]] = {}
         for node, mops in enumerate(self.txns.mops):
@@ -142,41 +203,99 @@ class ListAppend:
             if writes:
                 for key in {mop[1] for mop in mops if mop[0] == APPEND} & external.keys():
                     seen_and_appended.setdefault((key, len(external[key] or ())), []).append(node)
-        for (key, length), nodes in seen_and_appended.items():
+        for (key, _), nodes in seen_and_appended.items():
             if len(nodes) > 1:
-                value = external_reads(self.txns.mops[nodes[0]])[key]
-                assert len(value or ()) == length
-                self.findings.append(Finding("lost-update", tuple(nodes[:2]), key, value))
+                self._lost_update(key, nodes)
 
-    def _read_aborted(self) -> None:
+    def _lost_update(self, key: Hashable, nodes: list[int]) -> None:
+        """Find two of these transactions that appended to the same list, which has neither's."""
+        seen: dict[tuple[Hashable, ...], list[int]] = {}
+        for node in nodes:
+            mops = self.txns.mops[node]
+            found = tuple(external_reads(mops)[key] or ())
+            if not any(f == APPEND and at == key and value in found for f, at, value in mops):
+                seen.setdefault(found, []).append(node)
+        for found, same in seen.items():
+            if len(same) > 1:
+                self.findings.append(Finding("lost-update", tuple(same[:2]), key, list(found)))
+
+    def _origins(self) -> None:
         """Find elements of failed transactions, and of none, in the versions of a key."""
-        txns, reader_of = self.txns, self._first_readers
+        txns = self.txns
         for key, order in self.order.items():
             mine = self.writer.get(key, {})
             dirty: int | None = None
+            unknown = []
             for at, element in enumerate(order):
                 node = mine.get(element)
                 if node is None:
-                    if self._closed:
-                        reader = reader_of(key, at)
-                        self.findings.append(Finding("unwritten-value", (reader,), key, element))
-                    else:
-                        self.unknown_elements += 1
+                    unknown.append(at)
                 elif txns.failed[node]:
-                    reader = reader_of(key, at)
+                    reader = self._reader(key, at)
                     self.findings.append(Finding("G1a", (node, reader), key, element))
                     dirty = node
-                elif dirty is not None and txns.ok[node]:
+                elif (
+                    dirty is not None
+                    and txns.ok[node]
+                    and element not in self.ambiguous.get(key, ())
+                ):
                     self.findings.append(Finding("dirty-update", (dirty, node), key, element))
                     dirty = None
+            if unknown:
+                self._thin_air(key, order, unknown)
 
-    def _first_readers(self, key: Hashable, at: int) -> int:
-        """Return a transaction that read the element at a place of a key's order."""
-        for node, mops in enumerate(self.txns.mops):
-            if self.txns.ok[node]:
-                for f, of_key, value in mops:
-                    if f == READ and of_key == key and value and len(value) > at:
-                        return node
+    def _thin_air(self, key: Hashable, order: list[Hashable], unknown: list[int]) -> None:
+        """Judge the elements that nobody appended, by their places in a key's order."""
+        unwritten, of_none = "unwritten-value", set(unknown)
+        written = next((one for at, one in enumerate(order) if at not in of_none), None)
+        if self._past.stated and self._past.complete:
+            for at in unknown:
+                self.findings.append(Finding(unwritten, (self._reader(key, at),), key, order[at]))
+            return
+        if not self._past.complete:
+            allowed, without = len(order), None
+        else:
+            front = next((n for n, at in enumerate(unknown) if n != at), len(unknown))
+            without = min(self._reads_of(key), key=lambda read: len(read[1]))
+            allowed = min(front, len(without[1]))
+        for at in unknown:
+            reader = self._reader(key, at)
+            if at < allowed or without is None:
+                self.unknown_values += 1
+                self.unknown_reads.add(reader)
+            elif at < front:
+                if order[at] in without[1]:
+                    continue  # two pasts, which is told elsewhere
+                nodes = (reader, without[0])
+                self.findings.append(
+                    Finding(unwritten, nodes, key, order[at], without[1], how="missing")
+                )
+            else:
+                # Some element in front of it was appended, and so it was not there at first.
+                writer = self.writer[key][written]
+                self.findings.append(
+                    Finding(unwritten, (reader, writer), key, order[at], written, how="behind")
+                )
+
+    def _reads_of(self, key: Hashable) -> list[tuple[int, list[Hashable]]]:
+        """Return (transaction, list) of every read of a key."""
+        if not self._reads:
+            for node, mops in enumerate(self.txns.mops):
+                if self.txns.ok[node]:
+                    for f, of_key, value in mops:
+                        if f == READ:
+                            self._reads.setdefault(of_key, []).append((node, value or []))
+        return self._reads[key]
+
+    def _reader(self, key: Hashable, at: int) -> int:
+        """Return a transaction that read a key's order up to a place, at least."""
+        self._looked += 1
+        if self._looked > READERS_LOOKED_FOR_MAX:
+            return self._longest[key]
+        upto = self.order[key][: at + 1]
+        for node, value in self._reads_of(key):
+            if len(value) > at and value[: at + 1] == upto:
+                return node
         raise AssertionError(key)
 
     def _final_elements(self) -> None:
@@ -186,9 +305,12 @@ class ListAppend:
             for f, key, value in mops:
                 if f == APPEND:
                     if key in appended:
-                        self._last.setdefault(key, {})[appended[key]] = node
-                        if not self.txns.failed[node]:
-                            self._torn(node, key, appended[key], value)
+                        first = appended[key]
+                        often = self.ambiguous.get(key, ())
+                        if first not in often and self.writer[key][first] == node:
+                            self._last.setdefault(key, {})[first] = node
+                            if value not in often and not self.txns.failed[node]:
+                                self._torn(node, key, first, value)
                     appended[key] = value
 
     def _torn(self, node: int, key: Hashable, first: Hashable, second: Hashable) -> None:
@@ -197,7 +319,7 @@ class ListAppend:
         Where others stand between them, a circle of writes shows it.
         """
         order = self.order.get(key)
-        if order is None or key in self._broken:
+        if order is None or key in self.broken:
             return
         if key not in self._places:
             self._places[key] = {one: at for at, one in enumerate(order)}
@@ -208,7 +330,7 @@ class ListAppend:
             at = one + 1
         else:
             return
-        reader = self._first_readers(key, at)
+        reader = self._reader(key, at)
         self.findings.append(Finding("torn-append", (node, reader), key, first, second))
 
     def _intermediate(self, node: int, key: Hashable, element: Hashable) -> None:
@@ -223,20 +345,20 @@ class ListAppend:
         for f, key, value in mops:
             if f == APPEND:
                 if key in known:
-                    if value in known[key]:
-                        self.findings.append(Finding("internal", (node,), key, value, LATER))
+                    if value in known[key] and value not in self.ambiguous.get(key, ()):
+                        self.findings.append(Finding("internal", (node,), key, value, how="later"))
                     known[key] = [*known[key], value]
                 own.setdefault(key, []).append(value)
                 continue
             found = list(value or ())
             if key in known:
-                agrees = found == known[key]
                 expected = known[key]
-            else:
-                expected = own.get(key, [])
-                agrees = not expected or found[-len(expected) :] == expected
-            if not agrees:
-                self.findings.append(Finding("internal", (node,), key, found, expected))
+                if found != expected:
+                    self.findings.append(
+                        Finding("internal", (node,), key, found, expected, how="is")
+                    )
+            elif (expected := own.get(key, [])) and found[-len(expected) :] != expected:
+                self.findings.append(Finding("internal", (node,), key, found, expected, how="ends"))
             known[key] = found
 
     def _link(self) -> None:
@@ -245,10 +367,14 @@ class ListAppend:
         happened = list(txns.ok)
         installers: dict[Hashable, list[int]] = {}
         for key, order in self.order.items():
-            if key in self._broken:
+            if key in self.broken:
                 continue
             mine = self.writer.get(key, {})
-            nodes = installers[key] = [mine.get(element, -1) for element in order]
+            often = self.ambiguous.get(key)
+            nodes = [mine.get(element, -1) for element in order]
+            if often:
+                nodes = [-1 if one in often else n for one, n in zip(order, nodes, strict=True)]
+            installers[key] = nodes
             before = -1
             for node in nodes:
                 if node >= 0 and not txns.failed[node]:
@@ -260,15 +386,15 @@ class ListAppend:
                     before = -1
         unread = self._unread(installers, happened)
         for key, nodes in unread.items():
-            last = installers.get(key, [])[-1:]
-            for node in nodes:
-                if last and last[0] >= 0:
-                    add(last[0], WW, node)
+            last = next(iter(installers.get(key, [])[-1:]), -1)
+            if last >= 0 and not txns.failed[last]:
+                for node in nodes:
+                    add(last, WW, node)
         for node, mops in enumerate(txns.mops):
             if not txns.ok[node]:
                 continue
             for f, key, value in mops:
-                if f != READ or key in self._broken:
+                if f != READ or key in self.broken:
                     continue
                 nodes = installers.get(key, [])
                 length = len(value) if value else 0
@@ -292,24 +418,37 @@ class ListAppend:
         ret = self.txns.ret
         found: dict[Hashable, list[int]] = {}
         for key, mine in self.writer.items():
-            if key in self._broken:
+            if key in self.broken:
                 continue
             read = set(self.order.get(key, ()))
-            if len(mine) == len(read):
+            if mine.keys() <= read:
                 continue
+            often = self.ambiguous.get(key, ())
             nodes = {
-                node for element, node in mine.items() if element not in read and happened[node]
+                node
+                for element, node in mine.items()
+                if element not in read and happened[node] and element not in often
             }
             nodes -= set(installers.get(key, ()))
             if nodes:
                 found[key] = sorted(nodes, key=ret.__getitem__)[:UNREAD_MAX]
         return found
 
+    def assumed(self, key: Hashable, value: Any) -> bool:  # noqa: ARG002 - the protocol's
+        """Whether a value without a writer is taken for the initial one: no edge needs that."""
+        return False
+
     def reasons(self, before: int, kind: int, after: int) -> Iterator[tuple[Hashable, Any, Any]]:
         """Yield (key, value, next value) for which an edge of this kind exists."""
         txns = self.txns
-        appended = {(key, value) for f, key, value in txns.mops[after] if f == APPEND}
+        appended = {
+            (key, value)
+            for f, key, value in txns.mops[after]
+            if f == APPEND and value not in self.ambiguous.get(key, ())
+        }
         for f, key, value in txns.mops[before]:
+            if key in self.broken:
+                continue
             order = self.order.get(key, [])
             if kind == RW and f == READ:
                 length = len(value or ())
@@ -320,17 +459,18 @@ class ListAppend:
                     for of_key, element in appended:
                         if of_key == key and element not in order:
                             yield key, value or [], element
-            elif kind == WW and f == APPEND:
-                if value in order:
-                    at = order.index(value) + 1
-                    if at < len(order):
-                        if (key, order[at]) in appended:
-                            yield key, value, order[at]
-                    else:
-                        for of_key, element in appended:
-                            if of_key == key and element not in order:
-                                yield key, value, element
-            elif kind == WR and f == APPEND:
+            elif f != APPEND or value in self.ambiguous.get(key, ()):
+                continue
+            elif kind == WW and value in order:
+                at = order.index(value) + 1
+                if at < len(order):
+                    if (key, order[at]) in appended:
+                        yield key, value, order[at]
+                else:
+                    for of_key, element in appended:
+                        if of_key == key and element not in order:
+                            yield key, value, element
+            elif kind == WR:
                 for f_after, of_key, found in txns.mops[after]:
                     if f_after == READ and of_key == key and found and found[-1] == value:
                         yield key, value, found

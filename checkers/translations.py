@@ -95,7 +95,14 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
         if seen.micro & names:
             return model
     if seen.micro == {"r"}:
-        return "long-fork" if "read" in functions else "rw-register"
+        lists = any(
+            isinstance(mop[2], list | frozenset)
+            for f in functions
+            for txn in seen.answers(f)
+            if _is_txn(txn)
+            for mop in txn
+        )
+        return "list-append" if lists else "long-fork" if "read" in functions else "rw-register"
     if functions == {"acquire", "release"} and _tokens(seen):
         raise _either(name, "its acquires are answered with numbers", "mutex", "fenced-mutex")
     for names, model in _BY_FUNCTIONS:
@@ -104,10 +111,8 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
     reads = seen.answers("read")
     if "transfer" in functions:
         return "bank"
-    if functions == {"read"} and any(isinstance(one, dict) for one in reads):
-        if all(isinstance(one, dict) and all(map(_number, one.values())) for one in reads):
-            return "bank"
-        raise _either(name, "it only reads maps", "bank", "cas-register")
+    if functions == {"read"} and reads:
+        return _only_read(reads, name)
     if "add" in functions and functions <= {"add", "read", "remove"}:
         final = any(one.get("final?") or one.get("final") for one in clients)
         return _set_or_counter(seen, name, final=final)
@@ -116,6 +121,19 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
             return "comments"
         return "cas-register"
     return ""
+
+
+def _only_read(reads: Sequence[Any], name: str) -> str:
+    """Tell by the answers alone what nothing is ever done to."""
+    if all(isinstance(one, dict) and all(map(_number, one.values())) for one in reads):
+        return "bank"
+    if any(isinstance(one, dict) for one in reads):
+        raise _either(name, "it only reads maps", "bank", "cas-register")
+    if all(map(_number, reads)):
+        raise _either(name, "it only reads numbers", "counter", "cas-register")
+    if all(isinstance(one, list) for one in reads):
+        raise _either(name, "it only reads lists", "set", "cas-register")
+    return "comments" if any(isinstance(one, frozenset) for one in reads) else "cas-register"
 
 
 def _set_or_counter(seen: _Seen, name: str, *, final: bool) -> str:
@@ -179,9 +197,10 @@ def _is_txn(value: Any) -> TypeGuard[list[list[Any]]]:
         and bool(value)
         and all(
             isinstance(mop, list)
-            and len(mop) == 3
+            and len(mop) in {2, 3}
             and isinstance(mop[0], str)
-            and mop[0] in {"r", "w", "append", "read", "write"}
+            and mop[0]
+            in ({"r", "w", "append", "read", "write"} if len(mop) == 3 else {"r", "read"})
             for mop in value
         )
     )
@@ -251,9 +270,9 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
     """Whether values are [key, value] as Jepsen's `independent` makes them.
 
     Decisive is what functions without an argument are asked with: [key, nil], or nil, if answers
-    repeat the key. Transactions are told by their micro-operations. Where nothing of that kind is
-    asked only compare-and-sets are judged at all, and what [1 [2 3]] means there is the user's to
-    say. Raises MalformedHistory.
+    repeat the key. Transactions are told by their micro-operations, transfers by their map. Where
+    nothing of that kind is asked only compare-and-sets are judged at all, and what [1 [2 3]] means
+    there is the user's to say. Raises MalformedHistory.
     """
     keyed = bare = transactions = with_key = without_key = 0
     rest: list[Any] = []
@@ -271,7 +290,7 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
         f, value = fields.get("f", "txn"), fields.get("value")
         if _is_txn(value):
             return False
-        if _pair(value) and _is_txn(value[1]):
+        if _pair(value) and (_is_txn(value[1]) or (f == "transfer" and isinstance(value[1], dict))):
             transactions += 1
         elif f in _ASKS_NOTHING:
             keyed += _pair(value) and value[1] is None
@@ -436,8 +455,21 @@ def _pair(value: Any) -> TypeGuard[list[Any]]:
 
 def _transaction(event: Event) -> Translated:
     outcome, _f, _, value, where, _fields = event
+    if value is None and outcome is OpType.OK:
+        raise MalformedHistory(
+            f"{where}: a transaction that succeeded is answered with its micro-operations, "
+            f"not nil; one whose answer was not kept is an info"
+        )
     if value is None and outcome is not OpType.INVOKE:
         value = []
+    if isinstance(value, list) and outcome is not OpType.OK:
+        # [:r :a] is short for [:r :a nil].
+        value = [
+            [*mop, None]
+            if isinstance(mop, list) and len(mop) == 2 and mop[0] in ("r", "read")
+            else mop
+            for mop in value
+        ]
     if not isinstance(value, list) or not all(
         isinstance(mop, list) and len(mop) == 3 for mop in value
     ):

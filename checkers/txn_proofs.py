@@ -6,40 +6,50 @@ contradiction. What needs no circle is told as what was read and who wrote it.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
-from checkers.dependencies import PROCESS, REALTIME, RW, WR, WW, Circle, Dependencies
+import msgspec
+
+from checkers.dependencies import PROCESS, REALTIME, RW, WR, WW, Circle
 from checkers.explain import Cast, anomaly, who
-from checkers.history import Operation
+from checkers.history import Operation, OpType
 from checkers.lanes import value_text
-from checkers.list_append import LATER, Finding
-from checkers.transactions import APPEND, Transactions
+from checkers.list_append import Fault, Finding
+from checkers.transactions import READ, Mismatch, Transactions
 from checkers.verdict import Anomaly
+from checkers.words import counted
 
 
 class Story(Protocol):
     """What both kinds of data know: the transactions, and the reason of each edge."""
 
     txns: Transactions
-    graph: Dependencies
+
+    @property
+    def appends(self) -> bool:
+        """Whether keys are lists that are appended to."""
+        ...
 
     def reasons(self, before: int, kind: int, after: int) -> Any:
         """Yield (key, value, next value) for which an edge exists."""
         ...
 
+    def assumed(self, key: Any, value: Any) -> bool:
+        """Whether a value without a writer is taken for the initial one."""
+        ...
+
 
 _MEANING: Final = {
-    "G0": "writes of several transactions are interleaved",
-    "G1c": "transactions read from each other in a circle",
-    "G-single": "a transaction saw one part of what another did and missed the other part",
-    "G-nonadjacent": "transactions missed what others did in a way no snapshot allows",
-    "G2-item": "transactions missed each other's writes in a circle",
+    "G0": "they overwrote each other in a circle",
+    "G1c": "they read from or overwrote each other in a circle",
+    "G-single": "one missed a write of another that comes before it",
+    "G-nonadjacent": "they missed writes of each other in a way that no snapshot allows",
+    "G2-item": "they missed writes of each other in a circle",
 }
 
-
 _MISSED: Final = "one missed what the other had finished before it was called"
+_MISSED_ITS_OWN: Final = "one missed what the same client had done before"
 
 
 def explain_circle(circle: Circle, story: Story) -> Anomaly:
@@ -48,24 +58,27 @@ def explain_circle(circle: Circle, story: Story) -> Anomaly:
     turn = next((at + 1 for at, kind in enumerate(circle.kinds) if kind == RW), 0)
     nodes = circle.nodes[turn:] + circle.nodes[:turn]
     kinds = circle.kinds[turn:] + circle.kinds[:turn]
-    operations = [story.txns.operations[node] for node in nodes]
+    edges = [
+        (one, kind, other, _reason(story, one, kind, other))
+        for one, kind, other in zip(nodes, kinds, [*nodes[1:], nodes[0]], strict=True)
+    ]
+    keys = {reason[0] for *_, reason in edges if reason is not None}
+    operations = [_shown(story.txns, node, keys) for node in nodes]
     cast = Cast(operations)
     steps = []
-    for at, kind in enumerate(kinds):
-        after = (at + 1) % len(nodes)
-        because = _because(story, cast, nodes[at], kind, nodes[after])
-        steps.append((cast.name(operations[at]), cast.name(operations[after]), because))
+    for at, (_, kind, _, reason) in enumerate(edges):
+        first, second = operations[at], operations[(at + 1) % len(nodes)]
+        because = _because(story, cast, first, kind, second, reason)
+        steps.append((cast.name(first), cast.name(second), because))
     lines = [f"{one} came before {other}, because {why}" for one, other, why in steps[:-1]]
     one, other, why = steps[-1]
     name = circle.name.removesuffix("-process").removesuffix("-realtime")
     meaning = _MEANING[name]
+    alone = name == "G-single" and len(nodes) == 2
     if circle.name.endswith("-realtime"):
-        meaning = (
-            _MISSED if name == "G-single" and len(nodes) == 2 else f"{meaning}, against real time"
-        )
+        meaning = _MISSED if alone else f"{meaning}, against real time"
     elif circle.name.endswith("-process"):
-        own = "what the same client had done before"
-        meaning = f"one missed {own}" if name == "G-single" else f"{meaning}, against {own}"
+        meaning = _MISSED_ITS_OWN if alone else f"{meaning}, against a client's own order"
     names = [who(operation) for operation in operations]
     return anomaly(
         circle.name,
@@ -77,6 +90,17 @@ def explain_circle(circle: Circle, story: Story) -> Anomaly:
         cast,
         data={"edges": [_edge_name(kind) for kind in kinds]},
     )
+
+
+def _shown(txns: Transactions, node: int, keys: Collection[Any]) -> Operation:
+    """Return a transaction with what it did to some keys; all of it where that is nothing."""
+    operation, mops = txns.operations[node], txns.mops[node]
+    kept = [list(mop) for mop in mops if mop[1] in keys] or [list(mop) for mop in mops]
+    asked = [[f, key, None if f == READ else value] for f, key, value in kept]
+    # An answer to something else is believed in nothing: the writes that were asked are shown.
+    outcome = OpType.INFO if node in txns.mismatched else operation.outcome
+    answered = kept if txns.ok[node] else None
+    return msgspec.structs.replace(operation, input=asked, output=answered, outcome=outcome)
 
 
 def _count(number: int) -> str:
@@ -93,24 +117,37 @@ def _edge_name(kind: int) -> str:
     return ("ww", "wr", "rw", "process", "realtime")[kind]
 
 
-def _because(story: Story, cast: Cast, before: int, kind: int, after: int) -> str:
-    first, second = story.txns.operations[before], story.txns.operations[after]
+def _reason(story: Story, before: int, kind: int, after: int) -> tuple[Any, Any, Any] | None:
+    """Return the (key, value, next value) of an edge, None for an order of clocks or clients."""
+    if kind in {PROCESS, REALTIME}:
+        return None
+    key, value, following = next(iter(story.reasons(before, kind, after)))
+    return key, value, following
+
+
+def _because(
+    story: Story, cast: Cast, first: Operation, kind: int, second: Operation, reason: Any
+) -> str:
     one, other = cast.name(first), cast.name(second)
     if kind == REALTIME:
         return cast.order(first, second)
     if kind == PROCESS:
         return f"{who(first)} called {other} after {one}"
-    key, value, following = next(iter(story.reasons(before, kind, after)))
-    key, old, new = value_text(key), value_text(value), value_text(following)
-    appends = any(mop[0] == APPEND for mops in story.txns.mops for mop in mops[:4])
-    if appends:
-        return _because_of_lists(kind, one, other, key, value, following)
+    key, value, following = reason
+    if story.appends:
+        return _because_of_lists(kind, one, other, value_text(key), value, following)
+    name, old, new = value_text(key), value_text(value), value_text(following)
     if kind == WR:
-        return f"{other} read {key} as {old}, which {one} wrote"
+        return f"{other} read {name} as {old}, which {one} wrote"
     if kind == WW:
-        return f"{one} set {key} to {old}, and {other} set it to {new} later"
+        return f"{one} set {name} to {old}, and {other} set it to {new} later"
     assert kind == RW
-    return f"{one} read {key} as {old}, before {other} set it to {new}"
+    if story.assumed(key, value):
+        return (
+            f"{one} read {name} as {old}, which nobody wrote and which so can only be what it held "
+            f"at first, before {other} set it to {new}"
+        )
+    return f"{one} read {name} as {old}, before {other} set it to {new}"
 
 
 def _because_of_lists(kind: int, one: str, other: str, key: str, value: Any, following: Any) -> str:
@@ -123,16 +160,70 @@ def _because_of_lists(kind: int, one: str, other: str, key: str, value: Any, fol
     return f"{one} read {key} as {seen}, without the {value_text(following)} that {other} appended"
 
 
+def explain_mismatch(operation: Operation, wrong: Mismatch) -> Anomaly:
+    """Tell an answer to something else than was asked."""
+    cast = Cast([operation])
+    name = cast.name(operation)
+    asked, answered = len(operation.input), len(operation.output)
+    if asked != answered:
+        what, instead = counted(asked, "micro-operation"), f"{answered:,}"
+        then = f"Then {name} asked for {what}."
+        however = f"However, it was answered with {instead}."
+        summary = f"{what} and was answered with {instead}"
+    else:
+        what, instead = _micro_text(wrong.asked), _micro_text(wrong.answered)
+        if what == instead:  # 1 and "1": the lanes' short form tells them not apart
+            what, instead = repr(list(wrong.asked)), repr(list(wrong.answered))
+        then = f"Then micro-operation {wrong.at + 1} of {name} asked for `{what}`."
+        however = f"However, micro-operation {wrong.at + 1} of its answer is `{instead}`."
+        summary = f"`{what}` and was answered `{instead}`"
+    return anomaly(
+        "answer-mismatch",
+        f"{who(operation)}'s transaction (op {operation.index}) asked for {summary}.",
+        [then, however],
+        cast,
+    )
+
+
+def _micro_text(mop: Sequence[Any]) -> str:
+    f, key, value = mop
+    if f == READ:
+        return f"{f} {value_text(key)}"
+    return f"{value_text(f)} {value_text(key)} {value_text(value)}"
+
+
+def explain_fault(fault: Fault, txns: Transactions) -> str:
+    """Say which operations wrote one value twice."""
+    key, value = value_text(fault.key), value_text(fault.value)
+    ops = [txns.operations[node] for node in fault.nodes]
+    if fault.initial:
+        one = ops[0]
+        return f"{who(one)} (op {one.index}) writes {value} to {key}, which it holds at first"
+    one, other = ops
+    if one is other:
+        return f"{who(one)} (op {one.index}) writes {value} to {key} twice"
+    return (
+        f"{who(one)} (op {one.index}) and {who(other)} (op {other.index}) both write {value} to "
+        f"{key}"
+    )
+
+
 def explain_finding(found: Finding, story: Story) -> Anomaly:
     """Tell an anomaly that needs no circle."""
-    operations = [story.txns.operations[node] for node in found.nodes]
+    operations = [_shown(story.txns, node, [found.key]) for node in found.nodes]
     cast = Cast(operations)
+    if found.name == "unwritten-value" and story.txns.mismatched:
+        # Somebody may have been answered that he wrote it; nobody asked for that.
+        found = found._replace(how=found.how + _CLAIMED)
     tell = _TELL[found.name]
     summary, sentences = tell(found, cast, operations)
     return anomaly(found.name, summary, sentences, cast, data={"key": value_text(found.key)})
 
 
 _Told = tuple[str, list[str]]
+
+_CLAIMED: Final = ", claimed"
+"""Marks a value that nobody asked to write, in a history with answers to something else."""
 
 
 def _aborted(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
@@ -191,30 +282,57 @@ def _dirty(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
 
 def _unwritten(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     key, value = value_text(found.key), value_text(found.value)
-    name = cast.name(ops[0])
-    return (
-        f"{who(ops[0])} found {value} in {key}, which nobody ever wrote there.",
-        [
-            f"Then somebody wrote {value} to {key}: {name} found it.",
-            f"However, no transaction of the whole history writes {value} to {key}.",
-        ],
-    )
+    name, other = cast.name(ops[0]), cast.name(ops[-1])
+    what = value_text(found.other)
+    how, claimed = found.how.removesuffix(_CLAIMED), found.how.endswith(_CLAIMED)
+    writes = "asks to write" if claimed else "writes"
+    then = f"Then somebody wrote {value} to {key}: {name} found it."
+    however = f"However, no transaction of the whole history {writes} {value} to {key}"
+    at_first = {
+        "": "",
+        "stated": f", and {key} held {what} at first",
+        "another": f", and it was not there at first, if {what} was, which {other} found and which "
+        f"nobody wrote either",
+        "session": f", and it was not there at first, because {who(ops[0])} had itself called "
+        f"{other}, which set {key} to {what}, before {name}",
+        "missing": f", and it was not there at first, because {other} read {key} as "
+        f"{what if found.other else 'empty'}, without it",
+        "behind": f", and it was not there at first, because it stands behind {what}, which "
+        f"{other} asked to append",
+    }
+    if how == "late":
+        because = f"{other} set {key} to {what}, and {cast.order(ops[-1], ops[0])}"
+        at_first["late"] = f", and it was not there at first when {name} read it, because {because}"
+    if how == "another" and found.other is None:
+        at_first["another"] = (
+            f", and it was not there at first, because {other} found nothing there, and nobody "
+            f"removes a value"
+        )
+    summary = f"{who(ops[0])} found {value} in {key}, which nobody ever "
+    summary += "asked to write there." if claimed else "wrote there."
+    return summary, [then, however + at_first[how] + "."]
 
 
 def _internal(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     key = value_text(found.key)
     expected, seen = value_text(found.other), value_text(found.value)
     name = cast.name(ops[0])
-    if found.other is LATER:
-        summary = f"{who(ops[0])}'s transaction found {seen} in {key} before it wrote it itself."
-        then = f"Then {seen} was in {key} only after {name} had written it, which nobody else did."
-        return summary, [then, f"However, {name} had found {seen} there before that."]
+    if found.how == "later":
+        return (
+            f"{who(ops[0])}'s transaction found {seen} in {key} before it wrote it itself.",
+            [
+                (
+                    f"Then {seen} was in {key} only after {name} had written it, which no other "
+                    f"transaction that may have happened did."
+                ),
+                f"However, {name} had found {seen} there before that.",
+            ],
+        )
+    verb = "ends in" if found.how == "ends" else "is"
     return (
         f"{who(ops[0])}'s transaction contradicts itself about {key}.",
         [
-            f"Then within {name} {key} ends in {expected}, by what it had read and written before."
-            if isinstance(found.other, list)
-            else f"Then within {name} {key} is {expected}, by what it had read or written before.",
+            f"Then within {name} {key} {verb} {expected}, by what it had read and written before.",
             f"However, the same {name} then read {key} as {seen}.",
         ],
     )
@@ -222,37 +340,20 @@ def _internal(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
 
 def _twice_in_list(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     key, value = value_text(found.key), value_text(found.value)
+    seen, times = found.other
+    often = "twice" if times == 1 else f"more than {times} times"
+    only = f"{'one' if times == 1 else times} micro-operation{'' if times == 1 else 's'}"
     return (
-        f"{who(ops[0])} read {value} twice in {key}.",
+        f"{who(ops[0])} read {value} {often} in {key}.",
         [
             (
-                f"Then {value} was appended to {key} twice, because {cast.name(ops[0])} found "
-                f"{value_text(found.other)}."
+                f"Then {value} was appended to {key} {often}, because {cast.name(ops[0])} found "
+                f"{value_text(seen)}."
             ),
             (
-                f"However, only one micro-operation of the whole history appends {value}: it took "
-                f"effect twice."
+                f"However, only {only} of the whole history that did not fail "
+                f"append{'s' if times == 1 else ''} {value} to {key}."
             ),
-        ],
-    )
-
-
-def _same_write(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
-    key, value = value_text(found.key), value_text(found.value)
-    one, other = map(cast.name, ops)
-    return (
-        (
-            f"{who(ops[0])} and {who(ops[1])} both wrote {value} to {key}: the history does not "
-            f"show "
-            f"which of them a read saw."
-        ),
-        [
-            (
-                f"Then a read of {value} shows whether {one} happened, because each value of a "
-                f"key is "
-                f"written once."
-            ),
-            f"However, {other} wrote the same {value} to {key}. The workload broke its own rule.",
         ],
     )
 
@@ -296,35 +397,44 @@ def _lost(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     return (
         (
             f"{who(ops[0])} and {who(ops[1])} both saw {key} as {value} and both changed it: one "
-            f"did "
-            f"not see the other's update."
+            f"did not see the other's update."
         ),
         [
             (
                 f"Then one of {one} and {other} came second, and must have found what the first "
-                f"left "
-                f"behind, because both changed {key}."
+                f"left behind, because both changed {key}."
             ),
             f"However, each of them read {key} as {value}, as it was before either.",
         ],
     )
 
 
-def _circular(found: Finding, _cast: Cast, _ops: list[Operation]) -> _Told:
+def _circular(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     key = value_text(found.key)
     values = [value_text(one) for one in found.value]
+    by_node = dict(zip(found.nodes, ops, strict=True))
+    lines = []
+    for before, after, first, second in found.other:
+        old, new, later = value_text(before), value_text(after), by_node[second]
+        if first is None:
+            why = f"nobody wrote {old}, and {cast.name(later)} saw or wrote {new}"
+        elif first == second:
+            why = f"{cast.name(later)} had {old} there and then set it to {new}"
+        else:
+            earlier = by_node[first]
+            why = (
+                f"{cast.name(earlier)} last saw or wrote {old}, {cast.name(later)} first saw or "
+                f"wrote {new}, and {cast.order(earlier, later)}"
+            )
+        lines.append(f"{old} came before {new} in {key}, because {why}")
     return (
         (
             f"The values {', '.join(values)} of {key} each came before the next, and the last "
-            f"before "
-            f"the first."
+            f"before the first."
         ),
         [
-            "Then "
-            + ", ".join(f"{a} came before {b}" for a, b in itertools.pairwise(values))
-            + f" in {key}, because some transaction found the one and then wrote the other, or "
-            f"had returned when the other was written.",
-            f"However, for the same reason {values[-1]} came before {values[0]}: a circle.",
+            "Then " + ";\n    and ".join(lines[:-1]) + ".",
+            f"However, {lines[-1].replace(' came', ' also came', 1)}: a circle.",
         ],
     )
 
@@ -336,8 +446,6 @@ _TELL: Final = {
     "unwritten-value": _unwritten,
     "internal": _internal,
     "duplicate-elements": _twice_in_list,
-    "duplicate-appends": _same_write,
-    "duplicate-writes": _same_write,
     "incompatible-order": _incompatible,
     "lost-update": _lost,
     "torn-append": _torn,

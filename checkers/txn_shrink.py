@@ -16,6 +16,7 @@ erased at once, and then bit by bit what the anomaly does not need.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,9 @@ from checkers.transactions import READ, Transactions
 
 TRIES_MAX: Final = 80
 """How many smaller histories are judged for one anomaly."""
+
+Ambiguous = Mapping[Hashable, Iterable[Hashable]]
+"""Key -> the values that several wrote."""
 
 Writers = Mapping[Hashable, Mapping[Hashable, int]]
 """Key -> value -> the transaction that wrote it."""
@@ -51,10 +55,18 @@ class Part:
     """A part of a history: whom and what is kept."""
 
     def __init__(
-        self, txns: Transactions, writers: Writers, nodes: set[int], keys: set[Hashable]
+        self,
+        txns: Transactions,
+        writers: Writers,
+        nodes: set[int],
+        keys: set[Hashable],
+        ambiguous: Ambiguous = MappingProxyType({}),
     ) -> None:
         self.txns, self.writers, self.nodes, self.keys = txns, writers, nodes, keys
-        self.erased: set[tuple[Hashable, Hashable]] = set()
+        # Of a value that several wrote nothing is known; it goes with everybody who saw it.
+        self.erased: set[tuple[Hashable, Hashable]] = {
+            (key, value) for key in keys for value in ambiguous.get(key, ())
+        }
         self.dropped: set[tuple[int, int]] = set()
 
     def without(
@@ -101,16 +113,19 @@ class Part:
                 mops = self.txns.mops[node]
                 answered = [[mops[at][0], mops[at][1], value] for at, value in left]
                 asked = [[f, key, None if f == READ else value] for f, key, value in answered]
-                ok = operation.outcome is OpType.OK
-                found.append(
-                    msgspec.structs.replace(operation, input=asked, output=answered if ok else None)
-                )
+                changed: dict[str, Any] = {"input": asked, "output": None}
+                if self.txns.ok[node]:
+                    changed["output"] = answered
+                elif operation.outcome is OpType.OK:  # its answer is not believed
+                    changed |= {"outcome": OpType.INFO, "completed_ns": None}
+                found.append(msgspec.structs.replace(operation, **changed))
         return found
 
 
 def shrink_transactions(
     txns: Transactions,
     writers: Writers,
+    ambiguous: Ambiguous,
     witnesses: Sequence[int],
     readers: Mapping[Hashable, int],
     shows: Judge,
@@ -130,7 +145,7 @@ def shrink_transactions(
         (
             part
             for nodes in ({*witnesses}, {*witnesses, *most}, {*witnesses, *most, *origins})
-            if still(part := Part(txns, writers, nodes, keys))
+            if still(part := Part(txns, writers, nodes, keys, ambiguous))
         ),
         None,
     )

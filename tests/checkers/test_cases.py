@@ -57,7 +57,7 @@ ELSEWHERE = {
 
 TRANSACTIONAL = {
     *("G0", "G1a", "G1b", "G1c", "G-single", "G-nonadjacent", "G2-item", "lost-update"),
-    *("internal", "dirty-update", "duplicate-elements", "duplicate-appends", "duplicate-writes"),
+    *("internal", "dirty-update", "duplicate-elements", "answer-mismatch"),
     *("incompatible-order", "cyclic-versions", "unwritten-value", "torn-append"),
     *("G0-process", "G1c-process", "G-single-process", "G-nonadjacent-process", "G2-item-process"),
     *("G0-realtime", "G1c-realtime", "G-single-realtime", "G-nonadjacent-realtime"),

@@ -131,6 +131,13 @@ def test_a_fork_is_found_exactly_where_two_reads_disagree() -> None:
     for seed in range(SEEDS):
         seen = forking(Random(seed))
         ops = []
+        for kind in (OpType.INVOKE, OpType.OK):
+            for at, key in enumerate("xyz", 100):
+                value: list[Any] = [["w", key, 1]]
+                index = len(ops)
+                ops.append(
+                    Op(index=index, time_ns=index, process=at, type=kind, f="txn", value=value)
+                )
         for at, keys in enumerate(seen):
             for kind in (OpType.INVOKE, OpType.OK):
                 value = [["r", key, 1 if key in keys else None] for key in "xyz"]
