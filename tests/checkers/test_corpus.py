@@ -117,8 +117,8 @@ def test_format_and_model_are_found_by_looking(text: str, kind: str, model: str)
         ("{:process 0 :type :invoke :f :cas :value 3}", "h:1: a cas takes [expected, new], not 3"),
         (
             (
-                "{:process 0 :type :invoke :f :read :index 5}\n"
-                "{:process 0 :type :ok :f :read :value 1 :index 3}"
+                "{:process 0 :type :invoke :f :write :value 1 :index 5}\n"
+                "{:process 0 :type :ok :f :write :value 1 :index 3}"
             ),
             "h:2: op 3 comes after op 5: out of order",
         ),

@@ -244,7 +244,9 @@ def test_a_file_of_completions_only_is_judged_without_time() -> None:
     broken = text.replace("[:append :y 8]", "[:append :y 8] [:r :x [3]]")
     assert check(broken).validity is Validity.INVALID
     assert "ask for list-append:serializable" in complaint(text, "list-append:strict-serializable")
-    assert "nothing in this file is invoked" in complaint("{:type :ok :f :read :value 1}")
+    assert "nothing in this file is invoked" in complaint(
+        "{:type :ok :f :read :value 1}", "register"
+    )
 
 
 def test_an_answer_that_could_be_two_operations_needs_a_process() -> None:
@@ -252,7 +254,8 @@ def test_an_answer_that_could_be_two_operations_needs_a_process() -> None:
     asked = '{"type": "invoke", "f": "read", "value": null}\n'
     text = asked + asked + '{"type": "ok", "f": "read", "value": 1}\n'
     assert (
-        complaint(text) == "h:3: this may answer the read of line 1 and 2; say which by a process"
+        complaint(text, "register")
+        == "h:3: this may answer the read of line 1 and 2; say which by a process"
     )
 
 
