@@ -69,7 +69,7 @@ def in_order(records: Sequence[Record], name: str) -> Ordered:
     numbers = [_index(record) for record in records]
     strict = _numbered(records, numbers, name, sortable=complete)
     events = list(zip(records, times, strict=True))
-    if strict and _back([one for one in numbers if one is not None]) is not None:
+    if strict and _back(numbers) is not None:
         events.sort(key=lambda event: event[0].fields["index"])
         notes.append("the lines are not in order of their index: sorted by it")
     known = [(time, record) for record, time in events if time is not None]
@@ -158,22 +158,24 @@ def _numbered(
     `sortable`: the times can settle it. Raises MalformedHistory if nothing does.
     """
     given = [number for number in numbers if number is not None]
-    back = _back(given)
     if not given:
         return None
-    if len(set(given)) == len(given) and (
-        back is None or (len(given) == len(records) and max(given) - min(given) + 1 == len(given))
-    ):
+    if len(given) < len(numbers):
+        without = records[numbers.index(None)].line
+        with_one = next(
+            one.line for one, at in zip(records, numbers, strict=True) if at is not None
+        )
+        raise MalformedHistory(
+            f"{name}:{without}: no index, unlike line {with_one}; give all events an index, or none"
+        )
+    back = _back(given)
+    different = len(set(given)) == len(given)
+    if different and (back is None or max(given) - min(given) + 1 == len(given)):
         return True
     if sortable:
         return None
-    numbered = [
-        (record, number)
-        for record, number in zip(records, numbers, strict=True)
-        if number is not None
-    ]
     latest: dict[Hashable, int] = {}
-    for (line, fields), number in numbered:
+    for (line, fields), number in zip(records, given, strict=True):
         process = fields.get("process")
         if process is None or number <= latest.get(process, -1):
             before = latest.get(process, given[(back or 1) - 1])
@@ -181,8 +183,8 @@ def _numbered(
                 f"{name}:{line}: op {number} comes after op {before}: out of order"
             )
         latest[process] = number
-    if len(set(given)) == len(given):
-        line = numbered[back or 0][0].line
+    if different:
+        line = records[back or 0].line
         raise MalformedHistory(
             f"{name}:{line}: op {given[back or 0]} comes after op {given[(back or 1) - 1]}: out of "
             f"order, and with gaps; leave the index out if each process counts for itself"
