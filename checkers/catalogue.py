@@ -29,9 +29,10 @@ from checkers.budget import Meter, OutOfBudget
 from checkers.counters import check_counters
 from checkers.etcd_order import check_etcd_order
 from checkers.eventual import PN_COUNTER, UNIQUE_IDS, check_pn_counter, check_unique_ids
-from checkers.foreign import Foreign, load
-from checkers.history import History, MalformedHistory, OpType
-from checkers.isolation import LEVELS, STRICT_SERIALIZABLE, level_of
+from checkers.foreign import MIXED, Foreign, load
+from checkers.history import History, MalformedHistory, Operation, OpType
+from checkers.isolation import LEVELS, SERIALIZABLE, STRICT_SERIALIZABLE, edges_of, level_of
+from checkers.judge import ALL
 from checkers.leases import check_leases
 from checkers.linearizability import check_linearizability
 from checkers.locks import check_locks
@@ -343,11 +344,38 @@ def _begun_bank(name: str) -> Callable[[Any, bool], Judge]:
 
 def _etcd(history: History, budget: Budget) -> Verdict:
     """The revisions' own order first: accepting, it is a proof; else the search has a say."""
-    ordered = check_etcd_order(history)
+    requests, watched = _without_watches(history)
+    ordered = check_etcd_order(requests)
+    if watched:
+        left_out = {"a watch, which is judged by the models watch and etcd+watch": watched}
+        ordered = msgspec.structs.replace(ordered, stats={**ordered.stats, "left_out": left_out})
     if ordered.validity is not Validity.UNKNOWN:
         return ordered
-    searched = check_linearizability(history, budget, MODELS["etcd"])
+    searched = check_linearizability(requests, budget, MODELS["etcd"])
     return ordered if searched.validity is Validity.UNKNOWN else searched
+
+
+def _without_watches(history: History) -> tuple[History, int]:
+    """Leave the watches out; return how many there were."""
+    watched = sum(one.f == "watch" for one in history.operations)
+    if not watched:
+        return history, 0
+    ops = [op for op in history if not (op.is_client and op.f == "watch")]
+    return History(ops, header=history.header), watched
+
+
+def _etcd_and_watch(history: History, budget: Budget) -> Verdict:
+    """Judge requests by their revisions, and watches by what the requests changed."""
+    children = (_etcd(_without_watches(history)[0], budget), check_watches(history))
+    reasons = [f"{child.checker}: {child.reason}" for child in children if child.reason]
+    return Verdict(
+        checker=MIXED,
+        validity=worst([child.validity for child in children]),
+        claim="The order of the revisions explains every answer, and every watch shows it.",
+        reason="; ".join(reasons) or None,
+        method="the store's order, and one pass over each watch",
+        children=children,
+    )
 
 
 def _comments(_history: History, _budget: Budget) -> Verdict:
@@ -380,6 +408,7 @@ JUDGES: Final[dict[str, Judge]] = {
     UNNAMED: check_unnamed_queue,
     TOTAL: lambda history, _budget: check_total_queue(history),
     "etcd": _etcd,
+    MIXED: _etcd_and_watch,
     BANK: _by_key(lambda history, _budget: check_bank(history)),
     BANK_ORDER: _by_key(check_bank_order),
     "watch": lambda history, _budget: check_watches(history),
@@ -433,6 +462,7 @@ ENTRIES: Final[dict[str, Entry]] = {
         "ranges, puts, deletes, transactions with their revisions",
         "replay in order of revisions; else search",
     ),
+    MIXED: Entry("requests to etcd as etcd, watches as watch", "as each of them"),
     "fenced-mutex": Entry("linearizability of a lock whose tokens grow", "search"),
     "kv": Entry(
         "linearizability of get, put and append of texts",
@@ -472,14 +502,17 @@ def check_file(
     model: str | None,
     budget: Budget,
     assume: Assumptions = NOTHING_SAID,
+    *,
+    strict: bool = False,
 ) -> Verdict:
     """Judge a file of any known format; `model` None judges it by what it looks like.
 
     `assume` is what the user said about it beside that.
 
     Raises MalformedHistory (whose message begins with the file and the line) and UnknownModel.
-    The verdict's `stats` say `format` and `model`. A history in which nothing happened is unknown:
-    whoever calls that a pass has checked nothing.
+    The verdict's `stats` say `format` and `model`, and under `accounting` what became of every
+    operation. A history in which nothing could contradict what is claimed is unknown: whoever calls
+    that a pass has checked nothing. `strict`: one from which anything was left out is, too.
     """
     meter = Meter(budget)
     if model:
@@ -489,7 +522,7 @@ def check_file(
     except OutOfBudget as spent:
         return undecided(model or "none", f"{name}: {spent}")
     left = msgspec.structs.replace(budget, time_s=meter.remaining_s)
-    return judge_file(name, found, left, assume=assume)
+    return judge_file(name, found, left, assume=assume, strict=strict)
 
 
 def read_file(
@@ -504,11 +537,28 @@ def read_file(
     Raises MalformedHistory, whose message is one line that begins with the file and the line, and
     OutOfBudget.
     """
+    return settled(name, lambda base: load(data, name, base, meter=meter, assume=assume), model)
+
+
+def settled(name: str, read: Callable[[str | None], Foreign], model: str | None) -> Foreign:
+    """Read something and settle by what it is judged; raises as `read_file` does.
+
+    `read` takes the model's own name, without its level.
+    """
     try:
-        found = load(data, name, _base(model), meter=meter, assume=assume)
+        found = read(_base(model))
     except MalformedHistory as error:
         raise _in_one_line(error) from None
-    return found._replace(model=model or _by_header(found.history) or found.model)
+    model = model or _by_header(found.history) or found.model
+    if not found.timed:
+        base, _, level = model.partition(":")
+        if level and edges_of(level_of(level)):
+            raise MalformedHistory(
+                f"{name}: nothing in this file is invoked, so it says nothing about time and "
+                f"clients, by which {level} is judged; ask for {base}:{SERIALIZABLE}"
+            )
+        model = f"{base}:{level or SERIALIZABLE}"
+    return found._replace(model=model)
 
 
 def judge_file(
@@ -517,6 +567,8 @@ def judge_file(
     budget: Budget,
     judge: Judge | None = None,
     assume: Assumptions = NOTHING_SAID,
+    *,
+    strict: bool = False,
 ) -> Verdict:
     """Judge what was read from a file; raises MalformedHistory and UnknownModel.
 
@@ -531,12 +583,12 @@ def judge_file(
                 f"name one of {', '.join(sorted(ENTRIES))}, or a model of your own as "
                 f"path/to/file.py:Name"
             )
-        return undecided("none", VACUOUS, stats)
+        return accounted(found, undecided("none", VACUOUS, stats), strict=strict)
     judge = judge or judge_of(
         found.model, closed=found.format == "jsonl", initial=assume.initial, file=name
     )
     if not any(one.outcome is not OpType.FAIL for one in found.history.operations):
-        return undecided(found.model, VACUOUS, stats)
+        return accounted(found, undecided(found.model, VACUOUS, stats), strict=strict)
     meter = Meter(budget)
     try:
         verdict = judge(found.history, budget)
@@ -545,9 +597,88 @@ def judge_file(
     except OutOfBudget as spent:
         verdict = undecided(found.model, str(spent))
     spent_s = meter.now_s() + budget.time_s - meter.until_s
-    return msgspec.structs.replace(
+    verdict = msgspec.structs.replace(
         verdict, stats={**verdict.stats, **stats}, elapsed_s=verdict.elapsed_s or spent_s
     )
+    return accounted(found, verdict, strict=strict)
+
+
+def accounted(found: Foreign, verdict: Verdict, *, strict: bool = False) -> Verdict:
+    """Say in a verdict's `stats` what became of every operation, and pass nothing unseen.
+
+    A history that nothing could have contradicted is no pass; nor, if `strict`, one of which a part
+    was left out.
+    """
+    told = found.accounting
+    left_out = dict(told.left_out)
+    for one in _parts(verdict):
+        for reason, count in one.stats.get("left_out", {}).items():
+            left_out[reason] = left_out.get(reason, 0) + count
+    told = msgspec.structs.replace(told, left_out=left_out)
+    stats = {**verdict.stats, "accounting": {**msgspec.to_builtins(told), "judged": told.judged}}
+    verdict = msgspec.structs.replace(verdict, stats=stats)
+    missing = "; ".join(f"{count} left out: {reason}" for reason, count in left_out.items())
+    if missing and (verdict.reason or "").startswith("vacuous") and not verdict.children:
+        verdict = msgspec.structs.replace(verdict, reason=f"{verdict.reason} ({missing})")
+    if verdict.validity is not Validity.VALID:
+        return verdict
+    if not any(_observes(one, found.model) for one in found.history.operations):
+        because = f" ({missing})" if missing else ""
+        return _no_pass(verdict, f"{UNSEEN}{because}")
+    return _no_pass(verdict, f"strict: {missing}") if strict and missing else verdict
+
+
+def _parts(verdict: Verdict) -> list[Verdict]:
+    """The verdicts whose omissions add up to those of a file.
+
+    Several checkers of one history leave different operations out: the first of them judges it as a
+    whole, what others leave out is their own business, and stands in their own `stats`.
+    """
+    children = verdict.children[:1] if verdict.checker == ALL else verdict.children
+    return [verdict, *(one for child in children for one in _parts(child))]
+
+
+def _no_pass(verdict: Verdict, reason: str) -> Verdict:
+    """Turn a pass into an unknown, with the checker that says so among the others."""
+    if not verdict.children:
+        return msgspec.structs.replace(verdict, validity=Validity.UNKNOWN, reason=reason)
+    child = undecided("accounting", reason)
+    return msgspec.structs.replace(
+        verdict,
+        validity=Validity.UNKNOWN,
+        reason=f"{child.checker}: {reason}",
+        children=(*verdict.children, child),
+    )
+
+
+def _observes(one: Operation, model: str) -> bool:
+    """Whether an operation's answer could contradict what is claimed.
+
+    An acknowledged write says only that it happened, whatever its name is, unless a model of the
+    user's own lets it answer something; a transaction says what its reads returned. An answer of
+    etcd's has a revision, and a lock's has a holder.
+    """
+    if one.outcome is not OpType.OK or one.f in IGNORED:
+        return False
+    if one.f == "txn" and isinstance(one.output, list | tuple):
+        return any(isinstance(mop, list | tuple) and mop[:1] == ["r"] for mop in one.output)
+    name = model.partition(":")[0]
+    if one.f not in BLIND or name in TELLING:
+        return True
+    return name not in JUDGES and one.output is not None and one.output != one.input
+
+
+BLIND: Final = frozenset(
+    {"write", "put", "append", "add", "inc", "increment", "dec", "decrement", "remove", "delete"}
+    | {"broadcast", "enqueue", "push", "send", "publish", "transfer", "insert", "update"}
+)
+"""Functions whose acknowledgement shows nothing of the state."""
+
+TELLING: Final = frozenset({"etcd", MIXED, "watch", "watch-end", "lease", "lock"})
+"""Models whose every answer shows something of the state."""
+
+UNSEEN: Final = "vacuous: nothing was read, so nothing could have contradicted it"
+"""Why a history of writes only is unknown."""
 
 
 def _in_one_line(error: MalformedHistory) -> MalformedHistory:

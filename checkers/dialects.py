@@ -1,27 +1,51 @@
 """Who did what and when in other tools' histories, and how we write that down.
 
-A process that was given no number is whoever completes what was invoked last and looks like it. The
-order of the file is the order of events. Times are kept, but never allowed to go back; in a file
-without times every event is a millisecond after the one before. What the values mean is said by
-`translations`.
+Events come in the order that `ordering` finds. In a file that names no process at all, whoever
+completes is the only operation open that could be answered so; where several could, the file is
+refused. What the values mean is said by `translations`; an operation that, going by what it says,
+constrains nothing is left out whole, and counted.
+
+A file that consists of completions only says nothing about time. A transactional model can be
+judged without it, at `serializable` and below: every operation is then concurrent with every other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
-
-import msgspec
+from typing import Any, Final, NamedTuple
 
 from checkers.assumptions import NOTHING_SAID, Assumptions
-from checkers.history import History, MalformedHistory, Op, OpType
-from checkers.translations import Event, LeftOut, Record, is_client, translation
+from checkers.history import Accounting, History, MalformedHistory, Op, OpType, is_client
+from checkers.ordering import UNTIMED_NS, in_order
+from checkers.translations import Event, LeftOut, Record, translation
 
 _TYPES: Final = {one.value: one for one in OpType}
 _NAMES: Final = tuple(_TYPES)  # a tuple: what a file calls a type may not be hashable
 
-UNTIMED_NS: Final = 1_000_000
-"""How far apart events are in a file that does not say when they happened."""
+_COMPLETIONS: Final = tuple(name for name in _NAMES if name != OpType.INVOKE)
+
+TRANSACTIONAL: Final = frozenset({"list-append", "rw-register"})
+"""Models that can be judged without real time."""
+
+_SPEAKING: Final = frozenset(
+    {f"ok {f}" for f in ("read", "get", "txn")}
+    | {
+        f"invoke {f}"
+        for f in ("write", "cas", "add", "remove", "put", "append", "enqueue", "transfer", "txn")
+    }
+)
+"""Events that say nothing without a value."""
+
+HEADER: Final = '{"squall":"history","version":1}'
+"""The first line of a history of our own."""
+
+
+class Spoken(NamedTuple):
+    """A file's events as a history. `timed`: the file says what came before what."""
+
+    history: History
+    accounting: Accounting
+    timed: bool = True
 
 
 def to_history(
@@ -31,40 +55,50 @@ def to_history(
     *,
     log: bool = False,
     assume: Assumptions = NOTHING_SAID,
-) -> History:
+    lines: int = 0,
+) -> Spoken:
     """Make a history of a file's events; raises MalformedHistory with the line."""
-    translate = translation(model, records, log=log, assume=assume, name=name)
-    processes = _Processes(name)
+    clients = [one for one in records if _of_client(one, name)]
+    _uniform(clients, name)
+    timed = not clients or any(one.fields.get("type") not in _COMPLETIONS for one in clients)
+    if timed:
+        clients, times_ns, notes = in_order(clients, name)
+    else:
+        clients, times_ns, notes = _untimed(clients, name, model)
+    if excerpt := _is_excerpt(records):
+        notes = [*notes, "the indexes leave some out: taken as an excerpt of a longer history"]
+    translate = translation(model, clients, log=log, assume=assume, name=name)
+    processes = _Processes(name, named=timed and any("process" in one.fields for one in clients))
     ops: list[Op] = []
-    step_ns = 1 if any(isinstance(one.fields.get("time"), int) for one in records) else UNTIMED_NS
-    time_ns, last_index = -step_ns, None
-    for line, fields in records:
-        if not is_client(fields):
-            continue
+    left_out: dict[str, int] = {}
+    dropped: set[int] = set()  # places in ops of what is left out
+    for at, ((line, fields), time_ns) in enumerate(zip(clients, times_ns, strict=True)):
         where = f"{name}:{line}"
         kind, f = fields.get("type"), fields.get("f", "txn")
         if kind not in _NAMES or not isinstance(f, str) or not f.isprintable():
-            raise MalformedHistory(f"{where}: an operation of type {kind!r} and f {f!r}")
-        index = fields.get("index")
-        if isinstance(index, int):
-            if last_index is not None and index <= last_index:
-                raise MalformedHistory(
-                    f"{where}: op {index} comes after op {last_index}: out of order"
-                )
-            last_index = index
-        given = fields.get("time")
-        time_ns = max(time_ns + step_ns, given if isinstance(given, int) else 0)
+            raise MalformedHistory(
+                f"{where}: an operation of type {kind!r:.60} and f {f!r:.60}; a type is invoke, "
+                f"ok, fail or info, and f a name"
+            )
         key, value = fields.get("key"), fields.get("value")
+        if "f" not in fields and not _transaction(value, asked=kind == OpType.INVOKE):
+            raise MalformedHistory(
+                f"{where}: an event without f is a transaction, whose value is a list of "
+                f"micro-operations, not {value!r:.60}"
+            )
         outcome = _TYPES[kind]
-        process = processes.of(fields.get("process"), outcome, f, value, where)
+        process, asked = processes.of(fields.get("process"), outcome, f, value, where, at)
         told = translate(Event(outcome, f, key, value, where, fields))
-        if isinstance(told, LeftOut):
-            _withdraw(ops, process)
-            continue
+        if isinstance(told, LeftOut) or asked in dropped:
+            if asked not in dropped:
+                reason = told.reason if isinstance(told, LeftOut) else ""
+                left_out[reason] = left_out.get(reason, 0) + 1
+            dropped |= {asked, at}
+            told = (outcome, f, None, None)
         outcome, f, key, value = told
         ops.append(
             Op(
-                index=len(ops),
+                index=at,
                 time_ns=time_ns,
                 process=process,
                 type=outcome,
@@ -76,13 +110,16 @@ def to_history(
                 meta=_meta(fields),
             )
         )
-    return History(
-        [
-            op if op.index == at else msgspec.structs.replace(op, index=at)
-            for at, op in enumerate(ops)
-        ],
-        header={"excerpt": True} if _is_excerpt(records) else None,
+    operations = sum(one.fields.get("type") == "invoke" for one in clients)
+    accounting = Accounting(
+        lines=lines,
+        events=len(records),
+        operations=operations,
+        left_out=left_out,
+        notes=tuple(notes),
     )
+    header = {"excerpt": True} if excerpt else None
+    return Spoken(History(_without(ops, dropped), header=header), accounting, timed)
 
 
 def _is_excerpt(records: Sequence[Record]) -> bool:
@@ -98,12 +135,33 @@ def _is_excerpt(records: Sequence[Record]) -> bool:
     return min(known) > 1 or max(known) - min(known) + 1 > len(known)
 
 
-def _withdraw(ops: list[Op], process: int) -> None:
-    """Take an operation out whose completion, just read, says that it constrains nothing."""
-    last = len(ops) - 1
-    at = next((n for n in range(last, -1, -1) if ops[n].process == process), None)
-    if at is not None and ops[at].type is OpType.INVOKE:
-        del ops[at]
+def _without(ops: list[Op], dropped: set[int]) -> list[Op]:
+    """Leave ops out and number the others anew."""
+    if not dropped:
+        return ops
+    kept = [op for at, op in enumerate(ops) if at not in dropped]
+    return [
+        Op(
+            index=index,
+            time_ns=op.time_ns,
+            process=op.process,
+            type=op.type,
+            f=op.f,
+            key=op.key,
+            value=op.value,
+            error=op.error,
+            node=op.node,
+            meta=op.meta,
+        )
+        for index, op in enumerate(kept)
+    ]
+
+
+def _transaction(value: Any, *, asked: bool) -> bool:
+    """Whether a value may be that of a transaction; only an answer may be missing."""
+    if value is None:
+        return not asked
+    return isinstance(value, list) and all(isinstance(mop, list) for mop in value)
 
 
 def _meta(fields: dict[str, Any]) -> dict[str, Any] | None:
@@ -118,37 +176,135 @@ def _text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _of_client(record: Record, name: str) -> bool:
+    """Whether a client did this; settles how its process is written. Raises MalformedHistory."""
+    line, fields = record
+    process = fields.get("process")
+    if isinstance(process, float) and process.is_integer():
+        fields["process"] = process = int(process)
+    if (
+        isinstance(process, bool)
+        or not isinstance(process, int | str | None)
+        or (isinstance(process, str) and not process.isprintable())
+    ):
+        raise MalformedHistory(
+            f"{name}:{line}: a process is a number or a name, not {process!r:.60}"
+        )
+    if process is None or process == "":
+        fields.pop("process", None)
+        return True
+    return is_client(process)
+
+
+def _uniform(clients: Sequence[Record], name: str) -> None:
+    """Raise where a file says something of some events only that it should say of all alike.
+
+    Whoever dropped a field has also dropped what it meant: a read without a value is no read of
+    nothing, and an event without a process belongs to anybody.
+    """
+    first: dict[tuple[Any, ...], tuple[bool, int]] = {}
+    for line, fields in clients:
+        if "time_ns" in fields and "time" not in fields:
+            raise MalformedHistory(
+                f"{name}:{line}: time_ns is a field of Squall's own histories, which begin with "
+                f"the line {HEADER}: add it as the first line"
+            )
+        kind, f = fields.get("type"), fields.get("f")
+        if "value" not in fields and f"{kind} {f}" in _SPEAKING:
+            raise MalformedHistory(
+                f"{name}:{line}: this {kind} of {f} has no value; nothing is written as null or nil"
+            )
+        each: list[tuple[Any, ...]] = [("process",), ("f",)]
+        if kind in ("invoke", "ok") and isinstance(f, str | None):
+            each += [("value", kind, f), ("key", kind, f)]
+        for group in each:
+            there = group[0] in fields
+            known = first.setdefault(group, (there, line))
+            if known[0] is not there:
+                this = f"this {kind} of {f or 'a transaction'}" if len(group) > 1 else "this event"
+                raise MalformedHistory(
+                    f"{name}:{line}: {this} {'has a' if there else 'has no'} {group[0]}, unlike "
+                    f"that of line {known[1]}"
+                )
+
+
+def _untimed(
+    clients: Sequence[Record], name: str, model: str
+) -> tuple[list[Record], list[int], list[str]]:
+    """Let everything that only completes be concurrent; raises MalformedHistory."""
+    if model not in TRANSACTIONAL:
+        raise MalformedHistory(
+            f"{name}:{clients[0].line}: nothing in this file is invoked: completions alone say "
+            f"nothing about time, without which only {' and '.join(sorted(TRANSACTIONAL))} can be "
+            f"judged"
+        )
+    asked = [
+        Record(line, {**fields, "type": "invoke", "process": at})
+        for at, (line, fields) in enumerate(clients)
+    ]
+    answered = [
+        Record(line, {**fields, "process": at}) for at, (line, fields) in enumerate(clients)
+    ]
+    times_ns = [0] * len(asked) + [UNTIMED_NS] * len(answered)
+    note = "completions only: nothing is known about time, so everything is taken as concurrent"
+    return asked + answered, times_ns, [note]
+
+
 class _Processes:
     """Who does what; where a file names no process, who must have done it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, named: bool) -> None:
         self._name = name
-        self._busy: dict[int, tuple[str, Any, str]] = {}
+        self._named = named
+        self._busy: dict[int | str, tuple[str, Any, str, int]] = {}
+        self._next = 0
 
-    def of(self, process: Any, outcome: OpType, f: str, value: Any, where: str) -> int:
-        """Return the process of an event; raises MalformedHistory."""
+    def of(
+        self, process: Any, outcome: OpType, f: str, value: Any, where: str, at: int
+    ) -> tuple[int | str, int]:
+        """Return an event's process, and the place of its invocation; raises MalformedHistory."""
         if outcome is OpType.INVOKE:
             if process is None:
-                process = next(n for n in range(len(self._busy) + 1) if n not in self._busy)
+                process = self._next  # nothing says that two operations are of one client
+                self._next += 1
             elif process in self._busy:
                 raise MalformedHistory(
                     f"{where}: process {process} invokes {f} while its {self._busy[process][0]} "
                     f"of {self._busy[process][2]} is still open"
                 )
-            self._busy[process] = (f, value, where)
-            return int(process)
+            self._busy[process] = (f, value, where, at)
+            return process, at
         if process is None:
-            process = self._best(f, value)
+            process = self._only(f, value, where)
         if process not in self._busy:
             raise MalformedHistory(f"{where}: {f} completes without having been invoked")
-        asked, _, since = self._busy.pop(process)
+        asked, _, since, place = self._busy.pop(process)
         if asked != f:
             raise MalformedHistory(
                 f"{where}: process {process} completes {f}, but invoked {asked} at {since}"
             )
-        return int(process)
+        return process, place
 
-    def _best(self, f: str, value: Any) -> int | None:
-        same = [process for process, (asked, _, _) in self._busy.items() if asked == f]
-        exact = [process for process in same if self._busy[process][1] == value]
-        return next(iter(exact or same), None)
+    def _only(self, f: str, value: Any, where: str) -> int | str | None:
+        """Return the open operation that this answers."""
+        fitting = [
+            (process, since)
+            for process, (asked, given, since, _) in self._busy.items()
+            if asked == f and _answers(given, value)
+        ]
+        if len(fitting) > 1:
+            lines = " and ".join(since.rpartition(":")[2] for _, since in fitting[:2])
+            raise MalformedHistory(
+                f"{where}: this may answer the {f} of line {lines}; say which by a process"
+            )
+        same = [process for process, one in self._busy.items() if one[0] == f]
+        return fitting[0][0] if fitting else same[0] if len(same) == 1 else None
+
+
+def _answers(asked: Any, answer: Any) -> bool:
+    """Whether an answer may be that to a question: what was given is given back, gaps filled."""
+    if asked is None or answer is None or asked == answer:
+        return True
+    if isinstance(asked, list) and isinstance(answer, list):
+        return len(asked) == len(answer) and all(map(_answers, asked, answer))
+    return False

@@ -3,6 +3,10 @@
 A keyword becomes a string without its colon, a list or vector a list, a set a frozenset, a map a
 dict; a tagged value is the value without its tag. Commas are blanks and `;` begins a comment. It
 reads a stream of forms, one after the other, and knows nothing of histories.
+
+What Clojure prints beside EDN is read as well: `#:a{:b 1}` is {"a/b": 1}, a character is a text of
+one letter, a pattern `#"a+"` the text of it, an unreadable `#<Object ...>` its own text; metadata
+(`^:m`) is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ _LEXEME = re.compile(
     r"""[\s,]*+(?:;[^\n]*+(?:\n[\s,]*+|\Z))*+
     ( \#\{ | [(\[{] | [)\]}]
     | "(?:[^"\\]++|\\.)*+"
-    | \#_ | \#[A-Za-z][\w.\-/]*
+    | (?=[\#^\\]) (?: \#_ | \#?\^ | \#"(?:[^"\\]++|\\.)*+" | \#::?[\w.\-/]*\s*\{
+        | \#[A-Za-z][\w.\-/]* | \#<(?:[^<>]++|<[^<>]*+>)*+> | \\(?:[A-Za-z][\w\-]*+|.) )
     | [^\s,;()\[\]{}"]+ )""",
     re.VERBOSE | re.DOTALL,
 )
@@ -33,8 +38,19 @@ _INTEGER = re.compile(rf"[+-]?\d{{1,{DIGITS_MAX}}}[NM]?", re.ASCII)
 _BLANK = re.compile(r"(?:[\s,]|;[^\n]*+)*+")
 _CLOSES: Final = {"(": ")", "[": "]", "{": "}", "#{": "}"}
 _CLOSING: Final = frozenset(_CLOSES.values())
+_DISCARDS: Final = frozenset({"#_", "^", "#^"})
+"""What makes the next form count for nothing: a comment, or metadata of the form behind it."""
+
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
+_CHARACTERS: Final = {
+    "newline": "\n",
+    "space": " ",
+    "tab": "\t",
+    "return": "\r",
+    "formfeed": "\f",
+    "backspace": "\b",
+}
 _WORDS: Final[dict[str, Any]] = {"nil": None, "true": True, "false": False}
 
 
@@ -92,7 +108,7 @@ def _forms(text: str, *, split: bool) -> Iterator[tuple[int, Any]]:
             if not stack:
                 raise _error(text, at, f"{lexeme!r} closes nothing")
             opening, outer, place = stack.pop()
-            if lexeme != _CLOSES[opening]:
+            if lexeme != _CLOSES.get(opening, "}"):
                 raise _error(text, at, f"{opening!r} is closed by {lexeme!r}")
             if forms and isinstance(forms[-1], _Mark):
                 raise _error(text, at, f"{lexeme!r} closes nothing")
@@ -101,14 +117,22 @@ def _forms(text: str, *, split: bool) -> Iterator[tuple[int, Any]]:
                 continue
             value: Any = _collection(opening, forms) if opening not in "([" else forms
             if value is None:
-                raise _error(text, at, "a map with a key and no value")
+                raise _error(text, at, _why_no_map(forms))
             forms = outer
         elif lexeme in atoms:
             value = atoms[lexeme]
-        elif lexeme[0] == "#" and (lexeme == "#_" or lexeme[1:2].isalpha()):
-            forms.append(_DISCARD if lexeme == "#_" else _TAG)
+        elif lexeme[0] == "#" and lexeme[-1] == "{":
+            if len(stack) > DEPTH_MAX:
+                raise _error(text, at, "nested too deeply")
+            stack.append((lexeme, forms, place))
+            forms = []
+            continue
+        elif lexeme in _DISCARDS or (lexeme[0] == "#" and lexeme[1:2].isalpha()):
+            forms.append(_DISCARD if lexeme in _DISCARDS else _TAG)
             marks += 1
             continue
+        elif lexeme == "#":
+            raise _error(text, at, f"cannot read {text[at - 1 : at + 19]!r}")
         else:
             value = _atom(lexeme)
             if len(lexeme) < ATOM_CHARS_MAX:
@@ -144,16 +168,41 @@ def _collection(opening: str, forms: list[Any]) -> Any:
         return frozenset(map(_hashable, forms))
     if len(forms) % 2:
         return None
-    return {
+    made = {
         key if type(key) is str else _hashable(key): value
         for key, value in zip(forms[::2], forms[1::2], strict=True)
     }
+    if 2 * len(made) != len(forms):
+        return None
+    if opening != "{":
+        space = opening.strip("#:{ \t\r\n")
+        return {_qualified(space, key): value for key, value in made.items()}
+    return made
+
+
+def _qualified(space: str, key: Any) -> Any:
+    """Give a key of a namespaced map its namespace; `_/` says that it has none."""
+    if not isinstance(key, str) or not space:
+        return key
+    return key[2:] if key.startswith("_/") else key if "/" in key else f"{space}/{key}"
+
+
+def _why_no_map(forms: list[Any]) -> str:
+    if len(forms) % 2:
+        return "a map with a key and no value"
+    keys = [_hashable(key) for key in forms[::2]]
+    twice = next(key for at, key in enumerate(keys) if key in keys[:at])
+    return f"a map with the key {twice!r:.40} twice"
 
 
 def _atom(text: str) -> Any:
     first = text[0]
     if first == ":":
         return text[1:]
+    if first == "\\":
+        return _character(text[1:])
+    if first == "#" and text[1:2] == '"':
+        return text[2:-1]
     if first == '"':
         if "\\" not in text:
             return text[1:-1]
@@ -164,6 +213,15 @@ def _atom(text: str) -> Any:
         return float(text.rstrip("M"))
     except ValueError:
         return text
+
+
+def _character(name: str) -> str:
+    if len(name) == 5 and name[0] == "u":
+        try:
+            return chr(int(name[1:], 16))
+        except ValueError:
+            return name
+    return _CHARACTERS.get(name, name)
 
 
 def _unescape(found: re.Match[str]) -> str:

@@ -99,16 +99,16 @@ def encode_history(history: History) -> Iterator[str]:
         yield encode_edn(fields) + "\n"
 
 
-def _in_order(history: History) -> Iterator[tuple[Op, int]]:
+def _in_order(history: History) -> Iterator[tuple[Op, int | str]]:
     """Yield events with their processes, at equal times invocations first."""
     events = [op for op in history if op.f not in IGNORED]
     numbers = [op.process for op in events if isinstance(op.process, int)]
     fresh = itertools.count(1 + max(numbers, default=0))
-    now: dict[int | str, int] = {}  # the number a process goes by now
+    now: dict[int | str, int | str] = {}  # what a process goes by now
     for _, together in itertools.groupby(events, key=lambda op: op.time_ns):
         begun, done, ended = [], [], set()
         for op in together:
-            process = op.process if isinstance(op.process, int) else -1
+            process = op.process
             if op.type is not OpType.INVOKE:
                 ended.add(op.process)
                 done.append((op, now.get(op.process, process)))
@@ -120,10 +120,12 @@ def _in_order(history: History) -> Iterator[tuple[Op, int]]:
         yield from done
 
 
-def _event(op: Op, process: int, operation: Operation, *, independent: bool) -> dict[str, Any]:
+def _event(
+    op: Op, process: int | str, operation: Operation, *, independent: bool
+) -> dict[str, Any]:
     """Return a client's event as the map Jepsen would have written."""
     kind, f, value, more = _said(op, operation)
-    fields = {"process": process, "type": Keyword(kind.value), "f": Keyword(f)}
+    fields: dict[str, Any] = {"process": process, "type": Keyword(kind.value), "f": Keyword(f)}
     if independent:
         fields["value"] = [op.key, value]
     else:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from checkers.history import Operation, OpType
+from checkers.history import Operation, OpType, process_name
 from checkers.lanes import describe, render
 from checkers.registers import swapped
 from checkers.verdict import Anomaly
@@ -140,8 +140,7 @@ _LIKE_ANOTHER: Final = re.compile(r"|nil|None|True|False|[+-]?[\d.]+")
 
 def who(operation: Operation) -> str:
     """The process, as lanes name it."""
-    process = operation.process
-    return f"p{process}" if isinstance(process, int) else process
+    return process_name(operation.process)
 
 
 def phrase(operation: Operation) -> str:

@@ -1,50 +1,72 @@
 """Histories of other tools, in our words, whatever file they come in.
 
 `load` finds out by itself what it was given: Jepsen's EDN (one vector, one list or a stream of
-maps), elle-cli's JSON (one array, or an object a line), Porcupine's logs of Jepsen runs, or our own
-`history.jsonl`. It finds out as well what the operations are about, and suggests the model that
+maps), its `history.txt` or its log, elle-cli's JSON (one array, or an object a line), Porcupine's
+logs of Jepsen runs, a file of etcd's robustness reports, or our own `history.jsonl`; each also
+compressed by gzip. It finds out as well what the operations are about, and suggests the model that
 judges them; `catalogue.check_file` goes on from there.
 
-A file has an order, which counts, and often times, which are kept where they agree with the order.
-Everything that is wrong with a file raises MalformedHistory with its name and the line.
+What counts as the order of events is said in `ordering`. Everything that is wrong with a file
+raises MalformedHistory with its name and the line.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from checkers import edn
+from checkers import edn, etcd_reports, jepsen_log
 from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.budget import Meter
-from checkers.dialects import to_history
-from checkers.history import History, MalformedHistory
+from checkers.dialects import HEADER, to_history
+from checkers.history import Accounting, History, MalformedHistory
 from checkers.jsonl import read_history
-from checkers.translations import Record, guess_model
+from checkers.translations import Record, guess_model, is_client
 from checkers.verdict import Budget
 
 FILE_BYTES_MAX: Final = 4 << 30
 """The largest file read: a history of ten million operations is half of it."""
 
+UNZIPPED_BYTES_MAX: Final = 1 << 30
+"""The most that a compressed file may hold."""
+
 THINGS_BETWEEN_LOOKS: Final = 4096
 """Lines or maps read between two looks at the budget: some milliseconds."""
 
-_LOG_LINE = re.compile(r"INFO\s+jepsen\.util\s+-\s+(\S+)\s+:(\w+)\s+:(\w+)\s+(.*)")
-_OURS = re.compile(rb'\s*\{\s*"squall"\s*:')
+READABLE: Final = (
+    "readable are Jepsen's history.edn, history.txt and jepsen.log, elle-cli's JSON, Porcupine's "
+    "logs, etcd's robustness reports and Squall's history.jsonl"
+)
+"""What to give instead of a file that is none of these."""
+
+EVENT: Final = '{"process": 0, "type": "invoke", "f": "write", "value": 1, "time": 1000}'
+"""One event as elle-cli's JSON has it."""
+
+MIXED: Final = "etcd+watch"
+"""The model of a file that holds both requests to etcd and watches."""
+
+_OURS = re.compile(rb'\s*\{[^{}\n]*"squall"\s*:')
+_GZIP: Final = b"\x1f\x8b"
+_JEPSEN: Final = b"JEPSEN"
 
 
 class Foreign(NamedTuple):
     """A history that was read, and what it seems to be about.
 
     `model` is a name of `catalogue.JUDGES`, or "" when nothing fits. `format` is the kind of file.
+    `timed` is false where the file says nothing about what came before what.
     """
 
     history: History
     model: str
     format: str
+    accounting: Accounting = Accounting()
+    timed: bool = True
 
 
 def load(
@@ -61,22 +83,48 @@ def load(
     `assume` what its values seem to mean.
     """
     meter = meter or Meter(Budget())
+    if data.startswith(_GZIP):
+        data = _unzipped(data, name, meter)
     if len(data) > FILE_BYTES_MAX:
         raise MalformedHistory(f"{name}: {len(data):,} bytes; the most is {FILE_BYTES_MAX:,}")
+    data = data.removeprefix(codecs.BOM_UTF8)
     if _OURS.match(data):
         history = read_history(_watched(io.BytesIO(data), meter), name).history
-        return Foreign(history, model or _own_model(history, name), "jsonl")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise MalformedHistory(f"{name}:{line}: not UTF-8 text: {error.reason}") from None
-    if (at := text.find("\0")) >= 0:
-        raise MalformedHistory(f"{name}:{_line_of(text, at)}: a NUL byte; this is no text")
+        return _of_own(history, model or _own_model(history, name))
+    text = _text(data, name)
+    lines = text.count("\n") + (not text.endswith("\n"))
     kind, records = _records(text, name, meter)
-    model = model or guess_model(records, name)
-    history = to_history(records, name, model, log=kind == "log", assume=assume)
-    return Foreign(history, model, kind)
+    if kind == "etcd-robustness":
+        history, accounting = etcd_reports.to_history([(name, records)])
+        accounting = _with_lines(accounting, lines)
+        return Foreign(history, model or guess_own(history), kind, accounting)
+    model = model or _guess(records, name)
+    told = to_history(records, name, model, log=kind == "log", assume=assume, lines=lines)
+    return Foreign(told.history, model, kind, told.accounting, told.timed)
+
+
+def load_report(
+    files: Sequence[tuple[str, bytes]], model: str | None = None, *, meter: Meter | None = None
+) -> Foreign:
+    """Read the files of one of etcd's robustness reports as one history; raises as `load` does."""
+    meter = meter or Meter(Budget())
+    read: list[tuple[str, list[Record]]] = []
+    lines = 0
+    for name, data in files:
+        text = _text(data.removeprefix(codecs.BOM_UTF8), name)
+        lines += text.count("\n") + (bool(text) and not text.endswith("\n"))
+        read.append((name, list(_watched(_json(text, name), meter))))
+    history, accounting = etcd_reports.to_history(read)
+    accounting = _with_lines(accounting, lines)
+    return Foreign(history, model or guess_own(history), "etcd-robustness", accounting)
+
+
+def _of_own(history: History, model: str) -> Foreign:
+    """Wrap a history of our own, every operation of which is judged."""
+    accounting = Accounting(
+        lines=1 + len(history), events=len(history), operations=len(history.operations)
+    )
+    return Foreign(history, model, "jsonl", accounting)
 
 
 def _own_model(history: History, name: str) -> str:
@@ -91,7 +139,7 @@ def _own_model(history: History, name: str) -> str:
 
 def guess_own(history: History, name: str = "FILE") -> str:
     """Suggest the model of a history of ours by what its operations look like."""
-    return guess_model(
+    return _guess(
         [
             Record(
                 0,
@@ -110,6 +158,81 @@ def guess_own(history: History, name: str = "FILE") -> str:
     )
 
 
+def _guess(records: Sequence[Record], name: str) -> str:
+    """Suggest a model; watches beside requests to etcd are judged together with them."""
+    others = [one for one in records if one.fields.get("f") != "watch"]
+    if len(others) == len(records):
+        return guess_model(records, name)
+    if not any(is_client(one.fields) for one in others):
+        return "watch"
+    return MIXED if _requests(others) else ""
+
+
+def _requests(records: Sequence[Record]) -> bool:
+    """Whether all is what etcd is asked for."""
+    return all(
+        one.fields.get("f") in etcd_reports.REQUESTS for one in records if is_client(one.fields)
+    )
+
+
+def _with_lines(accounting: Accounting, lines: int) -> Accounting:
+    return Accounting(
+        lines=lines,
+        events=accounting.events,
+        operations=accounting.operations,
+        left_out=accounting.left_out,
+        notes=accounting.notes,
+    )
+
+
+def _unzipped(data: bytes, name: str, meter: Meter) -> bytes:
+    """Decompress what gzip compressed, as far as a history may be long."""
+    unzip = zlib.decompressobj(wbits=31)
+    whole = bytearray()
+    try:
+        rest = data
+        while rest or not unzip.eof:
+            meter.look()
+            piece = unzip.decompress(rest, 1 << 24)
+            whole += piece
+            if len(whole) > UNZIPPED_BYTES_MAX:
+                raise MalformedHistory(
+                    f"{name}: more than {UNZIPPED_BYTES_MAX:,} bytes when it is decompressed"
+                )
+            if unzip.eof:
+                rest = unzip.unused_data.lstrip(b"\0")
+                if rest:
+                    unzip = zlib.decompressobj(wbits=31)
+                    continue
+                break
+            rest = unzip.unconsumed_tail
+            if not rest and not piece:
+                raise MalformedHistory(f"{name}: the compressed file ends in the middle")
+    except zlib.error as error:
+        raise MalformedHistory(f"{name}: compressed by gzip, but damaged: {error}") from None
+    return bytes(whole)
+
+
+def _text(data: bytes, name: str) -> str:
+    """Return a file's text; raises MalformedHistory where it has none."""
+    if data.startswith(_JEPSEN) or name.endswith((".fressian", ".jepsen")):
+        raise MalformedHistory(f"{name}:1: Jepsen's binary format; {READABLE}")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise MalformedHistory(f"{name}:1: not UTF-8 text but UTF-16; write it as UTF-8")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise MalformedHistory(
+            f"{name}:{line}: not UTF-8 text: {error.reason}; {READABLE}"
+        ) from None
+    if (at := text.find("\0")) >= 0:
+        raise MalformedHistory(
+            f"{name}:{_line_of(text, at)}: a NUL byte; this is no text; {READABLE}"
+        )
+    return text
+
+
 T = TypeVar("T")
 
 
@@ -124,12 +247,17 @@ def _watched(things: Iterable[T], meter: Meter) -> Iterator[T]:
 def _records(text: str, name: str, meter: Meter) -> tuple[str, list[Record]]:
     """Read the maps of a file with the numbers of their lines."""
     begin = text.lstrip()[:1]
-    if text.lstrip().startswith("INFO"):
-        return "log", list(_watched(_log(text, name), meter))
+    if begin not in {"", *"[{(#;,"} and jepsen_log.is_log(text):
+        kind = "log" if jepsen_log.is_porcupine(text) else "jepsen-log"
+        return kind, list(_watched(jepsen_log.read(text, name), meter))
     if begin in {"[", "{"} and _looks_like_json(text):
-        return "json", list(_watched(_json(text, name), meter))
+        records = list(_watched(_json(text, name), meter))
+        return _shape_of(records, name), [_normal(one) for one in records]
+    if begin == "<" or _looks_like_csv(text):
+        kind = "a page" if begin == "<" else "a table"
+        raise MalformedHistory(f"{name}:1: this looks like {kind}, not like a history; {READABLE}")
     try:
-        return "edn", [
+        records = [
             Record(line, _map(form, f"{name}:{line}"))
             for line, form in _watched(edn.read_numbered(text), meter)
         ]
@@ -137,6 +265,84 @@ def _records(text: str, name: str, meter: Meter) -> tuple[str, list[Record]]:
         raise MalformedHistory(_located(name, str(error))) from None
     except RecursionError:
         raise MalformedHistory(f"{name}: nested too deeply") from None
+    if records and "valid?" in records[0].fields and "type" not in records[0].fields:
+        line = records[0].line
+        raise MalformedHistory(f"{name}:{line}: these are results; give the history beside them")
+    return "edn", [_normal(one) for one in records]
+
+
+def _shape_of(records: Sequence[Record], name: str) -> str:
+    """Return the format of a file of JSON objects; raises MalformedHistory if it is none of ours.
+
+    Operations in one record each can be read only by whoever knows what their fields mean.
+    """
+    if not records or records[0].fields.get("type") in _TYPES:
+        return "json"
+    line, fields = records[0]
+    if etcd_reports.is_report(fields):
+        return "etcd-robustness"
+    if "squall" in fields:
+        raise MalformedHistory(f"{name}:{line}: Squall's header line is {HEADER}, in one line")
+    if {"Input", "Output", "Call", "Return"} <= fields.keys():
+        what = "Porcupine's operations, whose Input and Output only their own model can read"
+    elif any(f"{one}time" in fields or f"{one}_time" in fields or one in fields for one in _SPANS):
+        what = "one record an operation"
+    elif "type" in fields:
+        return "json"
+    else:
+        what = (
+            f"an event without a type, which is one of invoke, ok, fail and info: {_short(fields)}"
+        )
+    raise MalformedHistory(
+        f"{name}:{line}: {what}; write two events an operation, {EVENT} and the same with its "
+        f"outcome as type (ok, fail, info), its answer as value and its own time, or give another "
+        f"file: {READABLE}"
+    )
+
+
+_TYPES: Final = ("invoke", "ok", "fail", "info")
+
+_SPANS: Final = (
+    "start",
+    "end",
+    "call",
+    "return",
+    "begin",
+    "finish",
+    "invoke",
+    "invoked",
+    "duration",
+)
+
+
+def _normal(record: Record) -> Record:
+    """Write in one way what files write in several: no function, reads without their answer."""
+    fields = record.fields
+    if "f" in fields and fields["f"] is None:
+        del fields["f"]
+    value = fields.get("value")
+    if (
+        isinstance(value, list)
+        and fields.get("type") != "ok"
+        and fields.get("f") not in {"cas", "write"}
+        and any(isinstance(mop, list) and len(mop) == 2 for mop in value)
+        and all(isinstance(mop, list) and mop and mop[0] in _MICRO for mop in value)
+    ):
+        fields["value"] = [[*mop, None] if _asks(mop) else mop for mop in value]
+    return record
+
+
+_MICRO: Final = ("r", "w", "append", "read", "write")
+
+
+def _asks(mop: list[Any]) -> bool:
+    return len(mop) == 2 and mop[0] in ("r", "read")
+
+
+def _looks_like_csv(text: str) -> bool:
+    """Two commas or tabs in the first line, and nothing that EDN or JSON would have there."""
+    first = text.lstrip().partition("\n")[0]
+    return first.count(",") + first.count("\t") >= 2 and not re.search(r"[\[\]{}()]", first)
 
 
 def _located(name: str, message: str) -> str:
@@ -152,7 +358,7 @@ def _looks_like_json(text: str) -> bool:
 
 def _map(form: Any, where: str) -> dict[str, Any]:
     if not isinstance(form, dict):
-        raise MalformedHistory(f"{where}: an operation is a map, not {_short(form)}")
+        raise MalformedHistory(f"{where}: an operation is a map, not {_short(form)}; {READABLE}")
     return form
 
 
@@ -170,6 +376,8 @@ _JSON_BLANK = re.compile(r"[\s,]*")
 
 def _json(text: str, name: str) -> Iterator[Record]:
     """Read one array of objects, or objects one after the other."""
+    if not text.strip():
+        return
     decode = json.JSONDecoder().raw_decode
     blank = _JSON_BLANK
     at = blank.match(text, 0).end()  # type: ignore[union-attr]
@@ -197,19 +405,3 @@ def _json(text: str, name: str) -> Iterator[Record]:
         except (RecursionError, ValueError) as error:
             raise MalformedHistory(f"{name}:{line}: not JSON: {error}") from None
         yield Record(line, _map(form, f"{name}:{line}"))
-
-
-def _log(text: str, name: str) -> Iterator[Record]:
-    """Read the lines `INFO  jepsen.util - 0 :invoke :read nil`; others are skipped."""
-    for number, line in enumerate(text.split("\n"), 1):
-        match = _LOG_LINE.match(line)
-        if match:
-            try:
-                value = next(edn.read(match[4]), None)
-            except edn.MalformedEdn as error:
-                what = str(error).partition(": ")[2]
-                raise MalformedHistory(f"{name}:{number}: {what}") from None
-            process: int | str = int(match[1]) if match[1].isdecimal() else match[1]
-            yield Record(
-                number, {"process": process, "type": match[2], "f": match[3], "value": value}
-            )

@@ -21,6 +21,21 @@ NEMESIS = "nemesis"
 OBSERVER = "observer"
 
 
+def is_nemesis(process: int | str) -> bool:
+    """Whether faults run under this process: `nemesis`, or `nemesis/` and a kind of fault."""
+    return isinstance(process, str) and (process == NEMESIS or process.startswith(f"{NEMESIS}/"))
+
+
+def is_client(process: int | str) -> bool:
+    """Whether a client goes by this number or name: everybody but the nemesis and the observer."""
+    return isinstance(process, int) or not (process == OBSERVER or is_nemesis(process))
+
+
+def process_name(process: int | str) -> str:
+    """What lanes and sentences call a process: `p3` for a number, a name as it is."""
+    return f"p{process}" if isinstance(process, int) else process
+
+
 class OpType(enum.StrEnum):
     """The four kinds of event."""
 
@@ -34,8 +49,8 @@ class OpType(enum.StrEnum):
 class Op(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One event of a history.
 
-    Client processes are integers; faults run under `nemesis/<kind>`; the observer's readings of the
-    nodes' roles are `info` events of the process `observer`.
+    Clients are numbers or names; faults run under `nemesis` or `nemesis/<kind>`; the observer's
+    readings of the nodes' roles are `info` events of the process `observer`.
 
     `value` is the argument on an invocation and the answer on a completion. `meta` holds what is
     evidence rather than answer: revisions, the term of the answering node, whether an operation
@@ -56,7 +71,7 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False
     @property
     def is_client(self) -> bool:
         """Whether a client did this (and not the nemesis or the observer)."""
-        return isinstance(self.process, int)
+        return is_client(self.process)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -79,6 +94,26 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     node: str | None = None
     error: str | None = None
     meta: dict[str, Any] | None = None
+
+
+class Accounting(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of everything that stands in a file.
+
+    `lines` counts the file's lines, `events` the records that were read (the nemesis' included),
+    `operations` those of clients. `left_out` counts operations that are not judged, by reason.
+    `notes` are sentences about how the file had to be read: sorted, without times, and the like.
+    """
+
+    lines: int = 0
+    events: int = 0
+    operations: int = 0
+    left_out: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+    @property
+    def judged(self) -> int:
+        """Operations that are not left out."""
+        return self.operations - sum(self.left_out.values())
 
 
 class MalformedHistory(ValueError):
@@ -112,7 +147,7 @@ class History(Sequence[Op]):
     @cached_property
     def nemesis_operations(self) -> tuple[Operation, ...]:
         """Every start and stop of a fault, in order of invocation."""
-        return tuple(_pair(op for op in self._ops if str(op.process).startswith(NEMESIS)))
+        return tuple(_pair(op for op in self._ops if is_nemesis(op.process)))
 
     @cached_property
     def by_key(self) -> dict[str | None, list[Operation]]:

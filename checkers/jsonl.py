@@ -91,10 +91,13 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
             )
         if op.time_ns < latest_ns:
             raise MalformedHistory(
-                f"{name}:{number}: op {op.index} at {op.time_ns} ns comes after {latest_ns} ns"
+                f"{name}:{number}: op {op.index} at {op.time_ns} ns comes after {latest_ns} ns; "
+                f"sort the lines by time_ns, and number them anew"
             )
         latest_ns = op.time_ns
         process = op.process
+        if isinstance(process, str) and not process.isprintable():
+            raise MalformedHistory(f"{name}:{number}: a process called {process!r:.60}")
         if op.type is invoke_type:
             if process in open_ops:
                 raise MalformedHistory(
@@ -102,10 +105,14 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
                     f"{open_ops[process].index} is still open"
                 )
             open_ops[process] = op
-        elif not _completes(open_ops.pop(process, None), op):
+        elif not _completes(invoke := open_ops.pop(process, None), op):
             raise MalformedHistory(
                 f"{name}:{number}: process {process} completes {op.f} on {op.key} "
-                f"without having invoked it"
+                + (
+                    f"but invoked {invoke.f} on {invoke.key} as op {invoke.index}"
+                    if invoke is not None
+                    else "without having invoked it"
+                )
             )
         ops.append(op)
     if header is None:

@@ -27,6 +27,9 @@ from checkers.revisions import revisions
 from checkers.statistics import statistics
 from checkers.verdict import Budget, Checker, Validity, Verdict, worst
 
+ALL: Final = "all"
+"""The name of the verdict of several checkers."""
+
 CLAIM: Final = "The store kept its promises."
 
 
@@ -47,7 +50,7 @@ def judge(
             validity = Validity.UNKNOWN
     decided = sum(child.validity is not Validity.UNKNOWN for child in children)
     return Verdict(
-        checker="all",
+        checker=ALL,
         validity=validity,
         claim=CLAIM,
         evidence=f"{decided} of {len(children)} checkers decided",

@@ -10,8 +10,9 @@ is the time of the invocation, that of the closing mark the time of the answer; 
 millisecond, and equal columns are equal times. Inside: function, key, arguments. A read gives what
 it returned (`nil`: absent); `cas x 1 2` swapped, `cas x 1 2 saw 3` was refused and saw 3, `cas x 1
 2 refused` was refused without saying why. Then, in any order, `@n2` names the node, `name=value`
-adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text. A lane that
-is not called p<number> is the nemesis: function, fault id, and `name=value` into its value.
+adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text. A lane
+called p<number> is a client's, as is one with a name of its own; one called `nemesis` or
+`nemesis/<kind>` is the nemesis: function, fault id, and `name=value` into its value.
 
 Other data types use the same form: what `get`, `dequeue` and `acquire` are followed by is their
 answer, what anything else is followed by its argument; `[1,2]` is a list. A transaction is `txn`
@@ -29,7 +30,15 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from checkers.history import History, MalformedHistory, Op, Operation, OpType
+from checkers.history import (
+    History,
+    MalformedHistory,
+    Op,
+    Operation,
+    OpType,
+    is_client,
+    process_name,
+)
 from checkers.registers import FOREVER, swapped
 from checkers.transactions import mismatch
 
@@ -136,7 +145,7 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
         given, answer = _micro_operations(words[1:])
     else:
         given, answer = _given_and_answer(f, arguments)
-    if not isinstance(process, int):
+    if not is_client(process):
         # A fault: its intent and what was found are one and the same in a test.
         given, answer, meta = (meta, meta, {}) if f == "start" else ({}, meta, {})
     invoke = Op(
@@ -238,7 +247,7 @@ def render(operations: Sequence[Operation]) -> str:
         filled = f"-{label}-".ljust(stop - start - 1, "-")
         text = f"|{filled}{_MARKS[operation.outcome]}"
         lanes.setdefault(operation.process, []).append((start, text))
-    names = {process: _name(process) + ": " for process in lanes}
+    names = _names(lanes)
     margin = max(map(len, names.values()))
     lines = []
     for process, spans_of in lanes.items():
@@ -278,8 +287,17 @@ def _last(operation: Operation) -> int:
     return operation.invoked_ns if until is None or until >= FOREVER else until
 
 
-def _name(process: int | str) -> str:
-    return f"p{process}" if isinstance(process, int) else process
+def _names(processes: Iterable[int | str]) -> dict[int | str, str]:
+    """Name lanes, each otherwise than the others, in characters that a lane's name may have."""
+    names: dict[int | str, str] = {}
+    for process in processes:
+        name = plain = re.sub(r"[^\w/-]", "_", process_name(process)) or "_"
+        again = 1
+        while name in names.values():
+            again += 1
+            name = f"{plain}_{again}"
+        names[process] = name
+    return {process: f"{name}: " for process, name in names.items()}
 
 
 def describe(operation: Operation) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, TypeGuard
 
 from checkers.assumptions import NOTHING_SAID, Assumptions, Nil
 from checkers.history import MalformedHistory, OpType
+from checkers.history import is_client as is_client_process
 from checkers.lanes import value_text
 
 REGISTER_KEY: Final = "register"
@@ -208,7 +209,7 @@ def _is_txn(value: Any) -> TypeGuard[list[list[Any]]]:
 def is_client(fields: dict[str, Any]) -> bool:
     """Whether a client did this (and not the nemesis)."""
     process = fields.get("process")
-    return process is None or (isinstance(process, int) and not isinstance(process, bool))
+    return not isinstance(process, str) or is_client_process(process)
 
 
 def translation(

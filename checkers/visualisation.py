@@ -13,6 +13,7 @@ longest order it is in. A key whose search gave up has no order. Faults are anno
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,12 +34,21 @@ def visualise(history: History, make: Callable[[], Model], budget: Budget) -> di
     meter = Meter(budget)
     end_ns = history.duration_ns + 1
     partitions = []
+    clients = _numbers(history)
     for operations in history.by_key.values():
         model = make()
         judged = [one for one in operations if one.f not in IGNORED and _matters(one, model)]
         if judged:
-            partitions.append(_partition(judged, model, end_ns, meter))
+            partitions.append(_partition(judged, model, end_ns, meter, clients))
     return {"Partitions": partitions, "Annotations": _annotations(history, end_ns)}
+
+
+def _numbers(history: History) -> dict[int | str, int]:
+    """Number the clients: by their own numbers, and those with names behind them."""
+    processes = dict.fromkeys(one.process for one in history.operations)
+    numbers = [process for process in processes if isinstance(process, int)]
+    fresh = itertools.count(1 + max(numbers, default=-1))
+    return {process: process if isinstance(process, int) else next(fresh) for process in processes}
 
 
 def _matters(one: Operation, model: Model) -> bool:
@@ -49,7 +59,11 @@ def _matters(one: Operation, model: Model) -> bool:
 
 
 def _partition(
-    operations: Sequence[Operation], model: Model, end_ns: int, meter: Meter
+    operations: Sequence[Operation],
+    model: Model,
+    end_ns: int,
+    meter: Meter,
+    clients: dict[int | str, int],
 ) -> dict[str, Any]:
     calls = calls_of(operations)
     order = _order(model, calls, meter)
@@ -61,7 +75,7 @@ def _partition(
     return {
         "History": [
             {
-                "ClientId": one.process,
+                "ClientId": clients[one.process],
                 "Start": call.call,
                 "End": min(call.ret, end_ns),
                 "Description": model.describe(call.given, call.answer),

@@ -19,7 +19,7 @@ import msgspec
 from checkers import edn_writer, jsonl
 from checkers.assumptions import Assumptions, Initial, Nil, NoValue, read_value
 from checkers.budget import Meter, OutOfBudget
-from checkers.catalogue import ENTRIES, model_of_workload, read_file
+from checkers.catalogue import ENTRIES, model_of_workload
 from checkers.foreign import Foreign
 from checkers.search import Misfit
 from checkers.specifications import MODELS
@@ -29,7 +29,7 @@ from harness.judgement import budget
 from harness.options import NS_PER_S
 from harness.output import printing
 from harness.parameters import OneOf, Size, judging_time
-from harness.rejudge import read_bytes, recheck
+from harness.rejudge import is_run, read_any, recheck
 from harness.terminal import Results
 from harness.vocabulary import CHECK_MEMORY_BYTES
 from reports import terminal
@@ -92,6 +92,9 @@ def _show_models(context: click.Context, _option: click.Parameter, asked: bool) 
     help="How much memory the process may take up while they do.",
 )
 @click.option(
+    "--strict", is_flag=True, help="Call a history unknown of which any operation is not judged."
+)
+@click.option(
     "--initial",
     help="What every object holds at first, as JSON or EDN: 0, nil, [1 2], {x 1}. The same as "
     "--model cas-register:0.",
@@ -117,12 +120,14 @@ def check(
     independent: bool | None,
     check_time_ns: int,
     memory_bytes: int,
+    strict: bool,
     as_json: bool,
 ) -> int:
     """Judge a recorded history: a run's folder, a file, or - for standard input.
 
-    Files are read as Jepsen, Knossos and Elle write them (EDN), as elle-cli reads them (JSON), as
-    Porcupine's logs, or as Squall's own history.jsonl.
+    Files are read as Jepsen, Knossos and Elle write them (EDN, history.txt, jepsen.log), as
+    elle-cli reads them (JSON), as Porcupine's logs, or as Squall's own history.jsonl; folders also
+    as Jepsen's store and the reports of etcd's robustness tests have them.
 
     Exits 0 if it is valid, 1 if it is invalid, 2 if that stays unknown, 4 if it cannot be read.
     """
@@ -132,9 +137,11 @@ def check(
         model = model_of_workload(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
     assume = Assumptions(_initial(initial), Nil(nil) if nil else None, independent)
-    found = recheck(path, sys.stdin.buffer, allowed, model, assume)
+    found = recheck(path, sys.stdin.buffer, allowed, model, assume, strict=strict)
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
+    if found.warning is not None:
+        click.echo(f"{path}: {found.warning}", err=True)
     if as_json:
         with printing():
             click.echo(msgspec.json.format(msgspec.json.encode(found.verdict), indent=2).decode())
@@ -143,7 +150,7 @@ def check(
         text = terminal.final_lines(
             found.run,
             found.verdict,
-            str(path) if path.is_dir() and not model else None,
+            str(path) if is_run(path) and not model else None,
             found.evidence,
             operations=len(found.history.operations),
             width=console.width if console.is_terminal else None,
@@ -181,12 +188,13 @@ def export(
     path: Path, form: str, model: str | None, output: Path | None, check_time_ns: int
 ) -> int:
     """Write a history for another tool: a run's folder, a file, or - for standard input."""
-    name, data = read_bytes(path, sys.stdin.buffer)
     allowed = budget(check_time_ns / NS_PER_S)
     try:
-        found = read_file(name, data, model, Meter(allowed))
+        _, found = read_any(path, sys.stdin.buffer, model, Meter(allowed))
     except OutOfBudget as spent:
-        raise click.UsageError(f"{name}: {spent}") from None
+        raise click.UsageError(f"{path}: {spent}") from None
+    for reason, count in found.accounting.left_out.items():
+        click.echo(f"{path}: {count} left out: {reason}", err=True)
     lines = EXPORTS[form](found, allowed)
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(output.open("wb")) if output else sys.stdout.buffer

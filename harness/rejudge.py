@@ -9,17 +9,17 @@ nobody asks it for logs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import click
 import msgspec
 
 from checkers.assumptions import NOTHING_SAID, Assumptions
 from checkers.budget import Meter, OutOfBudget
-from checkers.catalogue import judge_file, judge_of, read_file, undecided
+from checkers.catalogue import accounted, judge_file, judge_of, read_file, settled, undecided
 from checkers.evidence import Evidence
 from checkers.faults import fault_windows
-from checkers.foreign import Foreign
+from checkers.foreign import Foreign, load_report
 from checkers.history import History
 from checkers.linearizability import linearizability
 from checkers.lost_commits import lost_commits
@@ -33,16 +33,21 @@ from harness.judgement import (
     exit_code,
     file_verdict,
     pass_judgement,
+    word,
     write_reports,
 )
 from harness.options import NS_PER_S
-from harness.store import HISTORY, RunFolder
+from harness.store import HISTORY, RunFolder, StoreError
 from harness.user_model import is_path, judge_by
 from workloads import WORKLOADS
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """A history with its verdict. `cut_line` is the number of a last line that was cut."""
+    """A history with its verdict.
+
+    `cut_line` is the number of a last line that was cut; `warning` is one line about what could not
+    be done beside judging.
+    """
 
     run: Run
     history: Any  # History
@@ -50,6 +55,20 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     exit_code: int
     cut_line: int | None = None
+    warning: str | None = None
+
+
+FOREIGN: Final = (
+    "history.edn",
+    "history.json",
+    "history.jsonl.gz",
+    "history.edn.gz",
+    "history.txt",
+)
+"""Histories of other tools by their name in a folder, the best first."""
+
+REPORT_FILES: Final = ("operations.json", "watch.json")
+"""What etcd's robustness tests write for each client."""
 
 
 def recheck(
@@ -58,29 +77,84 @@ def recheck(
     allowed: Budget,
     model: str | None = None,
     assume: Assumptions = NOTHING_SAID,
+    *,
+    strict: bool = False,
 ) -> Judged:
     """Judge what is at `path`, against `model` if one is named.
 
-    `assume` is what the user said of a file's values beside that. Raises MalformedHistory,
-    UnknownModel, BrokenModel, OSError, click.UsageError.
+    `assume` is what the user said of a file's values beside that. `strict`: a file of which any
+    operation is left out is no pass. Raises MalformedHistory, UnknownModel, BrokenModel, OSError,
+    click.UsageError.
     """
-    if path.is_dir() and model is None:
+    if is_run(path) and model is None:
         if assume != NOTHING_SAID:
             raise click.UsageError(
                 f"{path} is judged by what its run was given; --initial, --nil and --independent "
                 f"are for files, or for a run's history with --model"
             )
         return _folder(RunFolder(path), allowed)
-    name, data = read_bytes(path, stdin)
-    return _file(name, data, allowed, model, assume)
+    own = judge_by(model) if model and is_path(model) else None
+    if model and own is None:
+        judge_of(
+            model, initial=assume.initial
+        )  # a name that is none is answered before a long file is read
+    meter = Meter(allowed)
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        name, found = read_any(path, stdin, model, meter, assume)
+    except OutOfBudget as spent:
+        found = Foreign(History([]), model or "", "")
+        verdict = undecided(model or "none", f"{name}: {spent}")
+        return _judged(found, name, verdict)
+    left = msgspec.structs.replace(allowed, time_s=meter.remaining_s)
+    plain = model is None and assume.initial is None
+    if plain and found.format == "jsonl" and found.model == CasRegister.name:
+        checkers = _by_contents(found.history)
+        verdict = pass_judgement(checkers, found.history, Evidence(), left)
+        return _judged(found, name, accounted(found, verdict, strict=strict))
+    return _judged(found, name, judge_file(name, found, left, own, assume, strict=strict))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is the folder of a run of ours."""
+    return path.is_dir() and (path / HISTORY).exists()
+
+
+def read_any(
+    path: Path,
+    stdin: BinaryIO,
+    model: str | None,
+    meter: Meter,
+    assume: Assumptions = NOTHING_SAID,
+) -> tuple[str, Foreign]:
+    """Read the history at a path; return what messages call it, and what was read.
+
+    A path may be a file, `-`, a run's folder, a folder of Jepsen's store, or one of the reports of
+    etcd's robustness tests. Raises as `recheck` does, and OutOfBudget.
+    """
+    reports = sorted(path.glob("client-*/")) if path.is_dir() else []
+    files = [one / name for one in [path, *reports] for name in REPORT_FILES]
+    files = [file for file in files if file.is_file()]
+    if path.is_dir() and not is_run(path) and files:
+        data = [(str(file), file.read_bytes()) for file in files]
+        read = settled(str(path), lambda base: load_report(data, base, meter=meter), model)
+        return str(path), read
+    name, content = read_bytes(path, stdin)
+    return name, read_file(name, content, model, meter, assume)
 
 
 def read_bytes(path: Path, stdin: BinaryIO) -> tuple[str, bytes]:
-    """Return what messages call a history, and its content; `path` may be a run's folder."""
+    """Return what messages call a history, and its content; `path` may be a folder that has one."""
     if str(path) == "-":
         return "standard input", stdin.read()
     if path.is_dir():
-        path = path / HISTORY
+        there = [path / name for name in (HISTORY, *FOREIGN) if (path / name).is_file()]
+        if not there:
+            raise click.UsageError(
+                f"{path} is no run's folder: it has no {HISTORY}, nor another tool's history "
+                f"({', '.join(FOREIGN)}, or client-*/operations.json)"
+            )
+        path = there[0]
     if not path.exists():
         raise click.UsageError(f"{path} does not exist")
     return str(path), path.read_bytes()
@@ -93,7 +167,9 @@ def rebuild(path: Path, time_s: float) -> None:
     if run is None:
         raise click.UsageError(f"{path} is no run's folder: it has no run.json")
     if judged is None:
-        _folder(folder, budget(time_s))
+        found = _folder(folder, budget(time_s))
+        if found.warning is not None:
+            raise StoreError(f"judged {word(found.exit_code)}, but {found.warning}")
         return
     evidence = folder.read_evidence() or Evidence()
     write_reports(folder, run, folder.read_history().history, judged.verdict, evidence)
@@ -113,9 +189,13 @@ def _folder(folder: RunFolder, allowed: Budget) -> Judged:
     checkers = workload.checkers(run.faults, run.parameters.get("workload", {}))
     verdict = pass_judgement(checkers, reading.history, evidence, allowed)
     code = exit_code(verdict, evidence)
+    warning = None
     if folder.read_verdict() is None:
-        file_verdict(folder, verdict, evidence, code)
-        write_reports(folder, run, reading.history, verdict, evidence)
+        try:
+            file_verdict(folder, verdict, evidence, code)
+            write_reports(folder, run, reading.history, verdict, evidence)
+        except StoreError as error:
+            warning = f"the verdict is not stored: {error}"
     return Judged(
         run=run,
         history=reading.history,
@@ -123,29 +203,8 @@ def _folder(folder: RunFolder, allowed: Budget) -> Judged:
         verdict=verdict,
         exit_code=code,
         cut_line=reading.cut_line,
+        warning=warning,
     )
-
-
-def _file(
-    name: str, data: bytes, allowed: Budget, model: str | None, assume: Assumptions
-) -> Judged:
-    """Judge a file by what it contains; a register of ours also by its revisions and its end."""
-    meter = Meter(allowed)
-    own = judge_by(model) if model and is_path(model) else None
-    if model and own is None:
-        judge_of(model, initial=assume.initial)  # told before a long file is read
-    try:
-        found = read_file(name, data, model, meter, assume)
-    except OutOfBudget as spent:
-        found = Foreign(History([]), model or "", "")
-        verdict = undecided(model or "none", f"{name}: {spent}")
-        return _judged(found, name, verdict)
-    left = msgspec.structs.replace(allowed, time_s=meter.remaining_s)
-    plain = model is None and assume.initial is None
-    if plain and found.format == "jsonl" and found.model == CasRegister.name:
-        checkers = _by_contents(found.history)
-        return _judged(found, name, pass_judgement(checkers, found.history, Evidence(), left))
-    return _judged(found, name, judge_file(name, found, left, own, assume))
 
 
 def _judged(found: Foreign, name: str, verdict: Verdict) -> Judged:

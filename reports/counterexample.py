@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from checkers.faults import FaultWindow
-from checkers.history import Operation, OpType
+from checkers.history import Operation, OpType, process_name
 from checkers.lanes import render
 from checkers.verdict import Anomaly
 from reports import words
@@ -307,7 +307,7 @@ def _draw(
         lanes=tuple(
             (
                 y,
-                f"p{process} {_node_of(drawn, process)}".strip(),
+                f"{process_name(process)} {_node_of(drawn, process)}".strip(),
                 any(each.process == process and each.index in witness for each in drawn),
             )
             for process, y in rows.items()
@@ -337,7 +337,7 @@ def _bar(operation: Operation, y: float, place: _Squeezed, ended_ns: int, witnes
     fits = begin + 7.2 * len(label) < WIDTH - 6
     heard = {OpType.OK: "answered", OpType.FAIL: "failed"}.get(operation.outcome, "stopped waiting")
     title = (
-        f"op {operation.index}: p{operation.process} {words.exchange(operation)}, "
+        f"op {operation.index}: {process_name(operation.process)} {words.exchange(operation)}, "
         f"invoked {words.seconds(operation.invoked_ns)}, {heard} {words.seconds(ended_ns)}"
     )
     return Bar(

@@ -53,6 +53,7 @@ def final_lines(
     verdict_word = judgement.word(verdict, evidence)
     if folder is None:
         blocks = [_properties_in_full(rows), *_anomalies_in_full(rows, operations, width)]
+        blocks.append(_accounting(verdict))
     else:
         blocks = [_property_lines(rows), *_anomaly_blocks(rows, operations)]
     if evidence.trouble:
@@ -73,6 +74,24 @@ def final_lines(
         blocks.append([last])
         last = ""
     return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}".rstrip() + "\n"
+
+
+def _accounting(verdict: Verdict) -> list[str]:
+    """Say what became of everything in a file, and how it had to be read."""
+    told = verdict.stats.get("accounting")
+    if not told:
+        return []
+    left_out = told["left_out"]
+    reasons = "; ".join(f"{reason} ({count:,})" for reason, count in left_out.items())
+    counts = [
+        words.plural(told["operations"], "operation"),
+        f"{told['judged']:,} judged",
+        *([f"{sum(left_out.values()):,} left out: {reasons}"] if left_out else ()),
+    ]
+    return [
+        f"read {words.plural(told['lines'], 'line')}: {', '.join(counts)}",
+        *(f"note: {note}" for note in told["notes"]),
+    ]
 
 
 def _property_lines(rows: Sequence[Property]) -> list[str]:

@@ -112,7 +112,7 @@ function main(ops) {
     if (ops.outcome[i] === 0 && ops.output[i]) return `${kind}${given} → ${say(ops.output[i])}`;
     return kind + given;
   }
-  const who = i => 'p' + scene.processes[ops.process[i]];
+  const who = i => { const process = scene.processes[ops.process[i]]; return typeof process === 'number' ? 'p' + process : process; };
   const took = i => ops.outcome[i] === 1 ? '≥ ' + length(ops.length[i]) : length(ops.length[i]);
   const brief = i => `${GLYPHS[ops.outcome[i]]} ${OUTCOMES[ops.outcome[i]]}  ${what(i)}\n${who(i)} ${ops.nodes[ops.node[i]]} ${ops.keys[ops.key[i]]}  op ${commas(ops.index[i])}\n${seconds(ops.start[i])}, ${took(i)}${ops.error[i] ? '\n' + ops.errors[ops.error[i]] : ''}`;
   function leaderAt(us) {
@@ -564,7 +564,7 @@ const tall = role.includes('candidate') ? 5 : 1;
       let test;
       if (table) { const at = table[0].indexOf(value); test = i => at >= 0 && table[1][i] === at; }
       else if (name === 'type') { const at = OUTCOMES.indexOf(value); test = i => ops.outcome[i] === at; }
-      else if (name === 'p') test = i => String(scene.processes[ops.process[i]]) === value.replace(/^p/, '');
+      else if (name === 'p') test = i => who(i) === value || String(scene.processes[ops.process[i]]) === value.replace(/^p/, '');
       else if (name === 'op') test = i => String(ops.index[i]) === value;
       else { const low = rest.toLowerCase(); test = i => what(i).toLowerCase().includes(low) || ops.errors[ops.error[i]].toLowerCase().includes(low) || ops.keys[ops.key[i]].toLowerCase() === low; }
       return not ? i => !test(i) : test;

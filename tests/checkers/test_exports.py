@@ -13,9 +13,10 @@ import pytest
 from checkers.assumptions import Assumptions
 from checkers.catalogue import check_file, judge_of
 from checkers.edn_writer import encode_history
+from checkers.foreign import load
 from checkers.history import History, Op, OpType
 from checkers.jsonl import encode_history as encode_jsonl
-from checkers.lanes import parse
+from checkers.lanes import parse, render
 from checkers.linearizability import check_linearizability
 from checkers.models import CasRegister
 from checkers.verdict import Budget, Verdict
@@ -96,7 +97,8 @@ def test_random_registers_get_the_same_verdict_after_a_journey_through_edn(seed:
         if again.reason is None or not again.reason.startswith("vacuous"):
             assert told(again) == told(verdict)
         back = check_file("h", b"".join(encode_jsonl(history)), "cas-register", Budget())
-        assert told(back) == told(verdict)
+        if not (back.reason or "").startswith("vacuous"):
+            assert told(back) == told(verdict)
 
 
 def test_edn_speaks_of_a_register_as_knossos_does() -> None:
@@ -178,3 +180,35 @@ def test_a_valid_history_is_shown_with_a_whole_order() -> None:
     (part,) = visualise(history, CasRegister, Budget())["Partitions"]
     assert [step["StateDescription"] for step in part["PartialLinearizations"][0]] == ["1", "1"]
     assert part["Largest"] == {"0": 0, "2": 0}
+
+
+NAMED = parse("""
+writer: |-write x 1-| |-write x 2---?
+p3:                     |-read x 1-|
+c/2:                       |-cas x 1 4-|
+nemesis/kill: |-start kill-1 targets=n1-| |-stop kill-1-|
+""")
+
+
+def test_clients_keep_their_names_on_every_journey() -> None:
+    """Through EDN, our own format and lanes; Porcupine's page knows numbers only."""
+    names = ["writer", 3, "c/2"]
+    assert list(dict.fromkeys(one.process for one in NAMED.operations)) == ["writer", 3, "c/2"]
+    for data in (to_edn(NAMED), b"".join(encode_jsonl(NAMED))):
+        found = load(data, "h").history
+        assert list(dict.fromkeys(one.process for one in found.operations)) == names
+    assert parse(render(NAMED.operations)).operations[0].process == "writer"
+    (part,) = visualise(NAMED, CasRegister, Budget())["Partitions"]
+    assert sorted({one["ClientId"] for one in part["History"]}) == [3, 4, 5]
+
+
+def test_names_that_lanes_cannot_write_stay_apart() -> None:
+    """Two clients never share a lane."""
+    text = "".join(
+        json.dumps({"process": name, "type": kind, "f": "write", "value": value}) + "\n"
+        for value, name in enumerate(("a b", "a_b", "a.b", "p1", 1))
+        for kind in ("invoke", "ok")
+    )
+    lanes = render(load(text.encode(), "h").history.operations)
+    assert len(lanes.splitlines()) == 5
+    assert len({one.process for one in parse(lanes).operations}) == 5

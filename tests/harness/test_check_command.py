@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from checkers.run import Run
 from harness import cli
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -40,6 +44,9 @@ However, W2 had returned at 0.005 s when R1 was called at 0.006 s, and R1 still 
 
 p0: |-write register 1-| |-write register 2-|
 p1:                                           |-read register 1-|
+
+read 8 lines: 4 operations, 4 judged
+note: no times: the order of the lines is the order of events
 
 INVALID
 """
@@ -103,7 +110,11 @@ def test_the_model_is_found_by_looking_or_named(
         (STALE, ("--memory", "4G"), "'4G' is no size; say the unit, as in 512MiB or 4GiB"),
         (STALE, ("--memory", "0GiB"), "'0GiB' is no size"),
         (STALE + "{:process", (), "history.edn:9: '{' is never closed"),
-        (STALE + "{:process 5 :type :ok :f :read}", (), "history.edn:9: read completes without"),
+        (
+            STALE + "{:process 5 :type :ok :f :read :value 1}",
+            (),
+            "history.edn:9: read completes without",
+        ),
         ("{:process 0 :type :invoke\n\0", (), "history.edn:2: a NUL byte"),
         (STALE, ("--model", "moon.py:Bell"), "moon.py does not exist"),
     ],
@@ -117,6 +128,113 @@ def test_what_cannot_be_judged_is_one_line_and_exit_4(
     code, out, err = squall(capfd, "check", str(path), *words)
     assert (code, out) == (4, "")
     assert message in err
+    assert err.count("\n") == 1
+
+
+WRITTEN = """{:process "a" :type :invoke :f :write :value 1}
+{:process "a" :type :ok :f :write :value 1}
+{:process "b" :type :invoke :f :read :value nil}
+{:process "b" :type :ok :f :read :value 1}
+"""
+
+UNKEPT = """{:process "b" :type :invoke :f :read :value nil}
+{:process "b" :type :ok :f :read :value nil}
+"""
+
+
+def test_what_is_left_out_is_told_and_under_strict_no_pass(capfd: Any, tmp_path: Path) -> None:
+    """How many lines and operations, how many are judged, which are not and why."""
+    path = tmp_path / "history.edn"
+    path.write_text(WRITTEN + UNKEPT)
+    code, out, _ = squall(capfd, "check", str(path))
+    assert code == 0
+    assert "\nread 6 lines: 3 operations, 2 judged, 1 left out: a read" in out
+    assert squall(capfd, "check", str(path), "--strict")[0] == 2
+    code, out, _ = squall(capfd, "check", str(path), "--json")
+    told = json.loads(out)["stats"]["accounting"]
+    assert (told["lines"], told["operations"], told["judged"]) == (6, 3, 2)
+    assert list(told["left_out"].values()) == [1]
+    path.write_text(WRITTEN)
+    assert squall(capfd, "check", str(path), "--strict")[0] == 0
+
+
+def test_a_register_of_ours_in_which_nothing_was_read_is_no_pass(
+    capfd: Any, tmp_path: Path
+) -> None:
+    """Vacuous, as the documents say."""
+    path = tmp_path / "history.jsonl"
+    op = '{"index":%d,"time_ns":%d,"process":"a","type":"%s","f":"write","key":"x","value":1}\n'
+    header = '{"squall":"history","version":1}\n'
+    path.write_text(header + op % (0, 1, "invoke") + op % (1, 2, "ok"))
+    code, out, _ = squall(capfd, "check", str(path))
+    assert code == 2
+    assert "vacuous: nothing was read" in out
+
+
+@pytest.mark.parametrize("name", ["history.edn", "history.txt", "history.edn.gz"])
+def test_a_folder_of_jepsens_store_is_judged(name: str, capfd: Any, tmp_path: Path) -> None:
+    """By the history in it."""
+    text = STALE
+    if name.endswith(".txt"):
+        fields = re.findall(r":process (\d) :type (:\w+) :f (:\w+) :value (\w+)", STALE)
+        text = "".join("\t".join(one) + "\n" for one in fields)
+    data = gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+    (tmp_path / name).write_bytes(data)
+    code, out, _ = squall(capfd, "check", str(tmp_path))
+    assert code == 1
+    assert "stale-read" in out
+
+
+def test_a_folder_of_etcds_robustness_tests_is_judged(capfd: Any, tmp_path: Path) -> None:
+    """All clients together; one of its files alone, too."""
+    client = tmp_path / "client-1"
+    client.mkdir()
+    (client / "operations.json").write_text(
+        '{"ClientId":1,"Input":{"Type":"range","Range":{"Start":"k","End":""}},"Call":1,'
+        '"Output":{"Range":{"KVs":null,"Count":0},"Revision":1},"Return":2}\n'
+    )
+    for path in (tmp_path, client, client / "operations.json"):
+        code, out, _ = squall(capfd, "check", str(path))
+        assert code == 0
+        assert "etcd-order" in out
+
+
+def test_a_folder_without_any_history_is_one_line(capfd: Any, tmp_path: Path) -> None:
+    """Which says what was looked for."""
+    code, out, err = squall(capfd, "check", str(tmp_path))
+    assert (code, out) == (4, "")
+    assert "history.edn" in err
+    assert err.count("\n") == 1
+
+
+def unwritable_run(folder: Path) -> Path:
+    """Make a run's folder that was never judged, and cannot be written to."""
+    header = '{"squall":"history","version":1,"workload":"register"}\n'
+    op = '{"index":%d,"time_ns":%d,"process":0,"type":"%s","f":"read","key":"x"}\n'
+    (folder / "history.jsonl").write_text(header + op % (0, 1, "invoke") + op % (1, 2, "ok"))
+    run = Run(
+        id="r", workload="register", cluster="sim", seed=1, nodes=("n1",), faults=(), time_limit_s=1
+    )
+    (folder / "run.json").write_bytes(msgspec.json.encode(run))
+    (folder / ".evidence.json.new").mkdir()  # who is root may write wherever files may be
+    return folder
+
+
+def test_a_run_that_cannot_be_written_to_is_judged_all_the_same(capfd: Any, tmp_path: Path) -> None:
+    """The verdict is printed, and one line says that it is not stored."""
+    code, out, err = squall(capfd, "check", str(unwritable_run(tmp_path)))
+    assert code == 2
+    assert "UNKNOWN" in out
+    assert err.count("\n") == 1
+    assert "the verdict is not stored: the store at" in err
+    assert not (tmp_path / "verdict.json").exists()
+
+
+def test_a_report_that_cannot_be_written_is_one_line(capfd: Any, tmp_path: Path) -> None:
+    """With the verdict, and exit 3: the database is not to blame."""
+    code, out, err = squall(capfd, "report", str(unwritable_run(tmp_path)))
+    assert (code, out) == (3, "")
+    assert "judged UNKNOWN, but the verdict is not stored" in err
     assert err.count("\n") == 1
 
 
