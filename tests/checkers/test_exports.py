@@ -71,7 +71,7 @@ def test_a_history_gets_the_same_verdict_after_a_journey_through_edn(
     straight = check_file("h", b"".join(encode_jsonl(history)), model, Budget())
     through = check_file("h", to_edn(history), model, Budget())
     assert through.stats["format"] == "edn"
-    if model.partition(":")[0] not in {"list-append", "rw-register"}:
+    if model.partition(":")[0] not in {"list-append", "rw-register", "long-fork"}:
         assert told(through) == told(straight)
         return
     # Elsewhere a value may have been there before the history began, so that it proves nothing.
