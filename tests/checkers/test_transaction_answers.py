@@ -485,6 +485,7 @@ def test_a_history_without_order_is_judged_at_the_level_that_asks_for_none() -> 
     verdict = check_isolation(parse(SESSION), Budget(), realtime=False)
     assert verdict.validity is Validity.VALID
     assert verdict.stats["level"] == SERIALIZABLE
+    assert verdict.evidence.endswith("judged as serializable: nothing says what came first")
 
 
 def test_an_element_written_as_the_initial_value_names_no_writer() -> None:

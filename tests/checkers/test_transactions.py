@@ -322,4 +322,4 @@ def test_what_breaks_a_level_breaks_every_level_that_includes_it(appends: bool) 
         broken |= {level.name for level in invalid}
         for level in map(level_of, LEVELS):
             assert level in invalid or not any(level.includes(one) for one in invalid), seed
-    assert broken == {name for name in LEVELS if "uncommitted" not in name}
+    assert broken >= {name for name in LEVELS if "uncommitted" not in name}
