@@ -126,7 +126,11 @@ def check_isolation(
     past = Past(initial, complete=closed or not history.header.get("excerpt"))
     terms = _Terms(data, asked if realtime else asked.without_time(), past)
     txns, found, told = _analyse(history.operations, terms, meter)
-    return _conclude(txns, found, told, terms, meter, started_s)
+    verdict = _conclude(txns, found, told, terms, meter, started_s)
+    if terms.level == asked:
+        return verdict
+    less = f"{verdict.evidence}, judged as {terms.level.name}: nothing says what came first"
+    return msgspec.structs.replace(verdict, evidence=less)
 
 
 class _Terms(NamedTuple):

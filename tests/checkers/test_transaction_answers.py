@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from checkers.catalogue import check_file
 from checkers.history import History, MalformedHistory, Op, OpType
 from checkers.lanes import parse
+from checkers.long_fork import check_long_fork
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
 from checkers.transactions import UNSTATED, mismatch
 from checkers.verdict import Budget, Validity, Verdict
@@ -96,7 +98,7 @@ def test_an_answer_to_another_question_is_told_and_leaves_the_rest_judged(data: 
     for seed in range(SEEDS):
         random = Random(seed)
         appends = data == LIST_APPEND
-        plans = drawn(random, appends=appends, noise=random.choice([0.0, 0.0, 0.3]))
+        plans = drawn(random, appends=appends, noise=random.choice([0.0, 0.5]))
         if not (right := answered(plans)):
             continue
         plan = random.choice(right)
@@ -116,19 +118,15 @@ def test_an_answer_to_another_question_is_told_and_leaves_the_rest_judged(data: 
         # The others are judged as if nobody had answered: what was asked may have happened.
         plan.outcome, plan.answered = OpType.INFO, asked
         truth = explained(plans, data, level)
-        more = any(
-            kind != "answer-mismatch" and not kind.endswith(("-process", "-realtime"))
-            for kind in told(verdict)
-        )
         others += not truth
-        if more:
+        if told(verdict) - {"answer-mismatch"}:
             assert not truth, (seed, told(verdict))
-        elif not truth and not told(verdict) - {"answer-mismatch"}:
+        elif not truth:
             assert not appends, seed
             missed += 1
     assert set(ways) == {"key", "function", "fewer", "more", "value", "order"}
     assert others > SEEDS // 50
-    assert missed <= others // 5
+    assert missed <= others // 5, (missed, others)
 
 
 def op_of(plans: list[Plan], plan: Plan) -> int:
@@ -487,6 +485,7 @@ def test_a_history_without_order_is_judged_at_the_level_that_asks_for_none() -> 
     verdict = check_isolation(parse(SESSION), Budget(), realtime=False)
     assert verdict.validity is Validity.VALID
     assert verdict.stats["level"] == SERIALIZABLE
+    assert verdict.evidence.endswith("judged as serializable: nothing says what came first")
 
 
 def test_an_element_written_as_the_initial_value_names_no_writer() -> None:
@@ -498,3 +497,79 @@ def test_an_element_written_as_the_initial_value_names_no_writer() -> None:
         "a key once"
     )
     assert check_isolation(lanes, Budget(), data=RW_REGISTER, initial=UNSTATED).validity == "valid"
+
+
+THIN_AIR = """\
+{:index 0 :process 0 :type :invoke :f :txn :value [[:w :x 5]]}
+{:index 1 :process 0 :type :ok :f :txn :value [[:w :x 5]]}
+{:index 2 :process 0 :type :invoke :f :txn :value [[:r :x] [:w :y 1]]}
+{:index 3 :process 0 :type :ok :f :txn :value [[:r :x 6] [:w :y 1]]}
+{:index 4 :process 1 :type :invoke :f :txn :value [[:r :y nil]]}
+{:index 5 :process 1 :type :ok :f :txn :value [[:r :y 1]]}
+"""
+
+
+def test_a_value_that_nobody_wrote_is_no_initial_one_after_an_acknowledged_write() -> None:
+    """A file says nothing of what was there at first; that does not excuse every value."""
+    verdict = check_file("h.edn", THIN_AIR.encode(), None, Budget())
+    assert [one.kind for one in verdict.anomalies] == ["unwritten-value"]
+    assert "because p0 had itself called T2, which set x to 5, before T1" in (
+        verdict.anomalies[0].explanation
+    )
+    allowed = check_file("h.edn", THIN_AIR.encode(), "rw-register:serializable", Budget())
+    assert allowed.validity is Validity.VALID
+    assert allowed.stats["left_out"] == {
+        "it reads a value of unknown origin that may be initial": 1
+    }
+
+
+def test_a_file_whose_indexes_have_gaps_is_an_excerpt() -> None:
+    """Who wrote what is read may be missing; that is counted, and the rest is judged."""
+    excerpt = THIN_AIR.replace(":index 4", ":index 14").replace(":index 5", ":index 15")
+    verdict = check_file("h.edn", excerpt.encode(), None, Budget())
+    assert verdict.validity is Validity.VALID
+    assert verdict.stats["left_out"] == {
+        "it reads a value of unknown origin that may be initial": 1
+    }
+    nothing = "".join(excerpt.splitlines(keepends=True)[:4]).replace(":index 3", ":index 13")
+    assert check_file("h.edn", nothing.encode(), None, Budget()).reason == (
+        "vacuous: nothing was read"
+    )
+
+
+def test_a_success_without_an_answer_is_refused_with_its_line() -> None:
+    """Nobody kept what was read: the recorder should have written an info."""
+    text = THIN_AIR.replace("[[:r :y 1]]", "nil")
+    with pytest.raises(MalformedHistory, match=r"h\.edn:6: a transaction that succeeded"):
+        check_file("h.edn", text.encode(), None, Budget())
+
+
+def test_a_long_fork_of_others_may_begin_with_what_nobody_wrote() -> None:
+    """Until a read finds the key without it."""
+    begins = [
+        (0, "invoke", [["w", 1, 1]]),
+        (0, "ok", [["w", 1, 1]]),
+        *(
+            (process, kind, [["r", 1, value], ["r", 2, 7]])
+            for process, value in ((1, 1), (2, None))
+            for kind in ("invoke", "ok")
+        ),
+    ]
+    verdict = check_long_fork(events(*begins), closed=False)
+    assert verdict.validity is Validity.VALID
+    assert verdict.stats["left_out"] == {
+        "it reads a value of unknown origin that may be initial": 1
+    }
+    begins += [(3, kind, [["r", 1, 1], ["r", 2, None]]) for kind in ("invoke", "ok")]
+    verdict = check_long_fork(events(*begins), closed=False)
+    assert [one.kind for one in verdict.anomalies] == ["unwritten-value", "long-fork"]
+
+
+def test_what_a_client_did_not_wait_for_may_come_behind_what_it_did_next() -> None:
+    """A harness may let a client go on after a timeout: its append then comes when it comes."""
+    lanes = parse(
+        "p0: |-txn append:x:1-?     |-txn r:x:[]-|\n"
+        "p1:                                         |-txn r:x:[1]-|\n"
+    )
+    for level in LEVELS:
+        assert check_isolation(lanes, Budget(), level=level).validity is Validity.VALID

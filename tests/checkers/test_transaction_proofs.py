@@ -274,7 +274,8 @@ def dirty(w: Witness) -> None:
     assert w.cast[failed].outcome is OpType.FAIL
     assert value in w.writes(other, key)
     assert any(
-        value in one and set(w.writes(failed, key)) & set(one[: one.index(value)])
+        value in one
+        and set(w.writes(failed, key)) & set(one[: len(one) - 1 - one[::-1].index(value)])
         for one in map(texts, w.every_read(key))
     )
 

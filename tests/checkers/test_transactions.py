@@ -10,6 +10,7 @@ import pytest
 
 from checkers.dependencies import PROCESS, REALTIME, Circle
 from checkers.history import History, Op, OpType
+from checkers.isolation import LEVELS, level_of
 from checkers.lanes import parse
 from checkers.list_append import ListAppend
 from checkers.rw_register import RwRegister
@@ -302,3 +303,23 @@ def test_a_level_allows_what_it_says() -> None:
     }
     judged = check_isolation(skew, Budget(), level="read-committed")
     assert judged.stats["still_possible"] == "snapshot-isolation"
+
+
+@pytest.mark.parametrize("appends", [True, False])
+def test_what_breaks_a_level_breaks_every_level_that_includes_it(appends: bool) -> None:
+    """Levels are ordered by their base and by the orders that count; names lead to them."""
+    assert all(level_of(name).name == name for name in LEVELS)
+    broken: set[str] = set()
+    for seed in range(SEEDS // 8):
+        random = Random(seed)
+        ops = history(drawn(random, appends=appends, noise=random.choice([0.2, 0.5])))
+        data = "list-append" if appends else "rw-register"
+        invalid = {
+            level_of(name)
+            for name in LEVELS
+            if check_isolation(ops, Budget(), data=data, level=name).validity is Validity.INVALID
+        }
+        broken |= {level.name for level in invalid}
+        for level in map(level_of, LEVELS):
+            assert level in invalid or not any(level.includes(one) for one in invalid), seed
+    assert broken >= {name for name in LEVELS if "uncommitted" not in name}
