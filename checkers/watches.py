@@ -240,20 +240,7 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
             at_count, at_revision = next(bookmarks)
         what = _phrase(event)
         if (event.mod, event.key) in seen:
-            first = seen[event.mod, event.key]
-            same = first[:4] == event[:4]
-            yield _Broken(
-                "unique",
-                operation,
-                f"{who(operation)}'s watch was sent {what} twice."
-                if same
-                else f"{who(operation)}'s watch was sent {what} after {_phrase(first)}.",
-                "Then each change is sent once.",
-                f"However, {what} came a second time."
-                if same
-                else f"However, {what} came after {_phrase(first)}, of the same key and revision.",
-                (event.mod,),
-            )
+            yield _repeated(watch, event, seen[event.mod, event.key])
         elif event.mod < latest:
             yield _Broken(
                 "ordered",
@@ -309,6 +296,18 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
         seen.setdefault((event.mod, event.key), event)
         if event.mod >= latest:
             latest, latest_response = event.mod, number
+
+
+def _repeated(watch: _Watch, event: Event, first: Event) -> _Broken:
+    """Tell of an event of a key and revision of which one was sent before."""
+    what, whose = _phrase(event), f"{who(watch.operation)}'s watch"
+    summary = f"{whose} was sent {what} twice."
+    however = f"However, {what} came a second time."
+    if first[:4] != event[:4]:
+        summary = f"{whose} was sent {what} after {_phrase(first)}."
+        however = f"However, {what} came after {_phrase(first)}, of the same key and revision."
+    then = "Then each change is sent once."
+    return _Broken("unique", watch.operation, summary, then, however, (event.mod,))
 
 
 def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
