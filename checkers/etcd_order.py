@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from checkers.answers import mismatches, tell_mismatch
 from checkers.etcd import FIRST_REVISION, FUNCTIONS, KeyValue, misshapen, misshapen_answer
@@ -171,8 +171,8 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             continue
         output = one.output
         revision = output.get("revision")
-        # A plain put that says no more than its revision cannot answer anything else.
-        simple = plain and unchanged == 0 and len(output) == 1
+        # Most answers cannot belong to anything else: this is what costs nothing to see.
+        simple = plain and (_is_of_one_key(request, output) if unchanged else len(output) == 1)
         if not simple and (wrong := unrelated(f, request, output)):
             other.setdefault(one.index, wrong)
         if type(revision) is not int:
@@ -191,6 +191,16 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
         ret.append(one.completed_ns or 0)
     answers.order.extend(sorted(range(len(claims)), key=claims.__getitem__))
     return answers, open_ops, unplaced, other
+
+
+def _is_of_one_key(request: Any, answer: Any) -> bool:
+    """Whether a range of one key is answered with nothing, or with this key, and no more."""
+    if len(answer) != 3 or "kvs" not in answer:
+        return False
+    kvs, count = answer["kvs"], answer.get("count")
+    if count == 1:
+        return len(kvs) == 1 and bool(kvs[0][0] == request["key"])
+    return count == 0 and not kvs
 
 
 def _validate_request(one: Operation) -> None:
