@@ -304,11 +304,13 @@ def _explain_stuck(
         return again if again.valid is False else None
 
     assert found.stuck is not None
+    known = {one.index: one for one in operations}
     smaller = cut_behind(operations, operations[found.stuck])
     if model.name in REGISTERS:
         smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
-        # What is left is often decided without search, and then better explained.
-        judged = _judge_cheaply(key, smaller, model)
+        # What is left is often decided without search, and then better explained; and of whole
+        # operations, for a proof must not call unanswered what was answered later.
+        judged = _judge_cheaply(key, [known[one.index] for one in smaller], model)
         if not isinstance(judged, str) and judged.tell is not None:
             return judged.tell()
     else:
@@ -319,6 +321,11 @@ def _explain_stuck(
     assert found.stuck is not None
     stuck = operations[found.stuck]
     cast = Cast([stuck])
+    # Lanes show what was answered later as open, for that is what was known at that moment.
+    at = stuck.completed_ns or 0
+    cut = sum((known[one.index].completed_ns or 0) > at for one in operations)
+    drawn = len(operations) <= LANES_OPS_MAX
+    which = "the {} operations below" if drawn else "{} of the operations"
     name, what = cast.name(stuck), key if key is not None else "the object"
     show = getattr(model, "show", value_phrase)  # a user's own model need not have it
     states = sorted(map(show, found.states))
@@ -328,10 +335,14 @@ def _explain_stuck(
         f"No order of the operations on {what} explains {phrase(stuck)}.",
         [
             (
-                f"Then, in every order of the {len(operations)} operations below that respects "
-                f"real time and explains what had answered before "
-                f"{cast.at(stuck.completed_ns or 0)}, {what} is {_any_of(states)} just before "
-                f"{name} answers."
+                f"Then, in every order of {which.format(len(operations))} that respects real time "
+                f"and explains what had answered before {cast.at(at)}, {what} is "
+                f"{_any_of(states)} just before {name} answers."
+            ),
+            *(
+                ["What was answered only after that is shown as still open."]
+                if cut and drawn
+                else []
             ),
             (
                 f"However, {name} was answered (`{told}`), which none of these allows, nor any "
@@ -340,7 +351,12 @@ def _explain_stuck(
         ],
         cast,
         shown=operations,
-        data={"operations": len(operations), "states": states},
+        data={
+            "operations": len(operations),
+            "states": states,
+            "model": model.name,
+            "searched": [one.index for one in operations],
+        },
     )
 
 

@@ -34,7 +34,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
+from checkers.explain import Cast, anomaly, in_part, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
 from checkers.registers import FOREVER, freeze
@@ -324,7 +324,7 @@ def _reduced(found: _Found, history: History) -> tuple[_Found, list[Operation]]:
         if read.f != "read":
             return read
         kept = [value for value in read.output if freeze(value) in matters]
-        return msgspec.structs.replace(read, output=kept)
+        return in_part(read, msgspec.structs.replace(read, output=kept))
 
     of_key = history.by_key[found.ops[0].key]
     adds = [one for one in of_key if one.f == "add" and freeze(one.input) in matters]

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from checkers.explain import in_part
 from checkers.history import Operation, OpType
 from checkers.registers import freeze
 from checkers.transactions import READ, Transactions
@@ -102,9 +103,11 @@ class Part:
                 answered = [[mops[at][0], mops[at][1], value] for at, value in left]
                 asked = [[f, key, None if f == READ else value] for f, key, value in answered]
                 ok = operation.outcome is OpType.OK
-                found.append(
-                    msgspec.structs.replace(operation, input=asked, output=answered if ok else None)
+                part = msgspec.structs.replace(
+                    operation, input=asked, output=answered if ok else None
                 )
+                whole = [[*mop] for mop in mops] == answered
+                found.append(part if whole else in_part(operation, part))
         return found
 
 

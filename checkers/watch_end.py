@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly
+from checkers.explain import Cast, anomaly, in_part
 from checkers.history import History, Operation, OpType
 from checkers.lanes import value_text
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
@@ -181,9 +181,9 @@ def _around(story: _Story, events: list[Event]) -> Operation:
 
 
 def _narrowed(held: Operation, key: str) -> Operation:
-
     rows: list[Any] = [row for row in held.output["kvs"] if row[0] == key]
-    return msgspec.structs.replace(held, output={**held.output, "kvs": rows, "count": len(rows)})
+    output = {**held.output, "kvs": rows, "count": len(rows)}
+    return in_part(held, msgspec.structs.replace(held, output=output))
 
 
 def _words(events: list[Event]) -> str:

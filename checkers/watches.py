@@ -34,7 +34,7 @@ import msgspec
 
 from checkers.etcd_requests import ran
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
+from checkers.explain import Cast, anomaly, in_part, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
@@ -445,4 +445,5 @@ def restricted(watch: Operation, revisions: Sequence[int]) -> Operation:
         elif vouches and not vouched:
             responses.append({name: response[name] for name in ("revision", "progress")})
         vouched = vouched or vouches
-    return msgspec.structs.replace(watch, output={**watch.output, "responses": responses})
+    part = msgspec.structs.replace(watch, output={**watch.output, "responses": responses})
+    return in_part(watch, part)

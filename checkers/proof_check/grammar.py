@@ -153,17 +153,22 @@ def read(grammar: Grammar, proof: Any, text: str) -> Any:
     Raises NotThis if no pattern fits, Contradicted if no reading holds, Unverified if one could not
     be checked and none holds.
     """
-    refused: Exception | None = None
+    refused: Contradicted | None = None
+    unverified: tuple[Unverified, Any] | None = None
     for check, held, kinds in grammar.readings(text):
         state = proof.state()
         try:
             return check(proof, **_arguments(proof, held, kinds))
         except NotThis:
             pass
-        except (Contradicted, Unverified) as why:
-            if refused is None or isinstance(refused, Contradicted):
-                refused = why
+        except Contradicted as why:
+            refused = refused or why
+        except Unverified as why:
+            unverified = (why, proof.state())
         proof.restore(state)
+    if unverified is not None:
+        proof.restore(unverified[1])
+        raise unverified[0]
     raise refused or NotThis(text)
 
 

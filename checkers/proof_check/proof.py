@@ -49,14 +49,13 @@ class Proof:
     edges: list[tuple[str, str]] = field(default_factory=list)
     memory: dict[str, Any] = field(default_factory=dict)
 
-    def state(self) -> tuple[int, dict[str, Any]]:
+    def state(self) -> tuple[list[tuple[str, str]], dict[str, Any]]:
         """What a reading may change."""
-        return len(self.edges), dict(self.memory)
+        return list(self.edges), dict(self.memory)
 
-    def restore(self, state: tuple[int, dict[str, Any]]) -> None:
+    def restore(self, state: tuple[list[tuple[str, str]], dict[str, Any]]) -> None:
         """Take back what a reading changed that did not hold."""
-        del self.edges[state[0] :]
-        self.memory = state[1]
+        self.edges, self.memory = list(state[0]), dict(state[1])
 
     def named(self, name: str) -> Told:
         """The operation of a name; raises Contradicted."""

@@ -83,6 +83,17 @@ def _in_every_order(proof: Proof, n: int, at: str, what: str, states: str, r: To
     proof.memory["reached"] = (model, reached)
 
 
+@sentence("What was answered only after that is shown as still open.")
+def _shown_as_open(proof: Proof) -> None:
+    stuck = proof.memory.get("stuck")
+    if stuck is None:
+        raise Contradicted("nothing was said of a moment")
+    known = proof.facts.by_index
+    indexes = proof.anomaly.data.get("searched") or ()
+    later = [i for i in indexes if (known[i].completed_ns or 0) > (stuck.real.completed_ns or 0)]
+    require(later, "all of them had been answered by then")
+
+
 @sentence(
     "However, {r:op} was answered (`{told}`), which none of these allows, nor any operation that "
     "was open then."
