@@ -7,7 +7,7 @@ the witnesses with whoever wrote the values they saw: a history of its own, inva
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from checkers.explain import (
     Cast,
@@ -24,7 +24,12 @@ from checkers.history import Operation
 from checkers.registers import RegisterHistory, freeze
 from checkers.shrink import Surroundings, around
 from checkers.verdict import Anomaly
+from checkers.words import listed
 from checkers.zones import INITIAL, Conflict
+
+
+FAILED_MAX: Final = 4
+"""Failed writes of one value that are named in a proof."""
 
 
 class _Scene(NamedTuple):
@@ -85,9 +90,9 @@ def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
 
 def _unwritten(scene: _Scene) -> Anomaly:
     reader, key = scene.after, scene.key
-    failed = scene.register.failed.get(freeze(observed(reader)))
+    failed = scene.register.failed.get(freeze(observed(reader)), [])[:FAILED_MAX]
     text = value_phrase(observed(reader))
-    if failed is None:
+    if not failed:
         cast = scene.cast([reader])
         return scene.anomaly(
             "unwritten-value",
@@ -98,20 +103,23 @@ def _unwritten(scene: _Scene) -> Anomaly:
             ],
             cast,
         )
-    cast = scene.cast([failed, reader])
-    because = f" ({failed.error})" if failed.error else ""
+    cast = scene.cast([*failed, reader])
+    only, *others = failed
+    because = f" ({only.error})" if only.error else ""
+    write, however = "the only write", f"only {cast.name(only)} would have written {text}, and its "
+    however += f"client was told that it did not happen and never will{because}."
+    if others:
+        write, names = "every write", listed([cast.name(one) for one in failed])
+        however = f"all that would have written {text} failed for certain, as {names} did."
     return anomaly(
         "aborted-read",
-        f"{who(reader)} found {text} in {key}, although the only write of it had failed.",
+        f"{who(reader)} found {text} in {key}, although {write} of it had failed.",
         [
             f"Then {text} was the value of {key} once: {cast.name(reader)} found it.",
-            (
-                f"However, only {cast.name(failed)} would have written {text}, and its client was "
-                f"told that it did not happen and never will{because}."
-            ),
+            f"However, {however}",
         ],
         cast,
-        shown=[failed, *scene.surroundings.operations],
+        shown=[*failed, *scene.surroundings.operations],
     )
 
 
@@ -147,7 +155,9 @@ def _circular(scene: _Scene) -> Anomaly:
     return scene.anomaly(
         "circular-cas",
         f"{len(circle)} compare-and-sets on {scene.key} each succeeded on a value that only "
-        f"another of them could have written.",
+        f"another of them could have written."
+        if len(circle) > 1
+        else f"A compare-and-set on {scene.key} succeeded on a value that nobody else wrote.",
         [
             "Then " + ";\n    ".join(steps) + ".",
             "However, that is a circle: none of them can have been the first.",

@@ -14,6 +14,7 @@ Both judge what a client could see. Serializable reads promise less and are left
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
@@ -29,7 +30,7 @@ from checkers.lanes import describe, render
 from checkers.models import UNKNOWN, CasRegister, Model
 from checkers.objects import KeyValue
 from checkers.patience import uncollected
-from checkers.registers import FOREVER, IGNORED, RegisterHistory, register_history
+from checkers.registers import FOREVER, IGNORED, NOTHING, RegisterHistory, register_history
 from checkers.search import Call, Found, Misfit, search
 from checkers.shrink import cut_behind, shrink, without_reads
 from checkers.specifications import FUNCTIONS, MODELS, REGISTERS
@@ -310,20 +311,23 @@ def _explain_stuck(
         smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
         # What is left is often decided without search, and then better explained; and of whole
         # operations, for a proof must not call unanswered what was answered later.
-        judged = _judge_cheaply(key, [known[one.index] for one in smaller], model)
-        if not isinstance(judged, str) and judged.tell is not None:
-            return judged.tell()
+        judged = _told_of_whole(key, [known[one.index] for one in smaller], operations, model)
+        if judged is not None:
+            return judged
     else:
         smaller = without_reads(smaller, model, lambda left: stuck_again(left) is not None)
     again = stuck_again(smaller)
+    until = "what had answered before {}"
     if again is not None:
         operations, found = smaller, again
+    else:
+        until = "the answers, later ones too, of all that takes effect before {}"
     assert found.stuck is not None
     stuck = operations[found.stuck]
     cast = Cast([stuck])
     # Lanes show what was answered later as open, for that is what was known at that moment.
     at = stuck.completed_ns or 0
-    cut = sum((known[one.index].completed_ns or 0) > at for one in operations)
+    cut = again and any((known[one.index].completed_ns or 0) > at for one in operations)
     drawn = len(operations) <= LANES_OPS_MAX
     which = "the {} operations below" if drawn else "{} of the operations"
     name, what = cast.name(stuck), key if key is not None else "the object"
@@ -336,8 +340,8 @@ def _explain_stuck(
         [
             (
                 f"Then, in every order of {which.format(len(operations))} that respects real time "
-                f"and explains what had answered before {cast.at(at)}, {what} is "
-                f"{_any_of(states)} just before {name} answers."
+                f"and explains {until.format(cast.at(at))}, {what} is {_any_of(states)} just "
+                f"before {name} answers."
             ),
             *(
                 ["What was answered only after that is shown as still open."]
@@ -358,6 +362,25 @@ def _explain_stuck(
             "searched": [one.index for one in operations],
         },
     )
+
+
+def _told_of_whole(
+    key: str | None, some: list[Operation], every: list[Operation], model: Model
+) -> Anomaly | None:
+    """Tell why some operations have no order, if they are decided without search.
+
+    None if others wrote what these saw or wrote: the proof says that nobody else did.
+    """
+    judged = _judge_cheaply(key, some, model)
+    if isinstance(judged, str) or judged.tell is None:
+        return None
+    columns = register_history(some).columns
+    touched = {*columns.seen, *columns.wrote, model.init} - {NOTHING}
+    writes = Counter(columns.wrote)
+    for value, count in Counter(register_history(every).columns.wrote).items():
+        if value in touched and count != writes[value]:
+            return None
+    return judged.tell()
 
 
 def _any_of(states: list[str]) -> str:

@@ -49,7 +49,7 @@ class RegisterHistory(NamedTuple):
 
     `rows[i]` is the operation behind row i of `columns`. `opaque` are compare-and-sets refused
     without telling what they saw; `contradictions` are those refused although they saw the very
-    value they expected. `failed` maps a value to an operation that certainly did not write it.
+    value they expected. `failed` maps a value to the operations that certainly did not write it.
     `strangers` names functions a register does not have.
     """
 
@@ -57,7 +57,7 @@ class RegisterHistory(NamedTuple):
     rows: list[Operation]
     opaque: list[Operation]
     contradictions: list[Operation]
-    failed: dict[Hashable, Operation]
+    failed: dict[Hashable, list[Operation]]
     strangers: frozenset[str]
 
 
@@ -91,12 +91,12 @@ def register_history(operations: Iterable[Operation]) -> RegisterHistory:
         elif f == "write":
             installed = freeze(operation.input)
             if outcome is fail:
-                found.failed[installed] = operation
+                found.failed.setdefault(installed, []).append(operation)
                 continue
         elif f == "cas":
             expected, new = _arguments(operation)
             if outcome is fail:
-                found.failed[new] = operation
+                found.failed.setdefault(new, []).append(operation)
                 continue
             answer = operation.output
             if outcome is ok and not swapped(answer):

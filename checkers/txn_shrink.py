@@ -85,7 +85,10 @@ class Part:
             if key not in self.keys or (node, at) in self.dropped:
                 continue
             if f == READ and isinstance(value, list):
-                left.append((at, [one for one in value if self._kept(key, one)]))
+                kept = [one for one in value if self._kept(key, one)]
+                # A proof may leave out elements before the last, never say that another is last.
+                if not value or (kept and kept[-1] == value[-1]):
+                    left.append((at, kept))
             elif f == READ and self.txns.ok[node]:
                 if self._kept(key, value):
                     left.append((at, value))

@@ -190,5 +190,6 @@ def _words(events: list[Event]) -> str:
     if not events:
         return "nothing more"
     event = events[0]
-    value = f" {value_text(event.value)}" if event.type == "put" else ""
+    bare = event.type != "put" and event.value is None
+    value = "" if bare else f" {value_text(event.value)}"
     return f"`{event.type} {event.key}{value}` of revision {event.mod}"

@@ -393,12 +393,9 @@ def _disagrees(watch: _Watch, event: Event, known: Event) -> _Broken:
 
 
 def _phrase(event: Event) -> str:
-    what = (
-        f"put {event.key} {value_text(event.value)}"
-        if event.type == "put"
-        else (f"{event.type} {event.key}")
-    )
-    return f"`{what}` of revision {event.mod}"
+    bare = event.type != "put" and event.value is None
+    value = "" if bare else f" {value_text(event.value)}"
+    return f"`{event.type} {event.key}{value}` of revision {event.mod}"
 
 
 def _tell(broken: _Broken, history: History) -> Anomaly:

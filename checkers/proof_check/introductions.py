@@ -110,7 +110,7 @@ def part_of(real: Operation, shown: str) -> Part | None:
         shown = shown[1:-1]
     if real.f == "txn" and not isinstance(real.input, dict):
         return _part_of_transaction(real, shown)
-    if real.f == "read" and isinstance(real.output, list):
+    if real.f.endswith("read") and isinstance(real.output, list):
         return _part_of_list(real, shown)
     if isinstance(real.input, dict) and isinstance(real.output, dict):
         return _part_of_map(real, shown)
@@ -164,7 +164,8 @@ def _as_told(word: str, mop: Any) -> Any | None:
         return mop
     if f == "r" and isinstance(value, list):
         kept = _kept(said, value)
-        return None if kept is None else [f, key, kept]
+        is_end = kept and kept[-1] == value[-1]  # else it would say that another is the last
+        return [f, key, kept] if is_end else None
     return None
 
 
@@ -192,13 +193,13 @@ _NONE = object()
 def _part_of_list(real: Operation, shown: str) -> Part | None:
     """A read of which some elements are shown: "read of [1, 2]", or "read s [1,2]" in a lane."""
     listed: Any = None
-    if shown.startswith("read of "):
+    if shown.startswith(f"{real.f} of "):
         try:
-            listed = ast.literal_eval(shown.removeprefix("read of "))
+            listed = ast.literal_eval(shown.removeprefix(f"{real.f} of "))
         except (ValueError, SyntaxError):
             return None
     else:
-        prefix = f"read {real.key or '-'} "
+        prefix = f"{real.f} {real.key or '-'} "
         tail = describe(msgspec.structs.replace(real, output=[])).removeprefix(prefix + "[]")
         if shown.startswith(prefix) and shown.endswith(tail):
             listed = _kept(shown[len(prefix) : len(shown) - len(tail)], real.output)

@@ -9,7 +9,14 @@ from typing import Any
 from checkers.explain import value_phrase, who
 from checkers.history import Operation, OpType
 from checkers.lanes import value_text
-from checkers.proof_check.grammar import Contradicted, moment, require, sentence, summary
+from checkers.proof_check.grammar import (
+    Contradicted,
+    NotThis,
+    moment,
+    require,
+    sentence,
+    summary,
+)
 from checkers.proof_check.proof import Proof, Told
 from checkers.registers import freeze
 
@@ -306,7 +313,7 @@ def balances(one: Told) -> dict[str, Any]:
 @summary("{p:who} found {what}.")
 def _found_accounts(proof: Proof, p: str, what: str) -> None:
     if proof.anomaly.kind != "wrong-accounts":
-        raise Contradicted("the anomaly is of another kind")
+        raise NotThis
     require(proof.memory.get("what") == what, "its proof says something else")
     require(proof.by(p), f"no operation of the proof is {p}'s")
 

@@ -25,8 +25,8 @@ STEPS_MAX: Final = 5_000
 FOREVER: Final = 1 << 62
 
 _MARKS: Final = {OpType.OK: "|", OpType.FAIL: "!", OpType.INFO: "?"}
-_END = re.compile(r"-*([|!?])(?= |$)")
-_INTERVAL = re.compile(r"\|-(.*?)-+([|!?])(?= |$)", re.DOTALL)
+_END = re.compile(r"-*([|!?])(?=[ |]|$)")
+_INTERVAL = re.compile(r"\|-(.*?)-+([|!?])(?=[ |]|$)", re.DOTALL)
 
 
 class _Interval(NamedTuple):
@@ -80,17 +80,18 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
             if end is not None and end[1] == mark and (not options or end.end() - 1 == stop):
                 stop, text = end.end() - 1, label
                 options.append((one, until))
-    if options:
-        return _Interval(at, stop, text, options)
     bare = _INTERVAL.match(line, at)
-    if bare is None:
-        raise Contradicted(f"{line[at : at + 80]!r} is no interval")
-    for _, mark, one, until in labels:
-        if mark == bare[2] and part_of(one, bare[1]) is not None:
-            options.append((one, until))
+    if bare is not None and (not options or bare.end() - 1 == stop):
+        stop, text = bare.end() - 1, bare[1]
+        whole = {one.index for one, _ in options}
+        for _, mark, one, until in labels:
+            if mark == bare[2] and one.index not in whole and part_of(one, text) is not None:
+                options.append((one, until))
     if not options:
-        raise Contradicted(f"the history has no `{bare[1]}` that ends in {bare[2]!r} in this lane")
-    return _Interval(at, bare.end() - 1, bare[1], options)
+        raise Contradicted(f"the history has no `{line[at : at + 80]}` in this lane")
+    listed = set(proof.anomaly.ops)
+    options.sort(key=lambda option: option[0].index not in listed)
+    return _Interval(at, stop, text, options)
 
 
 def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, Operation, int]]:
@@ -100,19 +101,20 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
         return list(proof.memory[key])
     stuck = proof.memory.get("stuck")
     limit = FOREVER if stuck is None else stuck.real.completed_ns or FOREVER
-    listed = set(proof.anomaly.ops)
     labels = []
     for one in operations:
         until = one.completed_ns
+        shown = FOREVER if one.outcome is OpType.INFO or until is None else until
+        labels.append((describe(one), _MARKS[one.outcome], one, shown))
         if until is not None and until > limit:
             cut = msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
             labels.append((describe(cut), "?", one, FOREVER))
-        else:
-            shown = FOREVER if one.outcome is OpType.INFO or until is None else until
-            labels.append((describe(one), _MARKS[one.outcome], one, shown))
-    labels.sort(key=lambda label: label[2].index not in listed)
     proof.memory[key] = labels
     return labels
+
+
+_Event = tuple[int, tuple[int, int], int | str | None]
+"""A column, the moment that stands there (calls before returns), and whose it is."""
 
 
 class _Matching:
@@ -123,30 +125,33 @@ class _Matching:
         self._steps = 0
         self._chosen: dict[int, tuple[Operation, int]] = {}
 
-    def fits(self, at: int = 0, last: tuple[int, tuple[int, int]] = (-1, (-1, 0))) -> bool:
+    def fits(self, at: int = 0, last: _Event = (-1, (-1, 0), None)) -> bool:
         """Whether events from here on can be matched; `last` is the one before, with its moment."""
         if at == len(self._events):
             return True
         column, kind, interval = self._events[at]
         if kind:
-            moment = (self._chosen[interval][1], 1)
-            return self._follows(last, column, moment) and self.fits(at + 1, (column, moment))
+            one, until = self._chosen[interval]
+            event = (column, (until, 1), one.process)
+            return self._follows(last, event) and self.fits(at + 1, event)
         used = {one.index for one, _ in self._chosen.values()}
         for option in self._intervals[interval].options:
             self._steps += 1
             if self._steps > STEPS_MAX:
                 raise Unverified("the lanes could be matched in too many ways")
-            moment = (option[0].invoked_ns, 0)
-            if option[0].index not in used and self._follows(last, column, moment):
+            event = (column, (option[0].invoked_ns, 0), option[0].process)
+            if option[0].index not in used and self._follows(last, event):
                 self._chosen[interval] = option
-                if self.fits(at + 1, (column, moment)):
+                if self.fits(at + 1, event):
                     return True
                 del self._chosen[interval]
         return False
 
     @staticmethod
-    def _follows(
-        last: tuple[int, tuple[int, int]], column: int, moment: tuple[int, int]
-    ) -> bool:
-        before, at = last
-        return moment == at if column == before else moment > at
+    def _follows(last: _Event, event: _Event) -> bool:
+        """Whether an event may stand in its column, behind or beside the one before."""
+        if last[0] == event[0]:
+            return last[1] == event[1]
+        # A process that calls in the instant in which it was answered was answered first.
+        own = last[2] == event[2] and last[1][0] == event[1][0]
+        return event[1] > last[1] or own

@@ -108,9 +108,22 @@ def _only_a_failed_one(
     require(w.real.outcome is OpType.FAIL, f"{w.name} did not fail")
     require((error or "") == (w.real.error or ""), f"its error is {w.real.error!r}")
     others = [
-        one for one in proof.facts.would_write(proof.key, given) if one.index != w.real.index
+        one
+        for one in proof.facts.would_write(proof.key, given)
+        if one.index != w.real.index and (one.outcome is OpType.FAIL or puts(one) is not None)
     ]
     require(not others, f"op {others[0].index if others else ''} would have written it, too")
+
+
+@sentence("However, all that would have written {value} failed for certain, as {names} did.")
+def _all_failed(proof: Proof, value: str, names: str) -> None:
+    require(value == proof.memory.get("value", value), "another value was read")
+    for name in (each for part in names.split(", ") for each in part.split(" and ")):
+        one = proof.named(name)
+        given = one.real.input if one.real.f == "write" else (one.real.input or [None])[-1]
+        require(value_phrase(given) == value, f"{name} is {phrase(one.real)}")
+        require(one.real.outcome is OpType.FAIL, f"{name} did not fail")
+    never(proof, value)
 
 
 # --- two that replaced the same value
@@ -363,10 +376,18 @@ def _reports(proof: Proof, c: Told, value: str) -> None:
 # --- summaries
 
 
-@summary("{p:who} found {value} in {key}, although the only write of it had failed.")
+@summary("A compare-and-set on {key} succeeded on a value that nobody else wrote.")
+def _on_its_own(proof: Proof, key: str) -> None:
+    _several_in_a_circle(proof, 1, key)
+
+
+@summary(
+    "{p:who} found {value} in {key}, although the only write of it had failed.",
+    "{p:who} found {value} in {key}, although every write of it had failed.",
+)
 def _found_though_failed(proof: Proof, p: str, value: str, key: str) -> None:
     proof.about(key)
-    proof.someone(p, f"found {value}", lambda one: says(sees(one.real), value))
+    proof.someone(p, f"found {value}", lambda one: says(expects(one.real), value))
     require(not written_by(proof, value, cast_ops(proof)), "somebody may have written it")
 
 

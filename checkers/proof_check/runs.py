@@ -14,7 +14,15 @@ from checkers.explain import phrase, value_phrase, who
 from checkers.faults import FaultWindow, fault_windows
 from checkers.history import Operation, OpType
 from checkers.proof_check.facts import expects, puts, sees
-from checkers.proof_check.grammar import Contradicted, Unverified, moment, require, sentence, summary
+from checkers.proof_check.grammar import (
+    Contradicted,
+    NotThis,
+    Unverified,
+    moment,
+    require,
+    sentence,
+    summary,
+)
 from checkers.proof_check.proof import Proof, Told
 from checkers.proof_check.registers import cast_ops, found_it, joined, once, says, written_by
 from checkers.registers import freeze
@@ -379,7 +387,7 @@ def _not_within(proof: Proof, what: str) -> None:
     elif proof.anomaly.kind == "hard-state-regressed":
         _regressed_words(proof, what)
     else:
-        raise Contradicted("that is nothing the history says")
+        raise NotThis
 
 
 def _regressed_words(proof: Proof, what: str) -> None:

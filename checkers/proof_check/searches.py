@@ -51,13 +51,28 @@ def _about(proof: Proof, what: str) -> None:
     "had answered before {at:ns}, {what} is {states} just before {r:op} answers.",
     "Then, in every order of {n:int} of the operations that respects real time and explains what "
     "had answered before {at:ns}, {what} is {states} just before {r:op} answers.",
+    "Then, in every order of the {n:int} operations below that respects real time and explains the "
+    "answers, later ones too, of all that takes effect before {late:ns}, {what} is {states} just "
+    "before {r:op} answers.",
+    "Then, in every order of {n:int} of the operations that respects real time and explains the "
+    "answers, later ones too, of all that takes effect before {late:ns}, {what} is {states} just "
+    "before {r:op} answers.",
 )
-def _in_every_order(proof: Proof, n: int, at: str, what: str, states: str, r: Told) -> None:
+def _in_every_order(
+    proof: Proof,
+    n: int,
+    what: str,
+    states: str,
+    r: Told,
+    at: str | None = None,
+    late: str | None = None,
+) -> None:
     _about(proof, what)
     answered = r.real.completed_ns
     if answered is None:
         raise Contradicted(f"{r.name} was never answered")
-    require(moment(answered, at) == at, f"{r.name} was answered at {moment(answered, at)}")
+    told = at or late or ""
+    require(moment(answered, told) == told, f"{r.name} was answered at {moment(answered, told)}")
     require(n == proof.anomaly.data.get("operations"), "it is another number of operations")
     said = proof.anomaly.data.get("states") or []
     shown = list(said)
@@ -76,7 +91,7 @@ def _in_every_order(proof: Proof, n: int, at: str, what: str, states: str, r: To
     ops = [known[index] for index in indexes]
     require(r.real.index in indexes, f"{r.name} is not among them")
     require({one.key for one in ops} == {proof.key}, "they are of several keys")
-    reached = _reachable(model, ops, r.real)
+    reached = _reachable(model, ops, r.real, whole=late is not None)
     show = getattr(model, "show", value_phrase)
     real = sorted(map(show, reached))
     require(real == sorted(said), f"it is {', '.join(real) or 'nothing: an earlier answer fails'}")
@@ -111,8 +126,13 @@ def _none_allows(proof: Proof, r: Told, told: str) -> None:
     require(not fitting, f"{fitting[:1]} allows it")
 
 
-def _reachable(model: Model, ops: list[Operation], stuck: Operation) -> set[Hashable]:
-    """Every state the object can have just before an operation answers."""
+def _reachable(
+    model: Model, ops: list[Operation], stuck: Operation, *, whole: bool
+) -> set[Hashable]:
+    """Every state the object can have just before an operation answers.
+
+    `whole`: what is answered later must fit its answer, too, if it takes effect before.
+    """
     until = stuck.completed_ns or 0
     returns = sorted(
         (
@@ -141,7 +161,8 @@ def _reachable(model: Model, ops: list[Operation], stuck: Operation) -> set[Hash
             for one in open_now:
                 if one.index in done or one.index in done_before:
                     continue
-                answer: Any = one.output if one.index in returned else UNKNOWN
+                known = one.index in returned or (whole and one.outcome is OpType.OK)
+                answer: Any = one.output if known else UNKNOWN
                 fits, after = model.step(state, given[one.index], answer)
                 following = (after, done | {one.index})
                 if fits and following not in reached:

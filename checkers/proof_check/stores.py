@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from checkers.etcd import Store
+from checkers.etcd import Store, agrees
 from checkers.etcd_requests import changed, effects_of, ran
 from checkers.explain import phrase, value_phrase, who
 from checkers.history import Operation, OpType
@@ -325,10 +325,25 @@ def _replay(proof: Proof, asked: Operation) -> list[Any] | None:
     for one in changes:
         if one.index == asked.index or (did and revision_of(one) == upto):
             continue
-        store.apply(one.f, one.input, at=revision_of(one))
+        expected, _ = store.apply(one.f, one.input, at=revision_of(one))
+        if not agrees(one.output, {**expected, "revision": None}):
+            store.take_back()
+            _do(store, one.f, one.input, one.output, revision_of(one))
     answer, _ = store.apply(asked.f, asked.input, at=upto)
     said = {name: value for name, value in answer.items() if name != "revision"}
     return [said, answer]
+
+
+def _do(store: Store, f: str, request: Any, answer: Any, at: int) -> None:
+    """Do what an answer says was done, where a store would have done something else."""
+    if f == "txn":
+        for inner, one, said in ran(request, answer):
+            _do(store, inner, one, said, at)
+    elif f == "put":
+        store.put(request["key"], request["value"], at)
+    elif f == "delete" and answer.get("deleted") != 0:
+        for key in list(store.within(request)):
+            store.install(key, None)
 
 
 @sentence("However, {b:op} was answered with {said}.")
@@ -350,8 +365,8 @@ def _was_answered_with(proof: Proof, b: Told, said: str) -> None:
 def event_text(event: Any) -> str:
     """A change as proofs name it."""
     kind, key, value, mod = event[:4]
-    what = f"put {key} {value_text(value)}" if kind == "put" else f"{kind} {key}"
-    return f"`{what}` of revision {mod}"
+    shown = "" if kind != "put" and value is None else f" {value_text(value)}"
+    return f"`{kind} {key}{shown}` of revision {mod}"
 
 
 def responses(one: Operation) -> list[Any]:

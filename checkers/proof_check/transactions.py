@@ -9,7 +9,7 @@ from typing import Any, Final
 from checkers.explain import value_phrase, who
 from checkers.history import Operation, OpType
 from checkers.lanes import value_text
-from checkers.proof_check.facts import Micro, sees
+from checkers.proof_check.facts import Micro, expects
 from checkers.proof_check.grammar import (
     Contradicted,
     NotThis,
@@ -379,7 +379,7 @@ def _found_unwritten(proof: Proof, p: str, value: str, key: str) -> None:
     def found(one: Told) -> bool:
         if one.pairs:
             return _finds(one, key, value)
-        held = sees(one.real)
+        held = expects(one.real)
         return held is not None and value_phrase(held[0]) == value
 
     one = proof.someone(p, f"found {value}", found)
