@@ -147,9 +147,16 @@ class ListAppend:
                     seen_and_appended.setdefault((key, len(external[key] or ())), []).append(node)
         for (key, length), nodes in seen_and_appended.items():
             if len(nodes) > 1:
-                value = external_reads(self.txns.mops[nodes[0]])[key]
-                assert len(value or ()) == length
-                self.findings.append(Finding("lost-update", tuple(nodes[:2]), key, value))
+                same: dict[tuple[Hashable, ...], list[int]] = {}
+                for node in nodes:  # of one length; the same list, unless its order is broken
+                    found = external_reads(self.txns.mops[node])[key] or []
+                    assert len(found) == length
+                    same.setdefault(tuple(found), []).append(node)
+                for seen, both in same.items():
+                    if len(both) > 1:
+                        pair = tuple(both[:2])
+                        self.findings.append(Finding("lost-update", pair, key, list(seen)))
+                        break
 
     def _read_aborted(self) -> None:
         """Find elements of failed transactions, and of none, in the versions of a key."""

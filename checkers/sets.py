@@ -289,7 +289,12 @@ def _tell(found: _Found, history: History) -> Anomaly:
         read, add = found.ops
         summary = f"{who(read)} read {value} before it was added."
         sentences = [
-            f"Then {names[1]} came before {names[0]}, because only it added {value}.",
+            f"Then {names[1]} came before {names[0]}, because "
+            + (
+                f"only it added {value}."
+                if sum(one.f == "add" for one in shown) == 1
+                else f"no other add of {value} was called before it."
+            ),
             f"However, {cast.order(read, add)}.",
         ]
     else:

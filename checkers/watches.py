@@ -281,10 +281,8 @@ def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
     got = {(event.mod, event.key) for _, event in watch.events}
     upto = max([event.mod for _, event in watch.events], default=0)
     upto = max([upto, *(revision for _, revision in watch.progress)])
-    last = next((event for _, event in reversed(watch.events)), None)
-    vouched = (
-        _phrase(last) if last is not None and last.mod == upto else (f"progress to revision {upto}")
-    )
+    latest = next((event for _, event in reversed(watch.events) if event.mod == upto), None)
+    vouched = f"progress to revision {upto}" if latest is None else _phrase(latest)
     first = bisect_left(canonical, watch.start, key=_mod)
     for event in canonical[first : bisect_right(canonical, upto, key=_mod)]:
         if watch.wants(event) and (event.mod, event.key) not in got:
@@ -383,10 +381,10 @@ def _disagrees(watch: _Watch, event: Event, known: Event) -> _Broken:
     return _Broken(
         "agreed",
         watch.operation,
-        f"{who(watch.operation)}'s watch was sent {_phrase(event)}, where others saw "
-        f"{_phrase(known)}.",
+        f"{who(watch.operation)}'s watch was sent {_phrase(event)}, where {_phrase(known)} was "
+        f"seen, too.",
         f"Then revision {known.mod} of {known.key} is {_phrase(known)}, because it was "
-        f"acknowledged, or sent to another watch.",
+        f"acknowledged, or sent to this watch or another.",
         f"However, this watch was sent {_phrase(event)}.",
         (event.mod,),
     )

@@ -6,6 +6,7 @@ inferred. What is asked often is looked up in an index that is made when it is f
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -44,6 +45,16 @@ class Facts:
         for one in self.history.operations:
             found.setdefault(one.process, []).append(one)
         return found
+
+    @cached_property
+    def hasty(self) -> frozenset[int]:
+        """Operations that were called in the instant in which their process was answered."""
+        return frozenset(
+            one.index
+            for mine in self.by_process.values()
+            for before, one in itertools.pairwise(mine)
+            if before.completed_ns == one.invoked_ns
+        )
 
     def of_key(self, key: str | None) -> list[Operation]:
         """The operations on a key."""

@@ -174,6 +174,18 @@ def _before_added(proof: Proof, p: str, value: str) -> None:
     proof.someone(p, f"shows {value}", lambda one: value in elements(one))
 
 
+@sentence(
+    "Then {a:op} came before {r:op}, because no other add of {value} was called before it."
+)
+def _first_to_add(proof: Proof, a: Told, r: Told, value: str) -> None:
+    shows_it(r, value)
+    found = [one for one in adds(proof, proof.key, value) if one.outcome is not OpType.FAIL]
+    first = min(found, key=lambda one: one.invoked_ns, default=None)
+    require(first is not None and first.invoked_ns == a.real.invoked_ns, f"{first} was")
+    require(a.real.index in {one.index for one in found}, f"{a.name} adds something else")
+    proof.claims(a, r)
+
+
 @sentence("Then {a:op} came before {r:op}, because only it added {value}.")
 def _only_it_added(proof: Proof, a: Told, r: Told, value: str) -> None:
     shows_it(r, value)

@@ -9,6 +9,7 @@ of a history that was searched it shows it as it was when the answer came that n
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -47,7 +48,7 @@ def check_lanes(proof: Proof) -> None:
         [(one.start, 0, at) for at, one in enumerate(intervals)]
         + [(one.stop, 1, at) for at, one in enumerate(intervals)]
     )
-    if not _Matching(intervals, events).fits():
+    if not _Matching(intervals, events, proof.facts.hasty).fits():
         raise Contradicted("the order of the columns is not the order of the history's times")
 
 
@@ -113,45 +114,52 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
     return labels
 
 
-_Event = tuple[int, tuple[int, int], int | str | None]
-"""A column, the moment that stands there (calls before returns), and whose it is."""
+_Event = tuple[int, tuple[int, int], bool]
+"""A column, the moment that stands there (calls before returns), and whether it is a hasty one's.
+
+Hasty is a process that calls in the instant in which it was answered: a lane shows the answer
+first, though all that shares an instant is concurrent.
+"""
 
 
 class _Matching:
     """Which operation each interval is, so that columns and times have one order."""
 
-    def __init__(self, intervals: list[_Interval], events: list[tuple[int, int, int]]) -> None:
-        self._intervals, self._events = intervals, events
+    def __init__(
+        self,
+        intervals: list[_Interval],
+        events: list[tuple[int, int, int]],
+        hasty: Collection[int],
+    ) -> None:
+        self._intervals, self._events, self._hasty = intervals, events, hasty
         self._steps = 0
         self._chosen: dict[int, tuple[Operation, int]] = {}
 
-    def fits(self, at: int = 0, last: _Event = (-1, (-1, 0), None)) -> bool:
+    def fits(self, at: int = 0, last: _Event = (-1, (-1, 0), False)) -> bool:
         """Whether events from here on can be matched; `last` is the one before, with its moment."""
         if at == len(self._events):
             return True
         column, kind, interval = self._events[at]
         if kind:
             one, until = self._chosen[interval]
-            event = (column, (until, 1), one.process)
+            event = (column, (until, 1), one.index in self._hasty)
             return self._follows(last, event) and self.fits(at + 1, event)
         used = {one.index for one, _ in self._chosen.values()}
         for option in self._intervals[interval].options:
             self._steps += 1
             if self._steps > STEPS_MAX:
                 raise Unverified("the lanes could be matched in too many ways")
-            event = (column, (option[0].invoked_ns, 0), option[0].process)
-            if option[0].index not in used and self._follows(last, event):
+            index = option[0].index
+            event = (column, (option[0].invoked_ns, 0), index in self._hasty)
+            if index not in used and self._follows(last, event):
                 self._chosen[interval] = option
                 if self.fits(at + 1, event):
                     return True
                 del self._chosen[interval]
         return False
 
-    @staticmethod
-    def _follows(last: _Event, event: _Event) -> bool:
+    def _follows(self, last: _Event, event: _Event) -> bool:
         """Whether an event may stand in its column, behind or beside the one before."""
-        if last[0] == event[0]:
-            return last[1] == event[1]
-        # A process that calls in the instant in which it was answered was answered first.
-        own = last[2] == event[2] and last[1][0] == event[1][0]
-        return event[1] > last[1] or own
+        if last[1][0] == event[1][0] and (last[2] or event[2]):
+            return True
+        return last[1] == event[1] if last[0] == event[0] else event[1] > last[1]

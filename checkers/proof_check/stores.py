@@ -241,9 +241,13 @@ def _no_request(proof: Proof) -> None:
     for one in proof.facts.history.operations:
         if one.f not in {"put", "txn"} or one.outcome is OpType.FAIL:
             continue
-        if one.outcome is OpType.OK and revision_of(one) != rev:
+        if one.outcome is OpType.OK:
+            at = revision_of(one)
+            made = changes_of(one.f, one.input, one.output, at) if at == rev else ()
+            wrote = any(made_of[1] == key and value_text(made_of[2]) == value for made_of in made)
+            require(not wrote, f"op {one.index} put {value} to {key}")
             continue
-        if one.outcome is not OpType.OK and one.invoked_ns > seen_ns:
+        if one.invoked_ns > seen_ns:
             continue
         if key in effects_of(one.f, one.input).puts:
             mine = [value_text(v) for v in values_put(one.f, one.input, key)]
@@ -648,7 +652,7 @@ def _event_says(proof: Proof, prev: str) -> None:
     proof.memory["said_prev"] = prev
 
 
-@summary("{p:who}'s watch was sent {event}, where others saw {other}.")
+@summary("{p:who}'s watch was sent {event}, where {other} was seen, too.")
 def _where_others(proof: Proof, p: str, event: str, other: str) -> None:
     watches_of(proof, p)
     sent(proof, event)
@@ -656,14 +660,11 @@ def _where_others(proof: Proof, p: str, event: str, other: str) -> None:
 
 
 @sentence(
-    "Then revision {rev:int} of {key} is {event}, because it was acknowledged, or sent to another "
-    "watch."
+    "Then revision {rev:int} of {key} is {event}, because it was acknowledged, or sent to this "
+    "watch or another."
 )
 def _revision_is(proof: Proof, rev: int, key: str, event: str) -> None:
-    mine = the_watch(proof).real.index
     for one in proof.facts.history.operations:
-        if one.index == mine:
-            continue
         made: Iterator[Any] = iter(())
         if one.f == "watch" and isinstance(one.output, dict):
             made = iter(events(one))
@@ -674,7 +675,7 @@ def _revision_is(proof: Proof, rev: int, key: str, event: str) -> None:
                 require((change[3], str(change[1])) == (rev, key), "it is another change")
                 proof.memory["known"] = event
                 return
-    raise Contradicted("nobody else was told of it")
+    raise Contradicted("nobody was told of it")
 
 
 @sentence("However, this watch was sent {event}.")

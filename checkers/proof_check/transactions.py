@@ -214,17 +214,17 @@ def first_or_then(proof: Proof, key: Hashable, old: Any, new: Any) -> bool:
     for one in proof.facts.micro.get(key, ()):
         if one.operation.outcome is not OpType.FAIL:
             by_operation.setdefault(one.operation.index, []).append(one)
-    ended: list[int] = []  # when those returned which left the old value behind
-    begun: list[int] = []  # when those were called which touched the new value first
+    ended: list[int] = []  # when those returned which touched the old value
+    begun: list[int] = []  # when those were called which touched the new value
     for touched in by_operation.values():
         values = [one.value for one in touched]
         for at, one in enumerate(touched[1:], 1):
             if one.f != READ and one.value == new and values[at - 1] == old:
                 return True
         operation = touched[0].operation
-        if values[-1] == old and operation.completed_ns is not None:
+        if old in values and operation.completed_ns is not None:
             ended.append(operation.completed_ns)
-        if values[0] == new:
+        if new in values:
             begun.append(operation.invoked_ns)
     return bool(ended) and bool(begun) and min(ended) < max(begun)
 
@@ -453,22 +453,20 @@ def _within(proof: Proof, t: Told, key: str, value: str) -> None:
 
 def _states(t: Told, key: str) -> list[str]:
     """What a key must be within a transaction, after each of its micro-operations."""
-    known: Any = None
-    own: list[Any] = []
     texts = []
-    for told, real in t.pairs:
-        if value_text(told[1]) != key:
-            continue
-        f, _, value = told if not isinstance(told[2], list) else real
-        if f == APPEND:
-            own = [*own, value]
-            known = None if known is None else [*known, value]
-            texts += [value_text(own), *([value_text(known)] if known is not None else [])]
-        else:
-            known = value
-            texts.append(value_text(value))
-        if isinstance(told[2], list):
-            texts.append(value_text(told[2]))
+    for shown in (0, 1):  # what is shown of it, and the whole of it
+        known: Any = None
+        own: list[Any] = []
+        for f, of_key, value in (pair[shown] for pair in t.pairs):
+            if value_text(of_key) != key:
+                continue
+            if f == APPEND:
+                own = [*own, value]
+                known = None if known is None else [*known, value]
+                texts.append(value_text(own if known is None else known))
+            else:
+                known = value
+                texts.append(value_text(value))
     return texts
 
 
@@ -691,8 +689,11 @@ def _cyclic(proof: Proof, values: str, key: str) -> None:
 
 
 @sentence(
-    "Then {steps} in {key}, because some transaction found the one and then wrote the other, or "
-    "had returned when the other was written."
+    "Then {steps} in {key}, because some transaction found or wrote the one and then wrote the "
+    "other, or had returned when one that found or wrote the other was called.",
+    "Then {steps} in {key}, because some transaction found or wrote the one and then wrote the "
+    "other, or had returned when one that found or wrote the other was called, and nil was there "
+    "at the start.",
 )
 def _values_in_order(proof: Proof, steps: str, key: str) -> None:
     values: list[str] = []
@@ -718,7 +719,7 @@ def comes_next_text(proof: Proof, key: str, one: str, other: str) -> None:
     )
 
 
-@sentence("However, for the same reason {last} came before {first}: a circle.")
+@sentence("However, for such a reason {last} came before {first}: a circle.")
 def _and_last_before_first(proof: Proof, last: str, first: str) -> None:
     said = proof.memory.get("values")
     require(said is not None and (said[0][-1], said[0][0]) == (last, first), "that is no circle")
