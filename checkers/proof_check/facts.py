@@ -7,7 +7,7 @@ inferred. What is asked often is looked up in an index that is made when it is f
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -32,6 +32,10 @@ class Facts:
     def __init__(self, history: History, evidence: Evidence | None = None) -> None:
         self.history = history
         self.evidence = evidence
+        self._writes: dict[str | None, dict[Hashable, list[Operation]]] = {}
+        self._hasty: dict[int | str, frozenset[int]] = {}
+        self._micro: dict[Hashable, list[Micro]] = {}
+        self._wanted: set[Hashable] = set()
 
     @cached_property
     def by_index(self) -> dict[int, Operation]:
@@ -46,43 +50,52 @@ class Facts:
             found.setdefault(one.process, []).append(one)
         return found
 
-    @cached_property
-    def hasty(self) -> frozenset[int]:
-        """Operations that were called in the instant in which their process was answered."""
-        return frozenset(
-            one.index
-            for mine in self.by_process.values()
-            for before, one in itertools.pairwise(mine)
-            if before.completed_ns == one.invoked_ns
-        )
+    def hasty(self, process: int | str) -> frozenset[int]:
+        """A process's operations that were called in the instant in which it was answered."""
+        if process not in self._hasty:
+            self._hasty[process] = frozenset(
+                one.index
+                for before, one in itertools.pairwise(self.by_process[process])
+                if before.completed_ns == one.invoked_ns
+            )
+        return self._hasty[process]
 
     def of_key(self, key: str | None) -> list[Operation]:
         """The operations on a key."""
         return self.history.by_key.get(key, [])
 
-    @cached_property
-    def _writes(self) -> dict[tuple[str | None, Hashable], list[Operation]]:
-        found: dict[tuple[str | None, Hashable], list[Operation]] = {}
-        for one in self.history.operations:
-            if one.f in {"write", "cas"} and one.input is not None:
-                value = one.input if one.f == "write" else one.input[-1]
-                found.setdefault((one.key, freeze(value)), []).append(one)
-            elif one.f == "write":
-                found.setdefault((one.key, None), []).append(one)
-        return found
-
     def would_write(self, key: str | None, value: Any) -> list[Operation]:
         """Operations on a register that asked to put a value there, whatever became of them."""
-        return self._writes.get((key, freeze(value)), [])
+        if key not in self._writes:
+            mine = self._writes[key] = {}
+            for one in self.of_key(key):
+                if one.f in {"write", "cas"}:
+                    asked = one.input if one.f == "write" else one.input[-1]
+                    mine.setdefault(freeze(asked), []).append(one)
+        return self._writes[key].get(freeze(value), [])
 
     def may_have_written(self, key: str | None, value: Any) -> list[Operation]:
         """Operations on a register that put a value there, or may have."""
         return [one for one in self.would_write(key, value) if puts(one) is not None]
 
-    @cached_property
-    def micro(self) -> dict[Hashable, list[Micro]]:
-        """Micro-operations by key: all writes that were asked for, and the reads answered."""
-        found: dict[Hashable, list[Micro]] = {}
+    def look_for(self, indexes: Iterable[int]) -> None:
+        """Note the keys of transactions that will be asked about, so that one pass finds all."""
+        for index in indexes:
+            one = self.by_index.get(index)
+            if one is not None and one.f == "txn" and isinstance(one.input, list | tuple):
+                self._wanted |= {freeze(mop[1]) for mop in one.input if len(mop) == 3}
+
+    def micro(self, key: Hashable) -> list[Micro]:
+        """A key's micro-operations: all writes that were asked for, and the reads answered."""
+        key = freeze(key)
+        if key not in self._micro:
+            self._wanted.add(key)
+            self._micro = {wanted: [] for wanted in self._wanted}
+            self._collect()
+        return self._micro[key]
+
+    def _collect(self) -> None:
+        found = self._micro
         for one in self.history.operations:
             ok = one.outcome is OpType.OK
             mops = one.output if ok else one.input
@@ -91,16 +104,17 @@ class Facts:
             for place, mop in enumerate(mops):
                 if isinstance(mop, list | tuple) and len(mop) == 3 and (ok or mop[0] != "r"):
                     f, key, value = mop
-                    found.setdefault(freeze(key), []).append(Micro(one, place, f, key, value))
-        return found
+                    mine = found.get(freeze(key))
+                    if mine is not None:
+                        mine.append(Micro(one, place, f, key, value))
 
     def reads_of(self, key: Hashable) -> Iterator[Micro]:
         """Answered reads of a key by transactions."""
-        return (one for one in self.micro.get(freeze(key), ()) if one.f == "r")
+        return (one for one in self.micro(key) if one.f == "r")
 
     def writes_of(self, key: Hashable) -> Iterator[Micro]:
         """Writes and appends to a key that transactions asked for, failed ones included."""
-        return (one for one in self.micro.get(freeze(key), ()) if one.f != "r")
+        return (one for one in self.micro(key) if one.f != "r")
 
 
 def sees(one: Operation) -> tuple[Any] | None:

@@ -51,11 +51,13 @@ def _entry(proof: Proof, entry: str) -> None:
     if real is None:
         raise Contradicted(f"op {index} is no client's invocation")
     require(name not in proof.cast, f"{name} was introduced before")
+    turn = 1 + sum(other[0] == name[0] for other in proof.cast)
     same = [one.name for one in proof.cast.values() if one.real.index == real.index]
     require(not same, f"op {index} was introduced as {same and same[0]}")
     proof.cast[name] = Told(name, real, real, _whole(real))
     _timed(real, when)
     proof.cast[name] = _told(name, real, what)
+    require(int(name[1:]) == turn, f"the next of its kind is {name[0]}{turn}")
 
 
 def _timed(real: Operation, when: str) -> None:

@@ -200,6 +200,7 @@ def _only_it_added(proof: Proof, a: Told, r: Told, value: str) -> None:
 @summary("{value} was added to {key} and is gone: {p:who} no longer found it.")
 def _is_gone(proof: Proof, value: str, key: str, p: str) -> None:
     require(key == str(proof.key), f"the set is {proof.key}")
+    require(proof.memory.get("known", (value,))[0] == value, "its proof is of another element")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and value not in elements(one)
     )
@@ -208,6 +209,7 @@ def _is_gone(proof: Proof, value: str, key: str, p: str) -> None:
 @summary("{p:who} did not find {value} in {key}, after it had been added.")
 def _not_found(proof: Proof, p: str, value: str, key: str) -> None:
     require(key == str(proof.key), f"the set is {proof.key}")
+    require(proof.memory.get("known", (value,))[0] == value, "its proof is of another element")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and value not in elements(one)
     )
@@ -274,16 +276,17 @@ def _sums(proof: Proof, read: Operation) -> tuple[int, int]:
 
 
 @summary(
-    "{p:who} read {value:int} from {key}, which must have been at least {bound:int}.",
-    "{p:who} read {value:int} from {key}, which must have been at most {bound:int}.",
+    "{p:who} read {value:int} from {key}, which must have been at least {least:int}.",
+    "{p:who} read {value:int} from {key}, which must have been at most {most:int}.",
 )
-def _beyond(proof: Proof, p: str, value: int, key: str, bound: int) -> None:
+def _beyond(
+    proof: Proof, p: str, value: int, key: str, least: int | None = None, most: int | None = None
+) -> None:
     require(key == str(proof.key), f"the counter is {proof.key}")
     one = proof.someone(p, f"read {value}", lambda one: one.real.output == value)
     low, high = _sums(proof, one.real)
-    require(bound == (low if value < bound else high), f"it must be from {low} to {high}")
-    require(not low <= value <= high, f"it may be from {low} to {high}")
-    require((value < bound) == (proof.anomaly.kind == "lost-add"), "it is the other way round")
+    require(least in {None, low} and most in {None, high}, f"it must be from {low} to {high}")
+    require(value < low if least is not None else value > high, f"it is from {low} to {high}")
 
 
 @sentence(
@@ -327,7 +330,8 @@ def _found_accounts(proof: Proof, p: str, what: str) -> None:
     if proof.anomaly.kind != "wrong-accounts":
         raise NotThis
     require(proof.memory.get("what") == what, "its proof says something else")
-    require(proof.by(p), f"no operation of the proof is {p}'s")
+    reader = proof.memory["reader"]
+    require(who(reader.real) == p, f"{reader.name} is {who(reader.real)}'s")
 
 
 @sentence("Then the accounts are those {r:op} shows: none is ever opened or closed.")
@@ -342,6 +346,7 @@ def _other_accounts(
     known, found = proof.memory.get("accounts"), balances(r)
     if known is None:
         raise Contradicted("nothing was said of accounts")
+    proof.memory["reader"] = r
     if names is not None:
         gone = [name for name, balance in found.items() if balance is None] or (known - set(found))
         require(names == ", ".join(sorted(gone)), f"nothing is in {', '.join(sorted(gone))}")
@@ -436,8 +441,8 @@ def _end_of_hold(proof: Proof, acquire: Operation) -> int | None:
 @summary("{p:who} and {q:who} held {key} at one time.")
 def _held_both(proof: Proof, p: str, q: str, key: str) -> None:
     require(key == str(proof.key), f"the lock is {proof.key}")
-    for each in (p, q):
-        proof.someone(each, "acquired it", lambda one: one.real.f == "acquire")
+    real = [who(one.real) for one in proof.cast.values() if one.real.f == "acquire"]
+    require([p, q] == real, f"they are {real}")
 
 
 @sentence(
@@ -476,8 +481,9 @@ def _held_too(proof: Proof, b: Told, at: str, q: str) -> None:
 
 @summary("{p:who} was given token {token:int}, after token {other:int} had been given.")
 def _given_token(proof: Proof, p: str, token: int, other: int) -> None:
-    proof.someone(p, f"was given {token}", lambda one: token_of(one) == token)
-    require(any(token_of(one) == other for one in proof.cast.values()), f"nobody was given {other}")
+    require(who(list(proof.cast.values())[-1].real) == p, "it was another client")
+    real = [token_of(one) for one in proof.cast.values()]
+    require(real == [other, token], f"the tokens were {real}")
     require(token <= other, f"{token} is greater")
 
 
@@ -502,8 +508,9 @@ def _were_given(proof: Proof, a: Told, one: int, b: Told, other: int) -> None:
 )
 def _used_late(proof: Proof, p: str, key: str, token: int, other: int) -> None:
     require(key == str(proof.key), f"the lock is {proof.key}")
-    proof.someone(p, f"used it under {token}", lambda one: token_of(one) == token)
-    require(any(token_of(one) == other for one in proof.cast.values()), f"nobody used {other}")
+    require(who(list(proof.cast.values())[-1].real) == p, "it was another client")
+    real = [token_of(one) for one in proof.cast.values()]
+    require(real == [other, token], f"the tokens were {real}")
 
 
 @sentence("Then {b:op} is refused, because {order:order}, under the greater token {token:int}.")

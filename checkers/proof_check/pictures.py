@@ -9,7 +9,6 @@ of a history that was searched it shows it as it was when the answer came that n
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -48,8 +47,8 @@ def check_lanes(proof: Proof) -> None:
         [(one.start, 0, at) for at, one in enumerate(intervals)]
         + [(one.stop, 1, at) for at, one in enumerate(intervals)]
     )
-    if not _Matching(intervals, events, proof.facts.hasty).fits():
-        raise Contradicted("the order of the columns is not the order of the history's times")
+    if not _Matching(intervals, events, proof).fits():
+        raise Contradicted("the columns are not in the order of the history's times")
 
 
 def _lane(proof: Proof, line: str) -> list[_Interval]:
@@ -85,8 +84,10 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
     if bare is not None and (not options or bare.end() - 1 == stop):
         stop, text = bare.end() - 1, bare[1]
         whole = {one.index for one, _ in options}
+        introduced = {one.real.index for one in proof.cast.values()}
         for _, mark, one, until in labels:
-            if mark == bare[2] and one.index not in whole and part_of(one, text) is not None:
+            fits = mark == bare[2] and one.index not in whole and one.index not in introduced
+            if fits and part_of(one, text) is not None:
                 options.append((one, until))
     if not options:
         raise Contradicted(f"the history has no `{line[at : at + 80]}` in this lane")
@@ -103,10 +104,12 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
     stuck = proof.memory.get("stuck")
     limit = FOREVER if stuck is None else stuck.real.completed_ns or FOREVER
     labels = []
+    shown_as = {one.real.index: one.told for one in proof.cast.values()}
     for one in operations:
         until = one.completed_ns
         shown = FOREVER if one.outcome is OpType.INFO or until is None else until
-        labels.append((describe(one), _MARKS[one.outcome], one, shown))
+        text = describe(shown_as.get(one.index, one))  # in the lanes as in the proof
+        labels.append((text, _MARKS[one.outcome], one, shown))
         if until is not None and until > limit:
             cut = msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
             labels.append((describe(cut), "?", one, FOREVER))
@@ -129,20 +132,21 @@ class _Matching:
         self,
         intervals: list[_Interval],
         events: list[tuple[int, int, int]],
-        hasty: Collection[int],
+        proof: Proof,
     ) -> None:
-        self._intervals, self._events, self._hasty = intervals, events, hasty
+        self._intervals, self._events = intervals, events
+        self._facts, self._listed = proof.facts, set(proof.anomaly.ops)
         self._steps = 0
         self._chosen: dict[int, tuple[Operation, int]] = {}
 
     def fits(self, at: int = 0, last: _Event = (-1, (-1, 0), False)) -> bool:
         """Whether events from here on can be matched; `last` is the one before, with its moment."""
         if at == len(self._events):
-            return True
+            return self._listed <= {one.index for one, _ in self._chosen.values()}
         column, kind, interval = self._events[at]
         if kind:
             one, until = self._chosen[interval]
-            event = (column, (until, 1), one.index in self._hasty)
+            event = (column, (until, 1), self._is_hasty(one))
             return self._follows(last, event) and self.fits(at + 1, event)
         used = {one.index for one, _ in self._chosen.values()}
         for option in self._intervals[interval].options:
@@ -150,7 +154,7 @@ class _Matching:
             if self._steps > STEPS_MAX:
                 raise Unverified("the lanes could be matched in too many ways")
             index = option[0].index
-            event = (column, (option[0].invoked_ns, 0), index in self._hasty)
+            event = (column, (option[0].invoked_ns, 0), self._is_hasty(option[0]))
             if index not in used and self._follows(last, event):
                 self._chosen[interval] = option
                 if self.fits(at + 1, event):
@@ -158,7 +162,11 @@ class _Matching:
                 del self._chosen[interval]
         return False
 
-    def _follows(self, last: _Event, event: _Event) -> bool:
+    def _is_hasty(self, one: Operation) -> bool:
+        return one.index in self._facts.hasty(one.process)
+
+    @staticmethod
+    def _follows(last: _Event, event: _Event) -> bool:
         """Whether an event may stand in its column, behind or beside the one before."""
         if last[1][0] == event[1][0] and (last[2] or event[2]):
             return True

@@ -76,13 +76,16 @@ def check_verdict(
 ) -> tuple[ProofFlaw, ...]:
     """Return the sentences of all anomalies of a verdict, its children's too, that do not hold."""
     facts = Facts(history, evidence)
-    return tuple(flaw for one in _anomalies(verdict) for flaw in check_proof(facts, one))
+    told = list(anomalies_of(verdict))
+    facts.look_for(index for one in told for index in one.ops)
+    return tuple(flaw for one in told for flaw in check_proof(facts, one))
 
 
-def _anomalies(verdict: Verdict) -> Iterator[Anomaly]:
+def anomalies_of(verdict: Verdict) -> Iterator[Anomaly]:
+    """Every anomaly of a verdict and its children."""
     yield from verdict.anomalies
     for child in verdict.children:
-        yield from _anomalies(child)
+        yield from anomalies_of(child)
 
 
 def _read(proof: Proof) -> Iterator[ProofFlaw]:

@@ -186,7 +186,7 @@ def _but_answered_with(proof: Proof, b: Told, rev: int) -> None:
     said = proof.memory.get("floor")
     require(said is not None and said[0] is b, "something else was said")
     assert said is not None
-    did = b.real.f != "range" and changed(b.real.f, b.real.input, b.real.output)
+    did = changed(b.real.f, b.real.input, b.real.output) and "strictly" not in proof.memory
     require(rev < said[1] or (did and rev == said[1]), f"that is not before {said[1]}")
 
 
@@ -197,6 +197,7 @@ def _but_answered_with(proof: Proof, b: Told, rev: int) -> None:
 def _at_least(proof: Proof, b: Told, rev: int, first: int) -> None:
     require(first <= rev <= first + 1, f"{rev} is not the beginning")
     proof.memory["floor"] = (b, rev)
+    proof.memory["strictly"] = True
 
 
 @summary("The store answered with revision {rev:int}, from before its beginning.")
@@ -293,17 +294,15 @@ def _replayed(proof: Proof, rev: int, b: Told, expected: str, w: Told | None = N
         did = w.real.outcome is OpType.OK and changed(w.real.f, w.real.input, w.real.output)
         require(did and revision_of(w.real) <= rev, f"{w.name} changed nothing up to then")
     proof.memory["expected"] = (b, expected)
-    replayed = _replay(proof, b.real)
-    if replayed is not None:
-        texts = [value_text(one) for one in replayed]
-        require(expected in texts, f"it is answered with {texts[0]}")
+    texts = [value_text(one) for one in _replay(proof, b.real)]
+    require(expected in texts, f"it is answered with {texts[0]}")
 
 
-def _replay(proof: Proof, asked: Operation) -> list[Any] | None:
+def _replay(proof: Proof, asked: Operation) -> list[Any]:
     """What a request is answered with when all acknowledged changes before it are replayed.
 
-    None where unanswered requests may have made some revision before it: then what was replayed
-    rests on which of them did, and only the answer's own words are checked.
+    Raises Unverified where unanswered requests may have made some revision before it: what was
+    replayed then rests on which of them did.
     """
     answered = [
         one
@@ -324,7 +323,7 @@ def _replay(proof: Proof, asked: Operation) -> list[Any] | None:
     did = asked.index in makes
     whole = range(2, upto + (0 if did else 1))
     if revisions[: len(whole)] != list(whole):
-        return None
+        raise Unverified("unanswered requests made some of the revisions before")
     store = Store(1)
     for one in changes:
         if one.index == asked.index or (did and revision_of(one) == upto):
@@ -444,6 +443,7 @@ def _second_time(proof: Proof, event: str) -> None:
 @summary("{p:who}'s watch was sent revision {rev:int} after {later:int}.")
 def _sent_after(proof: Proof, p: str, rev: int, later: int) -> None:
     mods = [one[3] for one in events(watches_of(proof, p))]
+    require(later == proof.memory.get("rev", later), "its proof names another revision")
     require(later in mods and rev in mods[mods.index(later) :] and rev < later, f"it was sent {mods}")
 
 
@@ -563,6 +563,7 @@ def _was_sent(proof: Proof, event: str) -> None:
 
 @summary("{p:who}'s watch was never sent {event}.")
 def _never_sent(proof: Proof, p: str, event: str) -> None:
+    require(event == proof.memory.get("unsent", event), "its proof is of another change")
     real = watches_of(proof, p)
     require(event not in map(event_text, events(real)), "it was sent")
 
@@ -615,6 +616,7 @@ def _happened_unsent(proof: Proof, event: str) -> None:
     if found is None:
         raise Contradicted("nobody was told of it")
     require(wants(real, found), "it had not asked for it")
+    proof.memory["unsent"] = event
     since, upto = proof.memory.get("stretch", (0, 0))
     require(since <= found[3] <= upto, f"it is not from {since} to {upto}")
 

@@ -211,7 +211,7 @@ def comes_next(proof: Proof, key: Hashable, old: Any, new: Any) -> None:
 def first_or_then(proof: Proof, key: Hashable, old: Any, new: Any) -> bool:
     """Whether a transaction put one value after the other, or real time did."""
     by_operation: dict[int, list[Micro]] = {}
-    for one in proof.facts.micro.get(key, ()):
+    for one in proof.facts.micro(key):
         if one.operation.outcome is not OpType.FAIL:
             by_operation.setdefault(one.operation.index, []).append(one)
     ended: list[int] = []  # when those returned which touched the old value
@@ -248,11 +248,16 @@ def _no_order(proof: Proof, n: str, names: str, meaning: str) -> None:
     real = list(dict.fromkeys(who(one.real) for one in proof.cast.values()))
     require(sorted(said) == sorted(real), f"they are of {', '.join(real)}")
     base = proof.anomaly.kind.removesuffix("-process").removesuffix("-realtime")
-    begins = meaning.startswith((_MEANINGS.get(base, meaning), "one missed what "))
-    require(begins, f"{proof.anomaly.kind} is something else")
+    real_meaning = _MEANINGS[base]
     if proof.anomaly.kind.endswith("-realtime"):
-        said_so = meaning.endswith(("against real time", "finished before it was called"))
-        require(said_so, "it is an anomaly in real time")
+        real_meaning += ", against real time"
+        if base == "G-single" and number == 2:
+            real_meaning = "one missed what the other had finished before it was called"
+    elif proof.anomaly.kind.endswith("-process"):
+        own = "what the same client had done before"
+        missed = base == "G-single"
+        real_meaning = f"one missed {own}" if missed else f"{real_meaning}, against {own}"
+    require(meaning == real_meaning, f"{proof.anomaly.kind} is that {real_meaning}")
     edges = proof.anomaly.data.get("edges")
     require(edges is None or len(edges) == number, f"the circle has {number} edges")
 
@@ -710,7 +715,7 @@ def _values_in_order(proof: Proof, steps: str, key: str) -> None:
 def comes_next_text(proof: Proof, key: str, one: str, other: str) -> None:
     """Check that a value came before another, both given as text."""
     of_key = key_of(proof, key)
-    known = {value_text(each.value): each.value for each in proof.facts.micro.get(of_key, ())}
+    known = {value_text(each.value): each.value for each in proof.facts.micro(of_key)}
     for text in (one, other):
         require(text in known, f"nobody touched {text}")
     require(
