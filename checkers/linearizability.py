@@ -14,6 +14,7 @@ Both judge what a client could see. Serializable reads promise less and are left
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,7 +27,7 @@ from checkers.conflicts import explain_conflict
 from checkers.evidence import Evidence
 from checkers.explain import LANES_OPS_MAX, Cast, anomaly, observed, phrase, value_phrase, who
 from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.lanes import describe, render
+from checkers.lanes import describe, render, value_text
 from checkers.models import UNKNOWN, CasRegister, Model
 from checkers.objects import KeyValue
 from checkers.patience import uncollected
@@ -231,7 +232,53 @@ def _tell_of_texts(
                 return _explain_stuck(key, candidate, model, found, meter)
     # Which texts came about depends on every append: fewer of them would be another history.
     lanes = render(operations) if len(operations) <= LANES_OPS_MAX else ""
-    return msgspec.structs.replace(told, lanes=lanes)
+    named = [one for one in operations if one.index in told.ops]
+    lacking = _append_not_got(key, named, operations)
+    if lacking is None:
+        lacking = anomaly(
+            told.kind,
+            f"No order of the operations on {key} explains what was got.",
+            [
+                "Then each append stands where the texts that were got show it.",
+                "However, these operations cannot all stand where they do and keep to real time.",
+            ],
+            Cast(named),
+        )
+    return msgspec.structs.replace(lacking, lanes=lanes)
+
+
+def _append_not_got(
+    key: str | None, named: list[Operation], operations: list[Operation]
+) -> Anomaly | None:
+    """Tell of a get that lacks what had been appended before it was called, if one of them does."""
+    for append, got in itertools.product(named, repeat=2):
+        since, text = append.completed_ns, str(append.input or "")
+        found = "" if got.output is None else str(got.output)
+        if append.f != "append" or append.outcome is not OpType.OK or since is None or not text:
+            continue
+        if got.f != "get" or got.outcome is not OpType.OK or text in found:
+            continue
+        replaced = any(
+            one.f == "put"
+            and one.outcome is not OpType.FAIL
+            and one.invoked_ns <= (got.completed_ns or 0)
+            and (one.completed_ns is None or one.completed_ns >= append.invoked_ns)
+            for one in operations
+        )
+        if since < got.invoked_ns and not replaced:
+            cast = Cast([append, got])
+            one, other, value = cast.name(append), cast.name(got), value_text(text)
+            return anomaly(
+                "stale-read",
+                f"{who(got)} got {key} without {value}, after it had been appended.",
+                [
+                    f"Then {value} was in {key} when {other} was called, because "
+                    f"{cast.order(append, got)}, and no text was put in its place.",
+                    f"However, {other} got a text without {value}.",
+                ],
+                cast,
+            )
+    return None
 
 
 def _judge_by_search(

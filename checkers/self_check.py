@@ -5,8 +5,8 @@ anomaly of which a sentence is contradicted by the history proves nothing:
 
 * it is told last, and `stats["proof_flaws"]` says of each such sentence what the history says;
 * while another anomaly of the same verdict stands, the verdict stays invalid: that one proves it;
-* if none stands, the verdict is unknown, for a defect of the checker. Nobody is accused by a proof
-  that is known to be false, and nobody is acquitted by it.
+* if none stands, the verdict is unknown, for a defect of the checker, and tells no anomaly. Nobody
+  is accused by a proof that is known to be false, and nobody is acquitted by it.
 
 A sentence that could not be checked (it takes too long, or evidence that is not at hand) changes
 nothing. Reading takes a small part of the time that judging took; what is left is not read.
@@ -91,13 +91,12 @@ class _Reader:
         lines = [told(flaw) for flaw in flaws[:FLAWS_TOLD_MAX]]
         if len(flaws) > FLAWS_TOLD_MAX:
             lines.append(f"and {len(flaws) - FLAWS_TOLD_MAX} more sentences do not hold")
-        verdict = msgspec.structs.replace(
-            verdict, anomalies=(*sound, *flawed), stats={**verdict.stats, FLAWS: lines}
-        )
+        stats = {**verdict.stats, FLAWS: lines}
         if sound or verdict.validity is not Validity.INVALID:
-            return verdict
+            return msgspec.structs.replace(verdict, anomalies=(*sound, *flawed), stats=stats)
+        reason = f"{DEFECT}; {lines[0]}"
         return msgspec.structs.replace(
-            verdict, validity=Validity.UNKNOWN, reason=f"{DEFECT}; {lines[0]}"
+            verdict, validity=Validity.UNKNOWN, reason=reason, anomalies=(), stats=stats
         )
 
     def _contradicted(self, anomaly: Anomaly) -> list[ProofFlaw]:

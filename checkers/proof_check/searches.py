@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from checkers.explain import phrase, value_phrase
 from checkers.history import Operation, OpType
+from checkers.lanes import value_text
 from checkers.models import UNKNOWN, Model
 from checkers.proof_check.grammar import Contradicted, Unverified, moment, require, sentence, summary
 from checkers.proof_check.proof import Proof, Told
@@ -174,3 +175,54 @@ def _reachable(
             (state, done - {at.index}) for state, done in reached if at.index in done
         }
     return set()
+
+
+# --- texts, where they are too many to be searched
+
+
+def _text(one: Operation) -> str:
+    return "" if one.output is None else str(one.output)
+
+
+@summary("{p:who} got {key} without {value}, after it had been appended.")
+def _got_without(proof: Proof, p: str, key: str, value: str) -> None:
+    require(key == str(proof.key), f"the key is {proof.key}")
+    require(proof.memory.get("appended", ("",))[0] == value, "its proof is of another text")
+    proof.someone(p, "got it", lambda one: one.real.f == "get")
+
+
+@sentence(
+    "Then {value} was in {key} when {r:op} was called, because {order:order}, and no text was put "
+    "in its place."
+)
+def _was_in_the_text(
+    proof: Proof, value: str, key: str, r: Told, order: tuple[Told, Told]
+) -> None:
+    require(key == str(proof.key), f"the key is {proof.key}")
+    append = order[0].real
+    require(order[1] is r, f"{order[1].name} is not {r.name}")
+    appended = append.f == "append" and append.outcome is OpType.OK
+    require(appended and value_text(append.input) == value, f"{order[0].name} did not append it")
+    for one in proof.facts.of_key(proof.key):
+        if one.f == "put" and one.outcome is not OpType.FAIL:
+            before = one.completed_ns is not None and one.completed_ns < append.invoked_ns
+            after = one.invoked_ns > (r.real.completed_ns or 0)
+            require(before or after, f"op {one.index} put a text")
+    proof.memory["appended"] = (value, append.input, r)
+
+
+@sentence("However, {r:op} got a text without {value}.")
+def _got_a_text_without(proof: Proof, r: Told, value: str) -> None:
+    said = proof.memory.get("appended")
+    require(said is not None and (said[0], said[2]) == (value, r), "something else was said")
+    assert said is not None
+    require(r.real.f == "get" and r.real.outcome is OpType.OK, f"{r.name} got nothing")
+    require(str(said[1]) not in _text(r.real), f"{r.name} got {value_text(_text(r.real))}")
+
+
+@summary("No order of the operations on {key} explains what was got.")
+@sentence("Then each append stands where the texts that were got show it.")
+@sentence("However, these operations cannot all stand where they do and keep to real time.")
+def _no_order_of_texts(proof: Proof, key: str | None = None) -> None:
+    require(key in {None, str(proof.key)}, f"the key is {proof.key}")
+    raise Unverified("texts are not taken apart again")
