@@ -27,7 +27,6 @@ from checkers.verdict import Anomaly
 from checkers.words import listed
 from checkers.zones import INITIAL, Conflict
 
-
 FAILED_MAX: Final = 4
 """Failed writes of one value that are named in a proof."""
 

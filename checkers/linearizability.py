@@ -267,13 +267,15 @@ def _append_not_got(
         )
         if since < got.invoked_ns and not replaced:
             cast = Cast([append, got])
-            one, other, value = cast.name(append), cast.name(got), value_text(text)
+            other, value = cast.name(got), value_text(text)
             return anomaly(
                 "stale-read",
                 f"{who(got)} got {key} without {value}, after it had been appended.",
                 [
-                    f"Then {value} was in {key} when {other} was called, because "
-                    f"{cast.order(append, got)}, and no text was put in its place.",
+                    (
+                        f"Then {value} was in {key} when {other} was called, because "
+                        f"{cast.order(append, got)}, and no text was put in its place."
+                    ),
                     f"However, {other} got a text without {value}.",
                 ],
                 cast,

@@ -48,9 +48,9 @@ TEXT_CHARS_MAX: Final = 300
 def self_checked(
     verdict: Verdict, history: History, evidence: Evidence | None, budget: Budget, took_s: float
 ) -> Verdict:
-    """Return the verdict with its proofs read again; `took_s` is how long judging took. Never raises.
+    """Return the verdict with its proofs read again; `took_s` is how long judging took.
 
-    Without a clock in the budget every proof is read.
+    Never raises. Without a clock in the budget every proof is read.
     """
     told = list(anomalies_of(verdict))
     if not told:

@@ -124,7 +124,9 @@ def sees(one: Operation) -> tuple[Any] | None:
     if one.f == "cas":
         if swapped(one.output):
             return (one.input[0],)
-        return (one.output["seen"],) if isinstance(one.output, dict) and "seen" in one.output else None
+        return (
+            (one.output["seen"],) if isinstance(one.output, dict) and "seen" in one.output else None
+        )
     return (one.output,) if one.f.endswith("read") else None
 
 

@@ -70,7 +70,9 @@ class Pattern(NamedTuple):
         if text.startswith(first) and text.endswith(last):
             yield from self._from(text, len(first), 0, {})
 
-    def _from(self, text: str, at: int, slot: int, found: dict[str, str]) -> Iterator[dict[str, str]]:
+    def _from(
+        self, text: str, at: int, slot: int, found: dict[str, str]
+    ) -> Iterator[dict[str, str]]:
         if slot == len(self.slots):
             if at == len(text):
                 yield found

@@ -66,7 +66,10 @@ def _timed(real: Operation, when: str) -> None:
         if real.completed_ns is None:
             raise Contradicted(f"op {real.index} was never answered")
         called, returned = answered.groups()
-        is_called, is_returned = moment(real.invoked_ns, called), moment(real.completed_ns, returned)
+        is_called, is_returned = (
+            moment(real.invoked_ns, called),
+            moment(real.completed_ns, returned),
+        )
         require(
             (called, returned) == (is_called, is_returned),
             f"op {real.index} lasted from {is_called} to {is_returned}",
@@ -182,7 +185,10 @@ def _kept(said: str, whole: Sequence[Any]) -> list[Any] | None:
     kept, rest = [], iter(whole)
     for one in shown:
         text = json.dumps(one).replace(" ", "_")
-        match = next((each for each in rest if json.dumps(each, default=str).replace(" ", "_") == text), _NONE)
+        match = next(
+            (each for each in rest if json.dumps(each, default=str).replace(" ", "_") == text),
+            _NONE,
+        )
         if match is _NONE:
             return None
         kept.append(match)

@@ -36,9 +36,7 @@ def elements(one: Told | Operation) -> list[str]:
 def adds(proof: Proof, key: str | None, value: str) -> list[Operation]:
     """The operations that add an element to a set, failed ones included."""
     return [
-        one
-        for one in proof.facts.of_key(key)
-        if one.f == "add" and value_text(one.input) == value
+        one for one in proof.facts.of_key(key) if one.f == "add" and value_text(one.input) == value
     ]
 
 
@@ -67,7 +65,9 @@ def _twice(proof: Proof, p: str, value: str) -> None:
 @sentence("Then the set {key} holds {value} twice, because {r:op} shows it twice.")
 def _holds_twice(proof: Proof, key: str, value: str, r: Told) -> None:
     require(key == str(proof.key), f"the set is {proof.key}")
-    require(elements(r).count(value) > 1, f"{r.name} shows {value} {elements(r).count(value)} times")
+    require(
+        elements(r).count(value) > 1, f"{r.name} shows {value} {elements(r).count(value)} times"
+    )
 
 
 @sentence("However, a set holds each element once.")
@@ -99,7 +99,9 @@ def _was_added(proof: Proof, value: str, key: str, r: Told) -> None:
 def _only_failed_add(proof: Proof, a: Told) -> None:
     value = proof.memory.get("value", "")
     others = adds(proof, proof.key, value)
-    require([one.index for one in others] == [a.real.index], f"{len(others)} operations add {value}")
+    require(
+        [one.index for one in others] == [a.real.index], f"{len(others)} operations add {value}"
+    )
     require(a.real.outcome is OpType.FAIL, f"{a.name} did not fail")
 
 
@@ -155,7 +157,10 @@ def _out_of_order(proof: Proof, p: str, shown: str, key: str, value: str) -> Non
 def _was_in_before(proof: Proof, x: str, key: str, y: str, order: tuple[Told, Told]) -> None:
     require(key == str(proof.key), f"the set is {proof.key}")
     for one, value in zip(order, (x, y), strict=True):
-        require(one.real.f == "add" and value_text(one.real.input) == value, f"{one.name} does not add {value}")
+        require(
+            one.real.f == "add" and value_text(one.real.input) == value,
+            f"{one.name} does not add {value}",
+        )
     others = [one for one in adds(proof, proof.key, y) if one.outcome is not OpType.FAIL]
     require(len(others) == 1, f"{len(others)} operations add {y}")
     require(order[0].real.outcome is OpType.OK, f"{order[0].name} was not acknowledged")
@@ -174,9 +179,7 @@ def _before_added(proof: Proof, p: str, value: str) -> None:
     proof.someone(p, f"shows {value}", lambda one: value in elements(one))
 
 
-@sentence(
-    "Then {a:op} came before {r:op}, because no other add of {value} was called before it."
-)
+@sentence("Then {a:op} came before {r:op}, because no other add of {value} was called before it.")
 def _first_to_add(proof: Proof, a: Told, r: Told, value: str) -> None:
     shows_it(r, value)
     found = [one for one in adds(proof, proof.key, value) if one.outcome is not OpType.FAIL]
@@ -229,7 +232,9 @@ def _was_in_from(
     returned = moment(k.real.completed_ns or 0, since)
     require(returned == since, f"{k.name} returned at {returned}")
     if again is None:
-        require(k.real.f == "add" and value_text(k.real.input) == value, f"{k.name} does not add it")
+        require(
+            k.real.f == "add" and value_text(k.real.input) == value, f"{k.name} does not add it"
+        )
     else:
         require(again == value, f"{again} is not {value}")
         shows_it(k, value)
@@ -255,7 +260,11 @@ def _lacks(proof: Proof, r: Told, at: str, again: Told | None = None) -> None:
         shows_it(again, value)
         return
     for one in proof.facts.of_key(proof.key):
-        if one.f == "read" and one.outcome is OpType.OK and one.invoked_ns > (r.real.completed_ns or 0):
+        if (
+            one.f == "read"
+            and one.outcome is OpType.OK
+            and one.invoked_ns > (r.real.completed_ns or 0)
+        ):
             require(value not in elements(one), f"op {one.index} shows it again")
 
 
@@ -290,13 +299,16 @@ def _beyond(
 
 
 @sentence(
-    "Then {r:op} shows at least {low:int}, the sum of what had been acknowledged when it was called "
+    "Then {r:op} shows at least {low:int}, the sum of what had been acknowledged when it was "
+    "called "
     "at {called:ns}, and at most {high:int}, the sum of all that had been called when it answered "
     "at {answered:ns}."
 )
 def _bounds(proof: Proof, r: Told, low: int, called: str, high: int, answered: str) -> None:
     real = r.real
-    require(moment(real.invoked_ns, called) == called, f"{r.name} was called at {real.invoked_ns} ns")
+    require(
+        moment(real.invoked_ns, called) == called, f"{r.name} was called at {real.invoked_ns} ns"
+    )
     require(
         moment(real.completed_ns or 0, answered) == answered,
         f"{r.name} answered at {real.completed_ns} ns",
@@ -503,9 +515,7 @@ def _were_given(proof: Proof, a: Told, one: int, b: Told, other: int) -> None:
     require(other <= one, f"{other} is greater than {one}")
 
 
-@summary(
-    "{p:who} used {key} under token {token:int}, after token {other:int} had been used."
-)
+@summary("{p:who} used {key} under token {token:int}, after token {other:int} had been used.")
 def _used_late(proof: Proof, p: str, key: str, token: int, other: int) -> None:
     require(key == str(proof.key), f"the lock is {proof.key}")
     require(who(list(proof.cast.values())[-1].real) == p, "it was another client")
@@ -523,7 +533,8 @@ def _is_refused(proof: Proof, b: Told, order: tuple[Told, Told], token: int) -> 
 
 
 @sentence(
-    "However, {b:op} was acknowledged with token {token:int}; {a:op} no longer protects what it did."
+    "However, {b:op} was acknowledged with token {token:int}; {a:op} no longer protects what it "
+    "did."
 )
 def _was_acknowledged(proof: Proof, b: Told, token: int, a: Told) -> None:
     require((a, b) == proof.memory.get("tokens"), "something else was said")
@@ -554,13 +565,18 @@ def probed(one: Told, key: str, *, found: bool) -> None:
 
 def attached(one: Told, key: str) -> None:
     """Check that an operation attached a key."""
-    require(one.real.f == "attach" and one.real.outcome is not OpType.FAIL, f"{one.name} attached nothing")
+    require(
+        one.real.f == "attach" and one.real.outcome is not OpType.FAIL,
+        f"{one.name} attached nothing",
+    )
     require(looked_for(one) == key, f"{one.name} attached {looked_for(one)}")
 
 
 @summary("{p:who} did not find {key}, whose lease could not have ended yet.")
 def _not_there(proof: Proof, p: str, key: str) -> None:
-    proof.someone(p, f"did not find {key}", lambda one: looked_for(one) == key and not one.real.output)
+    proof.someone(
+        p, f"did not find {key}", lambda one: looked_for(one) == key and not one.real.output
+    )
 
 
 @sentence(
@@ -568,10 +584,16 @@ def _not_there(proof: Proof, p: str, key: str) -> None:
     "promised {ms:int} ms; {a:op} attached {key} to it, and nobody had called a revoke."
 )
 def _lasts(proof: Proof, until: str, g: Told, at: str, ms: int, a: Told, key: str) -> None:
-    require(g.real.outcome is OpType.OK and g.real.f in {"grant", "keepalive"}, f"{g.name} promised nothing")
+    require(
+        g.real.outcome is OpType.OK and g.real.f in {"grant", "keepalive"},
+        f"{g.name} promised nothing",
+    )
     promised = g.real.output.get("ttl_ms")
     require(promised == ms, f"{g.name} promised {promised} ms")
-    require(moment(g.real.invoked_ns, at) == at, f"{g.name} was called at {moment(g.real.invoked_ns, at)}")
+    require(
+        moment(g.real.invoked_ns, at) == at,
+        f"{g.name} was called at {moment(g.real.invoked_ns, at)}",
+    )
     end = g.real.invoked_ns + ms * NS_PER_MS
     require(moment(end, until) == until, f"it lasts until {moment(end, until)}")
     attached(a, key)
@@ -634,14 +656,18 @@ def _stays_gone(proof: Proof, key: str, r: Told, a: Told) -> None:
     probed(r, key, found=False)
     attached(a, key)
     returned = a.real.completed_ns
-    require(returned is not None and returned < r.real.invoked_ns, f"{a.name} had not returned then")
+    require(
+        returned is not None and returned < r.real.invoked_ns, f"{a.name} had not returned then"
+    )
     proof.memory["gone"] = (key, r, a)
 
 
 @sentence("However, {again:op} found it, and {order:order}.")
 def _found_after(proof: Proof, again: Told, order: tuple[Told, Told]) -> None:
     said = proof.memory.get("gone")
-    require(said is not None and len(said) == 3 and order == (said[1], again), "something else was said")
+    require(
+        said is not None and len(said) == 3 and order == (said[1], again), "something else was said"
+    )
     assert said is not None
     key, _, a = said
     probed(again, key, found=True)
@@ -660,7 +686,8 @@ def _kept_alive(proof: Proof, p: str, key: str) -> None:
 
 
 @sentence(
-    "Then the lease had ended, because {r:op} no longer found {key}, which {a:op} had attached to it."
+    "Then the lease had ended, because {r:op} no longer found {key}, which {a:op} had attached to "
+    "it."
 )
 def _had_ended(proof: Proof, r: Told, key: str, a: Told) -> None:
     _stays_gone(proof, key, r, a)
@@ -669,7 +696,9 @@ def _had_ended(proof: Proof, r: Told, key: str, a: Told) -> None:
 @sentence("However, {k:op} was told that it lives on, and {order:order}.")
 def _lives_on(proof: Proof, k: Told, order: tuple[Told, Told]) -> None:
     said = proof.memory.get("gone")
-    require(said is not None and len(said) == 3 and order == (said[1], k), "something else was said")
+    require(
+        said is not None and len(said) == 3 and order == (said[1], k), "something else was said"
+    )
     assert said is not None
     require(k.real.f == "keepalive" and k.real.outcome is OpType.OK, f"{k.name} is no keepalive")
     require(k.real.output.get("ttl_ms", 0) > 0, f"{k.name} was told that it is gone")
@@ -686,7 +715,9 @@ def _seen_keys(one: Told) -> dict[str, bool]:
 
 def _saw_and_lacked(one: Told, saw: str, lacked: str) -> None:
     seen = _seen_keys(one)
-    require(seen.get(saw) is True and seen.get(lacked) is False, f"{one.name} read {one.real.output}")
+    require(
+        seen.get(saw) is True and seen.get(lacked) is False, f"{one.name} read {one.real.output}"
+    )
 
 
 @summary(
@@ -696,7 +727,9 @@ def _other_way_round(proof: Proof, p: str, first: str, second: str, q: str) -> N
     for each, saw, lacked in ((p, first, second), (q, second, first)):
         found = proof.by(
             each,
-            lambda one, s=saw, k=lacked: _seen_keys(one).get(s) is True and _seen_keys(one).get(k) is False,  # type: ignore[misc]
+            lambda one, s=saw, k=lacked: (
+                _seen_keys(one).get(s) is True and _seen_keys(one).get(k) is False
+            ),  # type: ignore[misc]
         )
         require(found, f"{each} did not see {saw} and lack {lacked}")
 
@@ -719,4 +752,4 @@ def _different_pasts(proof: Proof, other: Told, second: str, first: str) -> None
     _saw_and_lacked(other, second, first)
 
 
-__all__ = ["ast", "value_phrase", "Hashable"]
+__all__ = ["Hashable", "ast", "value_phrase"]

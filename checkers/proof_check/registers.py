@@ -99,9 +99,7 @@ def _nobody_wrote(proof: Proof, key: str, value: str) -> None:
     "However, only {w:op} would have written {value}, and its client was told that it did not "
     "happen and never will ({error}).",
 )
-def _only_a_failed_one(
-    proof: Proof, w: Told, value: str, error: str | None = None
-) -> None:
+def _only_a_failed_one(proof: Proof, w: Told, value: str, error: str | None = None) -> None:
     require(value == proof.memory.get("value", value), "another value was read")
     given = w.real.input if w.real.f == "write" else (w.real.input or [None])[-1]
     require(value_phrase(given) == value, f"{w.name} is {phrase(w.real)}")
@@ -139,7 +137,9 @@ _GONE = (
 def _both_replaced(proof: Proof, one: Told, other: Told, value: str) -> None:
     require(one.real.index != other.real.index, "they are one operation")
     for each in (one, other):
-        require(each.real.f == "cas" and puts(each.real) is not None, f"{each.name} {saw(each.real)}")
+        require(
+            each.real.f == "cas" and puts(each.real) is not None, f"{each.name} {saw(each.real)}"
+        )
         found_it(each, value)
     proof.memory["value"] = value
 
@@ -191,7 +191,7 @@ def _several_in_a_circle(proof: Proof, n: int, key: str) -> None:
 
 
 def reached_from(one: Told, glue: Sequence[Told]) -> set[Hashable]:
-    """The values an operation saw or wrote, and those which compare-and-sets turn into each other."""
+    """The values an operation saw or wrote, and those which swaps turn into each other."""
     links: dict[Hashable, set[Hashable]] = {}
     for each in glue:
         old, new = expects(each.real), puts(each.real)
@@ -230,7 +230,8 @@ _GLUE = " ({links} replaced one of these values by the next, with nothing in bet
 @sentence(
     "Then {w:op} came before {r:op}, because {again:op} found {value}, and nobody else wrote "
     "{wrote}.",
-    "Then {w:op} came before {r:op}, because {again:op} found what came of {value}" + _GLUE
+    "Then {w:op} came before {r:op}, because {again:op} found what came of {value}"
+    + _GLUE
     + ", and nobody else wrote {wrote}.",
 )
 def _writer_came_first(
@@ -292,9 +293,7 @@ def _replaced_for_good(
     "Then the time in which {key} was nil came before {a:op}: {same} was nil at the start, and "
     "nobody wrote nil again" + _GLUE + ".",
 )
-def _nil_came_first(
-    proof: Proof, key: str, a: Told, same: str, links: str | None = None
-) -> None:
+def _nil_came_first(proof: Proof, key: str, a: Told, same: str, links: str | None = None) -> None:
     proof.about(key)
     proof.about(same)
     never(proof, "nil")
@@ -310,12 +309,16 @@ def _before_in_time(proof: Proof, one: Told, other: Told, order: tuple[Told, Tol
 
 @sentence(
     "And {value} was written only once, so {key} held it during one unbroken stretch of time, "
-    "which therefore ended before {next} took its place.",
+    "which therefore ended before {following} took its place.",
     "And {value} was written only once, so {key} held it during one unbroken stretch of time, "
-    "which therefore ended before {next} took its place" + _GLUE + ".",
+    "which therefore ended before {following} took its place" + _GLUE + ".",
 )
 def _one_stretch(
-    proof: Proof, value: str, key: str, next: str, links: str | None = None  # noqa: A002
+    proof: Proof,
+    value: str,
+    key: str,
+    following: str,
+    links: str | None = None,
 ) -> None:
     proof.about(key)
     once(proof, value)
@@ -324,7 +327,7 @@ def _one_stretch(
         raise Contradicted("nothing was said of what came first")
     before, after = first
     held = puts(after.real) or expects(after.real)
-    require(says(held, next), f"{after.name} {saw(after.real)}")
+    require(says(held, following), f"{after.name} {saw(after.real)}")
     proof.memory["stretch"] = (before, after, glued(proof, links))
     proof.memory["value"] = value
 
@@ -343,7 +346,9 @@ def _still(proof: Proof, order: tuple[Told, Told], r: Told, what: str) -> None:
     if value is not None:
         require(says(found, value), f"{r.name} {saw(r.real)}")
     for one, other in ((before, r), (after, then)):
-        start = freeze(None) in reached_from(other, glue) if one is None else joined(one, other, glue)
+        start = (
+            freeze(None) in reached_from(other, glue) if one is None else joined(one, other, glue)
+        )
         name = "the start" if one is None else one.name
         require(start, f"nothing joins what {name} and {other.name} saw")
     require(not joined(after, r, glue), f"{after.name} and {r.name} saw the same stretch")
@@ -357,7 +362,9 @@ def _but_in_time(proof: Proof, order: tuple[Told, Told]) -> None:
 # --- refused, and yet
 
 
-@sentence("Then {key} did not hold {value} when {c:op} took effect, because {again:op} was refused.")
+@sentence(
+    "Then {key} did not hold {value} when {c:op} took effect, because {again:op} was refused."
+)
 def _did_not_hold(proof: Proof, key: str, value: str, c: Told, again: Told) -> None:
     proof.about(key)
     require(c is again, f"{again.name} is not {c.name}")
@@ -394,7 +401,11 @@ def _found_though_failed(proof: Proof, p: str, value: str, key: str) -> None:
 @summary("{p:who} and {q:who} both replaced the same {value} in {key}: one update is lost.")
 def _both_the_same(proof: Proof, p: str, q: str, value: str, key: str) -> None:
     proof.about(key)
-    names = [who(one.real) for one in proof.cast.values() if puts(one.real) and says(expects(one.real), value)]
+    names = [
+        who(one.real)
+        for one in proof.cast.values()
+        if puts(one.real) and says(expects(one.real), value)
+    ]
     require({p, q} <= set(names) and (p != q or names.count(p) > 1), f"{names} replaced {value}")
 
 

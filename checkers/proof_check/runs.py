@@ -137,7 +137,9 @@ def _nothing_later(proof: Proof, nodes: str | None = None) -> None:
         {
             r.node or who(r)
             for r in proof.facts.of_key(proof.key)
-            if _final(r) and r.outcome is OpType.OK and r.f.endswith("read")
+            if _final(r)
+            and r.outcome is OpType.OK
+            and r.f.endswith("read")
             and freeze(r.output) == freeze(value[0])
         }
     )
@@ -148,9 +150,7 @@ def _nothing_later(proof: Proof, nodes: str | None = None) -> None:
     "{w:op} was acknowledged at {at:ns}; {last}.",
     "{w:op} was acknowledged at {at:ns} by {node:who}; {last}.",
 )
-def _acknowledged_at(
-    proof: Proof, w: Told, at: str, last: str, node: str | None = None
-) -> None:
+def _acknowledged_at(proof: Proof, w: Told, at: str, last: str, node: str | None = None) -> None:
     acknowledged_write(w)
     real = moment(w.real.completed_ns or 0, at)
     require(real == at, f"{w.name} was acknowledged at {real}")
@@ -160,7 +160,9 @@ def _acknowledged_at(
     seen = [
         one
         for one in proof.facts.of_key(proof.key)
-        if one.outcome is OpType.OK and one.f != "write" and _observed_text(one) == value_phrase(value[0])
+        if one.outcome is OpType.OK
+        and one.f != "write"
+        and _observed_text(one) == value_phrase(value[0])
     ]
     if last == "no read ever showed it":
         require(not seen, f"op {seen[0].index if seen else ''} showed it")
@@ -180,9 +182,7 @@ def _observed_text(one: Operation) -> str | None:
     return None if found is None else value_phrase(found[0])
 
 
-@sentence(
-    "While {w:op} was under way, {faults} was at work."
-)
+@sentence("While {w:op} was under way, {faults} was at work.")
 def _at_work(proof: Proof, w: Told, faults: str) -> None:
     until = w.real.completed_ns or w.real.invoked_ns
     active = [
@@ -191,7 +191,9 @@ def _at_work(proof: Proof, w: Told, faults: str) -> None:
         if window.from_ns <= until
         and (window.until_ns is None or window.until_ns >= w.real.invoked_ns)
     ]
-    require(faults == (", ".join(active) or "no fault"), f"it was {', '.join(active) or 'no fault'}")
+    require(
+        faults == (", ".join(active) or "no fault"), f"it was {', '.join(active) or 'no fault'}"
+    )
 
 
 @sentence("However, {r:op}, in the final phase, still found {value}.")
@@ -201,7 +203,8 @@ def _still_found(proof: Proof, r: Told, value: str) -> None:
 
 
 @sentence(
-    "Then an entry with the value {value} was committed, because {w:op} was acknowledged; and every "
+    "Then an entry with the value {value} was committed, because {w:op} was acknowledged; and "
+    "every "
     "node that commits past it holds it."
 )
 def _was_committed(proof: Proof, value: str, w: Told) -> None:
@@ -260,7 +263,10 @@ def _in_the_logs(proof: Proof, held: str) -> None:
     ]
     for part in parts:
         require(part in said, f"{part}")
-    require(sum(said.count(f"{node} has it") for node in _logged(proof)) == len(parts), "others have it not")
+    require(
+        sum(said.count(f"{node} has it") for node in _logged(proof)) == len(parts),
+        "others have it not",
+    )
     others = sorted(set(_logged(proof)) - {node.node for node, _ in found})
     told = _split(rest.removesuffix(" has not").removesuffix(" have not")) if rest else []
     require(told == others, f"{others} have it not")
@@ -346,7 +352,9 @@ def _were_tried(proof: Proof, n: int) -> None:
     served = [
         one
         for one in load
-        if one.outcome is OpType.OK and one.completed_ns is not None and since < one.completed_ns < until
+        if one.outcome is OpType.OK
+        and one.completed_ns is not None
+        and since < one.completed_ns < until
     ]
     require(not served, f"op {served[0].index if served else ''} succeeded")
 
@@ -372,9 +380,7 @@ def _moment_of_healing(proof: Proof) -> None:
     proof.memory["healed"] = True
 
 
-@sentence(
-    "Then a quorum is connected, so a leader is elected and every node catches up with it."
-)
+@sentence("Then a quorum is connected, so a leader is elected and every node catches up with it.")
 def _leader_elected(proof: Proof) -> None:
     require(proof.memory.get("healed"), "nothing was healed")
 
@@ -416,9 +422,7 @@ def _both_led(proof: Proof, names: str, term: int) -> None:
         require(term in node_of(proof, name).led_terms, f"{name} did not lead term {term}")
 
 
-@sentence(
-    "Let {names} be the nodes which report that they became leader of term {term:int}."
-)
+@sentence("Let {names} be the nodes which report that they became leader of term {term:int}.")
 def _report_leading(proof: Proof, names: str, term: int) -> None:
     leading = [node.node for node in evidence(proof).nodes.values() if term in node.led_terms]
     require(_split(names) == leading, f"they are {leading}")
@@ -454,7 +458,9 @@ def _hold_different(proof: Proof, a: str, b: str, index: int, term: int) -> None
 @sentence("Let E be the entry at index {index:int} of term {term:int}.")
 def _let_entry(proof: Proof, index: int, term: int) -> None:
     nodes = evidence(proof).nodes.values()
-    require(any((one.index, one.term) == (index, term) for n in nodes for one in n.entries), "none is")
+    require(
+        any((one.index, one.term) == (index, term) for n in nodes for one in n.entries), "none is"
+    )
     proof.memory["entry"] = (index, term)
 
 
@@ -478,7 +484,8 @@ def _agree_but(proof: Proof, a: str, b: str, index: int) -> None:
 
 
 @sentence(
-    "Let E be the entry at index {index:int} of term {term:int}, which {a:who} and {b:who} both hold."
+    "Let E be the entry at index {index:int} of term {term:int}, which {a:who} and {b:who} both "
+    "hold."
 )
 def _both_hold(proof: Proof, index: int, term: int, a: str, b: str) -> None:
     for name in (a, b):
@@ -486,7 +493,9 @@ def _both_hold(proof: Proof, index: int, term: int, a: str, b: str) -> None:
     proof.memory["entry"] = (index, term)
 
 
-@sentence("However, the one before it is of term {x:int} on {a:who} and of term {y:int} on {b:who}.")
+@sentence(
+    "However, the one before it is of term {x:int} on {a:who} and of term {y:int} on {b:who}."
+)
 def _one_before(proof: Proof, x: int, a: str, y: int, b: str) -> None:
     index, _ = proof.memory.get("entry", (0, 0))
     real = _before(proof, a, index), _before(proof, b, index)
@@ -508,7 +517,8 @@ def _committed_different(proof: Proof, a: str, b: str, index: int) -> None:
 
 
 @sentence(
-    "Let E be the entry that {a:who} committed at index {index:int} (term {term:int}, {digest:who})."
+    "Let E be the entry that {a:who} committed at index {index:int} (term {term:int}, "
+    "{digest:who})."
 )
 def _let_committed(proof: Proof, a: str, index: int, term: int, digest: str) -> None:
     one = entry_at(proof, a, index)
@@ -555,7 +565,8 @@ def _on_node(proof: Proof, a: str, what: str) -> None:
 
 
 @sentence(
-    "Let H1 and H2 be the durable states {i:int} and {j:int} in {a:who}'s WAL: (term {t1:int}, vote "
+    "Let H1 and H2 be the durable states {i:int} and {j:int} in {a:who}'s WAL: (term {t1:int}, "
+    "vote "
     "{v1:who}, commit {c1:int}) and (term {t2:int}, vote {v2:who}, commit {c2:int})."
 )
 def _durable_states(
@@ -619,7 +630,8 @@ def _said_applied(proof: Proof, index: int, a: str) -> None:
 
 
 @sentence(
-    "Then entry I was on {a:who}'s disk, because a node applies, and vouches for, only what a power "
+    "Then entry I was on {a:who}'s disk, because a node applies, and vouches for, only what a "
+    "power "
     "failure cannot take away."
 )
 def _was_on_disk(proof: Proof, a: str) -> None:
@@ -665,9 +677,7 @@ def _had_revisions(proof: Proof, a: str, r: int, x: str, b: str, s: int, y: str)
     require((r, x) != (s, y), "they are equal")
 
 
-@summary(
-    "When all was healed and every node stood at the same index, they held different states."
-)
+@summary("When all was healed and every node stood at the same index, they held different states.")
 def _held_different(proof: Proof) -> None:
     require(evidence(proof).recovery.get("digests_agree") is False, "they agreed, or nobody looked")
 
@@ -704,8 +714,6 @@ def _the_damage(proof: Proof, damage: str) -> None:
     proof.memory["damaged"] = nodes
 
 
-@sentence(
-    "Then {a:who} wrote it, because a crash can only cut the tail of the last segment."
-)
+@sentence("Then {a:who} wrote it, because a crash can only cut the tail of the last segment.")
 def _wrote_it(proof: Proof, a: str) -> None:
     require(a in proof.memory.get("damaged", ()), "that damage is another node's")

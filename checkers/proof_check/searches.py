@@ -13,7 +13,14 @@ from checkers.explain import phrase, value_phrase
 from checkers.history import Operation, OpType
 from checkers.lanes import value_text
 from checkers.models import UNKNOWN, Model
-from checkers.proof_check.grammar import Contradicted, Unverified, moment, require, sentence, summary
+from checkers.proof_check.grammar import (
+    Contradicted,
+    Unverified,
+    moment,
+    require,
+    sentence,
+    summary,
+)
 from checkers.proof_check.proof import Proof, Told
 from checkers.specifications import MODELS
 
@@ -48,7 +55,8 @@ def _about(proof: Proof, what: str) -> None:
 
 
 @sentence(
-    "Then, in every order of the {n:int} operations below that respects real time and explains what "
+    "Then, in every order of the {n:int} operations below that respects real time and explains "
+    "what "
     "had answered before {at:ns}, {what} is {states} just before {r:op} answers.",
     "Then, in every order of {n:int} of the operations that respects real time and explains what "
     "had answered before {at:ns}, {what} is {states} just before {r:op} answers.",
@@ -139,7 +147,9 @@ def _reachable(
         (
             one
             for one in ops
-            if one.outcome is OpType.OK and one.completed_ns is not None and one.completed_ns <= until
+            if one.outcome is OpType.OK
+            and one.completed_ns is not None
+            and one.completed_ns <= until
         ),
         key=lambda one: (one.completed_ns, one.index),
     )
@@ -149,7 +159,9 @@ def _reachable(
     spent = 0
     for at in returns:
         open_now = [
-            one for one in ops if one.invoked_ns <= (at.completed_ns or 0) and one.outcome is not OpType.FAIL
+            one
+            for one in ops
+            if one.invoked_ns <= (at.completed_ns or 0) and one.outcome is not OpType.FAIL
         ]
         done_before = {one.index for one in returns[: returns.index(at)]}
         reached = set(configurations)
@@ -171,9 +183,7 @@ def _reachable(
                     todo.append(following)
         if at.index == stuck.index:
             return {state for state, done in reached if stuck.index not in done}
-        configurations = {
-            (state, done - {at.index}) for state, done in reached if at.index in done
-        }
+        configurations = {(state, done - {at.index}) for state, done in reached if at.index in done}
     return set()
 
 
@@ -195,9 +205,7 @@ def _got_without(proof: Proof, p: str, key: str, value: str) -> None:
     "Then {value} was in {key} when {r:op} was called, because {order:order}, and no text was put "
     "in its place."
 )
-def _was_in_the_text(
-    proof: Proof, value: str, key: str, r: Told, order: tuple[Told, Told]
-) -> None:
+def _was_in_the_text(proof: Proof, value: str, key: str, r: Told, order: tuple[Told, Told]) -> None:
     require(key == str(proof.key), f"the key is {proof.key}")
     append = order[0].real
     require(order[1] is r, f"{order[1].name} is not {r.name}")

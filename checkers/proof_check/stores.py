@@ -1,4 +1,4 @@
-"""What proofs say of stores with revisions: answers, changes, replays, and what watches were sent."""
+"""What proofs say of stores with revisions: answers, changes, replays, and watches."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def _each_made(proof: Proof, rev: int) -> None:
 
 @sentence(
     "However, a revision is one change: the store has two pasts, or has lost one of them.",
-    "However, a revision is one request's change: the store has two pasts, or has lost one of them.",
+    "However, a revision is one request's change: the store has two pasts, or has lost one of "
+    "them.",
 )
 def _one_change(proof: Proof) -> None:
     require(len(proof.cast) == 2, "they are not two")
@@ -159,12 +160,16 @@ def _two_requests(proof: Proof, rev: int) -> None:
 def _each_is_the_change(proof: Proof, rev: int) -> None:
     for one in proof.cast.values():
         require(revision_of(one.real) == rev, f"{one.name} has revision {revision_of(one.real)}")
-        made = one.real.outcome is OpType.OK and changed(one.real.f, one.real.input, one.real.output)
+        made = one.real.outcome is OpType.OK and changed(
+            one.real.f, one.real.input, one.real.output
+        )
         require(made, f"{one.name} changed nothing")
     require(len(proof.cast) == 2, "they are not two")
 
 
-@summary("An answer of revision {rev:int} came after one of revision {earlier:int} had been returned.")
+@summary(
+    "An answer of revision {rev:int} came after one of revision {earlier:int} had been returned."
+)
 def _came_after(proof: Proof, rev: int, earlier: int) -> None:
     real = [revision_of(one.real) for one in proof.cast.values()]
     require(real == [earlier, rev], f"their revisions are {real}")
@@ -210,9 +215,7 @@ def _held_unwritten(proof: Proof, key: str, value: str, rev: int) -> None:
     require(proof.memory.get("phantom") == (key, value, rev), "its proof says something else")
 
 
-@sentence(
-    "Then some request put {value} to {key} at revision {rev:int}, because {r:op} shows it."
-)
+@sentence("Then some request put {value} to {key} at revision {rev:int}, because {r:op} shows it.")
 def _some_request(proof: Proof, value: str, key: str, rev: int, r: Told) -> None:
     rows = list(rows_of(r.real.f, r.real.input, r.real.output))
     shown = any(row[0] == key and value_text(row[1]) == value and row[3] == rev for row in rows)
@@ -444,7 +447,9 @@ def _second_time(proof: Proof, event: str) -> None:
 def _sent_after(proof: Proof, p: str, rev: int, later: int) -> None:
     mods = [one[3] for one in events(watches_of(proof, p))]
     require(later == proof.memory.get("rev", later), "its proof names another revision")
-    require(later in mods and rev in mods[mods.index(later) :] and rev < later, f"it was sent {mods}")
+    require(
+        later in mods and rev in mods[mods.index(later) :] and rev < later, f"it was sent {mods}"
+    )
 
 
 @sentence("Then what follows revision {rev:int} is of a later revision.")
@@ -624,7 +629,10 @@ def _happened_unsent(proof: Proof, event: str) -> None:
 @summary("{p:who}'s watch was told that {event} replaced {prev}.")
 def _told_replaced(proof: Proof, p: str, event: str, prev: str) -> None:
     real = watches_of(proof, p)
-    found = [value_text(events(real)[at][4] if len(events(real)[at]) > 4 else None) for at in sent(proof, event)]
+    found = [
+        value_text(events(real)[at][4] if len(events(real)[at]) > 4 else None)
+        for at in sent(proof, event)
+    ]
     require(prev in found, f"it was told {found}")
     proof.memory["prev"] = (event, prev)
     require(proof.memory.get("said_prev") == prev, "its proof says another value")
@@ -695,13 +703,19 @@ def _this_was_sent(proof: Proof, event: str) -> None:
 def told_by(one: Operation) -> tuple[list[Any], int, int]:
     """What a node told in the end: its changes, from which revision, and up to which."""
     since = int(one.input.get("start") or 1)
-    upto = max([int(each["revision"]) for each in responses(one) if each.get("progress")], default=0)
+    upto = max(
+        [int(each["revision"]) for each in responses(one) if each.get("progress")], default=0
+    )
     return [event for event in events(one) if event[3] <= upto], since, upto
 
 
 def _by_node(proof: Proof, node: str, f: str) -> Operation:
     found = next(
-        (one.real for one in proof.cast.values() if one.real.f == f and (one.real.node or "") == node),
+        (
+            one.real
+            for one in proof.cast.values()
+            if one.real.f == f and (one.real.node or "") == node
+        ),
         None,
     )
     if found is None:
@@ -719,8 +733,8 @@ def _tells_where(proof: Proof, n: str, mine: str, m: str, its: str) -> None:
 
 
 @sentence(
-    "Then both tell the same changes from revision {since:int} to {upto:int}, because both promised "
-    "that this was all."
+    "Then both tell the same changes from revision {since:int} to {upto:int}, because both "
+    "promised that this was all."
 )
 def _both_tell(proof: Proof, since: int, upto: int) -> None:
     stories = [told_by(one.real) for one in proof.cast.values()]
@@ -744,9 +758,7 @@ def _change_differs(proof: Proof, at: int, n: str, mine: str, m: str, its: str) 
     proof.memory["differ"] = (n, mine, m, its)
 
 
-@summary(
-    "At the end {n:who} holds {held} at {key}, but the last change it tells of is {last}."
-)
+@summary("At the end {n:who} holds {held} at {key}, but the last change it tells of is {last}.")
 def _holds_but(proof: Proof, n: str, held: str, key: str, last: str) -> None:
     require(proof.memory.get("held") == (held, key), "its proof says something else")
     watch, held_op = _by_node(proof, n, "watch"), _by_node(proof, n, "range")
@@ -790,8 +802,10 @@ def _do_not_leave(proof: Proof, held: str, key: str) -> None:
 # --- what replicas hold
 
 
-@summary("At the end {n} holds {held} for {key}, while the cluster serves {served}.",
-         "At the end {n} holds {held}, while the cluster serves {served}.")
+@summary(
+    "At the end {n} holds {held} for {key}, while the cluster serves {served}.",
+    "At the end {n} holds {held}, while the cluster serves {served}.",
+)
 def _replica_holds(proof: Proof, n: str, held: str, served: str, key: str | None = None) -> None:
     said = proof.memory.get("replica")
     require(said is not None and said[0] == n, "its proof is about another node")
@@ -820,8 +834,8 @@ def _held_texts(one: Operation, key: str | None) -> Iterator[str]:
 @sentence(
     "Then {n} holds what {r:op} found, because every node had applied all that was committed, and "
     "nobody wrote any more.",
-    "Then {n} holds what {r:op} found, because both answered as of one revision, which is one state "
-    "of the store.",
+    "Then {n} holds what {r:op} found, because both answered as of one revision, which is one "
+    "state of the store.",
 )
 def _holds_what(proof: Proof, n: str, r: Told) -> None:
     require((r.real.meta or {}).get("final"), f"{r.name} is not of the final phase")

@@ -12,7 +12,6 @@ from checkers.lanes import value_text
 from checkers.proof_check.facts import Micro, expects
 from checkers.proof_check.grammar import (
     Contradicted,
-    NotThis,
     because,
     clause,
     read,
@@ -28,9 +27,7 @@ APPEND, READ = "append", "r"
 
 def mops(one: Told, f: str, key: str) -> Iterator[tuple[Any, Any]]:
     """The shown micro-operations of one function on a key, each with the real one."""
-    return (
-        (told, real) for told, real in one.pairs if told[0] == f and value_text(told[1]) == key
-    )
+    return ((told, real) for told, real in one.pairs if told[0] == f and value_text(told[1]) == key)
 
 
 def key_of(proof: Proof, key: str) -> Hashable:
@@ -57,7 +54,9 @@ def reads(one: Told, key: str, value: str) -> Any:
         if value_text(shown) == value or (value == "empty" and not shown):
             return real[2]
     found = ", ".join(value_text(told[2]) for told, _ in mops(one, READ, key))
-    raise Contradicted(f"{one.name} read {key} as {found}" if found else f"{one.name} did not read {key}")
+    raise Contradicted(
+        f"{one.name} read {key} as {found}" if found else f"{one.name} did not read {key}"
+    )
 
 
 def happened(proof: Proof, one: Told) -> None:
@@ -138,9 +137,7 @@ def _by_last_element(proof: Proof, r: Told, key: str, value: str, w: Told) -> tu
 
 
 @because("{one:op} appended {x} to {key}, and {other:op} appended {y} behind it")
-def _by_lists(
-    proof: Proof, one: Told, x: str, key: str, other: Told, y: str
-) -> tuple[Told, Told]:
+def _by_lists(proof: Proof, one: Told, x: str, key: str, other: Told, y: str) -> tuple[Told, Told]:
     first, second = wrote(one, key, x), wrote(other, key, y)
     of_key, seen = key_of(proof, key), False
     for reader, found in orders(proof, of_key):
@@ -157,9 +154,7 @@ def _by_lists(
 
 
 @because("{r:op} read {key} as {value}, without the {x} that {w:op} appended")
-def _by_absence(
-    proof: Proof, r: Told, key: str, value: str, x: str, w: Told
-) -> tuple[Told, Told]:
+def _by_absence(proof: Proof, r: Told, key: str, value: str, x: str, w: Told) -> tuple[Told, Told]:
     found = reads(r, key, value)
     element = wrote(w, key, x)
     require(element not in (found or ()), f"{r.name} read {key} as {value_text(found)}")
@@ -296,7 +291,11 @@ def _only_writer(proof: Proof, w: Told, key: str, value: str) -> None:
     """Check that what was found can be of nobody else."""
     for other in proof.facts.writes_of(key_of(proof, key)):
         mine = other.operation.index == w.real.index
-        if not mine and value_text(other.value) == value and other.operation.outcome is not OpType.FAIL:
+        if (
+            not mine
+            and value_text(other.value) == value
+            and other.operation.outcome is not OpType.FAIL
+        ):
             raise Contradicted(f"op {other.operation.index} writes {value} to {key}, too")
 
 
@@ -317,7 +316,11 @@ def _read_intermediate(proof: Proof, p: str, value: str, key: str, q: str) -> No
 
 
 def _replaced(one: Told, key: str, value: str) -> bool:
-    written = [value_text(real[2]) for told, real in one.pairs if told[0] != READ and value_text(told[1]) == key]
+    written = [
+        value_text(real[2])
+        for told, real in one.pairs
+        if told[0] != READ and value_text(told[1]) == key
+    ]
     return value in written[:-1]
 
 
@@ -352,9 +355,7 @@ def _built_on(proof: Proof, p: str, q: str, key: str) -> None:
     "Then {other:op} came after {w:op}, because its {value} stands behind an element of {again:op} "
     "in {key}."
 )
-def _stands_behind(
-    proof: Proof, other: Told, w: Told, value: str, again: Told, key: str
-) -> None:
+def _stands_behind(proof: Proof, other: Told, w: Told, value: str, again: Told, key: str) -> None:
     require(w is again, f"{again.name} is not {w.name}")
     element = wrote(other, key, value)
     mine = [real[2] for told, real in one_key(w, key)]
@@ -368,9 +369,7 @@ def _stands_behind(
 def one_key(one: Told, key: str) -> Iterator[tuple[Any, Any]]:
     """The writes of a transaction to a key."""
     return (
-        (told, real)
-        for told, real in one.pairs
-        if told[0] != READ and value_text(told[1]) == key
+        (told, real) for told, real in one.pairs if told[0] != READ and value_text(told[1]) == key
     )
 
 
@@ -438,13 +437,16 @@ def _only_after(proof: Proof, value: str, key: str, w: Told) -> None:
 def _had_found(proof: Proof, w: Told, value: str) -> None:
     said = proof.memory.get("value")
     require(said is not None and (said[0], said[2]) == (w, value), "something else was said")
+    assert said is not None
     key = said[1]
     require(_before_writing(w, key, value), f"{w.name} did not find {value} before")
 
 
 @summary("{p:who}'s transaction contradicts itself about {key}.")
 def _contradicts_itself(proof: Proof, p: str, key: str) -> None:
-    proof.someone(p, f"touched {key}", lambda one: any(value_text(told[1]) == key for told, _ in one.pairs))
+    proof.someone(
+        p, f"touched {key}", lambda one: any(value_text(told[1]) == key for told, _ in one.pairs)
+    )
 
 
 @sentence(
@@ -479,6 +481,7 @@ def _states(t: Told, key: str) -> list[str]:
 def _then_read(proof: Proof, t: Told, key: str, value: str) -> None:
     said = proof.memory.get("within")
     require(said is not None and said[:2] == (t, key), "something else was said")
+    assert said is not None
     expected = said[2]
     seen = False
     for told, _ in t.pairs:
@@ -516,6 +519,7 @@ def _appended_twice(proof: Proof, value: str, key: str, r: Told, found: str) -> 
 def _only_one_appends(proof: Proof, value: str) -> None:
     said = proof.memory.get("value")
     require(said is not None and said[0] == value, "another element was found")
+    assert said is not None
     writers = [
         one
         for one in proof.facts.writes_of(key_of(proof, said[1]))
@@ -539,21 +543,26 @@ def _writes(one: Told, key: str, value: str) -> bool:
 
 
 @sentence(
-    "Then a read of {value} shows whether {one:op} happened, because each value of a key is written "
-    "once."
+    "Then a read of {value} shows whether {one:op} happened, because each value of a key is "
+    "written once."
 )
 def _shows_whether(proof: Proof, value: str, one: Told) -> None:
-    keys = [value_text(told[1]) for told, _ in one.pairs if told[0] != READ and value_text(told[2]) == value]
+    keys = [
+        value_text(told[1])
+        for told, _ in one.pairs
+        if told[0] != READ and value_text(told[2]) == value
+    ]
     require(keys, f"{one.name} does not write {value}")
     proof.memory["value"] = (value, one)
 
 
-@sentence(
-    "However, {other:op} wrote the same {value} to {key}. The workload broke its own rule."
-)
+@sentence("However, {other:op} wrote the same {value} to {key}. The workload broke its own rule.")
 def _the_same(proof: Proof, other: Told, value: str, key: str) -> None:
     said = proof.memory.get("value")
-    require(said is not None and said[0] == value and said[1] is not other, "something else was said")
+    require(
+        said is not None and said[0] == value and said[1] is not other, "something else was said"
+    )
+    assert said is not None
     wrote(other, key, value)
     wrote(said[1], key, value)
 
@@ -576,7 +585,7 @@ def _moments_of_one_list(proof: Proof, one: Told, mine: str, other: Told, its: s
         if longer[: len(shorter)] != shorter:
             proof.memory["lists"] = key
             return
-    raise Contradicted(f"no two such lists of one key were read, or one is a beginning")
+    raise Contradicted("no two such lists of one key were read, or one is a beginning")
 
 
 def _lists(one: Told, mine: str, other: Told, its: str) -> Iterator[tuple[Any, Any, str]]:
@@ -610,11 +619,11 @@ def _appends_both(one: Told, key: str, first: str, second: str) -> bool:
     return first in mine and second in mine[mine.index(first) + 1 :]
 
 
-@sentence(
-    "Then {second} follows {first} in {key}, because {w:op} appended the one and the other."
-)
+@sentence("Then {second} follows {first} in {key}, because {w:op} appended the one and the other.")
 def _follows(proof: Proof, second: str, first: str, key: str, w: Told) -> None:
-    require(_appends_both(w, key, first, second), f"{w.name} did not append {first} and then {second}")
+    require(
+        _appends_both(w, key, first, second), f"{w.name} did not append {first} and then {second}"
+    )
     happened(proof, w)
     proof.memory["torn"] = (first, second, key)
 
@@ -682,12 +691,12 @@ def _as_before_either(proof: Proof, key: str, value: str) -> None:
         first = next(real[2] for _, real in mops(reader, READ, key))
         for _, real in one_key(writer, key):
             found = real[2] in first if isinstance(first, list) else real[2] == first
-            require(not found, f"{reader.name} read what {writer.name} wrote: {value_text(real[2])}")
+            require(
+                not found, f"{reader.name} read what {writer.name} wrote: {value_text(real[2])}"
+            )
 
 
-@summary(
-    "The values {values} of {key} each came before the next, and the last before the first."
-)
+@summary("The values {values} of {key} each came before the next, and the last before the first.")
 def _cyclic(proof: Proof, values: str, key: str) -> None:
     said = proof.memory.get("values")
     require(said is not None and values == ", ".join(said[0]) and key == said[1], "it is not so")

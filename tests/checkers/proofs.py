@@ -87,7 +87,9 @@ def objects(name: str) -> Callable[[int], Judged]:
     """An object of a model, damaged in two ways."""
 
     def source(seed: int) -> Judged:
-        damaged = test_objects.mutated(name, seed)[0] if seed % 2 else test_objects.drawn(name, seed)
+        damaged = (
+            test_objects.mutated(name, seed)[0] if seed % 2 else test_objects.drawn(name, seed)
+        )
         history = oracle.history(damaged, "o")
         return history, None, judge_of(name)(history, Budget())
 
@@ -140,7 +142,9 @@ def sets(seed: int) -> Judged:
         if op.type is OpType.OK and op.f == "add" and random.random() < 0.05:
             ops[at] = msgspec.structs.replace(op, type=OpType.FAIL)
         elif op.type is OpType.OK and op.f == "read" and op.value and random.random() < 0.05:
-            ops[at] = msgspec.structs.replace(op, value=[*op.value, random.choice([op.value[0], 77])])
+            ops[at] = msgspec.structs.replace(
+                op, value=[*op.value, random.choice([op.value[0], 77])]
+            )
     history = History(ops)
     return history, None, check_sets(history)
 
@@ -227,14 +231,16 @@ def watches(seed: int) -> Judged:
 def watch_ends(seed: int) -> Judged:
     """What two nodes tell and hold in the end."""
     random = Random(seed)
-    changes = [
-        ["put", random.choice("ab"), mod, mod] if random.random() < 0.7 else ["delete", "a", None, mod]
+    changes: list[list[Any]] = [
+        ["put", random.choice("ab"), mod, mod]
+        if random.random() < 0.7
+        else ["delete", "a", None, mod]
         for mod in range(2, random.randint(4, 9))
     ]
     upto = changes[-1][3]
     ops: list[Op] = []
     for process, node in enumerate(("n1", "n2")):
-        told = [list(one) for one in changes]
+        told: list[list[Any]] = [list(one) for one in changes]
         if random.random() < 0.4:
             told.pop(random.randrange(len(told)))
         elif random.random() < 0.4:
@@ -309,7 +315,9 @@ def lost(seed: int) -> Judged:
     if store.log and random.random() < 0.5:
         store.log.remove(random.choice(store.log))
     if random.random() < 0.3:
-        locals_ = [e[3] for e in one.events if e[3]["f"] == "serializable-read" and e[3].get("meta")]
+        locals_ = [
+            e[3] for e in one.events if e[3]["f"] == "serializable-read" and e[3].get("meta")
+        ]
         random.choice(locals_)["value"] = 1
     history, evidence = one.history(), one.evidence()
     if random.random() < 0.3:
@@ -331,7 +339,10 @@ def replicas(seed: int) -> Judged:
                 f, asked, answer = "read", None, values["a"]
                 f = "serializable-read" if local else f
             elif style == 1:
-                f, asked = "range", {"key": "a", "end": "z"} | ({"serializable": True} if local else {})
+                f, asked = (
+                    "range",
+                    {"key": "a", "end": "z"} | ({"serializable": True} if local else {}),
+                )
                 rows = [[key, value, 2, 2, 1] for key, value in values.items()]
                 answer = {"revision": 2, "kvs": rows, "count": 2}
             else:

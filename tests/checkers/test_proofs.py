@@ -90,9 +90,19 @@ def test_nearly_every_sentence_can_be_checked() -> None:
 
 
 OPPOSITES = {
-    **{"before": "after", "after": "before", "least": "most", "most": "least", "first": "second"},
-    **{"lacks": "shows", "shows": "lacks", "greater": "smaller", "nobody": "somebody"},
-    **{"only": "also", "no": "some", "never": "once", "failed": "succeeded"},
+    "before": "after",
+    "after": "before",
+    "least": "most",
+    "most": "least",
+    "first": "second",
+    "lacks": "shows",
+    "shows": "lacks",
+    "greater": "smaller",
+    "nobody": "somebody",
+    "only": "also",
+    "no": "some",
+    "never": "once",
+    "failed": "succeeded",
 }
 _TOKEN = re.compile(r"\d+\.\d+ s|\b[A-Z]\d+\b|\bp\d+\b|\b\d+\b|\b[a-z]+\b")
 
@@ -136,10 +146,7 @@ def test_a_proof_with_one_value_name_moment_or_word_altered_is_found_out(name: s
     assert missed <= tried // 50
 
 
-STALE = parse(
-    "p0: |-write x 1-|  |-write x 2-|\n"
-    "p1:                               |-read x 1-|"
-)
+STALE = parse("p0: |-write x 1-|  |-write x 2-|\np1:                               |-read x 1-|")
 
 
 def stale() -> Anomaly:
