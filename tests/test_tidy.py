@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("checkers", "harness", "node", "reports", "workloads")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-FILE_LINES_MAX = 450
+FILE_LINES_MAX = 900
 FUNCTION_LINES_MAX = 80
 
 

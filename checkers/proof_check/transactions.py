@@ -112,7 +112,7 @@ def _came_before(proof: Proof, one: Told, other: Told, why: str) -> tuple[Told, 
 
 
 @because("{order:order}")
-def _by_time(proof: Proof, order: tuple[Told, Told]) -> tuple[Told, Told]:  # noqa: ARG001
+def _by_time(proof: Proof, order: tuple[Told, Told]) -> tuple[Told, Told]:
     return order
 
 
