@@ -26,6 +26,7 @@ from checkers.linearizability import check_linearizability
 from checkers.locks import check_locks
 from checkers.long_fork import check_long_fork
 from checkers.registers import IGNORED
+from checkers.self_check import self_checked
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
 from checkers.sets import check_sets
 from checkers.specifications import MODELS
@@ -241,6 +242,9 @@ def judge_file(name: str, found: Foreign, budget: Budget, judge: Judge | None = 
         raise _in_one_line(MalformedHistory(f"{name}: {error}")) from None
     except OutOfBudget as spent:
         verdict = undecided(found.model, str(spent))
+    verdict = self_checked(
+        verdict, found.history, None, budget, meter.now_s() + budget.time_s - meter.until_s
+    )
     spent_s = meter.now_s() + budget.time_s - meter.until_s
     return msgspec.structs.replace(
         verdict, stats={**verdict.stats, **stats}, elapsed_s=verdict.elapsed_s or spent_s

@@ -141,12 +141,22 @@ class ListAppend:
                     self._intermediate(node, key, value[-1])
             if writes:
                 for key in {mop[1] for mop in mops if mop[0] == APPEND} & external.keys():
+                    found = external[key] or ()
+                    if any(f == APPEND and k == key and v in found for f, k, v in mops):
+                        continue  # it saw what it was only going to append: that is another anomaly
                     seen_and_appended.setdefault((key, len(external[key] or ())), []).append(node)
         for (key, length), nodes in seen_and_appended.items():
             if len(nodes) > 1:
-                value = external_reads(self.txns.mops[nodes[0]])[key]
-                assert len(value or ()) == length
-                self.findings.append(Finding("lost-update", tuple(nodes[:2]), key, value))
+                same: dict[tuple[Hashable, ...], list[int]] = {}
+                for node in nodes:  # of one length; the same list, unless its order is broken
+                    found = external_reads(self.txns.mops[node])[key] or []
+                    assert len(found) == length
+                    same.setdefault(tuple(found), []).append(node)
+                for seen, both in same.items():
+                    if len(both) > 1:
+                        pair = tuple(both[:2])
+                        self.findings.append(Finding("lost-update", pair, key, list(seen)))
+                        break
 
     def _read_aborted(self) -> None:
         """Find elements of failed transactions, and of none, in the versions of a key."""

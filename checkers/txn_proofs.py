@@ -322,9 +322,10 @@ def _circular(found: Finding, _cast: Cast, _ops: list[Operation]) -> _Told:
         [
             "Then "
             + ", ".join(f"{a} came before {b}" for a, b in itertools.pairwise(values))
-            + f" in {key}, because some transaction found the one and then wrote the other, or "
-            f"had returned when the other was written.",
-            f"However, for the same reason {values[-1]} came before {values[0]}: a circle.",
+            + f" in {key}, because some transaction found or wrote the one and then wrote the "
+            f"other, or had returned when one that found or wrote the other was called"
+            + (", and nil was there at the start." if "nil" in values else "."),
+            f"However, for such a reason {values[-1]} came before {values[0]}: a circle.",
         ],
     )
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from checkers.explain import in_part
 from checkers.history import Operation, OpType
 from checkers.registers import freeze
 from checkers.transactions import READ, Transactions
@@ -84,7 +85,10 @@ class Part:
             if key not in self.keys or (node, at) in self.dropped:
                 continue
             if f == READ and isinstance(value, list):
-                left.append((at, [one for one in value if self._kept(key, one)]))
+                kept = [one for one in value if self._kept(key, one)]
+                # A proof may leave out elements before the last, never say that another is last.
+                if not value or (kept and kept[-1] == value[-1]):
+                    left.append((at, kept))
             elif f == READ and self.txns.ok[node]:
                 if self._kept(key, value):
                     left.append((at, value))
@@ -102,9 +106,11 @@ class Part:
                 answered = [[mops[at][0], mops[at][1], value] for at, value in left]
                 asked = [[f, key, None if f == READ else value] for f, key, value in answered]
                 ok = operation.outcome is OpType.OK
-                found.append(
-                    msgspec.structs.replace(operation, input=asked, output=answered if ok else None)
+                part = msgspec.structs.replace(
+                    operation, input=asked, output=answered if ok else None
                 )
+                whole = [[*mop] for mop in mops] == answered
+                found.append(part if whole else in_part(operation, part))
         return found
 
 

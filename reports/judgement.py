@@ -34,6 +34,11 @@ class Property:
     stats: dict[str, Any]
 
     @property
+    def flaws(self) -> list[str]:
+        """Sentences of its proofs that the history contradicts: defects of the harness."""
+        return list(self.stats.get("proof_flaws") or ())
+
+    @property
     def finding(self) -> str:
         """What to say beside the name, in few words."""
         if self.validity == "unknown":
