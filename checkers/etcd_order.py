@@ -40,6 +40,7 @@ from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
 from checkers.patience import uncollected
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from checkers.watch_witness import WITNESSED
 from checkers.words import counted
 
 CLAIM: Final = "The order of the revisions explains every answer, and respects real time."
@@ -97,7 +98,8 @@ def _judge(history: History, first_revision: int) -> Verdict:
         breaks += told
     if too_many:
         breaks.append(_unmade(too_many))
-    certain = [one for one in breaks if one.certain]
+    # What watches tell of a request is their word: it explains answers, and accuses nobody.
+    certain = [one for one in breaks if one.certain and not any(map(_is_witnessed, one.ops))]
     reason = None
     if not answers.operations:
         reason = "vacuous: no answer carried a revision"
@@ -393,7 +395,7 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
     if not full:
         return _Break("wrong-answer", (operation,), [], summary, certain=certain)
     said = {name: operation.output.get(name) for name in found.expected}
-    last = [found.last] if found.last is not None else []
+    last = [found.last] if found.last is not None and not _is_witnessed(found.last) else []
     cast = Cast([*last, operation])
     name = cast.name(operation)
     because = f", the last change of it being {cast.name(last[0])}" if last else ""
@@ -409,6 +411,10 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
         ],
         summary,
     )
+
+
+def _is_witnessed(one: Operation) -> bool:
+    return bool((one.meta or {}).get(WITNESSED))
 
 
 def _tell(found: _Break) -> Anomaly:
