@@ -177,6 +177,8 @@ def _where(
 @sentence(
     "Then {there} is at {key} at revision {rev:int}, because {w:op} {verb} it at revision "
     "{at:int}, and no request of the history can have changed it between.",
+    "Then {there} is at {key} at revision {rev:int}, because a watch was sent its change of "
+    "revision {at:int}, and no request of the history can have changed it between.",
     "Then {there} is at {key} at revision {rev:int}, because the store was empty at the start, and "
     "no request of the history can have changed it since.",
 )
@@ -195,6 +197,8 @@ def _is_there(
         if verb == "showed":
             require(_held(w.real, key) == there, f"{w.name} showed {_held(w.real, key)}")
     require(at <= rev, f"revision {at} came later")
+    if w is None and at > 1:
+        require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
     for one in proof.facts.history.operations:
         if one.outcome is not OpType.OK or not isinstance(one.output, dict):
             continue
@@ -219,11 +223,28 @@ def _looked_as_of(proof: Proof, r: Told, rev: int) -> None:
 
 @sentence(
     "Then {key} at revision {rev:int} is of revision {at:int} or after, because {w:op} changed it "
-    "at revision {at2:int}."
+    "at revision {at2:int}.",
+    "Then {key} at revision {rev:int} is of revision {at:int} or after, because a watch was sent "
+    "its change of revision {at2:int}.",
 )
-def _is_of(proof: Proof, key: str, rev: int, at: int, w: Told, at2: int) -> None:
-    require(at == at2 == _looked_at(w.real) <= rev, f"{w.name} is of {_looked_at(w.real)}")
+def _is_of(proof: Proof, key: str, rev: int, at: int, at2: int, w: Told | None = None) -> None:
+    require(at == at2 <= rev, "these revisions are in another order")
+    if w is not None:
+        require(at == _looked_at(w.real), f"{w.name} is of revision {_looked_at(w.real)}")
+    else:
+        require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
     proof.memory["bound"] = (at, None)
+
+
+def _told(proof: Proof, key: str, revision: int) -> bool:
+    """Whether a watch was sent a change of a key at a revision."""
+    return any(
+        str(event[1]) == key and event[3] == revision
+        for one in proof.facts.history.operations
+        if one.f == "watch" and isinstance(one.output, dict)
+        for response in one.output["responses"]
+        for event in response.get("events", ())
+    )
 
 
 @sentence(
