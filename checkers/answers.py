@@ -133,32 +133,30 @@ def mismatches(history: History, rules: Mapping[str, Rule] = RULES) -> dict[int,
     """Return what is wrong with answers to other questions, by index of the operation.
 
     `rules` are {} for a model whose functions only its author knows; keys are compared even then.
+    A completion without a key or a value names none.
     """
-    found = _other_keys(history)
+    found: dict[int, str] = {}
+    events = list(history)
+    if not rules and len({op.key for op in events}) < 2:
+        return found
+    in_place = bool(events) and events[0].index == 0 and events[-1].index == len(events) - 1
+    at_index = events if in_place else {op.index: op for op in events}
+    ok = OpType.OK
     for one in history.operations:
-        rule = rules.get(one.f)
-        if rule is None or one.outcome is not OpType.OK or one.output is None:
+        answer = one.output
+        if answer is None or one.outcome is not ok:
             continue
-        if rule is repeats and one.output == one.input:
+        key = at_index[one.completion_index].key  # type: ignore[index]
+        if key != one.key and key is not None:
+            asked = "no key" if one.key is None else f"the key {one.key}"
+            found[one.index] = f"{asked} was asked, {key} answered"
+            continue
+        rule = rules.get(one.f)
+        if rule is None or (rule is repeats and answer == one.input):
             continue
         wrong = rule(one)
         if wrong is not None:
-            found.setdefault(one.index, wrong)
-    return found
-
-
-def _other_keys(history: History) -> dict[int, str]:
-    """Find answers that name another key. One without a key or a value names none."""
-    asked: dict[int | str, tuple[int, str | None]] = {}
-    found: dict[int, str] = {}
-    invoke, ok = OpType.INVOKE, OpType.OK
-    for op in history:
-        if op.type is invoke:
-            asked[op.process] = op.index, op.key
-        elif op.type is ok and op.key is not None and op.value is not None:
-            index, key = asked.get(op.process, (op.index, op.key))
-            if op.key != key:
-                found[index] = f"the key {key} was asked, {op.key} answered"
+            found[one.index] = wrong
     return found
 
 

@@ -105,7 +105,7 @@ def _judge(
                 [
                     f"Then all accounts hold {total} together at any moment, because {its} found "
                     f"that, and a transfer takes from one what it gives to another."
-                    if first is not one
+                    if first is not one and sum(b or 0 for b in first.output.values()) == total
                     else f"Then all accounts hold {total} together at any moment, because that is "
                     f"what they were given.",
                     (

@@ -47,6 +47,7 @@ from checkers.queues import (
     check_unnamed_queue,
 )
 from checkers.registers import IGNORED
+from checkers.self_check import self_checked
 from checkers.sequential import NAME as SEQUENTIAL
 from checkers.sequential import check_sequential
 from checkers.serializability import LIST_APPEND, RW_REGISTER, check_isolation
@@ -596,6 +597,9 @@ def judge_file(
         raise _in_one_line(MalformedHistory(f"{name}: {error}")) from None
     except OutOfBudget as spent:
         verdict = undecided(found.model, str(spent))
+    verdict = self_checked(
+        verdict, found.history, None, budget, meter.now_s() + budget.time_s - meter.until_s
+    )
     spent_s = meter.now_s() + budget.time_s - meter.until_s
     verdict = msgspec.structs.replace(
         verdict, stats={**verdict.stats, **stats}, elapsed_s=verdict.elapsed_s or spent_s

@@ -102,7 +102,7 @@ def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
 def _unwritten(scene: _Scene) -> Anomaly:
     reader, key = scene.after, scene.key
     value = freeze(observed(reader))
-    failed = scene.register.failed.get(value, [])
+    failed = scene.register.failed.get(value, [])[:FAILED_MAX]
     text = value_phrase(observed(reader))
     if not failed:
         cast = scene.cast([reader])
@@ -117,27 +117,23 @@ def _unwritten(scene: _Scene) -> Anomaly:
             cast,
         )
         return msgspec.structs.replace(told, data={"initial": thaw(value)}) if hint else told
-    named = failed[:FAILED_MAX]
-    cast = scene.cast([*named, reader])
-    of = "the only write" if len(failed) == 1 else f"each of the {len(failed)} writes"
-    writers = listed([cast.name(one) for one in named])
-    if len(failed) > len(named):
-        writers += f" and {len(failed) - len(named)} others"
-    errors = sorted({one.error for one in named if one.error})
-    because = f" ({', '.join(errors)})" if errors else ""
-    whose = "its client was told that it" if len(failed) == 1 else "their clients were told that it"
+    cast = scene.cast([*failed, reader])
+    only, *others = failed
+    because = f" ({only.error})" if only.error else ""
+    write, however = "the only write", f"only {cast.name(only)} would have written {text}, and its "
+    however += f"client was told that it did not happen and never will{because}."
+    if others:
+        write, names = "every write", listed([cast.name(one) for one in failed])
+        however = f"all that would have written {text} failed for certain, as {names} did."
     return anomaly(
         "aborted-read",
-        f"{who(reader)} found {text} in {key}, although {of} of it had failed.",
+        f"{who(reader)} found {text} in {key}, although {write} of it had failed.",
         [
             f"Then {text} was the value of {key} once: {cast.name(reader)} found it.",
-            (
-                f"However, only {writers} would have written {text}, and {whose} did not happen "
-                f"and never will{because}."
-            ),
+            f"However, {however}",
         ],
         cast,
-        shown=[*named, *scene.surroundings.operations],
+        shown=[*failed, *scene.surroundings.operations],
     )
 
 
@@ -176,7 +172,9 @@ def _circular(scene: _Scene) -> Anomaly:
     return scene.anomaly(
         "circular-cas",
         f"{len(circle)} compare-and-sets on {scene.key} each succeeded on a value that only "
-        f"another of them could have written.",
+        f"another of them could have written."
+        if len(circle) > 1
+        else f"A compare-and-set on {scene.key} succeeded on a value that nobody else wrote.",
         [
             "Then " + ";\n    ".join(steps) + ".",
             "However, that is a circle: none of them can have been the first.",

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from checkers.answers import mismatches, tell_mismatch
 from checkers.etcd import FIRST_REVISION, FUNCTIONS, KeyValue, misshapen, misshapen_answer
@@ -41,6 +41,7 @@ from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
 from checkers.patience import uncollected
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from checkers.watch_witness import WITNESSED
 from checkers.words import counted
 
 CLAIM: Final = "The order of the revisions explains every answer, and respects real time."
@@ -100,7 +101,8 @@ def _judge(history: History, first_revision: int) -> Verdict:
         breaks += told
     if too_many:
         breaks.append(_unmade(too_many))
-    certain = [one for one in breaks if one.certain]
+    # What watches tell of a request is their word: it explains answers, and accuses nobody.
+    certain = [one for one in breaks if one.certain and not any(map(_is_witnessed, one.ops))]
     reason = None
     if not answers.operations:
         reason = "vacuous: no answer carried a revision"
@@ -171,8 +173,8 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             continue
         output = one.output
         revision = output.get("revision")
-        # A plain put that says no more than its revision cannot answer anything else.
-        simple = plain and unchanged == 0 and len(output) == 1
+        # Most answers cannot belong to anything else: this is what costs nothing to see.
+        simple = plain and (_is_of_one_key(request, output) if unchanged else len(output) == 1)
         if not simple and (wrong := unrelated(f, request, output)):
             other.setdefault(one.index, wrong)
         if type(revision) is not int:
@@ -191,6 +193,16 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
         ret.append(one.completed_ns or 0)
     answers.order.extend(sorted(range(len(claims)), key=claims.__getitem__))
     return answers, open_ops, unplaced, other
+
+
+def _is_of_one_key(request: Any, answer: Any) -> bool:
+    """Whether a range of one key is answered with nothing, or with this key, and no more."""
+    if len(answer) != 3 or "kvs" not in answer:
+        return False
+    kvs, count = answer["kvs"], answer.get("count")
+    if count == 1:
+        return len(kvs) == 1 and bool(kvs[0][0] == request["key"])
+    return count == 0 and not kvs
 
 
 def _validate_request(one: Operation) -> None:
@@ -427,7 +439,8 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
     )
     if not full:
         return _Break("wrong-answer", (operation,), [], summary, certain=certain)
-    named = [found.witness] if found.witness is not None else []
+    witness = found.witness
+    named = [witness] if witness is not None and not _is_witnessed(witness) else []
     cast = Cast([*named, operation])
     name = cast.name(operation)
     if found.key is not None:
@@ -465,16 +478,23 @@ def _about_key(found: Difference, cast: Cast) -> list[str]:
         return [then, shown]
     at = _looked_at(witness)
     if mod is not None and witness.f != "range" and mod < at:
+        told = (
+            "a watch was sent its change of"
+            if _is_witnessed(witness)
+            else (f"{cast.name(witness)} changed it at")
+        )
         then = (
-            f"Then {key} at revision {asked} is of revision {at} or after, because "
-            f"{cast.name(witness)} changed it at revision {at}."
+            f"Then {key} at revision {asked} is of revision {at} or after, because {told} revision "
+            f"{at}."
         )
         return [then, f"However, {name} shows it of revision {mod}."]
-    verb = "showed" if witness.f == "range" else "changed"
+    why = f"a watch was sent its change of revision {at}"
+    if not _is_witnessed(witness):
+        verb = "showed" if witness.f == "range" else "changed"
+        why = f"{cast.name(witness)} {verb} it at revision {at}"
     then = (
-        f"Then {_held(found.there)} is at {key} at revision {asked}, because "
-        f"{cast.name(witness)} {verb} it at revision {at}, and no request of the history can have "
-        f"changed it between."
+        f"Then {_held(found.there)} is at {key} at revision {asked}, because {why}, and no request "
+        f"of the history can have changed it between."
     )
     return [then, shown]
 
@@ -482,6 +502,10 @@ def _about_key(found: Difference, cast: Cast) -> list[str]:
 def _looked_at(one: Operation) -> int:
     """The revision that an answer is about."""
     return int(one.input.get("revision") or one.output["revision"])
+
+
+def _is_witnessed(one: Operation) -> bool:
+    return bool((one.meta or {}).get(WITNESSED))
 
 
 def _tell(found: _Break) -> Anomaly:

@@ -88,6 +88,7 @@ class Replay:
         # By whether they changed or read it: key -> places in the order. Made when first needed.
         self._places: tuple[dict[str, list[int]], dict[str, list[int]]] | None = None
         self._wrong: set[int] = set()  # places of answers that are certainly wrong
+        self._forked = False  # a change was left out: what follows may build on it
         self.resolved = 0
 
     def run(self) -> Iterator[Difference | Early | Gap]:
@@ -105,6 +106,7 @@ class Replay:
                     # Two changes of one revision are told already; before the beginning is nothing.
                     if upto < self._first:
                         yield Early(operation, revision)
+                    self._forked = self._forked or not claim & 1
                     continue
                 yield from self._fill(upto)
                 now = upto
@@ -142,6 +144,8 @@ class Replay:
             return None
         store.take_back()
         found = self._judge(operation, expected, revision, place, tells=_tells(operation, changed))
+        if self._forked:
+            found = found._replace(certain=False)
         if operation.f == "range":
             if not found.certain:
                 self._believe(operation.input, answer)
@@ -172,7 +176,7 @@ class Replay:
                 self._repeat(inner, one, said, revision)
         elif f == PUT:
             self._store.put(request["key"], request["value"], revision)
-        elif f == DELETE:
+        elif f == DELETE and answer.get("deleted") != 0:
             for key in list(self._store.within(request)):
                 self._store.install(key, None)
 

@@ -98,6 +98,8 @@ class Windows:
             elif f == "range" and len(request) == 1:
                 # The usual case, told apart because it is.
                 key, kvs = request["key"], operation.output.get("kvs")
+                if kvs and kvs[0][0] != key:
+                    continue  # the answer to another question tells nothing of this key
                 if kvs is not None and (key in lines or (kvs and kvs[0][3] in gap)):
                     self._seen(operation, key, kvs[0] if kvs else None, claim >> 1)
             else:
@@ -132,7 +134,8 @@ class Windows:
                 return
             end = request.get("end")
             if end is None:
-                if not written or request["key"] not in written:
+                mine = not kvs or kvs[0][0] == request["key"]
+                if mine and (not written or request["key"] not in written):
                     self._seen(operation, request["key"], kvs[0] if kvs else None, at)
                 return
             for kv in kvs:

@@ -11,10 +11,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from checkers.history import Operation, OpType, process_name
 from checkers.lanes import describe, render
 from checkers.registers import swapped
 from checkers.verdict import Anomaly
+from checkers.words import listed
 
 LANES_OPS_MAX: Final = 40
 """More operations than this are no picture; the explanation then stands alone."""
@@ -43,6 +46,17 @@ _LETTERS: Final = {
     "guarded": "S",
 }
 """How operations are named in a proof, by what they do; anything else is a read."""
+
+
+PART: Final = "shown-in-part"
+"""In an operation's `meta`: it is not the history's, but what a proof needs of it."""
+
+
+def in_part(whole: Operation, part: Operation) -> Operation:
+    """Mark an operation that shows only a part of another, so that its proof says so."""
+    if (whole.input, whole.output) == (part.input, part.output):
+        return whole
+    return msgspec.structs.replace(part, meta={**(part.meta or {}), PART: True})
 
 
 class Cast:
@@ -110,6 +124,12 @@ class Cast:
             f"{self.name(shown_by)} found {value_phrase(written(unanswered))}."
             for unanswered, shown_by in self._proofs
         ]
+        parts = [self.name(one) for one in self.operations if (one.meta or {}).get(PART)]
+        if parts:
+            sentences.append(
+                f"Of {listed(parts)} only a part is shown: what the proof does not need is left "
+                f"out."
+            )
         return "\n".join(sentences)
 
     def order(self, first: Operation, second: Operation) -> str:

@@ -1,7 +1,8 @@
 """All checkers, one verdict.
 
 Each judge is heard, and none can silence another: one that raises is unknown, with its traceback as
-the reason, for a broken judge says nothing about the accused. Trouble of the harness makes a valid
+the reason, for a broken judge says nothing about the accused. Proofs are read again before they
+are believed (`self_check`). Trouble of the harness makes a valid
 verdict unknown and leaves a proved violation proved.
 """
 
@@ -24,6 +25,7 @@ from checkers.models import CasRegister
 from checkers.raft_safety import raft_safety
 from checkers.recovery import recovery
 from checkers.revisions import revisions
+from checkers.self_check import self_checked
 from checkers.statistics import statistics
 from checkers.verdict import Budget, Checker, Validity, Verdict, worst
 
@@ -72,6 +74,8 @@ def _hear(
         verdict = _unheard(checker, f"the history is malformed: {error}")
     except Exception:  # noqa: BLE001 - whatever it is, it is no verdict
         verdict = _unheard(checker, f"the checker failed:\n{traceback.format_exc()}")
+    took_s = meter.now_s() - started_s
+    verdict = self_checked(verdict, history, evidence, budget, took_s)
     return msgspec.structs.replace(verdict, elapsed_s=meter.now_s() - started_s)
 
 

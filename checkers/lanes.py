@@ -230,15 +230,17 @@ def render(operations: Sequence[Operation]) -> str:
     if not operations:
         return ""
     end = max(_last(operation) for operation in operations) + 1
-    spans = [
-        (
-            operation,
-            (operation.invoked_ns, 0),
-            # An answer nobody got lies behind everything else.
-            (end, 1) if _open(operation) else (_last(operation), 1),
-        )
-        for operation in operations
-    ]
+    spans = []
+    answered: dict[int | str, tuple[int, int]] = {}
+    for operation in sorted(operations, key=lambda one: one.index):
+        # A process that calls in the instant in which it was answered was answered first.
+        before, turn = answered.get(operation.process, (-1, 0))
+        call = (operation.invoked_ns, turn + 1 if before == operation.invoked_ns else 0)
+        # An answer nobody got lies behind everything else.
+        until = end if _open(operation) else _last(operation)
+        ret = (until, call[1] + 1 if until == call[0] else 1)
+        answered[operation.process] = ret
+        spans.append((operation, call, ret))
     columns = _columns(spans)
     lanes: dict[int | str, list[tuple[int, str]]] = {}
     for operation, call, ret in sorted(spans, key=lambda span: span[1]):
@@ -331,7 +333,7 @@ def describe(operation: Operation) -> str:
         words += map(_micro_text, mops) if isinstance(mops, list | tuple) else [value_text(mops)]
     elif f == "transfer" and isinstance(operation.input, dict):
         words += [value_text(operation.input[name]) for name in ("from", "to", "amount")]
-    elif f in ANSWERED and (operation.input is None or not answered):
+    elif f in READS or (f in ANSWERED and (operation.input is None or not answered)):
         if answered:
             words.append(value_text(operation.output))
     else:

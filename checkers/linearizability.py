@@ -17,6 +17,8 @@ was read) is vacuous.
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, cast
@@ -29,11 +31,11 @@ from checkers.conflicts import explain_conflict
 from checkers.evidence import Evidence
 from checkers.explain import LANES_OPS_MAX, Cast, anomaly, observed, phrase, value_phrase, who
 from checkers.history import History, MalformedHistory, Operation, OpType
-from checkers.lanes import describe, render
+from checkers.lanes import describe, render, value_text
 from checkers.models import UNKNOWN, CasRegister, Model
 from checkers.objects import KeyValue
 from checkers.patience import uncollected
-from checkers.registers import FOREVER, IGNORED, RegisterHistory, register_history
+from checkers.registers import FOREVER, IGNORED, NOTHING, RegisterHistory, register_history
 from checkers.search import MISFITS, Call, Found, Misfit, search
 from checkers.shrink import cut_behind, shrink, without_reads
 from checkers.specifications import FUNCTIONS, MODELS, REGISTERS
@@ -279,7 +281,55 @@ def _tell_of_texts(
                 return _explain_stuck(key, candidate, model, found, meter)
     # Which texts came about depends on every append: fewer of them would be another history.
     lanes = render(operations) if len(operations) <= LANES_OPS_MAX else ""
-    return msgspec.structs.replace(told, lanes=lanes)
+    named = [one for one in operations if one.index in told.ops]
+    lacking = _append_not_got(key, named, operations)
+    if lacking is None:
+        lacking = anomaly(
+            told.kind,
+            f"No order of the operations on {key} explains what was got.",
+            [
+                "Then each append stands where the texts that were got show it.",
+                "However, these operations cannot all stand where they do and keep to real time.",
+            ],
+            Cast(named),
+        )
+    return msgspec.structs.replace(lacking, lanes=lanes)
+
+
+def _append_not_got(
+    key: str | None, named: list[Operation], operations: list[Operation]
+) -> Anomaly | None:
+    """Tell of a get that lacks what had been appended before it was called, if one of them does."""
+    for append, got in itertools.product(named, repeat=2):
+        since, text = append.completed_ns, str(append.input or "")
+        found = "" if got.output is None else str(got.output)
+        if append.f != "append" or append.outcome is not OpType.OK or since is None or not text:
+            continue
+        if got.f != "get" or got.outcome is not OpType.OK or text in found:
+            continue
+        replaced = any(
+            one.f == "put"
+            and one.outcome is not OpType.FAIL
+            and one.invoked_ns <= (got.completed_ns or 0)
+            and (one.completed_ns is None or one.completed_ns >= append.invoked_ns)
+            for one in operations
+        )
+        if since < got.invoked_ns and not replaced:
+            cast = Cast([append, got])
+            other, value = cast.name(got), value_text(text)
+            return anomaly(
+                "stale-read",
+                f"{who(got)} got {key} without {value}, after it had been appended.",
+                [
+                    (
+                        f"Then {value} was in {key} when {other} was called, because "
+                        f"{cast.order(append, got)}, and no text was put in its place."
+                    ),
+                    f"However, {other} got a text without {value}.",
+                ],
+                cast,
+            )
+    return None
 
 
 def _judge_by_search(
@@ -368,21 +418,31 @@ def _explain_stuck(
         return again if again.valid is False else None
 
     assert found.stuck is not None
+    known = {one.index: one for one in operations}
     smaller = cut_behind(operations, operations[found.stuck])
     if model.name in REGISTERS:
         smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
-        # What is left is often decided without search, and then better explained.
-        judged = _judge_cheaply(key, smaller, model)
-        if not isinstance(judged, str) and judged.tell is not None:
-            return judged.tell()
+        # What is left is often decided without search, and then better explained; and of whole
+        # operations, for a proof must not call unanswered what was answered later.
+        judged = _told_of_whole(key, [known[one.index] for one in smaller], operations, model)
+        if judged is not None:
+            return judged
     else:
         smaller = without_reads(smaller, model, lambda left: stuck_again(left) is not None)
     again = stuck_again(smaller)
+    until = "what had answered before {}"
     if again is not None:
         operations, found = smaller, again
+    else:
+        until = "the answers, later ones too, of all that takes effect before {}"
     assert found.stuck is not None
     stuck = operations[found.stuck]
     cast = Cast([stuck])
+    # Lanes show what was answered later as open, for that is what was known at that moment.
+    at = stuck.completed_ns or 0
+    cut = again and any((known[one.index].completed_ns or 0) > at for one in operations)
+    drawn = len(operations) <= LANES_OPS_MAX
+    which = "the {} operations below" if drawn else "{} of the operations"
     name, what = cast.name(stuck), key if key is not None else "the object"
     show = getattr(model, "show", value_phrase)  # a user's own model need not have it
     states = sorted(map(show, found.states))
@@ -392,11 +452,14 @@ def _explain_stuck(
         f"No order of the operations on {what} explains {phrase(stuck)}.",
         [
             (
-                f"Then, in every order of the {len(operations)} operations "
-                f"{'below' if len(operations) <= LANES_OPS_MAX else f'on {what}'} that respects "
-                f"real time and explains what had answered before "
-                f"{cast.at(stuck.completed_ns or 0)}, {what} is {_any_of(states)} just before "
-                f"{name} answers."
+                f"Then, in every order of {which.format(len(operations))} that respects real time "
+                f"and explains {until.format(cast.at(at))}, {what} is {_any_of(states)} just "
+                f"before {name} answers."
+            ),
+            *(
+                ["What was answered only after that is shown as still open."]
+                if cut and drawn
+                else []
             ),
             (
                 f"However, {name} was answered (`{told}`), which none of these allows, nor any "
@@ -405,8 +468,32 @@ def _explain_stuck(
         ],
         cast,
         shown=operations,
-        data={"operations": len(operations), "states": states},
+        data={
+            "operations": len(operations),
+            "states": states,
+            "model": model.name,
+            "searched": [one.index for one in operations],
+        },
     )
+
+
+def _told_of_whole(
+    key: str | None, some: list[Operation], every: list[Operation], model: Model
+) -> Anomaly | None:
+    """Tell why some operations have no order, if they are decided without search.
+
+    None if others wrote what these saw or wrote: the proof says that nobody else did.
+    """
+    judged = _judge_cheaply(key, some, model)
+    if isinstance(judged, str) or judged.tell is None:
+        return None
+    columns = register_history(some).columns
+    touched = {*columns.seen, *columns.wrote, model.init} - {NOTHING}
+    writes = Counter(columns.wrote)
+    for value, count in Counter(register_history(every).columns.wrote).items():
+        if value in touched and count != writes[value]:
+            return None
+    return judged.tell()
 
 
 def _any_of(states: list[str]) -> str:

@@ -202,6 +202,9 @@ class ListAppend:
                     self._intermediate(node, key, value[-1])
             if writes:
                 for key in {mop[1] for mop in mops if mop[0] == APPEND} & external.keys():
+                    found = external[key] or ()
+                    if any(f == APPEND and k == key and v in found for f, k, v in mops):
+                        continue  # it saw what it was only going to append: that is another anomaly
                     seen_and_appended.setdefault((key, len(external[key] or ())), []).append(node)
         for (key, _), nodes in seen_and_appended.items():
             if len(nodes) > 1:

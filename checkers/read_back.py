@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, value_phrase
+from checkers.explain import Cast, anomaly, in_part, value_phrase
 from checkers.history import History, Operation, OpType
 from checkers.registers import IGNORED, freeze
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
@@ -167,4 +167,4 @@ def _only(one: Operation, name: str, told: Any) -> Operation:
     if not name or not isinstance(one.output, list):
         return one
     mine = [["r", name, told]]
-    return msgspec.structs.replace(one, input=[["r", name, None]], output=mine)
+    return in_part(one, msgspec.structs.replace(one, input=[["r", name, None]], output=mine))

@@ -162,6 +162,8 @@ class RwRegister:
                     if writer != node and writer in self._overwritten.get((key, value), ()):
                         self.findings.append(Finding("G1b", (writer, node), key, value))
             for key in {mop[1] for mop in mops if mop[0] == WRITE} & external.keys():
+                if self.writer.get(key, {}).get(external[key], _ABSENT) == node:
+                    continue  # it saw what it was only going to write: that is another anomaly
                 rmw.setdefault((key, external[key]), []).append(node)
         for (key, value), nodes in rmw.items():
             if len(nodes) > 1 and value not in self.ambiguous.get(key, ()):

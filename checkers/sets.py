@@ -35,7 +35,7 @@ import msgspec
 
 from checkers.answers import mismatches, tell_mismatch
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
+from checkers.explain import Cast, anomaly, in_part, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
 from checkers.registers import FOREVER, IGNORED, freeze, thaw
@@ -367,7 +367,7 @@ def _tell(found: _Found, history: History) -> Anomaly:
         read, add = found.ops
         summary = f"{who(read)} read {value} before it was added."
         alone = sum(one.f == "add" for one in shown) == 1
-        why = f"only it added {value}" if alone else f"no add of {value} was called earlier"
+        why = f"only it added {value}" if alone else f"no other add of {value} was called before it"
         sentences = [
             f"Then {names[1]} came before {names[0]}, because {why}.",
             f"However, {cast.order(read, add)}.",
@@ -405,7 +405,7 @@ def _reduced(found: _Found, history: History) -> tuple[_Found, list[Operation]]:
         if read.f != "read":
             return read
         kept = [value for value in read.output if freeze(value) in matters]
-        return msgspec.structs.replace(read, output=kept)
+        return in_part(read, msgspec.structs.replace(read, output=kept))
 
     of_key = history.by_key[found.ops[0].key]
     adds = [one for one in of_key if one.f == "add" and freeze(one.input) in matters]

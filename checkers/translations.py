@@ -444,7 +444,8 @@ def _porcupine_register(event: Event) -> Translated:
     if outcome is OpType.INVOKE:
         value = None if f == "read" else value
     elif f == "cas" and outcome is not OpType.INFO:
-        value = {"swapped": outcome is OpType.OK}
+        repeated = isinstance(value, list) and outcome is OpType.OK
+        value = value if repeated else {"swapped": outcome is OpType.OK}
         outcome = OpType.OK
     return outcome, f, key or REGISTER_KEY, _json_like(value)
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from checkers.explain import in_part
 from checkers.history import Operation, OpType
 from checkers.registers import freeze
 from checkers.transactions import READ, Transactions
@@ -96,7 +97,10 @@ class Part:
             if key not in self.keys or (node, at) in self.dropped:
                 continue
             if f == READ and isinstance(value, list):
-                left.append((at, [one for one in value if self._kept(key, one)]))
+                kept = [one for one in value if self._kept(key, one)]
+                # A proof may leave out elements before the last, never say that another is last.
+                if not value or (kept and kept[-1] == value[-1]):
+                    left.append((at, kept))
             elif f == READ and self.txns.ok[node]:
                 if self._kept(key, value):
                     left.append((at, value))
@@ -118,7 +122,9 @@ class Part:
                     changed["output"] = answered
                 elif operation.outcome is OpType.OK:  # its answer is not believed
                     changed |= {"outcome": OpType.INFO, "completed_ns": None}
-                found.append(msgspec.structs.replace(operation, **changed))
+                part = msgspec.structs.replace(operation, **changed)
+                whole = [[*mop] for mop in mops] == answered
+                found.append(part if whole else in_part(operation, part))
         return found
 
 

@@ -20,7 +20,7 @@ import msgspec
 from checkers.answers import mismatches, tell_mismatch
 from checkers.etcd_requests import covers
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly
+from checkers.explain import Cast, anomaly, in_part
 from checkers.history import History, Operation, OpType
 from checkers.lanes import value_text
 from checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
@@ -219,14 +219,15 @@ def _around(story: _Story, events: list[Event]) -> Operation:
 
 
 def _narrowed(held: Operation, key: str) -> Operation:
-
     rows: list[Any] = [row for row in held.output["kvs"] if row[0] == key]
-    return msgspec.structs.replace(held, output={**held.output, "kvs": rows, "count": len(rows)})
+    output = {**held.output, "kvs": rows, "count": len(rows)}
+    return in_part(held, msgspec.structs.replace(held, output=output))
 
 
 def _words(events: list[Event]) -> str:
     if not events:
         return "nothing more"
     event = events[0]
-    value = f" {value_text(event.value)}" if event.type == "put" else ""
+    bare = event.type != "put" and event.value is None
+    value = "" if bare else f" {value_text(event.value)}"
     return f"`{event.type} {event.key}{value}` of revision {event.mod}"

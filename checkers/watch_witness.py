@@ -26,13 +26,16 @@ from typing import Any, Final
 import msgspec
 
 from checkers.etcd import FIRST_REVISION
-from checkers.etcd_requests import changed, covers, effects_of
+from checkers.etcd_requests import changed, covers, effects_of, ran
 from checkers.history import History, Op, Operation, OpType
 
 CHANGES: Final = frozenset({"put", "delete", "txn"})
 
 ELSEWHERE: Final = "\0"
 """A key of nobody's."""
+
+WITNESSED: Final = "witnessed"
+"""In an operation's `meta`: its answer is what watches tell, not what its client was told."""
 
 NEVER: Final[dict[str, Any]] = {}
 """The answer of a request that had no part in what was observed."""
@@ -65,6 +68,13 @@ class _Seen:
     def __init__(self, operations: Sequence[Operation]) -> None:
         self.events: dict[int, list[tuple[str, str]]] = {}  # revision -> what happened to which key
         self._puts: dict[tuple[str, Any], int] = {}
+        # What reads show was written, whatever watches tell.
+        self._read = {
+            (kv[0], kv[1])
+            for one in operations
+            if _answered(one)
+            for kv in _rows(one.f, one.input, one.output)
+        }
         watches = [one for one in operations if one.f == "watch" and _answered(one)]
         everything = next((one.input for one in watches if (one.meta or {}).get("final")), None)
         stretches = []
@@ -106,7 +116,10 @@ class _Seen:
         puts = effects_of(one.f, one.input).puts
         shown = next((self._puts[pair] for pair in puts.items() if pair in self._puts), None)
         if shown is None:
-            return NEVER if puts and self.is_whole_after(floor) else None
+            told_nothing = (
+                puts and self.is_whole_after(floor) and self._read.isdisjoint(puts.items())
+            )
+            return NEVER if told_nothing else None
         if one.f == "put":
             return {"revision": shown}
         then = one.input.get("then", ())
@@ -123,6 +136,15 @@ class _Seen:
         if f != "delete" or "end" in request or not self.is_whole(revision):
             return {}
         return {"deleted": int(("delete", request["key"]) in self.events[revision])}
+
+
+def _rows(f: str, request: Any, answer: Any) -> Iterator[Any]:
+    """Every key with its value that an answer shows."""
+    if f == "range":
+        yield from answer.get("kvs") or ()
+    elif f == "txn":
+        for one in ran(request, answer):
+            yield from _rows(*one)
 
 
 def _covers(asked: dict[str, Any], everything: dict[str, Any]) -> bool:
@@ -242,4 +264,6 @@ def _rewritten(
 
 
 def _ending(begun: Op, answer: dict[str, Any], moment_ns: int) -> Op:
-    return msgspec.structs.replace(begun, time_ns=moment_ns, type=OpType.OK, value=answer)
+    return msgspec.structs.replace(
+        begun, time_ns=moment_ns, type=OpType.OK, value=answer, meta={WITNESSED: True}
+    )

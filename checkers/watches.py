@@ -37,7 +37,7 @@ import msgspec
 from checkers.answers import mismatches, tell_mismatch
 from checkers.etcd_requests import ran, requests_of
 from checkers.evidence import Evidence
-from checkers.explain import Cast, anomaly, who
+from checkers.explain import Cast, anomaly, in_part, who
 from checkers.history import History, MalformedHistory, Operation, OpType
 from checkers.lanes import value_text
 from checkers.registers import FOREVER, freeze
@@ -135,16 +135,12 @@ def check_watches(history: History) -> Verdict:
     ]
     changes = _acknowledged([one for one in history.operations if one.index not in wrong])
     acknowledged = {revision for revision, _ in changes}
-    origin: dict[tuple[int, str], int] = {}
     broken: list[_Broken] = []
     for watch in streams:
         for _, event in watch.events:
             known = changes.setdefault((event.mod, event.key), event)
-            if known is event:
-                origin[event.mod, event.key] = watch.operation.index
             if (known.type, known.value) != (event.type, event.value):
-                mine = origin.get((event.mod, event.key)) == watch.operation.index
-                broken.append(_disagrees(watch, event, known, mine=mine))
+                broken.append(_disagrees(watch, event, known))
     canonical = sorted(changes.values(), key=_mod)
     past = _Past(history.operations, canonical, acknowledged)
     for watch in streams:
@@ -240,20 +236,7 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
             at_count, at_revision = next(bookmarks)
         what = _phrase(event)
         if (event.mod, event.key) in seen:
-            first = seen[event.mod, event.key]
-            same = first[:4] == event[:4]
-            yield _Broken(
-                "unique",
-                operation,
-                f"{who(operation)}'s watch was sent {what} twice."
-                if same
-                else f"{who(operation)}'s watch was sent {what} after {_phrase(first)}.",
-                "Then each change is sent once.",
-                f"However, {what} came a second time."
-                if same
-                else f"However, {what} came after {_phrase(first)}, of the same key and revision.",
-                (event.mod,),
-            )
+            yield _repeated(watch, event, seen[event.mod, event.key])
         elif event.mod < latest:
             yield _Broken(
                 "ordered",
@@ -311,13 +294,25 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
             latest, latest_response = event.mod, number
 
 
+def _repeated(watch: _Watch, event: Event, first: Event) -> _Broken:
+    """Tell of an event of a key and revision of which one was sent before."""
+    what, whose = _phrase(event), f"{who(watch.operation)}'s watch"
+    summary = f"{whose} was sent {what} twice."
+    however = f"However, {what} came a second time."
+    if first[:4] != event[:4]:
+        summary = f"{whose} was sent {what} after {_phrase(first)}."
+        however = f"However, {what} came after {_phrase(first)}, of the same key and revision."
+    then = "Then each change is sent once."
+    return _Broken("unique", watch.operation, summary, then, however, (event.mod,))
+
+
 def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
     """Check that nothing is missing up to the last thing the stream vouched for."""
     got = {(event.mod, event.key) for _, event in watch.events}
     upto = max([event.mod for _, event in watch.events], default=0)
     upto = max([upto, *(revision for _, revision in watch.progress)])
-    last = next((event for _, event in reversed(watch.events) if event.mod == upto), None)
-    vouched = _phrase(last) if last is not None else f"progress to revision {upto}"
+    latest = next((event for _, event in reversed(watch.events) if event.mod == upto), None)
+    vouched = f"progress to revision {upto}" if latest is None else _phrase(latest)
     first = bisect_left(canonical, watch.start, key=_mod)
     for event in canonical[first : bisect_right(canonical, upto, key=_mod)]:
         if watch.wants(event) and (event.mod, event.key) not in got:
@@ -412,18 +407,14 @@ def _replaced(watch: _Watch, event: Event, old: Event | None, expected: Any) -> 
     )
 
 
-def _disagrees(watch: _Watch, event: Event, known: Event, *, mine: bool) -> _Broken:
-    """Tell of an event that is not the change known of its key and revision.
-
-    `mine`: it is known from an earlier event of the same watch.
-    """
-    where = "after" if mine else "where others saw"
-    because = "this watch was sent it" if mine else "it was acknowledged, or sent to another watch"
+def _disagrees(watch: _Watch, event: Event, known: Event) -> _Broken:
     return _Broken(
         "agreed",
         watch.operation,
-        f"{who(watch.operation)}'s watch was sent {_phrase(event)}, {where} {_phrase(known)}.",
-        f"Then revision {known.mod} of {known.key} is {_phrase(known)}, because {because}.",
+        f"{who(watch.operation)}'s watch was sent {_phrase(event)}, where {_phrase(known)} was "
+        f"seen, too.",
+        f"Then revision {known.mod} of {known.key} is {_phrase(known)}, because it was "
+        f"acknowledged, or sent to this watch or another.",
         f"However, this watch was sent {_phrase(event)}.",
         (event.mod,),
     )
@@ -483,12 +474,9 @@ def _unwritten(watch: _Watch, event: Event, beside: int, *, later: bool) -> _Bro
 
 
 def _phrase(event: Event) -> str:
-    what = (
-        f"put {event.key} {value_text(event.value)}"
-        if event.type == "put"
-        else (f"{event.type} {event.key}")
-    )
-    return f"`{what}` of revision {event.mod}"
+    bare = event.type != "put" and event.value is None
+    value = "" if bare else f" {value_text(event.value)}"
+    return f"`{event.type} {event.key}{value}` of revision {event.mod}"
 
 
 def _tell(broken: _Broken, history: History) -> Anomaly:
@@ -535,4 +523,5 @@ def restricted(watch: Operation, revisions: Sequence[int]) -> Operation:
         elif vouches and not vouched:
             responses.append({name: response[name] for name in ("revision", "progress")})
         vouched = vouched or vouches
-    return msgspec.structs.replace(watch, output={**watch.output, "responses": responses})
+    part = msgspec.structs.replace(watch, output={**watch.output, "responses": responses})
+    return in_part(watch, part)

@@ -40,6 +40,11 @@ class Property:
         return max(len(self.anomalies), counted if isinstance(counted, int) else 0)
 
     @property
+    def flaws(self) -> list[str]:
+        """Sentences of its proofs that the history contradicts: defects of the harness."""
+        return list(self.stats.get("proof_flaws") or ())
+
+    @property
     def finding(self) -> str:
         """What to say beside the name, in few words."""
         if self.validity == "unknown":

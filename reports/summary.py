@@ -77,7 +77,8 @@ def _properties(report: Report) -> str:
         f"| {row.glyph} | {_inline(row.name)} | {_inline(row.finding)} | {row.elapsed_s:.2f} s |"
         for row in report.properties
     ]
-    return "\n".join(rows)
+    flaws = [f"- {_inline(flaw)}" for row in report.properties for flaw in row.flaws]
+    return "\n".join([*rows, *([""] if flaws else []), *flaws])
 
 
 def _card(card: Card) -> str:

@@ -97,10 +97,12 @@ def _accounting(verdict: Verdict) -> list[str]:
 def _property_lines(rows: Sequence[Property]) -> list[str]:
     names = [words.shortened(row.name, NAME_WIDTH_MAX) for row in rows]
     width = max(map(len, names), default=0)
-    return [
-        f"{row.glyph} {name:<{width}}  {words.shortened(row.finding, FINDING_CHARS_MAX)}".rstrip()
-        for name, row in zip(names, rows, strict=True)
-    ]
+    lines = []
+    for name, row in zip(names, rows, strict=True):
+        finding = words.shortened(row.finding, FINDING_CHARS_MAX)
+        lines.append(f"{row.glyph} {name:<{width}}  {finding}".rstrip())
+        lines += [f"  ! {words.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
+    return lines
 
 
 def _properties_in_full(rows: Sequence[Property]) -> list[str]:
@@ -108,6 +110,7 @@ def _properties_in_full(rows: Sequence[Property]) -> list[str]:
     for row in rows:
         finding = words.shortened(" ".join(row.finding.split()), REASON_CHARS_MAX)
         lines.append(f"{row.glyph} {row.name}  {finding}".rstrip())
+        lines += [f"  ! {words.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
         if row.claim:
             lines.append(f"  claim: {row.claim}")
         if row.method and row.method != "none":

@@ -27,6 +27,7 @@ from checkers.evidence import Evidence
 from checkers.history import History, OpType
 from checkers.judge import judge as hear
 from checkers.recovery import recovered
+from checkers.self_check import DEFECT
 from checkers.verdict import Budget, Checker, Validity, Verdict
 from harness.cluster import HarnessError
 from harness.options import NS_PER_S, Options
@@ -232,6 +233,8 @@ def _conclude(
             words = guilty.anomalies[0].summary if guilty.anomalies else guilty.claim
             return Result.ALARM, guilty.checker, words
         if (unknown := _first(verdict, Validity.UNKNOWN)) is not None:
+            if (unknown.reason or "").startswith(DEFECT):
+                return Result.TROUBLE, unknown.checker, unknown.reason or DEFECT
             return Result.IDLE, unknown.checker, unknown.reason or "unknown"
     return Result.OK, "", ""
 

@@ -262,6 +262,26 @@ def test_a_value_that_nobody_wrote_is_invalid_unless_it_is_said_to_be_the_first(
     assert outcomes == {True, False}
 
 
+def test_what_nobody_wrote_is_found_where_values_repeat_as_well() -> None:
+    """Without a search, whatever was written twice; and what a failed write would have written."""
+    for seed in range(SEEDS // 2):
+        random = Random(f"{seed} thin air")
+        calls = random_calls(random, values=2, opaque=True, ops_max=12)
+        reads = [at for at, one in enumerate(calls) if one.given[0] == "read"]
+        if not reads:
+            continue
+        at = random.choice(reads)
+        calls[at] = calls[at]._replace(answer=THIN)
+        verdict = check_linearizability(history(calls), Budget())
+        assert verdict.validity is Validity.INVALID, (seed, calls)
+        assert verdict.anomalies[0].kind in {
+            "unwritten-value",
+            "refused-though-equal",
+            "lost-update",
+        }
+        assert verdict.stats["states_visited"] == 0
+
+
 def _written_before(calls: list[Call]) -> bool:
     """Whether the value was read after a write that had been acknowledged."""
     writes = [

@@ -1,0 +1,321 @@
+"""What proofs say of answers to other questions, and of what nobody put into an object."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from checkers.etcd_requests import covers, ran
+from checkers.history import Operation, OpType
+from checkers.lanes import value_text
+from checkers.proof_check.grammar import Contradicted, Unverified, require, sentence, summary
+from checkers.proof_check.proof import Proof, Told
+from checkers.proof_check.stores import replayed
+
+_DIFFERS = re.compile(r"(?:the \w+ |no )?(.*) was asked, (.*) answered", re.DOTALL)
+
+
+@summary("{p:who}'s {what} was answered with something else than was asked: {wrong}.")
+def _something_else(proof: Proof, p: str, what: str, wrong: str) -> None:
+    one = proof.someone(p, what, lambda one: what.partition(" of ")[0] == one.real.f)
+    _differs(one.real, wrong)
+
+
+@sentence("Then {w:op} is answered about what it asked for: {asked}.")
+def _about_what_was_asked(proof: Proof, w: Told, asked: str) -> None:
+    real = w.real
+    mine = f"key {real.key}" if real.input is None else value_text(real.input)
+    require(asked == mine, f"{w.name} asked for {mine}")
+    proof.memory["asked"] = w
+
+
+@sentence("However, {w:op} was answered with {answered}: {wrong}.")
+def _was_answered(proof: Proof, w: Told, answered: str, wrong: str) -> None:
+    require(proof.memory.get("asked") is w, "something else was said")
+    require(answered == value_text(w.real.output), f"{w.name} was answered with something else")
+    _differs(w.real, wrong)
+
+
+def _differs(one: Operation, wrong: str) -> None:
+    """Check what is said to be wrong with an answer."""
+    found = _DIFFERS.fullmatch(wrong)
+    if found is not None:
+        require(found[1] != found[2], "that is what was asked")
+        return
+    if wrong.endswith(" is not among the keys asked for"):
+        key = wrong.removesuffix(" is not among the keys asked for")
+        require(_strange_key(one.f, one.input, one.output, key), f"{key} was asked for")
+        return
+    swap = re.fullmatch(r"it swapped, expecting (.*), and saw (.*)", wrong)
+    if swap is not None:
+        said = value_text(one.input[0]), value_text(one.output["seen"])
+        require(swap.groups() == said and said[0] != said[1], f"it expected and saw {said}")
+        return
+    branch = re.fullmatch(r"its branch `(\w+)` has (\d+) \w+, which got (\d+) \w+", wrong)
+    if branch is not None:
+        asked, told = one.input.get(branch[1]) or (), one.output["answers"]
+        require((branch[1] == "then") is bool(one.output["succeeded"]), "the other branch ran")
+        require([len(asked), len(told)] == [int(branch[2]), int(branch[3])], "these are others")
+        require(len(asked) != len(told), "each was answered")
+        return
+    raise Unverified("there is no reading of it")
+
+
+def _strange_key(f: str, request: Any, answer: Any, key: str) -> bool:
+    if f == "txn":
+        return any(_strange_key(*one, key) for one in ran(request, answer))
+    shown = [kv[0] for name in ("kvs", "prev_kvs") for kv in answer.get(name) or ()]
+    shown += [kv[0] for name in ("prev", "prev_kv") if (kv := answer.get(name))]
+    return key in map(str, shown) and not covers(request, key)
+
+
+# --- elements out of thin air
+
+
+@summary("{p:who} found {value} in {key}, whose {puts} had failed.")
+def _refused(proof: Proof, p: str, value: str, key: str, puts: str) -> None:
+    require(key in {proof.key, "the object"}, f"the object is {proof.key}")
+    require(_asked_for(proof, puts, value), "nobody tried to put it there")
+    proof.someone(p, f"found {value}", lambda one: value in _shown(one.real))
+
+
+@summary("{p:who} found {value} in {key}, which nobody ever put there.")
+def _never_put(proof: Proof, p: str, value: str, key: str) -> None:
+    proof.someone(p, f"found {value}", lambda one: value in _shown(one.real))
+
+
+@sentence("Then {value} was put into {key} once: {r:op} shows it.")
+def _was_put(proof: Proof, value: str, key: str, r: Told) -> None:
+    require(value in _shown(r.real), f"{r.name} does not show {value}")
+    proof.memory["value"] = value
+
+
+@sentence("However, no {puts} of {value} was called, and it was not there at the start.")
+def _no_put(proof: Proof, puts: str, value: str) -> None:
+    require(proof.memory.get("value") == value, "another element was shown")
+    found = _asked_for(proof, puts, value)
+    require(not found, f"op {found[0].index if found else ''} asked for it")
+
+
+@sentence("However, every {puts} of {value} failed for certain: {names}.")
+def _every_put_failed(proof: Proof, puts: str, value: str, names: str) -> None:
+    require(proof.memory.get("value") == value, "another element was shown")
+    found = _asked_for(proof, puts, value)
+    require(found and all(one.outcome is OpType.FAIL for one in found), "one of them may have")
+    for name in re.findall(r"[A-Z]\d+", names):
+        require(proof.named(name).real in found, f"{name} is none of them")
+
+
+@sentence("However, no operation adds {value}, and it was not there at the start.")
+def _no_add(proof: Proof, value: str) -> None:
+    found = _asked_for(proof, "add", value)
+    require(not found, f"op {found[0].index if found else ''} adds {value}")
+
+
+@sentence("However, only {names} add it, and each failed for certain.")
+def _only_failed(proof: Proof, names: str) -> None:
+    found = _asked_for(proof, "add", str(proof.memory.get("value", "")))
+    named = [proof.named(name).real for name in re.findall(r"[A-Z]\d+", names)]
+    require(sorted(map(id, found)) == sorted(map(id, named)), f"{len(found)} operations add it")
+    require(all(one.outcome is OpType.FAIL for one in named), "one of them did not fail")
+
+
+def _asked_for(proof: Proof, puts: str, value: str) -> list[Operation]:
+    return [
+        one
+        for one in proof.facts.of_key(proof.key)
+        if one.f == puts and value_text(one.input) == value
+    ]
+
+
+def _shown(one: Operation) -> list[str]:
+    output = one.output
+    return [value_text(each) for each in (output if isinstance(output, list) else [output])]
+
+
+# --- totals
+
+
+@sentence(
+    "Then {r:op} shows at least {low:int}, what had been acknowledged when it was called at "
+    "{called:ns} with all that was subtracted until it answered at {answered:ns}, and at most "
+    "{high:int}, all that had been added by then without what was subtracted for certain."
+)
+def _signed_bounds(proof: Proof, r: Told, low: int, called: str, answered: str, high: int) -> None:
+    real = r.real
+    at = real.completed_ns or 0
+    sums = [0, 0]
+    for one in proof.facts.of_key(proof.key):
+        if one.f != "add" or one.outcome is OpType.FAIL:
+            continue
+        must = one.completed_ns is not None and one.completed_ns < real.invoked_ns
+        may = one.invoked_ns <= at
+        sums[0] += one.input if (must if one.input > 0 else may) else 0
+        sums[1] += one.input if (may if one.input > 0 else must) else 0
+    require(sums == [low, high], f"these sums are {sums[0]} and {sums[1]}")
+    proof.memory["bounds"] = (r, (low, high))
+
+
+# --- what a store held
+
+
+@summary(
+    "At revision {rev:int} {node} answered {said} for {key}, where its own changes leave {there}.",
+    "At revision {rev:int} {node} answered {said}, where its own changes leave {there}.",
+)
+def _where(
+    proof: Proof, rev: int, node: str, said: str, there: str, key: str | None = None
+) -> None:
+    one = list(proof.cast.values())[-1].real
+    require(one.output["revision"] == rev, f"it answered at {one.output['revision']}")
+    require(node == (one.node or "the store"), f"it was {one.node}")
+    require(said != there, "that is the same")
+    if key is not None:
+        require(said == _held(one, key), f"it answered {_held(one, key)}")
+
+
+@sentence(
+    "Then {there} is at {key} at revision {rev:int}, because {w:op} {verb} it at revision "
+    "{at:int}, and no request of the history can have changed it between.",
+    "Then {there} is at {key} at revision {rev:int}, because a watch was sent its change of "
+    "revision {at:int}, and no request of the history can have changed it between.",
+    "Then {there} is at {key} at revision {rev:int}, because the store was empty at the start, and "
+    "no request of the history can have changed it since.",
+)
+def _is_there(
+    proof: Proof,
+    there: str,
+    key: str,
+    rev: int,
+    w: Told | None = None,
+    verb: str = "",
+    at: int = 1,
+) -> None:
+    if w is not None:
+        require(_looked_at(w.real) == at, f"{w.name} is of revision {_looked_at(w.real)}")
+        require((verb == "showed") is (w.real.f == "range"), f"{w.name} is a {w.real.f}")
+        if verb == "showed":
+            require(_held(w.real, key) == there, f"{w.name} showed {_held(w.real, key)}")
+    require(at <= rev, f"revision {at} came later")
+    if w is None and at > 1:
+        require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
+    for one in proof.facts.history.operations:
+        if one.outcome is not OpType.OK or not isinstance(one.output, dict):
+            continue
+        made = one.output.get("revision") or 0
+        if one.f == "put" and one.input["key"] == key and at < made <= rev:
+            raise Contradicted(f"op {one.index} put {key} at revision {made}")
+    proof.memory["there"] = (key, there)
+
+
+@sentence("However, {r:op} shows {shown} at {key}.")
+def _shows_at(proof: Proof, r: Told, shown: str, key: str) -> None:
+    require(_held(r.real, key) == shown, f"it shows {_held(r.real, key)}")
+    require(proof.memory.get("there", ("", shown))[1] != shown, "that is what is there")
+    require(proof.memory.get("there", ("",))[0] == key, "nothing was said of it")
+
+
+@sentence("Then what {r:op} shows is of revision {rev:int} or before, as of which it looked.")
+def _looked_as_of(proof: Proof, r: Told, rev: int) -> None:
+    require(_looked_at(r.real) == rev, f"it looked at {_looked_at(r.real)}")
+    proof.memory["bound"] = (None, rev)
+
+
+@sentence(
+    "Then {key} at revision {rev:int} is of revision {at:int} or after, because {w:op} changed it "
+    "at revision {at2:int}.",
+    "Then {key} at revision {rev:int} is of revision {at:int} or after, because a watch was sent "
+    "its change of revision {at2:int}.",
+)
+def _is_of(proof: Proof, key: str, rev: int, at: int, at2: int, w: Told | None = None) -> None:
+    require(at == at2 <= rev, "these revisions are in another order")
+    if w is not None:
+        require(at == _looked_at(w.real), f"{w.name} is of revision {_looked_at(w.real)}")
+    else:
+        require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
+    proof.memory["bound"] = (at, None)
+
+
+def _told(proof: Proof, key: str, revision: int) -> bool:
+    """Whether a watch was sent a change of a key at a revision."""
+    return any(
+        str(event[1]) == key and event[3] == revision
+        for one in proof.facts.history.operations
+        if one.f == "watch" and isinstance(one.output, dict)
+        for response in one.output["responses"]
+        for event in response.get("events", ())
+    )
+
+
+@sentence(
+    "However, {r:op} shows {key} of revision {mod:int}.",
+    "However, {r:op} shows it of revision {mod:int}.",
+)
+def _shows_of(proof: Proof, r: Told, mod: int, key: str | None = None) -> None:
+    least, most = proof.memory.get("bound", (None, None))
+    mods = [kv[3] for kv in r.real.output.get("kvs") or () if key in {None, str(kv[0])}]
+    require(mod in mods, f"it shows {mods}")
+    require(least is None or mod < least, "that is no contradiction")
+    require(most is None or mod > most, "that is no contradiction")
+
+
+@sentence(
+    "Then, all changes before it replayed, {b:op} is answered with {expected}, the last to say of "
+    "it being {w:op}; no unanswered request can have changed that.",
+    "Then, all changes before it replayed, {b:op} is answered with {expected}; no unanswered "
+    "request can have changed that.",
+)
+def _replayed(proof: Proof, b: Told, expected: str, w: Told | None = None) -> None:
+    proof.memory["expected"] = (b, expected)
+    texts = [value_text(one) for one in replayed(proof, b.real)]
+    require(expected in texts, f"it is answered with {texts[0]}")
+
+
+def _looked_at(one: Operation) -> int:
+    return int(one.input.get("revision") or one.output["revision"])
+
+
+def _held(one: Operation, key: str) -> str:
+    for kv in one.output.get("kvs") or ():
+        if str(kv[0]) == key:
+            return value_text(list(kv[1:]))
+    return "nothing"
+
+
+# --- watches
+
+
+@summary("{p:who}'s watch was sent {event}, which nobody put.")
+def _sent_unwritten(proof: Proof, p: str, event: str) -> None:
+    proof.someone(p, "is a watch", lambda one: one.real.f == "watch")
+
+
+@sentence("Then some request put {what}, because the watch was sent {event}.")
+def _some_request(proof: Proof, what: str, event: str) -> None:
+    value, _, key = what.rpartition(" to ")
+    require(event.startswith(f"`put {key} {value}`"), f"{event} is another change")
+    proof.memory["put"] = what
+
+
+@sentence(
+    "However, no request that may have happened puts {what}.",
+    "However, no request before the watch ended puts {what}.",
+)
+def _no_request(proof: Proof, what: str) -> None:
+    require(proof.memory.get("put") == what, "another change was named")
+    value, _, key = what.rpartition(" to ")
+    watch = next(one.real for one in proof.cast.values() if one.real.f == "watch")
+    for one in proof.facts.history.operations:
+        if one.outcome is OpType.FAIL or one.f not in {"put", "txn"}:
+            continue
+        late = watch.completed_ns is not None and one.invoked_ns > watch.completed_ns
+        inner = (
+            [one.input]
+            if one.f == "put"
+            else [each for branch in ("then", "else") for _, each in one.input.get(branch) or ()]
+        )
+        puts = any(
+            str(each.get("key")) == key and "value" in each and value_text(each["value"]) == value
+            for each in inner
+        )
+        require(late or not puts, f"op {one.index} may have put it")
