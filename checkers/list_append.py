@@ -182,10 +182,12 @@ class ListAppend:
 
     def _first_readers(self, key: Hashable, at: int) -> int:
         """Return a transaction that read the element at a place of a key's order."""
+        element = self.order[key][at]
         for node, mops in enumerate(self.txns.mops):
             if self.txns.ok[node]:
                 for f, of_key, value in mops:
-                    if f == READ and of_key == key and value and len(value) > at:
+                    # Where lists are no beginnings of each other, a long one need not hold it.
+                    if f == READ and of_key == key and value and element in value[at:]:
                         return node
         raise AssertionError(key)
 
