@@ -102,7 +102,8 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
     if key in proof.memory:
         return list(proof.memory[key])
     stuck = proof.memory.get("stuck")
-    limit = FOREVER if stuck is None else stuck.real.completed_ns or FOREVER
+    answered = None if stuck is None else stuck.real.completed_ns
+    limit = FOREVER if answered is None else answered
     labels = []
     shown_as = {one.real.index: one.told for one in proof.cast.values()}
     for one in operations:

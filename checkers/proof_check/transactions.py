@@ -214,7 +214,7 @@ def first_or_then(proof: Proof, key: Hashable, old: Any, new: Any) -> bool:
     for touched in by_operation.values():
         values = [one.value for one in touched]
         for at, one in enumerate(touched[1:], 1):
-            if one.f != READ and one.value == new and values[at - 1] == old:
+            if one.f != READ and one.value == new and old in values[:at]:
                 return True
         operation = touched[0].operation
         if old in values and operation.completed_ns is not None:
