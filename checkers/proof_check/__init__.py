@@ -16,7 +16,16 @@ looked up in the history or worked out from the definition. Nothing here uses a 
 
 from __future__ import annotations
 
-from checkers.proof_check import answers, objects, registers, runs, searches, stores, transactions
+from checkers.proof_check import (
+    answers,
+    collections,
+    objects,
+    registers,
+    runs,
+    searches,
+    stores,
+    transactions,
+)
 from checkers.proof_check.reading import (
     ProofFlaw,
     Standing,
@@ -25,7 +34,7 @@ from checkers.proof_check.reading import (
     read_proof,
 )
 
-DOMAINS = (answers, objects, registers, runs, searches, stores, transactions)
+DOMAINS = (answers, collections, objects, registers, runs, searches, stores, transactions)
 """The modules whose patterns are known; importing them registers these."""
 
 __all__ = ["DOMAINS", "ProofFlaw", "Standing", "check_proof", "check_verdict", "read_proof"]
