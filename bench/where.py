@@ -78,7 +78,7 @@ def node() -> None:
     """Be a node with clocks; what they show is written to a file at the end."""
     watch("gRPC: frames in", Connection, "data_received")
     watch("gRPC: frames out", Connection, "answer", "pump", "_flush")
-    watch("peers: in", transport._Incoming, "data_received")  # noqa: SLF001
+    watch("peers: in", transport._InboundConnection, "data_received")  # noqa: SLF001
     watch("peers: out", transport.Transport, "send", "flush")
     watch("Raft and replica", Replica, "receive", "propose", "read_barrier", "take", "persisted")
     watch("WAL encoding", Wal, "save")

@@ -12,10 +12,10 @@ from typing import Any, Final
 from aetcd.rpc import auth_pb2, rpc_pb2
 
 from squall.node.api.auth_interceptor import caller
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import ApiError
-from squall.node.api.headers import header
+from squall.node.api.passwords import new_secret
 from squall.node.api.proposing import apply
 from squall.node.mvcc.auth.commands import (
     AuthCommand,
@@ -52,8 +52,8 @@ async def authenticate(backend: Backend, message: Message) -> Message:
     """Serve Auth.Authenticate."""
     for attempt in range(ATTEMPTS):
         await backend.read_barrier()
-        revision = await backend.door.check_password(message.name, message.password)
-        command = Authenticate(message.name, backend.door.new_secret(), revision)
+        revision = await backend.passwords.check(message.name, message.password)
+        command = Authenticate(message.name, new_secret(), revision)
         try:
             result = await apply(backend, command, AuthResult)
         except ApiError as error:
@@ -80,7 +80,7 @@ async def user_add(backend: Backend, message: Message) -> Message:
     # Before any hashing: nobody else shall make this node work so hard.
     backend.store.auth.require_root(caller())
     without = message.options.no_password
-    hashed = b"" if without else await backend.door.hash_password(message.password)
+    hashed = b"" if without else await backend.passwords.hash(message.password)
     await _change(backend, UserAdd(message.name, hashed, without))
     return rpc_pb2.AuthUserAddResponse(header=header(backend))
 
@@ -110,7 +110,7 @@ async def user_list(backend: Backend, message: Message) -> Message:
 async def user_change_password(backend: Backend, message: Message) -> Message:
     """Serve Auth.UserChangePassword."""
     backend.store.auth.require_root(caller())
-    hashed = await backend.door.hash_password(message.password)
+    hashed = await backend.passwords.hash(message.password)
     await _change(backend, UserChangePassword(message.name, hashed))
     return rpc_pb2.AuthUserChangePasswordResponse(header=header(backend))
 

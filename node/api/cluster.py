@@ -10,11 +10,10 @@ from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
-from squall.node.api.backend import Backend, MemberView
+from squall.node.api.backend import Backend, MemberView, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import BAD_MEMBER_URLS, MEMBER_NOT_FOUND, ApiError
-from squall.node.api.headers import header
-from squall.node.config.settings import ConfigError, endpoint
+from squall.node.config.endpoints import ConfigError, endpoint
 from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, UPDATE, Change, Member
 
 

@@ -8,10 +8,9 @@ from typing import Any
 from aetcd.rpc import rpc_pb2
 
 from squall.node.api.auth_interceptor import caller
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import ApiError
-from squall.node.api.headers import header
 from squall.node.api.proposing import apply
 from squall.node.mvcc.auth.store import PermissionKind
 from squall.node.mvcc.commands import LeaseGrant, LeaseRevoke
@@ -40,7 +39,7 @@ async def revoke(backend: Backend, message: Message) -> Message:
 
 async def time_to_live(backend: Backend, message: Message) -> Message:
     """Serve Lease.LeaseTimeToLive; an unknown lease is no error but has -1 to live."""
-    view = await backend.leasing.time_to_live(message.ID)
+    view = await backend.lease_forwarder.time_to_live(message.ID)
     if message.keys and backend.store.auth.enabled:
         for key in view.keys:
             backend.store.auth.require(caller(), PermissionKind.READ, key)
@@ -68,7 +67,7 @@ async def keep_alive(backend: Backend, requests: AsyncIterator[Message], context
         # Taken before the renewal: a key that a lapsed lease took with it went at this revision or
         # earlier, or is told by a later header.
         before = header(backend)
-        ttl_s = await backend.leasing.keep_alive(message.ID)
+        ttl_s = await backend.lease_forwarder.keep_alive(message.ID)
         await context.write(rpc_pb2.LeaseKeepAliveResponse(header=before, ID=message.ID, TTL=ttl_s))
 
 

@@ -7,10 +7,9 @@ import asyncio
 from aetcd.rpc import rpc_pb2
 from crc32c import crc32c
 
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import NO_LEADER
-from squall.node.api.headers import header
 from squall.node.api.proposing import apply
 from squall.node.bootstrap.etcd_db import about_bytes
 from squall.node.config.settings import VERSION

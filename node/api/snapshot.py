@@ -16,10 +16,9 @@ from typing import Any, Final
 
 from aetcd.rpc import rpc_pb2
 
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import TIMEOUT, TOO_MANY_REQUESTS, ApiError
-from squall.node.api.headers import header
 from squall.node.bootstrap import etcd_db
 from squall.node.bootstrap.bolt import writing
 from squall.node.bootstrap.bolt.writing import Bucket

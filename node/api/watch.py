@@ -13,9 +13,8 @@ from aetcd.rpc import kv_pb2, rpc_pb2
 
 from squall.node.api import convert
 from squall.node.api.auth_interceptor import caller
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
-from squall.node.api.headers import header
 from squall.node.mvcc.auth.store import Caller, PermissionKind
 from squall.node.mvcc.errors import RequestError
 from squall.node.mvcc.watch.stream import WatchAnswer, WatchStream

@@ -25,7 +25,7 @@ from squall.node.storage import recovery
 from squall.node.storage.disk import Disk
 
 
-def begin_anew(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -> tuple[int, ...]:
+def force_single_member(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -> tuple[int, ...]:
     """Make this member the only one, durably; returns the ids of those it left behind.
 
     `peer_urls` are its own, should its cluster have removed it.

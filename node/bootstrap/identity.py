@@ -12,8 +12,9 @@ import ssl
 
 import msgspec
 
-from squall.node.config.settings import Config, endpoint
-from squall.node.peer.handshake import PROTOCOL_VERSION, Census, Hello, ask
+from squall.node.config.endpoints import endpoint
+from squall.node.config.settings import Config
+from squall.node.peer.handshake import PROTOCOL_VERSION, Hello, MemberList, ask
 from squall.node.raft.membership import Member
 from squall.node.storage import frames, wal
 from squall.node.storage.disk import Disk
@@ -24,7 +25,7 @@ ATTEMPTS = 5
 """Rounds over all peers before a node that never ran gives up."""
 PAUSE_S = 0.5
 
-ANYBODY = Hello(PROTOCOL_VERSION, 0, 0, 0)
+JOIN_REQUEST = Hello(PROTOCOL_VERSION, 0, 0, 0)
 """The hello of a node that is to join."""
 _header = msgspec.msgpack.Decoder(tuple[int, int, int, int])
 
@@ -67,22 +68,22 @@ async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None
         if recorded is None:
             await _refuse_to_forget(identity, config, tls)
         return identity
-    census = await _census(config, tls, attempts=ATTEMPTS if recorded is None else 1)
+    listed = await _ask_for_members(config, tls, attempts=ATTEMPTS if recorded is None else 1)
     if recorded is not None:
-        return Identity(*recorded, peers=census.members if census else ())
-    if census is None:
+        return Identity(*recorded, peers=listed.members if listed else ())
+    if listed is None:
         raise CannotJoinError(
             "no peer of --initial-cluster answered, so the existing cluster cannot be joined: "
             "check that its members run and that the peer URLs are right"
         )
     mine = sorted(config.initial_advertise_peer_urls)
-    me = next((m for m in census.members if sorted(m.peer_urls) == mine), None)
+    me = next((m for m in listed.members if sorted(m.peer_urls) == mine), None)
     if me is None:
         raise CannotJoinError(
             f"the cluster has no member with the peer URLs {','.join(mine)}: add this one first "
             "(etcdctl member add), with the same URLs as --initial-advertise-peer-urls"
         )
-    return Identity(census.cluster_id, me.id, peers=census.members)
+    return Identity(listed.cluster_id, me.id, peers=listed.members)
 
 
 async def _refuse_to_forget(identity: Identity, config: Config, tls: ssl.SSLContext | None) -> None:
@@ -91,10 +92,10 @@ async def _refuse_to_forget(identity: Identity, config: Config, tls: ssl.SSLCont
     With an empty data directory it has forgotten its votes and what it acknowledged; as the same
     member it could elect a leader, or commit, against its own word.
     """
-    census = await _census(config, tls, attempts=1)
-    if census is None or census.cluster_id != identity.cluster_id:
+    listed = await _ask_for_members(config, tls, attempts=1)
+    if listed is None or listed.cluster_id != identity.cluster_id:
         return
-    known = next((m for m in census.members if m.id == identity.member_id), None)
+    known = next((m for m in listed.members if m.id == identity.member_id), None)
     if known is None or known.name:
         raise CannotJoinError(
             f"member {identity.member_id:x} has already been part of this cluster, and this data "
@@ -114,7 +115,9 @@ def _recorded(disk: Disk) -> tuple[int, int] | None:
     return None
 
 
-async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> Census | None:
+async def _ask_for_members(
+    config: Config, tls: ssl.SSLContext | None, attempts: int
+) -> MemberList | None:
     others = [
         endpoint(url)
         for name, urls in config.initial_cluster.items()
@@ -125,9 +128,9 @@ async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> 
         if attempt:
             await asyncio.sleep(PAUSE_S)
         # All at once: a peer that does not answer must not hold up the start.
-        for census in await asyncio.gather(
-            *(ask(other, ANYBODY, Census, tls, ASK_TIMEOUT_S) for other in others)
+        for listed in await asyncio.gather(
+            *(ask(other, JOIN_REQUEST, MemberList, tls, ASK_TIMEOUT_S) for other in others)
         ):
-            if census is not None and census.members:
-                return census
+            if listed is not None and listed.members:
+                return listed
     return None

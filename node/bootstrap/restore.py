@@ -56,7 +56,7 @@ class RestoreError(Exception):
     """The restore was refused and changed nothing; one line says why and what to do."""
 
 
-def is_etcds(data_dir: Path) -> bool:
+def is_etcd_directory(data_dir: Path) -> bool:
     """Tell whether the directory has an etcd's database that was not converted yet."""
     return (data_dir / DATABASE).is_file() or (
         (data_dir / STAGE / "member").is_dir() and not (data_dir / "member").exists()
@@ -64,7 +64,7 @@ def is_etcds(data_dir: Path) -> bool:
 
 
 def convert(settings: Config) -> None:
-    """Make the directory, which `is_etcds`, one of ours; raises RestoreError and OSError."""
+    """Convert an etcd's data directory in place; raises RestoreError and OSError."""
     data_dir = Path(settings.data_dir)
     if settings.wal_dir:
         raise RestoreError(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from squall.node.peer.endpoints import ConfigError
+from squall.node.config.endpoints import ConfigError
 
 _SECTIONS: Final = {"client-transport-security": "", "peer-transport-security": "peer-"}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from squall.node.peer.endpoints import ConfigError, endpoint
+from squall.node.config.endpoints import ConfigError, endpoint
 
 
 def urls(text: str) -> tuple[str, ...]:
@@ -194,7 +194,7 @@ HONOURED = (
     Flag("digest-every", natural, "64", "applied entries between state digests in the log"),
 )
 
-NOTHING_TO_TUNE = (
+NO_EFFECT = (
     Flag("initial-election-tick-advance", boolean, "true", "the first election waits as any other"),
     Flag("backend-batch-interval", str, "", "each batch of the log is durable before its answers"),
     Flag(
@@ -233,7 +233,7 @@ NOTHING_TO_TUNE = (
 )
 """Flags without effect, and why. `help` says it to whoever sets one to something else."""
 
-NOT_SERVED = (
+REFUSED = (
     Flag(
         "discovery", str, "", "there is no discovery service: name the members, --initial-cluster"
     ),

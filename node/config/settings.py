@@ -17,10 +17,8 @@ from typing import Any, NoReturn
 import msgspec
 
 from squall.node.config import file, flags
+from squall.node.config.endpoints import ConfigError, endpoint
 from squall.node.config.flags import Flag
-from squall.node.peer.endpoints import ConfigError, Endpoint, endpoint
-
-__all__ = ["Config", "ConfigError", "Endpoint", "endpoint", "parse"]
 
 USAGE_EXIT_CODE = 4
 VERSION = "3.5.0"
@@ -174,8 +172,8 @@ def _parser() -> CommandParser:
     parser.add_argument("--config-file", "-config-file", help="YAML or JSON, in place of all else")
     for title, table in (
         (None, flags.HONOURED),
-        ("without effect here", flags.NOTHING_TO_TUNE),
-        ("refused unless they ask for the default", flags.NOT_SERVED),
+        ("without effect here", flags.NO_EFFECT),
+        ("refused unless they ask for the default", flags.REFUSED),
     ):
         group = parser.add_argument_group(title) if title else parser
         for flag in table:
@@ -188,7 +186,7 @@ def _parser() -> CommandParser:
     return parser
 
 
-class _Said:
+class _Given:
     """What was said of each flag, and where: on the command line, in the environment, in a file."""
 
     def __init__(self, texts: Mapping[str, str], environment: Mapping[str, str]) -> None:
@@ -225,13 +223,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         )
         raise SystemExit(0)
     path = given["config_file"] or environment.get("ETCD_CONFIG_FILE")
-    every = (*flags.HONOURED, *flags.NOTHING_TO_TUNE, *flags.NOT_SERVED)
+    every = (*flags.HONOURED, *flags.NO_EFFECT, *flags.REFUSED)
     if path:
-        said = _Said(file.read(path, {flag.name for flag in every}), {})
+        said = _Given(file.read(path, {flag.name for flag in every}), {})
     else:
         texts = {flag.name: given[flag.field] for flag in every if given[flag.field] is not None}
-        said = _Said(texts, environment)
-    for flag in flags.NOT_SERVED:
+        said = _Given(texts, environment)
+    for flag in flags.REFUSED:
         if said.differs(flag):
             raise ConfigError(f"{said.of(flag)[1]} is not served: {flag.help}")
     values = {flag.field: said.value(flag) for flag in flags.HONOURED}
@@ -243,7 +241,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         values["initial_cluster"] = {values["name"]: values["initial_advertise_peer_urls"]}
     notes = [
         f"{said.of(flag)[1]} has no effect: {flag.help}"
-        for flag in flags.NOTHING_TO_TUNE
+        for flag in flags.NO_EFFECT
         if said.differs(flag)
     ]
     if not path:

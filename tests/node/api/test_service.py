@@ -26,7 +26,7 @@ class Front:
     def __init__(self) -> None:
         self.node = Alone()
         self.crashes: list[BaseException] = []
-        self.server = make_server(self.node, self.crashes.append)
+        self.server = make_server(self.node, self.node.interceptor, self.crashes.append)
         self.port = 0
         self.channel: Any = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from squall.node.replica import Member, Outcome, Reply, Status
-from squall.node.server.timeouts import Troubles
+from squall.node.server.timeouts import TimeoutErrors
 
 S = 1_000_000
 ME, OTHER, THIRD = 1, 2, 3
@@ -18,13 +18,13 @@ def told(
     *, elected_s: int = 0, leader: int = OTHER, connected: tuple[int, ...] = (OTHER, THIRD), **reply
 ) -> str:
     """Return the text, at second 100, for a request that began at second 93."""
-    troubles = Troubles(election_us=1 * S, timeout_us=7 * S)
-    troubles.leader_changed(leader, elected_s * S)
+    timeout_errors = TimeoutErrors(election_us=1 * S, timeout_us=7 * S)
+    timeout_errors.leader_changed(leader, elected_s * S)
     members = {each: Member(each) for each in (ME, OTHER, THIRD)}
     status = Status(ME, "follower", 2, leader, 9, 9, 9, 9, "", members)
     is_proposal = reply.pop("is_proposal", True)
     answer = Reply(1, **({"outcome": Outcome.UNKNOWN, "error": "request timed out"} | reply))
-    return troubles.text(answer, status, list(connected), 100 * S, is_proposal=is_proposal)
+    return timeout_errors.text(answer, status, list(connected), 100 * S, is_proposal=is_proposal)
 
 
 @pytest.mark.parametrize(

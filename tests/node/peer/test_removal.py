@@ -10,10 +10,9 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-from squall.node.bootstrap.identity import CannotJoinError
-from squall.node.peer.removal import Departures
+from squall.node.logs import Log
+from squall.node.peer.removal import RemovedError, RemovedMembers
 from squall.node.peer.transport import Transport
-from squall.node.server.logs import Log
 from tests.node.server.processes import Cluster, Node
 from tests.patience import PATIENCE_S, until
 
@@ -85,7 +84,9 @@ def test_a_member_answers_whoever_asks_it_for_its_own_removal(cluster_of: MakeCl
 
 
 def test_a_member_whose_own_log_holds_its_removal_does_not_start() -> None:
-    departures = Departures(7, Transport(1, 7, print, Log()), Log(), told=print, stop=print)
-    departures.begin((6, 8))
-    with pytest.raises(CannotJoinError, match="delete its data directory"):
-        departures.begin((6, 7))
+    removed_members = RemovedMembers(
+        7, Transport(1, 7, print, Log()), Log(), on_removed=print, stop=print
+    )
+    removed_members.begin((6, 8))
+    with pytest.raises(RemovedError, match="delete its data directory"):
+        removed_members.begin((6, 7))

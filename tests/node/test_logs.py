@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from squall.node.server.logs import LEVELS, Log
+from squall.node.logs import LEVELS, Log
 
 
 def lines_of(path: Path, *, layout: str, level: str) -> list[str]:

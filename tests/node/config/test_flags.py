@@ -12,12 +12,13 @@ import pytest
 
 from squall.node.api.service import limits
 from squall.node.config import flags
-from squall.node.config.settings import ConfigError, parse
+from squall.node.config.endpoints import ConfigError
+from squall.node.config.settings import parse
 from squall.node.rpc import Limits
+from tests.node.config.test_settings import parsed
 from tests.node.server.processes import Cluster
-from tests.node.server.test_config import parsed
 
-ALL = (*flags.HONOURED, *flags.NOTHING_TO_TUNE, *flags.NOT_SERVED)
+ALL = (*flags.HONOURED, *flags.NO_EFFECT, *flags.REFUSED)
 
 
 def test_every_flag_that_etcd_tells_of_is_understood(program: Any) -> None:
@@ -110,7 +111,7 @@ def table(rows: tuple[flags.Flag, ...]) -> str:
 def test_the_page_shows_every_flag() -> None:
     page = PAGE.read_text()
     heads = re.findall(r"^\| flag .*\n\|.*\n((?:\| `.*\n)*)", page, re.MULTILINE)
-    wanted = [table(each) for each in (flags.HONOURED, flags.NOTHING_TO_TUNE, flags.NOT_SERVED)]
+    wanted = [table(each) for each in (flags.HONOURED, flags.NO_EFFECT, flags.REFUSED)]
     if os.environ.get("SQUALL_REWRITE"):
         parts = re.split(r"(^\| flag .*\n\|.*\n)(?:\| `.*\n)*", page, flags=re.MULTILINE)
         for number, rows in enumerate(wanted):

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from squall.node.api import auth_interceptor as auth_door
-from squall.node.api.auth_interceptor import Door, Tokens
+from squall.node.api import auth_interceptor, passwords
+from squall.node.api.auth_interceptor import Tokens
 from squall.node.api.errors import ApiError
+from squall.node.api.passwords import Passwords
 from squall.node.mvcc.auth.commands import (
     AuthDisable,
     AuthEnable,
@@ -48,7 +49,7 @@ def clock() -> Clock:
 @pytest.fixture
 def tokens(auth: Auth, clock: Clock) -> Tokens:
     tokens = Tokens(auth, TTL_S, clock)
-    tokens.listen()
+    tokens.subscribe()
     return tokens
 
 
@@ -73,7 +74,7 @@ def test_a_token_that_was_issued_before_the_node_listened_is_unknown(
 ) -> None:
     token = issue(auth, "ann")
     tokens = Tokens(auth, TTL_S, clock)
-    tokens.listen()
+    tokens.subscribe()
     assert tokens.user_of(token) is None
 
 
@@ -88,7 +89,7 @@ def test_a_token_dies_with_what_it_was_given_for(auth: Auth, tokens: Tokens, com
 def test_the_token_unused_for_longest_gives_way(
     auth: Auth, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth_door, "MAX_TOKENS", 2)
+    monkeypatch.setattr(auth_interceptor, "MAX_TOKENS", 2)
     first, second = issue(auth, "ann", "1"), issue(auth, "ann", "2")
     assert tokens.user_of(first)
     third = issue(auth, "ann", "3")
@@ -96,20 +97,20 @@ def test_the_token_unused_for_longest_gives_way(
 
 
 async def test_a_password_is_checked_against_its_own_hash(auth: Auth) -> None:
-    door = Door(auth, token_ttl_s=TTL_S, bcrypt_cost=4, client_cert_auth=False)
-    hashed = await door.hash_password("right")
-    assert hashed != await door.hash_password("right"), "every hash has a salt of its own"
+    checker = Passwords(auth, bcrypt_cost=4)
+    hashed = await checker.hash("right")
+    assert hashed != await checker.hash("right"), "every hash has a salt of its own"
     auth.apply(3, UserChangePassword("ann", hashed))
-    assert await door.check_password("ann", "right") == auth.revision
+    assert await checker.check("ann", "right") == auth.revision
     for name, password in (("ann", "wrong"), ("ann", ""), ("eve", "right"), ("root", "")):
         with pytest.raises(RequestError, match="invalid user ID or password"):
-            await door.check_password(name, password)
+            await checker.check(name, password)
 
 
 async def test_only_so_many_passwords_are_checked_at_once(
     auth: Auth, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth_door, "MAX_PASSWORDS", 0)
-    door = Door(auth, token_ttl_s=TTL_S, bcrypt_cost=4, client_cert_auth=False)
+    monkeypatch.setattr(passwords, "MAX_CONCURRENT", 0)
+    checker = Passwords(auth, bcrypt_cost=4)
     with pytest.raises(ApiError, match="too many requests"):
-        await door.hash_password("x")
+        await checker.hash("x")

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from squall.node.config.settings import Config, ConfigError, parse
+from squall.node.config.endpoints import ConfigError
+from squall.node.config.settings import Config, parse
 
 THREE = "n1=http://10.0.0.1:2380,n2=http://10.0.0.2:2380,n3=http://10.0.0.3:2380"
 

@@ -12,7 +12,7 @@ from squall.node.mvcc.commands import LeaseGrant, encode
 from squall.node.mvcc.lease.lessor import US_PER_S, Lessor
 from squall.node.mvcc.store import Store
 from squall.node.raft.messages import LeaseAsk, Message
-from squall.node.server.lease_forwarding import LeaseDesk
+from squall.node.server.lease_forwarding import LeaseForwarder
 
 TERM = 3
 
@@ -26,7 +26,7 @@ class Member:
         self.store = Store()
         self.store.apply(1, TERM, encode(LeaseGrant(7, 10)))
         self.lessor = Lessor(self.store.leases)
-        self.desk = LeaseDesk(self, nonce=member_id, timeout_s=timeout_s)
+        self.desk = LeaseForwarder(self, nonce=member_id, timeout_s=timeout_s)
         self.known_leader = 1
         self.time_us = 0
         self.during_barrier: Callable[[], None] = lambda: None

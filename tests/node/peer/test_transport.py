@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from squall.node.config.settings import Endpoint
-from squall.node.peer.transport import CONNECT_TIMEOUT_S, Transport, _Peer, frame
+from squall.node.config.endpoints import Endpoint
+from squall.node.logs import Log
+from squall.node.peer.transport import CONNECT_TIMEOUT_S, Transport, _OutboundConnection, frame
 from squall.node.raft.messages import Heartbeat, Message
-from squall.node.server.logs import Log
 from tests.node.ports import free_ports
 from tests.patience import PATIENCE_S, eventually
 
@@ -102,7 +102,7 @@ async def test_a_connection_made_when_the_time_is_just_up_is_made_again(
     one, two = Peer(1), Peer(2)
     where = await two.listen()
     limits: list[asyncio.Timeout] = []
-    timeout, made = asyncio.timeout, _Peer.connection_made
+    timeout, made = asyncio.timeout, _OutboundConnection.connection_made
 
     def limited(seconds: float) -> asyncio.Timeout:
         limit = timeout(seconds)
@@ -110,13 +110,15 @@ async def test_a_connection_made_when_the_time_is_just_up_is_made_again(
             limits.append(limit)
         return limit
 
-    def made_at_the_last_moment(peer: _Peer, transport: asyncio.BaseTransport) -> None:
+    def made_at_the_last_moment(
+        peer: _OutboundConnection, transport: asyncio.BaseTransport
+    ) -> None:
         made(peer, transport)
         if len(limits) == 1:
             limits[0].reschedule(0)
 
     monkeypatch.setattr(asyncio, "timeout", limited)
-    monkeypatch.setattr(_Peer, "connection_made", made_at_the_last_moment)
+    monkeypatch.setattr(_OutboundConnection, "connection_made", made_at_the_last_moment)
     one.transport.set_peers({2: where})
     await until(lambda: limits and limits[0].expired())
     one.send(2, Heartbeat(1, 1, 0))  # to nobody yet
@@ -185,8 +187,8 @@ async def test_a_slow_peer_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch)
 async def test_a_removed_member_is_told_when_it_dials_and_while_it_is_connected() -> None:
     one, two = await pair()
     farewells: list[int] = []
-    one.transport.on_farewell = lambda: farewells.append(1)
-    two.transport.dismiss(frozenset({1}))
+    one.transport.on_removal_notice = lambda: farewells.append(1)
+    two.transport.set_removed(frozenset({1}))
     await until(lambda: len(farewells) >= 2)  # at once, and when it had dialled again
     assert "member 1 was removed from the cluster" in two.lines.getvalue()
     one.send(2, Heartbeat(1, 1, 0))
@@ -200,7 +202,7 @@ async def test_a_removed_member_is_told_when_it_dials_and_while_it_is_connected(
 )
 async def test_only_a_farewell_to_this_member_of_this_cluster_counts(said: bytes) -> None:
     one = Peer(1)
-    one.transport.on_farewell = lambda: pytest.fail("taken for a farewell")
+    one.transport.on_removal_notice = lambda: pytest.fail("taken for a farewell")
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

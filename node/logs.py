@@ -1,7 +1,7 @@
 """The node's log: one JSON object a line, or one line of text, on stderr or wherever asked.
 
-Every line has an `event`, the word that programs look for, and a `msg` for people. The time is the
-node's own clock's, which a fault may have moved: nothing may be ordered by it.
+Every line has an `event`, a fixed word for programs, and a `msg` for people. The time is the node's
+own wall clock, which a fault may have moved: lines must not be ordered by it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Log:
         self._threshold = LEVELS.index(level)
 
     def debug(self, event: str, msg: str = "", **fields: Any) -> None:
-        """Log what only a search for a bug wants."""
+        """Log what only debugging needs."""
         self._emit("debug", event, msg, fields)
 
     def info(self, event: str, msg: str = "", **fields: Any) -> None:
@@ -36,15 +36,15 @@ class Log:
         self._emit("info", event, msg, fields)
 
     def warn(self, event: str, msg: str = "", **fields: Any) -> None:
-        """Log what the node copes with but an operator may want to know."""
+        """Log what the node handles but an operator may want to know."""
         self._emit("warn", event, msg, fields)
 
     def error(self, event: str, msg: str = "", **fields: Any) -> None:
-        """Log what went wrong for somebody."""
+        """Log a failure."""
         self._emit("error", event, msg, fields)
 
     def fatal(self, event: str, msg: str = "", **fields: Any) -> None:
-        """Log why the node is about to stop. Stopping is the caller's business."""
+        """Log why the node is about to stop; the caller stops it."""
         self._emit("fatal", event, msg, fields)
 
     def _emit(self, level: str, event: str, msg: str, fields: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Where a node listens and connects to: URLs as etcd's flags have them."""
+"""Network endpoints: the URLs of etcd's flags, parsed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import msgspec
 
 
 class ConfigError(Exception):
-    """The command line or the environment asks for what cannot be; one line says what."""
+    """The settings are invalid; the text is one line."""
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where to listen or to connect."""
+    """A host and port to listen at or to connect to."""
 
     host: str
     port: int
@@ -20,7 +20,7 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 def endpoint(url: str) -> Endpoint:
-    """Return where a URL points; raises ConfigError for one etcd would not take."""
+    """Parse a URL; raises ConfigError for one that etcd would refuse."""
     parts = urlsplit(url)
     try:
         port = parts.port
