@@ -3,8 +3,8 @@
 Receive windows: the connection's is given back as data arrives, a stream's as its handler takes
 messages. So a slow stream never blocks another one, and memory is bounded by streams times window.
 Send windows: what does not fit a window or the socket's buffer waits at its call. A stream counts
-against the concurrency limit until its handler has ended, so a client that resets streams gains no
-capacity by it (CVE-2023-44487).
+against the concurrency limit until its handler has ended and its answer is sent, so a client gains
+no capacity by resetting streams (CVE-2023-44487) or by giving no window (CVE-2019-9517).
 
 A client that does not begin with HTTP/2's preface is passed to the server's other protocol, if
 there is one, so that HTTP/1.1 is served at the same port at no cost to gRPC. Therefore nothing is
@@ -282,7 +282,9 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return  # above the last stream in our GOAWAY
         self._last_stream = stream
-        if self._serving >= self._limits.max_streams:
+        # A handler may have ended and its answer wait for window, or its stream be reset before it
+        # has ended: each of the two holds memory, so each is bounded (CVE-2019-9517).
+        if max(self._serving, len(self.calls)) >= self._limits.max_streams:
             self._send(frames.reset(stream, frames.REFUSED_STREAM))
             return
         if head.method != "POST" or not head.content_type.startswith("application/grpc"):
