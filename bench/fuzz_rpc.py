@@ -214,6 +214,8 @@ class Conversation:
 
     def _control(self) -> bytes:
         draw = self.draw
+        if draw.random() < 0.1:
+            return self._rapid_reset()
         reset = self._opened()
         if not reset and not self._errs():
             return b""
@@ -229,6 +231,14 @@ class Conversation:
                 f.goaway(0, 0, "bye"),
             )
         )
+
+    def _rapid_reset(self) -> bytes:
+        """Return many calls that are given up at once."""
+        data = b""
+        for _ in range(2 * MAX_STREAMS):
+            self.stream += 2
+            data += self.talk.head(self.stream, "/stream") + f.reset(self.stream, 8)
+        return data
 
     def _headers(self) -> bytes:
         """Return a request's headers, or its trailers, in two frames."""
@@ -257,6 +267,8 @@ class Conversation:
         draw = self.draw
         if not self._errs():
             return b""
+        if self.open and draw.random() < 0.3:  # more than any window allows
+            return 100 * f.frame(f.DATA, 0, self.open[0], struct.pack("!BI", 0, 900) + b"0" * 900)
         length = draw.choice((0, 1, 4, 5, 6, 8, 12, 100))
         return f.frame(
             draw.randrange(11), draw.randrange(256), self._opened(), draw.randbytes(length)
@@ -298,6 +310,8 @@ def _check_bounds(talk: Talk) -> None:
     buffered = len(connection._buffer)  # noqa: SLF001
     assert buffered < f.HEADER_BYTES + f.FRAME_BYTES, f"{buffered} bytes of one frame"
     assert len(connection.calls) <= MAX_STREAMS, f"{len(connection.calls)} calls"
+    serving = connection._serving  # noqa: SLF001
+    assert serving <= MAX_STREAMS, f"{serving} handlers"
     window = LIMIT + WINDOW_SLACK_BYTES
     for call in connection.calls.values():
         held = len(call._buffer) + sum(size for _, size in call._messages)  # noqa: SLF001

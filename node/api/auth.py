@@ -1,7 +1,7 @@
 """etcd's Auth service: users, roles, permissions and tokens.
 
-Changes go through the log, and only root may make them once authentication is enabled; what the
-tables say is read behind a barrier.
+Changes go through the log, and only root may make them once authentication is enabled; reads of the
+tables wait for the read index.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from squall.node.mvcc.results import AuthResult
 Method = Callable[[Backend, Message], Awaitable[Message]]
 
 ATTEMPTS: Final = 3
-"""To issue a token, each after the tables changed while the password was being checked."""
+"""Attempts to issue a token, if the tables change while the password is checked."""
 
 
 async def authenticate(backend: Backend, message: Message) -> Message:
@@ -77,7 +77,7 @@ async def status(backend: Backend, message: Message) -> Message:
 
 async def user_add(backend: Backend, message: Message) -> Message:
     """Serve Auth.UserAdd."""
-    # Before any hashing: nobody else shall make this node work so hard.
+    # Before hashing, which is expensive.
     backend.store.auth.require_root(caller())
     without = message.options.no_password
     hashed = b"" if without else await backend.passwords.hash(message.password)
@@ -86,7 +86,7 @@ async def user_add(backend: Backend, message: Message) -> Message:
 
 
 async def user_get(backend: Backend, message: Message) -> Message:
-    """Serve Auth.UserGet; everybody may look at themselves."""
+    """Serve Auth.UserGet; every user may read their own entry."""
     await backend.read_barrier()
     auth = backend.store.auth
     if caller().user != message.name or not auth.enabled:
@@ -116,7 +116,7 @@ async def user_change_password(backend: Backend, message: Message) -> Message:
 
 
 async def role_get(backend: Backend, message: Message) -> Message:
-    """Serve Auth.RoleGet; everybody may look at the roles they have."""
+    """Serve Auth.RoleGet; every user may read the roles they have."""
     await backend.read_barrier()
     auth = backend.store.auth
     user = auth.users.get(caller().user)
@@ -159,7 +159,7 @@ def permission_message(permission: Permission) -> Message:
 
 
 async def _change(backend: Backend, command: AuthCommand) -> None:
-    # Checked here only to spare the log what is refused anyway; what counts is the check there.
+    # Keeps refused commands out of the log; the check that counts is made when one is applied.
     backend.store.auth.require_root(caller())
     await apply(backend, command, AuthResult)
 
@@ -176,7 +176,7 @@ _CHANGES: dict[str, Callable[[Message], AuthCommand]] = {
         message.role, message.key, message.range_end
     ),
 }
-"""Methods that do no more than take a command through the log, and answer nothing but a header."""
+"""Methods that commit one command and answer with a header alone."""
 
 _OTHERS: dict[str, Method] = {
     "Authenticate": authenticate,

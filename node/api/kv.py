@@ -1,6 +1,6 @@
-"""etcd's KV service: what is written goes through the log, what is read waits for a barrier.
+"""etcd's KV service: writes go through the log, linearizable reads wait for the read index.
 
-A serializable read is answered at once from whatever this node has applied.
+A serializable read is answered at once from the applied state of this node.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""etcd's Lease service: grants and revocations through the log, time from the leader."""
+"""etcd's Lease service: grants and revocations go through the log, the leader measures time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from squall.node.mvcc.results import LeaseResult
 
 
 async def grant(backend: Backend, message: Message) -> Message:
-    """Serve Lease.LeaseGrant; id 0 lets the node choose one, a short time is made longer."""
+    """Serve Lease.LeaseGrant; id 0 lets the node choose one, a short TTL is raised."""
     if message.TTL > MAX_TTL_S:
         raise ApiError(LEASE_TTL_TOO_LARGE)
     lease_id = message.ID or backend.new_lease_id()
@@ -64,8 +64,8 @@ async def leases(backend: Backend, message: Message) -> Message:
 async def keep_alive(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
     """Serve Lease.LeaseKeepAlive: one answer a request; an unknown lease has 0 left."""
     async for message in requests:
-        # Taken before the renewal: a key that a lapsed lease took with it went at this revision or
-        # earlier, or is told by a later header.
+        # Taken before the renewal: the keys of an expired lease were deleted at this revision or
+        # earlier, or a later header has the revision.
         before = header(backend)
         ttl_s = await backend.lease_forwarder.keep_alive(message.ID)
         await context.write(rpc_pb2.LeaseKeepAliveResponse(header=before, ID=message.ID, TTL=ttl_s))

@@ -1,8 +1,9 @@
-"""Who this node is: read from its data directory, computed for a new cluster, asked of an old one.
+"""Determines a node's member and cluster id before it has a replica.
 
-A member that was added later has an id that nobody can compute from its flags, in a cluster whose
-id comes from members it may never have met. So a node that joins asks the peers on its command line
-for the members, as etcd does, and finds itself there by its peer URLs.
+They are read from the log if there is one, and computed from the flags for a new cluster. Those of
+a member that was added later cannot be computed: its id has a time in it, and the cluster's id
+comes from the initial members. So a node that joins asks the peers on its command line for the
+members, as etcd does, and finds its own id there by its peer URLs.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from squall.node.storage import frames, wal
 from squall.node.storage.disk import Disk
 
 ASK_TIMEOUT_S = 1.0
-"""How long one peer may take to answer."""
+"""For one peer to answer."""
 ATTEMPTS = 5
-"""Rounds over all peers before a node that never ran gives up."""
+"""Rounds over all peers before a node without data gives up."""
 PAUSE_S = 0.5
 
 JOIN_REQUEST = Hello(PROTOCOL_VERSION, 0, 0, 0)
@@ -31,14 +32,14 @@ _header = msgspec.msgpack.Decoder(tuple[int, int, int, int])
 
 
 class CannotJoinError(Exception):
-    """The cluster cannot be asked, or does not know this node. Says what to do."""
+    """The cluster did not answer, or does not have this member. The text says what to do."""
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who this node is.
+    """A node's ids.
 
-    `initial_members` begin the log of a new cluster; `peers` are members to talk to until the log
-    says who they are.
+    `initial_members` start the log of a new cluster; `peers` are the members to connect to until
+    the log has the membership.
     """
 
     cluster_id: int
@@ -54,7 +55,7 @@ def of_new_cluster(config: Config) -> Identity:
 
 
 async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None) -> Identity:
-    """Find out who this node is; raises CannotJoinError."""
+    """Determine this node's identity; raises CannotJoinError."""
     recorded = _recorded(disk)
     if config.force_new_cluster:
         if recorded is None:
@@ -87,10 +88,10 @@ async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None
 
 
 async def _refuse_to_forget(identity: Identity, config: Config, tls: ssl.SSLContext | None) -> None:
-    """Raise CannotJoinError when the others have worked with this member already.
+    """Raise CannotJoinError when this member has been part of the cluster before.
 
-    With an empty data directory it has forgotten its votes and what it acknowledged; as the same
-    member it could elect a leader, or commit, against its own word.
+    With an empty data directory it has lost its votes and the entries it acknowledged. Under the
+    same id it could vote twice in a term, or help to commit against what it acknowledged.
     """
     listed = await _ask_for_members(config, tls, attempts=1)
     if listed is None or listed.cluster_id != identity.cluster_id:
@@ -127,7 +128,7 @@ async def _ask_for_members(
     for attempt in range(attempts):
         if attempt:
             await asyncio.sleep(PAUSE_S)
-        # All at once: a peer that does not answer must not hold up the start.
+        # Concurrently: a peer that does not answer must not delay the start.
         for listed in await asyncio.gather(
             *(ask(other, JOIN_REQUEST, MemberList, tls, ASK_TIMEOUT_S) for other in others)
         ):

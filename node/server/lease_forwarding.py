@@ -137,10 +137,10 @@ class LeaseForwarder:
             return  # the member that asked repeats its request
         if view is not None:
             me = self._node.member_id
-            told = LeaseTold(
+            answer = LeaseTold(
                 me, ask.nonce, ask.sequence, view.ttl_s, view.granted_ttl_s, list(view.keys)
             )
-            self._node.send(ask.sender, told)
+            self._node.send(ask.sender, answer)
 
 
 async def _within(
