@@ -193,7 +193,7 @@ class _Given:
         self._texts = texts
         self._environment = environment
 
-    def of(self, flag: Flag) -> tuple[str | None, str]:
+    def text_of(self, flag: Flag) -> tuple[str | None, str]:
         """Return (text or None, name of the flag or variable that gave it)."""
         text = self._texts.get(flag.name)
         if text is None and flag.variable in self._environment:
@@ -202,7 +202,7 @@ class _Given:
 
     def value(self, flag: Flag) -> Any:
         """Return a flag's parsed value; raises ConfigError."""
-        text, source = self.of(flag)
+        text, source = self.text_of(flag)
         try:
             return flag.parse(flag.default if text is None else text)
         except ConfigError as error:
@@ -210,7 +210,7 @@ class _Given:
 
     def differs(self, flag: Flag) -> bool:
         """Return whether a flag is set to anything but its default; raises ConfigError."""
-        text, _ = self.of(flag)
+        text, _ = self.text_of(flag)
         return bool(text) and self.value(flag) != flag.parse(flag.default)
 
 
@@ -231,7 +231,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         given_texts = _Given(texts, environment)
     for flag in flags.REFUSED:
         if given_texts.differs(flag):
-            raise ConfigError(f"{given_texts.of(flag)[1]} is not served: {flag.help}")
+            raise ConfigError(f"{given_texts.text_of(flag)[1]} is not served: {flag.help}")
     values = {flag.field: given_texts.value(flag) for flag in flags.HONOURED}
     if values.pop("debug"):
         values["log_level"] = "debug"
@@ -240,7 +240,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     if not values["initial_cluster"]:
         values["initial_cluster"] = {values["name"]: values["initial_advertise_peer_urls"]}
     notes = [
-        f"{given_texts.of(flag)[1]} has no effect: {flag.help}"
+        f"{given_texts.text_of(flag)[1]} has no effect: {flag.help}"
         for flag in flags.NO_EFFECT
         if given_texts.differs(flag)
     ]

@@ -90,10 +90,10 @@ class Call:
         "ended",
         "input_ended",
         "output",
-        "room",
+        "receive_window",
+        "send_window",
         "stream",
         "trailers",
-        "window",
     )
 
     def __init__(
@@ -102,8 +102,8 @@ class Call:
         stream: int,
         head: Head,
         method: Method,
-        window: int,
-        room: int,
+        send_window: int,
+        receive_window: int,
     ) -> None:
         self._connection = connection
         self._head = head
@@ -116,8 +116,8 @@ class Call:
         self._refused = False
         self._released = False
         self.stream = stream
-        self.window = window  # bytes that may be sent; kept by the connection
-        self.room = room  # bytes that the client may send; kept by the connection
+        self.send_window = send_window  # bytes; kept by the connection
+        self.receive_window = receive_window  # as above
         self.output = bytearray()  # waits for window
         self.trailers: bytes | None = None
         self.begun = False  # the response headers were sent

@@ -78,9 +78,11 @@ class Connection(asyncio.Protocol):
         self._block: tuple[int, int, bytearray] | None = None  # of an incomplete HEADERS frame
         self._last_stream = 0
         self._serving = 0
-        self._window = frames.WINDOW_BYTES  # bytes that may be sent
-        self._stream_window = frames.WINDOW_BYTES  # ... on a new stream
-        self._room = server.max_message_bytes + WINDOW_SLACK_BYTES  # receive window of a new stream
+        self._send_window = frames.WINDOW_BYTES  # bytes that may be sent
+        self._initial_send_window = frames.WINDOW_BYTES  # of a new stream
+        self._initial_receive_window = (
+            server.max_message_bytes + WINDOW_SLACK_BYTES
+        )  # of a new stream
         self._frame_bytes = frames.FRAME_BYTES
         self._received = 0  # since the last WINDOW_UPDATE for the connection
         self._out: list[bytes] = []
@@ -123,7 +125,7 @@ class Connection(asyncio.Protocol):
         self._keepalive.begin()
         settings = (
             (frames.MAX_CONCURRENT_STREAMS, self._limits.max_streams),
-            (frames.INITIAL_WINDOW_SIZE, self._room),
+            (frames.INITIAL_WINDOW_SIZE, self._initial_receive_window),
             (frames.MAX_HEADER_LIST_SIZE, headers.LIST_BYTES_MAX),
         )
         more = CONNECTION_WINDOW_BYTES - frames.WINDOW_BYTES
@@ -293,7 +295,7 @@ class Connection(asyncio.Protocol):
         method = self._server.method(head.path)
         self._serving += 1
         call = self.calls[stream] = Call(
-            self, stream, head, method, self._stream_window, self._room
+            self, stream, head, method, self._initial_send_window, self._initial_receive_window
         )
         if flags & frames.END_STREAM:
             call.receive(b"", True)
@@ -319,7 +321,7 @@ class Connection(asyncio.Protocol):
             self._send(frames.frame(frames.HEADERS, whole, stream, headers.NOT_GRPC))
             return
         self._serving += 1
-        self._pages[stream] = self._stream_window
+        self._pages[stream] = self._initial_send_window
         task = self._loop.create_task(self._page(stream, self._server.pages, head))
         self._page_tasks.add(task)
         task.add_done_callback(self._page_tasks.discard)
@@ -336,8 +338,8 @@ class Connection(asyncio.Protocol):
         window = self._pages.pop(stream, None)
         if window is None:
             return  # the client has reset the stream
-        data, used = response_frames(stream, page, min(self._window, window))
-        self._window -= used
+        data, used = response_frames(stream, page, min(self._send_window, window))
+        self._send_window -= used
         self._send(data)
 
     def _on_data(self, flags: int, stream: int, body: bytes) -> None:
@@ -351,8 +353,8 @@ class Connection(asyncio.Protocol):
             return  # reset, or answered before the request ended; its data is discarded
         if call.input_ended:
             raise ProtocolError(frames.STREAM_CLOSED, f"data on stream {stream} after its end")
-        call.room -= len(body)
-        if call.room < 0:
+        call.receive_window -= len(body)
+        if call.receive_window < 0:
             text = f"more data on stream {stream} than its window allows"
             raise ProtocolError(frames.FLOW_CONTROL_ERROR, text)
         if flags & frames.PADDED:
@@ -366,8 +368,8 @@ class Connection(asyncio.Protocol):
             if name == frames.INITIAL_WINDOW_SIZE:
                 if value > frames.WINDOW_BYTES_MAX:
                     raise ProtocolError(frames.FLOW_CONTROL_ERROR, "a window beyond the largest")
-                self._resize(value - self._stream_window)
-                self._stream_window = value
+                self._resize(value - self._initial_send_window)
+                self._initial_send_window = value
             elif name == frames.ENABLE_PUSH:
                 _expect(value <= 1, frames.PROTOCOL_ERROR, "ENABLE_PUSH is neither 0 nor 1")
             elif name == frames.MAX_FRAME_SIZE:
@@ -380,24 +382,24 @@ class Connection(asyncio.Protocol):
     def _resize(self, more: int) -> None:
         """Change the send windows of all open streams (section 6.9.2); they may become negative."""
         for call in self.calls.values():
-            call.window = _window(call.window + more)
+            call.send_window = _checked_window(call.send_window + more)
         for stream, window in self._pages.items():
-            self._pages[stream] = _window(window + more)
+            self._pages[stream] = _checked_window(window + more)
 
     def _on_window_update(self, stream: int, more: int) -> None:
         if not more:
             raise ProtocolError(frames.PROTOCOL_ERROR, "a window update of nothing")
         if not stream:
-            self._window = _window(self._window + more)
+            self._send_window = _checked_window(self._send_window + more)
             self._pump_waiting()
             return
         call = self.calls.get(stream)
         if call is None:
             self._expect_known(stream)
             if stream in self._pages:
-                self._pages[stream] = _window(self._pages[stream] + more)
+                self._pages[stream] = _checked_window(self._pages[stream] + more)
             return
-        call.window = _window(call.window + more)
+        call.send_window = _checked_window(call.send_window + more)
         if call in self._waiting:
             self.pump(call)
 
@@ -414,7 +416,7 @@ class Connection(asyncio.Protocol):
     def consumed(self, call: Call, size: int) -> None:
         """Give back `size` bytes of a stream's receive window."""
         if size and not call.input_ended and not call.ended:
-            call.room += size
+            call.receive_window += size
             self._send(frames.window_update(call.stream, size))
 
     def answer(self, call: Call, data: bytes) -> None:
@@ -423,14 +425,14 @@ class Connection(asyncio.Protocol):
         if (
             self._paused
             or call.ended
-            or length > call.window
-            or length > self._window
+            or length > call.send_window
+            or length > self._send_window
             or length > self._frame_bytes
         ):
             call.output += data
             return  # `pump` sends it when the handler has ended
         call.ended = True
-        self._window -= length
+        self._send_window -= length
         self._strikes = 0
         stream, pack = call.stream, frames.head.pack
         self._send(
@@ -457,7 +459,7 @@ class Connection(asyncio.Protocol):
     def _push(self, call: Call) -> bool:
         """Send one frame of a call; returns whether it has another one that may be sent."""
         output = call.output
-        size = min(len(output), call.window, self._window, self._frame_bytes)
+        size = min(len(output), call.send_window, self._send_window, self._frame_bytes)
         if self._paused or (output and size <= 0):
             self._waiting[call] = None
             return False
@@ -470,8 +472,8 @@ class Connection(asyncio.Protocol):
         if output:
             self._send(frames.frame(frames.DATA, 0, stream, bytes(output[:size])))
             del output[:size]
-            call.window -= size
-            self._window -= size
+            call.send_window -= size
+            self._send_window -= size
         if output:
             return True
         self._waiting.pop(call, None)
@@ -538,7 +540,7 @@ def _expect(met: bool, code: int, text: str) -> None:
         raise ProtocolError(code, text)
 
 
-def _window(size: int) -> int:
+def _checked_window(size: int) -> int:
     """Return a changed window; raises ProtocolError where it exceeds 2^31-1 (section 6.9.1)."""
     if size > frames.WINDOW_BYTES_MAX:
         raise ProtocolError(frames.FLOW_CONTROL_ERROR, "a window beyond the largest")
