@@ -30,11 +30,21 @@ Rule = Callable[[Operation], str | None]
 def repeats(one: Operation) -> str | None:
     """The answer, if it gives a value, repeats the argument."""
     asked, answer = one.input, one.output
-    if answer is None or answer == asked or acknowledges(answer, asked):
+    if answer is None or _same(answer, asked) or acknowledges(answer, asked):
         return None
     if freeze(answer) == freeze(asked) or str(answer) == str(asked):
         return None
     return f"{value_text(asked)} was asked, {value_text(answer)} answered"
+
+
+def _same(answer: Any, asked: Any) -> bool:
+    """Whether two values are equal: 1 and 1.0 are, 1 and true are not."""
+    if type(answer) is type(asked) and isinstance(answer, int | str):
+        return bool(answer == asked)
+    mixed = isinstance(answer, bool) is not isinstance(asked, bool)
+    if mixed or isinstance(answer, list | tuple | dict):
+        return freeze(answer) == freeze(asked)
+    return bool(answer == asked)
 
 
 def acknowledges(answer: Any, asked: Any) -> bool:
@@ -152,7 +162,7 @@ def mismatches(history: History, rules: Mapping[str, Rule] = RULES) -> dict[int,
             found[one.index] = f"{asked} was asked, {key} answered"
             continue
         rule = rules.get(one.f)
-        if rule is None or (rule is repeats and answer == one.input):
+        if rule is None or (rule is repeats and _same(answer, one.input)):
             continue
         wrong = rule(one)
         if wrong is not None:
