@@ -134,7 +134,7 @@ def _acknowledged(f: str, asked: Any, answer: Any, answered: bool, where: str) -
     """Return what a function that has an argument was answered with."""
     if not answered or answer is None or answer == "":
         return asked
-    if f == "cas" and isinstance(answer, bool):
+    if f == "cas" or isinstance(asked, dict):
         return answer
     if isinstance(answer, dict):
         if set(_plain(answer)) <= {"value", "ok", "error"}:
