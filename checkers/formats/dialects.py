@@ -28,10 +28,13 @@ TRANSACTIONAL: Final = frozenset({"list-append", "rw-register"})
 """Models that can be judged without real time."""
 
 _SPEAKING: Final = frozenset(
-    {f"ok {f}" for f in ("read", "get", "txn")}
+    {f"ok {f}" for f in ("read", "get", "txn", "dequeue", "consume", "drain", "generate")}
     | {
         f"invoke {f}"
-        for f in ("write", "cas", "add", "remove", "put", "append", "enqueue", "transfer", "txn")
+        for f in (
+            *("write", "cas", "add", "remove", "put", "append", "transfer", "txn"),
+            *("enqueue", "publish", "broadcast"),
+        )
     }
 )
 """Events that say nothing without a value."""

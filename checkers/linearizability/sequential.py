@@ -57,7 +57,7 @@ def check_sequential(history: History, budget: Budget, initial: Any = None) -> V
     anomalies: list[Anomaly] = []
     reason, method = odd, "none"
     if not reason:
-        reads = sum(one.answered and one.seen is not NOTHING for one in steps)
+        reads = sum(one.answered and _observes(one) for one in steps)
         thin = _thin_air(history, steps, first)
         if thin is not None:
             anomalies, method = [thin], "values"
@@ -81,6 +81,11 @@ def check_sequential(history: History, budget: Budget, initial: Any = None) -> V
             "states_visited": meter.states,
         },
     )
+
+
+def _observes(one: _Step) -> bool:
+    """Whether an answer says what the register held, or what it did not."""
+    return one.seen is not NOTHING or one.unlike is not NOTHING
 
 
 def _steps(history: History) -> tuple[list[_Step], str]:
@@ -335,7 +340,7 @@ def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
     small = _smaller(steps, first, meter)
     operations = [one.operation for one in small]
     shown = operations if len(operations) <= LANES_OPS_MAX else []
-    last = next(one for one in reversed(small) if one.answered and one.seen is not NOTHING)
+    last = next(one for one in reversed(small) if one.answered and _observes(one))
     cast = Cast(operations if shown else [last.operation])
     clients = len({one.process for one in operations})
     return anomaly(
