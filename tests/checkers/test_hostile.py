@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator
 from random import Random
@@ -69,7 +70,7 @@ def test_whatever_stands_anywhere_in_a_file_is_judged_or_refused_in_a_line() -> 
             inner = events
             for step in way:
                 inner = inner[step]
-            inner[last] = random.choice(JUNK)
+            inner[last] = copy.deepcopy(random.choice(JUNK))
         model = model if random.random() < 0.8 else random.choice(sorted(ENTRIES))
         data = "\n".join(map(json.dumps, events)).encode()
         with contextlib.suppress(MalformedHistory, UnknownModel):
