@@ -1,1 +1,1 @@
-"""What a report says, computed once: the view model, one noun a module."""
+"""The view model: what every output shows of a run, computed once, one noun a module."""

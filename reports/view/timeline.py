@@ -1,7 +1,7 @@
-"""What the page's own code draws: the run on one time axis, as plain JSON beside the columns.
+"""The time axis of the page as JSON: rates, faults, roles, anomalies and the lanes of processes.
 
-All times here are microseconds of the history's clock; `started_at` is its zero by the wall clock,
-"" where that is unknown.
+All times are microseconds of the history's clock; `started` is the wall time of its zero, "" where
+that is unknown. The page's script draws it, with the operations of `squall.reports.view.columns`.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from squall.reports.proof.counterexample import Card
+from squall.reports.proof.card import Card
 from squall.reports.view.attempts import Attempt
 from squall.reports.view.faults import FaultRow
 from squall.reports.view.leadership import Leadership
 from squall.reports.view.numbers import Rates
 
 
-def scene(
+def timeline(
     *,
-    tried: Sequence[Attempt],
+    attempts: Sequence[Attempt],
     faults: Sequence[FaultRow],
-    led: Leadership,
+    leadership: Leadership,
     rate: Rates,
     cards: Sequence[Card],
     end_ns: int,
     started_at: str,
 ) -> dict[str, Any]:
-    """Gather what the time axis shows."""
+    """Return what the time axis shows; `attempts` are those that the page holds."""
     return {
         "end": end_ns // 1000,
         "started": started_at,
@@ -52,11 +52,11 @@ def scene(
         "roles": {
             node: [
                 [each.from_ns // 1000, each.until_ns // 1000, each.role, each.term]
-                for each in stretches
+                for each in periods
             ]
-            for node, stretches in led.nodes.items()
+            for node, periods in leadership.nodes.items()
         },
-        "leaderless": [[begin // 1000, end // 1000] for begin, end in led.leaderless],
+        "leaderless": [[begin // 1000, end // 1000] for begin, end in leadership.leaderless],
         "anomalies": [
             {
                 "n": card.number,
@@ -68,18 +68,18 @@ def scene(
             for card in cards
             if card.window_ns
         ],
-        **_lanes(tried),
+        **_lanes(attempts),
     }
 
 
-def _lanes(tried: Sequence[Attempt]) -> dict[str, Any]:
-    """Seat every process in a lane; a lane is free again when its process spoke for the last time.
+def _lanes(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Assign every process to a lane; a lane is free again after its process's last operation.
 
-    A process retires after an unknown outcome and another takes its place: sharing lanes keeps the
-    drawing as high as there were clients, not as high as there were processes.
+    A process retires after an unknown outcome and another replaces it. Because they share lanes,
+    the drawing has as many lanes as there were clients, not as there were processes.
     """
     spans: dict[Any, list[int]] = {}
-    for each in tried:
+    for each in attempts:
         span = spans.setdefault(each.operation.process, [each.operation.invoked_ns, 0])
         span[1] = max(span[1], each.ended_ns)
     lanes: list[int] = []
@@ -94,7 +94,7 @@ def _lanes(tried: Sequence[Attempt]) -> dict[str, Any]:
 
 
 def to_script(data: Mapping[str, Any]) -> str:
-    """Write JSON that may stand inside a script element: no character there can end it."""
+    """Write JSON for a script element: no character in it can end the element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")

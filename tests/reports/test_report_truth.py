@@ -1,4 +1,4 @@
-"""Sentences that were false of some run: what is said now, of the run of which it was false."""
+"""Regressions: sentences that were false of some run, with that run."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_log_lines_are_placed_on_the_clock_of_the_history() -> None:
     started = run(started_at="2026-11-21T03:54:00Z", cluster="docker")
     report = Report.of(started, seen, verdict(), Evidence(), logs)
     assert report.tails["n1"][0].at_ns == 1500 * MS
-    assert report.scene["started"] == "2026-11-21T03:54:10Z"
+    assert report.timeline["started"] == "2026-11-21T03:54:10Z"
     unknown = Report.of(started, events, verdict(), Evidence(), logs)
     assert unknown.tails["n1"][0].at_ns is None
 
@@ -180,7 +180,7 @@ def test_terms_are_counted_alike_whoever_told_of_them() -> None:
     seen = observations((0, {"n1": leads(2)}), (100, {"n1": leads(3)}))
     left = {"n1": NodeEvidence(node="n1", led_terms=(3, 4))}
     report = Report.of(run(), seen, verdict(), Evidence(nodes=left), {})
-    assert report.led.terms == {2: ("n1",), 3: ("n1",), 4: ("n1",)}
+    assert report.leadership.terms == {2: ("n1",), 3: ("n1",), 4: ("n1",)}
     assert report.leader_sentence.startswith("3 terms with a leader;")
 
 
@@ -222,7 +222,7 @@ def test_after_the_healing_means_that_it_worked(healed: bool, until_ms: int) -> 
         (30, dict(fault, type=OpType.INVOKE, f="stop", value={})),
         (40, dict(fault, type=outcome, f="stop", value={"healed": healed})),
     ]
-    storm = numbered([(at * MS, 0, event) for at, event in events])
-    seen = together(storm, history((0, "read", 0, 100, "ok")))
+    faults = numbered([(at * MS, 0, event) for at, event in events])
+    seen = together(faults, history((0, "read", 0, 100, "ok")))
     report = Report.of(run(), seen, verdict(), Evidence(), {})
     assert dict(report.phases)["during faults"] == (until_ms - 10) * MS

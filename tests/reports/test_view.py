@@ -1,4 +1,4 @@
-"""What the report works out by itself: silence, phases, rates, leaders, faults, columns."""
+"""The view model: silence, phases, rates, leaders, faults, logs, columns."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.faults import FaultWindow, fault_windows
 from squall.checkers.history import History
 from squall.reports.view import columns, nodes, tables
-from squall.reports.view.attempts import Phase, attempts, stretches
+from squall.reports.view.attempts import Phase, attempts_of, fault_periods
 from squall.reports.view.errors import error_rows, strip
 from squall.reports.view.faults import FaultRow, fault_rows
-from squall.reports.view.leadership import leadership
+from squall.reports.view.leadership import leadership_of
 from squall.reports.view.logs import around, log_lines
 from squall.reports.view.numbers import numbers, quantile, rates
 from squall.reports.view.report import Report
 from squall.reports.view.timeline import to_script
 from tests.reports.histories import MS, history, observations, run, verdict
-from tests.reports.storms import Storm
+from tests.reports.sample_runs import SampleRun
 
 
 def window(kind: str, begin: int, end: int | None, **more: object) -> FaultWindow:
@@ -61,25 +61,27 @@ def test_clients_who_wait_in_vain_are_met_by_silence() -> None:
 
 def test_an_operation_belongs_to_the_phase_in_which_it_was_invoked() -> None:
     """Calm until a fault, during while any is in force, calm between, after the last."""
-    storm = stretches([window("kill", 10, 20), window("pause", 15, 30), window("kill", 40, 50)], 90)
-    phases = [storm.phase_at(at * MS) for at in (5, 17, 25, 35, 45, 55)]
+    periods = fault_periods(
+        [window("kill", 10, 20), window("pause", 15, 30), window("kill", 40, 50)], 90
+    )
+    phases = [periods.phase_at(at * MS) for at in (5, 17, 25, 35, 45, 55)]
     calm, during, after = Phase.CALM, Phase.DURING, Phase.AFTER
     assert phases == [calm, during, during, calm, during, after]
 
 
 def test_a_fault_that_never_healed_lasts_to_the_end() -> None:
     """Nothing after it counts as healed."""
-    storm = stretches([window("kill", 10, None)], 90 * MS)
-    assert storm.phase_at(80 * MS) is Phase.DURING
-    assert storm.length_ns(Phase.AFTER) == 0
+    periods = fault_periods([window("kill", 10, None)], 90 * MS)
+    assert periods.phase_at(80 * MS) is Phase.DURING
+    assert periods.length_ns(Phase.AFTER) == 0
 
 
 def test_numbers_are_exact_quantiles_by_kind_outcome_and_phase() -> None:
     """A hundred latencies of 1..100 ms have their 99th percentile at 99 ms, by nearest rank."""
     rows = [(0, "read", at * 200, at * 200 + at, "ok") for at in range(1, 101)]
     seen = history(*rows)
-    storm = stretches([], seen.duration_ns)
-    (row,) = numbers(attempts(seen, storm), storm)
+    periods = fault_periods([], seen.duration_ns)
+    (row,) = numbers(attempts_of(seen, periods), periods)
     cell = row.cells[0]
     assert cell is not None
     assert (cell.n, cell.p50_ns, cell.p99_ns, cell.max_ns) == (100, 50 * MS, 99 * MS, 100 * MS)
@@ -92,17 +94,17 @@ def test_a_quantile_is_one_of_the_values(values: list[int], share: float) -> Non
     assert quantile(sorted(values), share) in values
 
 
-def test_rates_count_every_completion_once(broken: Storm) -> None:
+def test_rates_count_every_completion_once(broken: SampleRun) -> None:
     """The buckets add up to the operations."""
     seen = broken[1]
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    found = rates(tried, seen.duration_ns)
-    assert sum(found.ok) + sum(found.info) + sum(found.fail) == len(tried)
+    attempts = attempts_of(seen, fault_periods([], seen.duration_ns))
+    found = rates(attempts, seen.duration_ns)
+    assert sum(found.ok) + sum(found.info) + sum(found.fail) == len(attempts)
 
 
 def test_leaders_follow_the_observers_readings() -> None:
-    """A new term cuts a reign; a node that does not answer has no role."""
-    led = leadership(
+    """A new term begins a new period; a node that does not answer has no role."""
+    led = leadership_of(
         observations(
             (0, {"n1": {"role": "leader", "term": 2, "reachable": True}}),
             (100, {"n1": {"role": "leader", "term": 3, "reachable": True}}),
@@ -110,26 +112,28 @@ def test_leaders_follow_the_observers_readings() -> None:
             (300, {"n1": {"role": "leader", "term": 4, "reachable": True}}),
         )
     )
-    reigns = [(each.term, each.from_ns // MS, each.until_ns // MS) for _, each in led.reigns]
-    assert reigns == [(2, 0, 100), (3, 100, 200), (4, 300, 300)]
+    leader_periods = [
+        (each.term, each.from_ns // MS, each.until_ns // MS) for _, each in led.leader_periods
+    ]
+    assert leader_periods == [(2, 0, 100), (3, 100, 200), (4, 300, 300)]
     assert led.leaderless == ((200 * MS, 300 * MS),)
     assert led.leaderless_ns(250 * MS, 900 * MS) == 50 * MS
-    assert [reign.term for _, reign in led.leaders_between(90 * MS, 150 * MS)] == [3, 2]
+    assert [period.term for _, period in led.leaders_between(90 * MS, 150 * MS)] == [3, 2]
 
 
 def test_a_history_without_an_observer_has_no_leaders() -> None:
     """Absent evidence is no evidence."""
-    led = leadership(history((0, "read", 0, 1, "ok")))
+    led = leadership_of(history((0, "read", 0, 1, "ok")))
     assert (led.nodes, led.leaderless, led.elections) == ({}, (), 0)
 
 
-def test_a_fault_shows_what_clients_felt(broken: Storm) -> None:
+def test_a_fault_shows_what_clients_felt(broken: SampleRun) -> None:
     """Operations in flight, the longest silence, the first answer after the healing."""
     seen = broken[1]
     windows = fault_windows(seen)
-    tried = attempts(seen, stretches(windows, seen.duration_ns))
+    attempts = attempts_of(seen, fault_periods(windows, seen.duration_ns))
     end_ns = seen.duration_ns
-    rows = fault_rows(windows, tried, service(seen), leadership(seen), end_ns, end_ns)
+    rows = fault_rows(windows, attempts, service(seen), leadership_of(seen), end_ns, end_ns)
     first = rows[0]
     assert first.window.id == "partition-1"
     assert first.targets == (("n1", "leader"),)
@@ -159,7 +163,7 @@ def test_a_fault_without_effect_or_healing_is_flagged() -> None:
 def felt(windows: list[FaultWindow], until_ms: int = 7000) -> list[FaultRow]:
     """Measure faults while one client asks without being served until `until_ms`."""
     asked = Service(asking=((0, until_ms * MS),), served=(until_ms * MS,))
-    led = leadership(history())
+    led = leadership_of(history())
     return fault_rows(windows, [], asked, led, until_ms * MS, until_ms * MS)
 
 
@@ -198,8 +202,8 @@ def test_messages_that_differ_in_digits_are_one_error() -> None:
         (0, "read", 20, 30, "fail", {"error": "refused by 10.0.0.2 (try 2)"}),
     )
     logs = log_lines({"n1": ['{"level": "error", "msg": "disk 7 full"}']}, "")
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    rows, omitted = error_rows(tried, logs, seen.duration_ns)
+    attempts = attempts_of(seen, fault_periods([], seen.duration_ns))
+    rows, omitted = error_rows(attempts, logs, seen.duration_ns)
     assert [(row.message, row.n, row.source) for row in rows] == [
         ("refused by #.#.#.# (try #)", 2, "client"),
         ("disk # full", 1, "node log"),
@@ -241,7 +245,7 @@ def test_nodes_that_disagree_at_one_index_are_named() -> None:
             node: NodeEvidence(node=node, final={"applied": 7, "digest": digest})
             for node, digest in digests.items()
         }
-        empty = leadership(History([]))
+        empty = leadership_of(History([]))
         rows = nodes.node_rows(run(nodes=()), Evidence(nodes=left), empty, {})
         return nodes.agreement(rows)
 
@@ -263,14 +267,14 @@ def test_like_mappings_become_a_table() -> None:
         assert tables.grid(shape) is None
 
 
-def test_columns_carry_every_operation(broken: Storm) -> None:
+def test_columns_carry_every_operation(broken: SampleRun) -> None:
     """Unpacked as the page unpacks them, they give the history back."""
     seen = broken[1]
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    processes = list(dict.fromkeys(each.operation.process for each in tried))
-    unpacked = unpack(columns.encode(tried, processes))
-    assert len(unpacked) == len(tried)
-    for row, each in zip(unpacked, tried, strict=True):
+    attempts = attempts_of(seen, fault_periods([], seen.duration_ns))
+    processes = list(dict.fromkeys(each.operation.process for each in attempts))
+    unpacked = unpack(columns.encode(attempts, processes))
+    assert len(unpacked) == len(attempts)
+    for row, each in zip(unpacked, attempts, strict=True):
         operation = each.operation
         assert row["start"] == operation.invoked_ns // 1000
         assert row["start"] + row["length"] == each.ended_ns // 1000
@@ -317,7 +321,7 @@ def unpack(packed: str) -> list[dict[str, object]]:
 
 def test_retired_processes_share_a_lane(broken_report: Report) -> None:
     """The drawing is as high as there were clients, and no lane holds two at once."""
-    drawn = broken_report.scene
+    drawn = broken_report.timeline
     assert drawn["lanes"] <= 21 < len(drawn["processes"])
 
 
@@ -330,7 +334,7 @@ def test_json_in_the_page_cannot_end_its_script(broken_report: Report) -> None:
 
 
 def test_a_run_too_large_for_the_page_keeps_what_matters(
-    broken: Storm, monkeypatch: pytest.MonkeyPatch
+    broken: SampleRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond the bound the anomalies' keys stay, the figures still count all."""
     monkeypatch.setattr(columns, "OPS_MAX", 500)
