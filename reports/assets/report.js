@@ -1,7 +1,7 @@
 'use strict';
 /* The page's own code: unpack the columns, draw the run on one time axis, list the operations.
  *
- * It reads two data blocks of the page (#timeline, #columns) and asks nobody for anything. All times are
+ * It reads two data blocks of the page (#timeline, #columns) and makes no request. All times are
  * microseconds of the history's clock. One `view` (what is shown), one `chosen` (what is
  * selected), one `pinned` operation; every band and the table follow them. */
 const root = document.documentElement;
@@ -313,7 +313,7 @@ const tall = role.includes('candidate') ? 5 : 1;
       const layer = new ImageData(pen.canvas.width, pen.canvas.height), pixels = new Uint32Array(layer.data.buffer);
       const size = Math.max(1, Math.round(scale * 1.5));
       const paints = OUTCOMES.map(name => { const [r, g, b] = rgb(ink[name]); return (225 << 24 | b << 16 | g << 8 | r) >>> 0; });
-      // Answers and failures in order of time, so that density is told fairly; the unknown on top.
+      // Answers and failures in order of time, so that density is drawn fairly; unknown ones on top.
       for (const last of [false, true]) for (let i = from; i < to; i++) if ((ops.outcome[i] === 1) === last) {
         const px = x(ops.start[i]) * scale | 0, py = scaleY.y(ops.length[i]) * scale | 0, grow = last ? size + 1 : size;
         for (let dy = 0; dy < grow; dy++) for (let dx = 0; dx < grow; dx++) if (px + dx < layer.width && py + dy < layer.height) pixels[(py + dy) * layer.width + px + dx] = paints[ops.outcome[i]];

@@ -12,7 +12,7 @@ from squall.reports.view.report import Report
 from tests.reports.sample_runs import SampleRun, sample_run
 
 GOLDEN = Path(__file__).with_name("golden")
-REWRITE = "SQUALL_REWRITE_GOLDEN"
+REWRITE = "SQUALL_REWRITE"
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def sound_report(sound: SampleRun) -> Report:
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """Compare a text with its golden file, or rewrite it when SQUALL_REWRITE_GOLDEN is set.
+    """Compare a text with its golden file, or rewrite it when SQUALL_REWRITE is set.
 
     Look at the difference before keeping it: the file is what a user sees.
     """
