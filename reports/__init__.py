@@ -3,9 +3,10 @@
 Pure: nothing here opens a file of a run, reads a clock or uses randomness. The same run gives the
 same bytes, and a report can be rebuilt from a run's folder at any time.
 
-    view/     the view model: what there is to show, one noun a module; `view.report` is the whole
-    proof/    a counterexample: its card, and the drawing of its operations
-    output/   the view model as HTML, JUnit XML, Markdown, terminal lines, and the index of runs
+    view/       the parts of the view model: what there is to show, one noun a module
+    proof/      a counterexample: its card, and the drawing of its operations
+    report.py   the view model of a run: everything that any output shows
+    output/     the view model as HTML, JUnit XML, Markdown, terminal lines; the index of runs
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def render_all(
     type it, by default where the store keeps it.
     """
     from squall.reports.output import html, junit, summary
-    from squall.reports.view.report import Report
+    from squall.reports.report import Report
 
     report = Report.of(run, history, verdict, evidence, node_logs, folder=folder)
     return {

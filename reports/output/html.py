@@ -17,9 +17,10 @@ from markupsafe import Markup
 
 from squall.checkers.text.words import counted
 from squall.reports import formatting
-from squall.reports.view import columns, errors, logs, tables
-from squall.reports.view.report import CARDS_MAX, Report
-from squall.reports.view.timeline import to_script
+from squall.reports.output import columns
+from squall.reports.output.timeline import timeline, to_script
+from squall.reports.report import CARDS_MAX, Report
+from squall.reports.view import errors, logs, tables
 
 PAGE = "report.html.j2"
 
@@ -36,6 +37,8 @@ LIMITS = {
 def render(report: Report) -> bytes:
     """Render the page."""
     style, script = asset("report.css"), asset("report.js")
+    held = columns.on_page(report)
+    axis = timeline(report, held)
     text = (
         environment()
         .get_template(PAGE)
@@ -45,7 +48,9 @@ def render(report: Report) -> bytes:
             policy=policy(style, script),
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
-            timeline=Markup(to_script(report.timeline)),  # noqa: S704 - escaped by to_script
+            held=len(held),
+            columns=columns.encode(held, axis["processes"]),
+            timeline=Markup(to_script(axis)),  # noqa: S704 - escaped by to_script
             limits=LIMITS,
         )
     )

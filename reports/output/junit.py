@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+from squall.reports.report import Report
 from squall.reports.view.judgement import Property
-from squall.reports.view.report import Report
 
 PROOF_CHARS_MAX = 20_000
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from squall.checkers.text.words import counted
 from squall.reports import formatting
 from squall.reports.proof.card import Card
+from squall.reports.report import Report
 from squall.reports.view.errors import strip
-from squall.reports.view.report import Report
 
 BYTES_MAX = 60_000
 CARDS_MAX = 5

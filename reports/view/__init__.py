@@ -1,1 +1,1 @@
-"""The view model: what every output shows of a run, computed once, one noun a module."""
+"""The parts of the view model: what there is to show of a run, one noun a module."""

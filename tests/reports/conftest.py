@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from squall.reports.view.report import Report
+from squall.reports.report import Report
 from tests.reports.sample_runs import SampleRun, sample_run
 
 GOLDEN = Path(__file__).with_name("golden")

@@ -16,8 +16,8 @@ from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Anomaly, Validity, Verdict
 from squall.reports import formatting
 from squall.reports.output import index, junit, summary, terminal
+from squall.reports.report import Report
 from squall.reports.view import judgement, reproduce
-from squall.reports.view.report import Report
 from tests.reports.histories import history, run, verdict
 from tests.reports.sample_runs import SampleRun
 

@@ -11,7 +11,7 @@ import pytest
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.verdict import Anomaly, Validity
 from squall.reports.output import html
-from squall.reports.view.report import Report
+from squall.reports.report import Report
 from tests.reports.histories import history, run, verdict
 from tests.reports.sample_runs import SampleRun
 

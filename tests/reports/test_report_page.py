@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from squall.reports.output import html
-from squall.reports.view.report import Report
+from squall.reports.report import Report
 from tests.patience import PATIENCE_S, until
 from tests.reports.sample_runs import SampleRun
 

@@ -10,8 +10,8 @@ from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.verdict import Anomaly, Validity
 from squall.reports.output import html, summary
+from squall.reports.report import Report
 from squall.reports.view.logs import log_lines, members_of
-from squall.reports.view.report import Report
 from tests.reports.histories import MS, history, numbered, observations, run, verdict
 
 
@@ -170,7 +170,7 @@ def test_log_lines_are_placed_on_the_clock_of_the_history() -> None:
     started = run(started_at="2026-11-21T03:54:00Z", cluster="docker")
     report = Report.of(started, seen, verdict(), Evidence(), logs)
     assert report.tails["n1"][0].at_ns == 1500 * MS
-    assert report.timeline["started"] == "2026-11-21T03:54:10Z"
+    assert report.zero == "2026-11-21T03:54:10Z"
     unknown = Report.of(started, events, verdict(), Evidence(), logs)
     assert unknown.tails["n1"][0].at_ns is None
 

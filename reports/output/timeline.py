@@ -1,7 +1,7 @@
 """The time axis of the page as JSON: rates, faults, roles, anomalies and the lanes of processes.
 
 All times are microseconds of the history's clock; `started` is the wall time of its zero, "" where
-that is unknown. The page's script draws it, with the operations of `squall.reports.view.columns`.
+that is unknown. The page's script draws it, with the operations of `squall.reports.output.columns`.
 """
 
 from __future__ import annotations
@@ -10,32 +10,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from squall.reports.proof.card import Card
+from squall.reports.report import Report
 from squall.reports.view.attempts import Attempt
-from squall.reports.view.faults import FaultRow
-from squall.reports.view.leadership import Leadership
-from squall.reports.view.numbers import Rates
 
 
-def timeline(
-    *,
-    attempts: Sequence[Attempt],
-    faults: Sequence[FaultRow],
-    leadership: Leadership,
-    rate: Rates,
-    cards: Sequence[Card],
-    end_ns: int,
-    started_at: str,
-) -> dict[str, Any]:
+def timeline(report: Report, attempts: Sequence[Attempt]) -> dict[str, Any]:
     """Return what the time axis shows; `attempts` are those that the page holds."""
     return {
-        "end": end_ns // 1000,
-        "started": started_at,
+        "end": report.end_ns // 1000,
+        "started": report.zero,
         "rate": {
-            "bucket": rate.bucket_ns // 1000,
-            "ok": rate.ok,
-            "info": rate.info,
-            "fail": rate.fail,
+            "bucket": report.rates.bucket_ns // 1000,
+            "ok": report.rates.ok,
+            "info": report.rates.info,
+            "fail": report.rates.fail,
         },
         "faults": [
             {
@@ -46,7 +34,7 @@ def timeline(
                 "targets": list(row.window.targets),
                 "detail": row.window.detail,
             }
-            for row in faults
+            for row in report.faults
             if row.window.outcome != "skipped"
         ],
         "roles": {
@@ -54,9 +42,9 @@ def timeline(
                 [each.from_ns // 1000, each.until_ns // 1000, each.role, each.term]
                 for each in periods
             ]
-            for node, periods in leadership.nodes.items()
+            for node, periods in report.leadership.nodes.items()
         },
-        "leaderless": [[begin // 1000, end // 1000] for begin, end in leadership.leaderless],
+        "leaderless": [[begin // 1000, end // 1000] for begin, end in report.leadership.leaderless],
         "anomalies": [
             {
                 "n": card.number,
@@ -65,7 +53,7 @@ def timeline(
                 "ops": [each.index for each in card.witnesses],
                 "summary": card.anomaly.summary,
             }
-            for card in cards
+            for card in report.cards
             if card.window_ns
         ],
         **_lanes(attempts),

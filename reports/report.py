@@ -14,21 +14,20 @@ from typing import Any
 from squall.checkers.campaign.silence import longest_silence, service
 from squall.checkers.evidence import Evidence
 from squall.checkers.faults import fault_windows, mending_ns
-from squall.checkers.history import History, OpType
+from squall.checkers.history import History
 from squall.checkers.run import Run
 from squall.checkers.text.words import counted
 from squall.checkers.verdict import Verdict
 from squall.reports import formatting
 from squall.reports.proof.card import Card, card
 from squall.reports.proof.drawing import RunIndex
-from squall.reports.view import columns, errors, judgement, nodes, reproduce
+from squall.reports.view import errors, judgement, nodes, reproduce
 from squall.reports.view.attempts import Attempt, FaultPeriods, Phase, attempts_of, fault_periods
 from squall.reports.view.faults import FaultRow, KindRow, by_kind, fault_rows
 from squall.reports.view.judgement import Property
 from squall.reports.view.leadership import Leadership, leadership_of
 from squall.reports.view.logs import TAIL_LINES, LogLine, around, log_lines, members_of
 from squall.reports.view.numbers import NumbersRow, Rates, numbers, outcome_counts, rates
-from squall.reports.view.timeline import timeline
 
 CARDS_MAX = 20
 """Most anomalies shown in full; verdict.json has them all."""
@@ -88,7 +87,10 @@ class _Observed:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run as it is shown. Times in nanoseconds of the history's clock."""
+    """A run as it is shown. Times in nanoseconds of the history's clock.
+
+    `zero` is the wall time at which that clock began, "" where it is unknown or there is none.
+    """
 
     run: Run
     folder: str
@@ -114,9 +116,7 @@ class Report:
     excerpts: list[Excerpt]
     commands: list[reproduce.Command]
     parameters: list[tuple[str, list[tuple[str, str]]]]
-    timeline: dict[str, Any]
-    packed: str
-    carried: int
+    zero: str
 
     @classmethod
     def of(
@@ -140,16 +140,6 @@ class Report:
         )
         node_table = nodes.node_rows(run, evidence, observed.leadership, observed.logs)
         plain, nested = _plain_and_nested(evidence.recovery)
-        carried = _carried(observed.attempts, cards)
-        drawn = timeline(
-            attempts=carried,
-            faults=observed.faults,
-            leadership=observed.leadership,
-            rate=observed.rates,
-            cards=cards,
-            end_ns=observed.end_ns,
-            started_at="" if run.cluster == "sim" else _zero(history),  # no wall clock ran there
-        )
         return cls(
             run=run,
             folder=folder,
@@ -181,15 +171,18 @@ class Report:
             excerpts=_excerpts(cards, observed.logs),
             commands=reproduce.commands(run, folder),
             parameters=reproduce.parameter_groups(run),
-            timeline=drawn,
-            packed=columns.encode(carried, drawn["processes"]),
-            carried=len(carried),
+            zero="" if run.cluster == "sim" else _zero(history),  # no wall clock is simulated
         )
 
     @property
     def operations(self) -> int:
         """Return how many operations clients invoked."""
         return len(self.observed.attempts)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Return every client operation, in order of invocation."""
+        return self.observed.attempts
 
     @property
     def events(self) -> int:
@@ -365,19 +358,3 @@ def _excerpts(cards: list[Card], logs: Mapping[str, list[LogLine]]) -> list[Exce
                 title = f"Around anomaly {each.number}: {each.anomaly.kind}"
                 found.append(Excerpt(title, lines, omitted))
     return found
-
-
-def _carried(attempts: list[Attempt], cards: list[Card]) -> list[Attempt]:
-    """Choose what the page holds: all attempts, or those on the anomalies' keys if too many."""
-    if len(attempts) <= columns.OPS_MAX:
-        return attempts
-    keys = {key for each in cards for key in (each.anomaly.key, *each.keys)}
-    shown = {operation.index for each in cards for operation in each.witnesses}
-    chosen = [
-        each
-        for each in attempts
-        if each.operation.key in keys
-        or each.operation.index in shown
-        or each.operation.outcome is OpType.INFO
-    ]
-    return chosen[: columns.OPS_MAX]

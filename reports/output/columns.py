@@ -22,6 +22,7 @@ from typing import Any
 
 from squall.checkers.history import OpType
 from squall.reports import formatting
+from squall.reports.report import Report
 from squall.reports.view.attempts import Attempt
 
 OPS_MAX = 1_000_000
@@ -30,6 +31,23 @@ OPS_MAX = 1_000_000
 VALUE_CHARS_MAX = 300
 
 OUTCOME_CODES = {OpType.OK: 0, OpType.INFO: 1, OpType.FAIL: 2}
+
+
+def on_page(report: Report) -> list[Attempt]:
+    """Choose what the page holds: all attempts, or those on the anomalies' keys if too many."""
+    attempts, cards = report.attempts, report.cards
+    if len(attempts) <= OPS_MAX:
+        return attempts
+    keys = {key for each in cards for key in (each.anomaly.key, *each.keys)}
+    shown = {operation.index for each in cards for operation in each.witnesses}
+    chosen = [
+        each
+        for each in attempts
+        if each.operation.key in keys
+        or each.operation.index in shown
+        or each.operation.outcome is OpType.INFO
+    ]
+    return chosen[:OPS_MAX]
 
 
 class _Table:
