@@ -82,7 +82,7 @@ def test_everything_but_the_time_axis_is_there_without_a_script(
     assert any(tag == "svg" for tag, _ in outline.tags)
 
 
-def test_the_page_can_ask_nobody_for_anything(page: str) -> None:
+def test_the_page_loads_nothing(page: str) -> None:
     """No address to load from, no inline handler or style, and a policy that forbids the rest."""
     outline = Outline(page)
     policies = [

@@ -44,7 +44,7 @@ def together(*histories: History) -> History:
     )
 
 
-def told(seen: History, ops: tuple[int, ...], **more: Any) -> Report:
+def report_on(seen: History, ops: tuple[int, ...], **more: Any) -> Report:
     """The report of a run with one anomaly, whose witnesses are `ops`."""
     anomaly = Anomaly(**{"kind": "stale-read", "summary": "A stale read.", "ops": ops} | more)
     broken = verdict(Validity.INVALID, anomalies=(anomaly,))
@@ -66,7 +66,7 @@ SPLIT = together(
 
 
 def test_every_node_that_called_itself_leader_is_named_with_its_term() -> None:
-    card = told(SPLIT, (2, 4)).cards[0]
+    card = report_on(SPLIT, (2, 4)).cards[0]
     assert card.leaders == (
         (
             "Meanwhile n2 called itself leader of term 5 (asked at 0.030 s; to the end); n1 called "
@@ -79,14 +79,14 @@ def test_every_node_that_called_itself_leader_is_named_with_its_term() -> None:
 
 
 def test_a_report_in_text_names_the_leaders_too() -> None:
-    report = told(SPLIT, (2, 4))
+    report = report_on(SPLIT, (2, 4))
     for text in (report.failure_text, summary.render(report).decode()):
         assert "n1 called itself leader of term 4" in text
 
 
 def test_the_only_leader_is_not_called_the_last_of_two() -> None:
     alone = together(observations((0, {"n1": leads(4)})), history((0, "write", 10, 20, "ok")))
-    assert told(alone, (1,)).cards[0].through == {1: "n1, which called itself leader of term 4"}
+    assert report_on(alone, (1,)).cards[0].through == {1: "n1, which called itself leader of term 4"}
 
 
 KEYS = history(
@@ -97,7 +97,7 @@ KEYS = history(
 
 
 def test_the_key_stands_on_every_operation_of_a_card() -> None:
-    card = told(KEYS, (0, 2, 4), key="a").cards[0]
+    card = report_on(KEYS, (0, 2, 4), key="a").cards[0]
     assert card.drawing is not None
     assert [bar.label for bar in card.drawing.bars] == ["write a 1", "write b 1", "read a → nil"]
     assert card.keys == ("a", "b")
@@ -105,23 +105,23 @@ def test_the_key_stands_on_every_operation_of_a_card() -> None:
 
 
 def test_a_link_into_the_run_does_not_filter_a_witness_away() -> None:
-    assert told(KEYS, (0, 2, 4), key="a").cards[0].link == "#t=0.000-0.150"
-    assert told(KEYS, (0, 4), key="a").cards[0].link == "#t=0.000-0.150&key=a"
+    assert report_on(KEYS, (0, 2, 4), key="a").cards[0].link == "#t=0.000-0.150"
+    assert report_on(KEYS, (0, 4), key="a").cards[0].link == "#t=0.000-0.150&key=a"
     odd = history((0, "read", 0, 1, "ok", {"key": "a&t=9 %"}))
-    assert told(odd, (0,)).cards[0].link == "#t=0.000-0.101&key=a%26t%3D9%20%25"
+    assert report_on(odd, (0,)).cards[0].link == "#t=0.000-0.101&key=a%26t%3D9%20%25"
 
 
 def test_of_many_witnesses_the_last_is_drawn() -> None:
     """The operation that contradicts all others comes last."""
     many = history(*((at, "write", 20 * at, 20 * at + 10, "ok") for at in range(40)))
-    card = told(many, tuple(range(0, 80, 2))).cards[0]
+    card = report_on(many, tuple(range(0, 80, 2))).cards[0]
     assert [card.witnesses[0].index, card.witnesses[-1].index] == [0, 78]
     assert (len(card.witnesses), card.omitted) == (24, 16)
 
 
 def test_an_operation_that_failed_was_not_answered() -> None:
     seen = history((0, "write", 0, 10, "fail", {"input": 1, "error": "timeout"}))
-    drawing = told(seen, (0,)).cards[0].drawing
+    drawing = report_on(seen, (0,)).cards[0].drawing
     assert drawing is not None
     assert drawing.bars[0].title.endswith("invoked 0.000 s, failed 0.010 s")
 
@@ -213,7 +213,7 @@ def test_anomalies_that_are_only_counted_are_counted() -> None:
 
 @pytest.mark.parametrize(("healed", "until_ms"), [(True, 40), (False, 100)])
 def test_after_the_healing_means_that_it_worked(healed: bool, until_ms: int) -> None:
-    """A fault of which nobody knows whether it was healed is in force until the end."""
+    """A fault whose healing is not confirmed is in force until the end."""
     fault = {"process": "nemesis/kill", "key": "kill-1"}
     outcome = OpType.OK if healed else OpType.INFO
     events = [

@@ -146,7 +146,7 @@ def test_a_fault_without_effect_or_healing_is_flagged() -> None:
         window("clock", 0, None),
         window("partition", 0, 10, healed=False),
     ]
-    flags = [row.flags for row in felt(windows)]
+    flags = [row.flags for row in measured(windows)]
     assert flags == [
         ("no effect measured",),
         ("effect not measured",),
@@ -155,7 +155,7 @@ def test_a_fault_without_effect_or_healing_is_flagged() -> None:
     ]
 
 
-def felt(windows: list[FaultWindow], until_ms: int = 7000) -> list[FaultRow]:
+def measured(windows: list[FaultWindow], until_ms: int = 7000) -> list[FaultRow]:
     """Measure faults while one client asks without being served until `until_ms`."""
     asked = Service(asking=((0, until_ms * MS),), served=(until_ms * MS,))
     led = leadership_of(history())
@@ -163,7 +163,7 @@ def felt(windows: list[FaultWindow], until_ms: int = 7000) -> list[FaultRow]:
 
 
 def test_silence_under_a_fault_that_leaves_a_majority_is_flagged() -> None:
-    (row,) = felt([window("partition", 0, 6000, expect="available")])
+    (row,) = measured([window("partition", 0, 6000, expect="available")])
     assert row.flags == (
         (
             "silent for 6.00 s while no other fault was at work, though this one leaves a "
@@ -178,8 +178,8 @@ def test_silence_is_not_held_against_a_fault_during_which_another_killed_a_node(
         window("partition", 0, 6000, expect="available"),
         window("kill", 1000, 5500, expect="unavailable"),
     ]
-    assert [row.flags for row in felt(both)] == [(), ()]
-    assert felt(both)[0].gap_ns == 6000 * MS
+    assert [row.flags for row in measured(both)] == [(), ()]
+    assert measured(both)[0].gap_ns == 6000 * MS
 
 
 def test_a_skipped_fault_kills_no_majority() -> None:
@@ -187,7 +187,7 @@ def test_a_skipped_fault_kills_no_majority() -> None:
         window("partition", 0, 6000, expect="available"),
         window("kill", 1000, 5500, outcome="skipped"),
     ]
-    assert [len(row.flags) for row in felt(both)] == [1, 1]
+    assert [len(row.flags) for row in measured(both)] == [1, 1]
 
 
 def test_messages_that_differ_in_digits_are_one_error() -> None:
@@ -254,16 +254,16 @@ def test_nodes_that_disagree_at_one_index_are_named() -> None:
 
 def test_like_mappings_become_a_table() -> None:
     """Nested figures are lifted one level; a lone mapping stays a list of names."""
-    told = tables.grid({"read": {"ok": 1, "ms": {"p50": 2}}, "write": {"ok": 3, "extra": 4}})
-    assert told is not None
-    assert told.columns == ["ok", "ms p50", "extra"]
-    assert told.rows == [("read", [1, 2, None]), ("write", [3, None, 4])]
+    table = tables.grid({"read": {"ok": 1, "ms": {"p50": 2}}, "write": {"ok": 3, "extra": 4}})
+    assert table is not None
+    assert table.columns == ["ok", "ms p50", "extra"]
+    assert table.rows == [("read", [1, 2, None]), ("write", [3, None, 4])]
     for shape in ({"a": {"b": 1}}, {"a": 1, "b": 2}, [1, 2], "text", None, {}):
         assert tables.grid(shape) is None
 
 
 def test_an_empty_history_still_makes_a_report() -> None:
-    """A run that died at once is told as such."""
+    """A run that fails at once still has a report."""
     report = Report.of(run(), History([]), verdict(), Evidence(), {})
     assert (report.operations, report.silence) == (0, (0, 0))
     assert report.word == "VALID"
