@@ -86,7 +86,8 @@ def test_a_report_in_text_names_the_leaders_too() -> None:
 
 def test_the_only_leader_is_not_called_the_last_of_two() -> None:
     alone = together(observations((0, {"n1": leads(4)})), history((0, "write", 10, 20, "ok")))
-    assert report_on(alone, (1,)).cards[0].through == {1: "n1, which called itself leader of term 4"}
+    (card,) = report_on(alone, (1,)).cards
+    assert card.through == {1: "n1, which called itself leader of term 4"}
 
 
 KEYS = history(
