@@ -47,7 +47,7 @@ def with_log(segment_bytes: int) -> tuple[MemoryDisk, Persistence]:
 def test_any_part_of_a_batch_with_a_snapshot_is_a_consistent_state(segment_bytes: int) -> None:
     """The batch holds a received snapshot, the entries behind it, and term and vote.
 
-    A crash at any point leaves the old state or the new one; in the end all of the new one is there.
+    A crash at any point leaves the old state or the new one; at the end all of the new one.
     """
     received, following = taken_at(20, 5), [entry(21, 5), entry(22, 5)]
     ready = Ready([], [], True, received, following, HardState(5, 2, 20))
