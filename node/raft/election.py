@@ -6,10 +6,25 @@ nothing: neither term nor vote nor timer.
 
 from __future__ import annotations
 
-from squall.node.raft import roles
-from squall.node.raft.messages import AppendReply, Message, RequestVote, TimeoutNow, VoteReply
+from typing import Final
+
+from squall.node.raft.messages import (
+    NOBODY,
+    AppendEntries,
+    AppendReply,
+    Heartbeat,
+    InstallSnapshot,
+    Message,
+    RequestVote,
+    TimeoutNow,
+    VoteReply,
+)
 from squall.node.raft.quorum import majority
+from squall.node.raft.roles import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE
 from squall.node.raft.state import RaftState
+
+_FROM_LEADER: Final = frozenset({AppendEntries, Heartbeat, InstallSnapshot})
+"""Messages that only the leader of their term sends."""
 
 
 def settle_term(raft: RaftState, message: Message) -> bool:
@@ -25,9 +40,9 @@ def settle_term(raft: RaftState, message: Message) -> bool:
         elif kind is VoteReply and message.pre and message.granted:  # type: ignore[union-attr]
             # Carries the term it was asked for, in which nobody is yet.
             return True
-        raft.become_follower(term, message.sender if kind in roles.FROM_LEADER else roles.NOBODY)
+        raft.become_follower(term, message.sender if kind in _FROM_LEADER else NOBODY)
         return True
-    if kind in roles.FROM_LEADER:
+    if kind in _FROM_LEADER:
         # Its sender learns that its term is over. Without this, a node that came back with a higher
         # term would ignore the leader, and the leader's lease would make everyone ignore the node.
         raft.outbox.send_in_term(message.sender, AppendReply(raft.term, raft.id, 0))
@@ -38,12 +53,10 @@ def settle_term(raft: RaftState, message: Message) -> bool:
 
 def in_lease(raft: RaftState) -> bool:
     """Whether a leader is known to be at work: then votes are refused (§6, thesis §4.2.3)."""
-    if not raft.config.check_quorum or raft.leader == roles.NOBODY:
+    if not raft.config.check_quorum or raft.leader == NOBODY:
         return False
     # A leader that lost its quorum steps down by itself within an election timeout.
-    return (
-        raft.role == roles.LEADER or raft.now_us - raft.leader_contact_us < raft.config.election_us
-    )
+    return raft.role == LEADER or raft.now_us - raft.leader_contact_us < raft.config.election_us
 
 
 def timed_out(raft: RaftState) -> None:
@@ -77,7 +90,7 @@ def on_request_vote(raft: RaftState, message: RequestVote) -> None:
     log = raft.log
     # A learner, or a node not in its own configuration, must vote if asked: the asker may know a
     # newer configuration in which it counts.
-    free = raft.vote == sender or (raft.vote == roles.NOBODY and raft.leader == roles.NOBODY)
+    free = raft.vote == sender or (raft.vote == NOBODY and raft.leader == NOBODY)
     up_to_date = (message.last_term, message.last_index) >= (log.last_term, log.last_index)
     if message.pre:
         granted = up_to_date and (free or message.term > raft.term)
@@ -86,8 +99,8 @@ def on_request_vote(raft: RaftState, message: RequestVote) -> None:
         return
     granted = free and up_to_date
     if granted:
-        if raft.role == roles.PRE_CANDIDATE:
-            raft.become_follower(raft.term, roles.NOBODY)
+        if raft.role == PRE_CANDIDATE:
+            raft.become_follower(raft.term, NOBODY)
         raft.voted(sender)
         raft.reset_election_timer()
         raft.outbox.events.append(("granted-vote", {"term": raft.term, "candidate": sender}))
@@ -96,10 +109,10 @@ def on_request_vote(raft: RaftState, message: RequestVote) -> None:
 
 def on_vote_reply(raft: RaftState, message: VoteReply) -> None:
     """Count one vote for each voter (a duplicate counts once)."""
-    if raft.role == roles.PRE_CANDIDATE:
+    if raft.role == PRE_CANDIDATE:
         if not message.pre or (message.granted and message.term != raft.term + 1):
             return
-    elif raft.role != roles.CANDIDATE or message.pre:
+    elif raft.role != CANDIDATE or message.pre:
         return
     raft.votes.setdefault(message.sender, message.granted)
     _count(raft)
@@ -107,7 +120,7 @@ def on_vote_reply(raft: RaftState, message: VoteReply) -> None:
 
 def on_timeout_now(raft: RaftState, message: TimeoutNow) -> None:
     """Campaign at once, without asking first; the leader itself wants it."""
-    if raft.role == roles.FOLLOWER and raft.leader == message.sender and raft.is_voter:
+    if raft.role == FOLLOWER and raft.leader == message.sender and raft.is_voter:
         campaign(raft, transfer=True)
 
 
@@ -130,9 +143,9 @@ def _count(raft: RaftState) -> None:
             rejected += not vote
     needed = majority(len(raft.voter_ids))
     if granted >= needed:
-        if raft.role == roles.PRE_CANDIDATE:
+        if raft.role == PRE_CANDIDATE:
             campaign(raft, transfer=False)
         else:
             raft.become_leader()
     elif rejected >= needed:
-        raft.become_follower(raft.term, roles.NOBODY)
+        raft.become_follower(raft.term, NOBODY)

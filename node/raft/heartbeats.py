@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from squall.node.raft import read_index, sending
 from squall.node.raft.leadership import Leadership
-from squall.node.raft.messages import Heartbeat, HeartbeatReply
+from squall.node.raft.messages import NOBODY, Heartbeat, HeartbeatReply
 from squall.node.raft.progress import REPLICATE, SNAPSHOT
 from squall.node.raft.quorum import agreed
-from squall.node.raft.roles import NOBODY
 from squall.node.raft.state import RaftState
 
 
-def beat(raft: RaftState, leadership: Leadership) -> None:
-    """Send heartbeats; step down first if no quorum has answered for an election timeout."""
+def lost_quorum(raft: RaftState, leadership: Leadership) -> bool:
+    """Whether no majority of voters has answered for an election timeout (CheckQuorum)."""
+    if not raft.config.check_quorum:
+        return False
     now_us = raft.now_us
-    leadership.heartbeat_due_us = now_us + raft.config.heartbeat_us
-    if raft.config.check_quorum:
-        contacts = [
-            now_us if progress.id == raft.id else progress.contact_us
-            for progress in leadership.voters
-        ]
-        # Thesis §6.2: a leader that cannot reach a majority must not keep clients waiting.
-        if now_us - agreed(contacts) >= raft.config.election_us:
-            raft.outbox.events.append(("lost-quorum", {"term": raft.term}))
-            raft.become_follower(raft.term, NOBODY)
-            return
+    contacts = [
+        now_us if progress.id == raft.id else progress.contact_us for progress in leadership.voters
+    ]
+    return now_us - agreed(contacts) >= raft.config.election_us
+
+
+def step_down(raft: RaftState) -> None:
+    """Cease to lead for want of a quorum: clients must not wait for this leader (thesis §6.2)."""
+    raft.outbox.events.append(("lost-quorum", {"term": raft.term}))
+    raft.become_follower(raft.term, NOBODY)
+
+
+def beat(raft: RaftState, leadership: Leadership) -> None:
+    """Send every follower a heartbeat of a new round."""
+    leadership.heartbeat_due_us = raft.now_us + raft.config.heartbeat_us
     sending.heartbeat_round(raft, leadership.peers)
 
 

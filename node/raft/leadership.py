@@ -6,16 +6,13 @@ can be used by a follower or by a later leadership.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from squall.node.raft.log import RaftLog
 from squall.node.raft.membership import Configuration
-from squall.node.raft.messages import AppendEntries
+from squall.node.raft.messages import NOBODY, AppendEntries
 from squall.node.raft.progress import Progress
-from squall.node.raft.roles import NEVER_US, NOBODY
-
-if TYPE_CHECKING:
-    from squall.node.raft.log import RaftLog
-    from squall.node.raft.ready import RaftSettings
+from squall.node.raft.settings import NEVER_US, RaftSettings
 
 
 class Leadership:

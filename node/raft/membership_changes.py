@@ -16,9 +16,8 @@ from squall.node.raft.membership import (
     changed,
     encode_entry,
 )
-from squall.node.raft.messages import CONFIGURATION
+from squall.node.raft.messages import CONFIGURATION, NOBODY
 from squall.node.raft.quorum import majority
-from squall.node.raft.roles import NOBODY
 from squall.node.raft.state import RaftState
 
 HEALTHY_WITHIN_US: Final = 5_000_000  # etcd's strict reconfiguration check

@@ -16,9 +16,13 @@ something else.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from squall.node.raft.membership import Configuration
+
+NOBODY: Final = 0  # the member id of no member
 
 NORMAL = 0  # Entry.kind: a request (empty data: the no-op of a new leader)
 CONFIGURATION = 1  # Entry.kind: the cluster's members from this index on

@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from squall.node.raft import (
     election,
     heartbeats,
@@ -36,6 +38,7 @@ from squall.node.raft import (
 from squall.node.raft.messages import (
     AppendEntries,
     AppendReply,
+    Entry,
     HardState,
     Heartbeat,
     HeartbeatReply,
@@ -47,7 +50,6 @@ from squall.node.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from squall.node.raft.ready import Ready
 from squall.node.raft.roles import CANDIDATE
 from squall.node.raft.state import RaftState
 
@@ -62,6 +64,17 @@ _HANDLERS: Final[dict[type, Callable[[RaftState, Any], None]]] = {
     InstallSnapshot: snapshot_transfer.on_install,
     SnapshotReply: snapshot_transfer.on_snapshot_reply,
 }
+
+
+class Ready(msgspec.Struct):
+    """What the owner of a `Raft` must do now; see the module's docstring."""
+
+    messages: list[tuple[int, Message]]  # (receiver, message)
+    reads: list[tuple[int, Any]]  # (index, context): may be served once the index is applied
+    save: bool = False  # there is a batch to write: the three below
+    snapshot: Snapshot | None = None
+    entries: list[Entry] = []
+    hard_state: HardState | None = None
 
 
 class Raft(RaftState):
@@ -91,9 +104,10 @@ class Raft(RaftState):
         leadership = self.leadership
         if leadership is not None:
             if now_us >= leadership.heartbeat_due_us:
-                heartbeats.beat(self, leadership)
-                if self.leadership is None:  # it found that it had lost its quorum
+                if heartbeats.lost_quorum(self, leadership):
+                    heartbeats.step_down(self)
                     return
+                heartbeats.beat(self, leadership)
             if now_us >= leadership.notice_due_us:
                 sending.notify_all(self, leadership)
             if leadership.transfer_target and now_us >= leadership.transfer_deadline_us:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from squall.node.raft import sending, transfer
 from squall.node.raft.leadership import Leadership
 from squall.node.raft.membership import decode_entry
-from squall.node.raft.messages import CONFIGURATION, AppendEntries, AppendReply, Entry
+from squall.node.raft.messages import CONFIGURATION, NOBODY, AppendEntries, AppendReply, Entry
 from squall.node.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from squall.node.raft.quorum import agreed
-from squall.node.raft.roles import NOBODY
 from squall.node.raft.state import RaftState
 
 # The leader's side.

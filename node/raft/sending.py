@@ -1,5 +1,8 @@
 """What a leader sends by itself: entries as far as the window allows, commit notices, snapshots.
 
+A leader's messages are made here and in `transfer`. Each function that makes one asserts that this
+member leads: a `Leadership` that a caller kept beyond its end must not send anything.
+
 Messages to followers that keep up are shared: a message is never changed after it was sent.
 """
 
@@ -13,7 +16,8 @@ from squall.node.raft.leadership import Leadership
 from squall.node.raft.log import UNKNOWN_TERM
 from squall.node.raft.messages import AppendEntries, Heartbeat, InstallSnapshot
 from squall.node.raft.progress import PROBE, Progress
-from squall.node.raft.roles import NEVER_US
+from squall.node.raft.roles import LEADER
+from squall.node.raft.settings import NEVER_US
 from squall.node.raft.state import RaftState
 
 
@@ -37,6 +41,7 @@ def notify(raft: RaftState, progress: Progress) -> None:
 
     One that has not acknowledged them all is told the rest when it does.
     """
+    assert raft.role == LEADER, raft
     commit = raft.log.commit
     known = min(commit, progress.match)
     progress.commit_owed = known < commit
@@ -54,6 +59,7 @@ def notify_all(raft: RaftState, leadership: Leadership) -> None:
 
 def send_entries(raft: RaftState, leadership: Leadership, progress: Progress) -> bool:
     """Send one AppendEntries from `progress.next` on; False if it must be a snapshot instead."""
+    assert raft.leadership is leadership, raft
     log = raft.log
     first = progress.next
     message = leadership.append_cache
@@ -91,6 +97,7 @@ def send_entries(raft: RaftState, leadership: Leadership, progress: Progress) ->
 
 def heartbeat_round(raft: RaftState, followers: Iterable[Progress]) -> None:
     """Send these followers a heartbeat of a new round. No number is used twice in a term."""
+    assert raft.role == LEADER, raft
     raft.round += 1
     commit = raft.log.commit
     message: Heartbeat | None = None
@@ -115,6 +122,7 @@ def begin_snapshot(raft: RaftState, progress: Progress) -> None:
 
 def send_chunk(raft: RaftState, progress: Progress) -> None:
     """Send the chunk after what is acknowledged."""
+    assert raft.role == LEADER, raft
     snapshot = progress.snapshot
     assert snapshot is not None, progress
     start = progress.snapshot_offset

@@ -13,18 +13,18 @@ import msgspec
 from squall.node.raft.leadership import Leadership
 from squall.node.raft.log import RaftLog
 from squall.node.raft.membership import Configuration, ConfigurationLog, decode_entry
-from squall.node.raft.messages import CONFIGURATION, NORMAL, AppendReply, Entry, HardState, Snapshot
-from squall.node.raft.outbox import Outbox
-from squall.node.raft.ready import RaftSettings
-from squall.node.raft.roles import (
-    CANDIDATE,
-    FOLLOWER,
-    LEADER,
-    NEVER_US,
+from squall.node.raft.messages import (
+    CONFIGURATION,
     NOBODY,
-    PRE_CANDIDATE,
-    ROLE_NAMES,
+    NORMAL,
+    AppendReply,
+    Entry,
+    HardState,
+    Snapshot,
 )
+from squall.node.raft.outbox import Outbox
+from squall.node.raft.roles import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE, ROLE_NAMES
+from squall.node.raft.settings import NEVER_US, RaftSettings
 
 if TYPE_CHECKING:
     from random import Random

@@ -7,9 +7,8 @@ leader takes up its work again. The order to campaign names a term and is worth 
 from __future__ import annotations
 
 from squall.node.raft.leadership import Leadership
-from squall.node.raft.messages import TimeoutNow
+from squall.node.raft.messages import NOBODY, TimeoutNow
 from squall.node.raft.progress import REPLICATE, Progress
-from squall.node.raft.roles import NOBODY
 from squall.node.raft.state import RaftState
 
 
@@ -32,6 +31,7 @@ def begin(raft: RaftState, target: int) -> bool:
 
 def progressed(raft: RaftState, leadership: Leadership, progress: Progress) -> None:
     """A follower caught up further; if it is the target and has everything, let it campaign."""
+    assert raft.leadership is leadership, raft
     if progress.id == leadership.transfer_target and progress.match == raft.log.last_index:
         raft.outbox.send(progress.id, TimeoutNow(raft.term, raft.id))
 
@@ -45,6 +45,7 @@ def abort(raft: RaftState, leadership: Leadership) -> None:
 
 def hand_over_on_removal(raft: RaftState, leadership: Leadership) -> None:
     """Let the voter that knows most campaign at once, instead of after an election timeout."""
+    assert raft.leadership is leadership, raft
     if leadership.voters:
         best = max(leadership.voters, key=lambda progress: (progress.match, -progress.id))
         raft.outbox.send(best.id, TimeoutNow(raft.term, raft.id))

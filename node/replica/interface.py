@@ -10,7 +10,7 @@ import msgspec
 
 from squall.node.raft.membership import Configuration, Member
 from squall.node.raft.messages import Message
-from squall.node.raft.ready import MIB, RaftSettings
+from squall.node.raft.settings import MIB, RaftSettings
 from squall.node.storage.disk import Batch
 
 

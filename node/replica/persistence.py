@@ -17,7 +17,7 @@ from squall.node.raft.membership import (
     encode_entry,
 )
 from squall.node.raft.messages import CONFIGURATION, Entry, HardState, Snapshot
-from squall.node.raft.ready import Ready
+from squall.node.raft.raft import Ready
 from squall.node.replica.interface import Draft, ReplicaConfig
 from squall.node.storage import recovery, snapshot, wal
 from squall.node.storage.disk import Batch, Disk, DiskOp, Remove

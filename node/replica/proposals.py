@@ -9,19 +9,16 @@ A proposal that was never handed to anyone can be refused with certainty; one th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from squall.node.raft import membership_changes
 from squall.node.raft.membership import REMOVE, Change, ChangeRejectedError
 from squall.node.raft.messages import NORMAL, ChangeRefused, Forward, ForwardChange
-from squall.node.raft.roles import LEADER, NEVER_US
+from squall.node.raft.raft import Raft
+from squall.node.raft.roles import LEADER
+from squall.node.raft.settings import NEVER_US
 from squall.node.replica.interface import Outcome, ReplicaConfig, Reply
 from squall.node.replica.sessions import Sessions
-
-if TYPE_CHECKING:
-    from squall.node.raft.raft import Raft
 
 MAX_REMEMBERED_CHANGES = 64  # changes whose fate a leader can repeat; more than can be pending
 

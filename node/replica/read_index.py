@@ -8,16 +8,15 @@ new number; a new leader is asked at once. Then the read waits until the index i
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from squall.node.raft.messages import Message, ReadIndex, ReadIndexReply
-from squall.node.raft.roles import LEADER, NEVER_US
+from squall.node.raft.raft import Raft
+from squall.node.raft.roles import LEADER
+from squall.node.raft.settings import NEVER_US
 from squall.node.replica.interface import Outcome, ReplicaConfig, Reply
-
-if TYPE_CHECKING:
-    from squall.node.raft.raft import Raft
 
 MAX_QUESTIONS: Final = 16  # on their way at once; later reads gather for the next
 

@@ -17,9 +17,9 @@ from squall.node.raft.messages import (
     ReadIndexReply,
     Snapshot,
 )
-from squall.node.raft.raft import Raft
-from squall.node.raft.ready import Ready
-from squall.node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
+from squall.node.raft.raft import Raft, Ready
+from squall.node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.raft.settings import NEVER_US
 from squall.node.replica.interface import (
     NOTHING,
     Draft,

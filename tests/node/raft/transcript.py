@@ -60,8 +60,8 @@ from squall.node.raft.messages import (
     VoteReply,
 )
 from squall.node.raft.raft import Raft
-from squall.node.raft.ready import RaftSettings
 from squall.node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.raft.settings import RaftSettings
 
 KINDS = {"add": ADD, "learner": ADD_LEARNER, "remove": REMOVE, "promote": PROMOTE}
 

@@ -7,7 +7,7 @@ import pytest
 
 from squall.node.raft.membership import Configuration, Member
 from squall.node.raft.messages import NORMAL, Entry, HardState, Snapshot
-from squall.node.raft.ready import Ready
+from squall.node.raft.raft import Ready
 from squall.node.replica import ReplicaConfig
 from squall.node.replica.persistence import Persistence
 from squall.node.storage import snapshot
