@@ -1,7 +1,7 @@
-"""Heartbeats: the leader's presence, the rounds that confirm it, and the loss of a quorum.
+"""Heartbeats: they maintain leadership, confirm it in numbered rounds, and detect a lost quorum.
 
-A heartbeat carries the commit index as far as the follower is known to hold the entries. Its answer
-is also how a leader finds out that messages were lost.
+A heartbeat carries the commit index as far as the follower is known to hold the entries. A reply
+without acknowledgements is also how a leader detects that messages were lost.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def beat(raft: RaftState, leadership: Leadership) -> None:
 
 
 def on_heartbeat_reply(raft: RaftState, message: HeartbeatReply) -> None:
-    """A follower is there, and still followed this leader after the round began."""
+    """The follower replied, and still followed this leader after the round began."""
     leadership = raft.leadership
     progress = None if leadership is None else leadership.progress.get(message.sender)
     if leadership is None or progress is None:
@@ -52,23 +52,23 @@ def on_heartbeat_reply(raft: RaftState, message: HeartbeatReply) -> None:
             read_index.confirm(raft, leadership)
     if progress.match >= raft.log.last_index:
         return
-    if now_us - progress.moved_us < raft.config.heartbeat_us:
+    if now_us - progress.advanced_us < raft.config.heartbeat_us:
         return
-    # It answers, but nothing was acknowledged for a while: something got lost.
-    progress.moved_us = now_us
+    # It replies, but has acknowledged nothing for a heartbeat interval: a message was lost.
+    progress.advanced_us = now_us
     if progress.state == SNAPSHOT:
         sending.send_chunk(raft, progress)
     else:
         progress.paused = False
         if progress.state == REPLICATE and not progress.can_send():
-            # The window is full of what nobody acknowledges: begin again at what is known.
+            # The window is full of unacknowledged messages: start again from `match`.
             progress.become_probe()
         sending.send_entries(raft, leadership, progress)
 
 
 def on_heartbeat(raft: RaftState, message: Heartbeat) -> None:
-    """The leader is alive; it never announces a commit beyond what this node acknowledged."""
-    raft.heard_leader(message.sender)
+    """Follow the leader and its commit index, which never exceeds what was acknowledged here."""
+    raft.leader_contacted(message.sender)
     commit = message.commit
     if commit > raft.log.commit:
         assert commit <= raft.log.last_index, (

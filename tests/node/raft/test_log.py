@@ -51,7 +51,7 @@ class LogMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.in_flight is None)
     @rule()
     def begin_batch(self) -> None:
-        self.in_flight = self.log.hand_out()
+        self.in_flight = self.log.next_batch()
 
     @precondition(lambda self: self.in_flight is not None)
     @rule()

@@ -66,7 +66,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def vote(self) -> None:
         """A vote is given, and answered in the term."""
         self.hard_state += 1
-        self.outbox.hard_dirty = True
+        self.outbox.hard_state_dirty = True
         self.send(VoteReply(self.term, 1, True))
 
     @rule()
@@ -130,7 +130,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def no_acknowledgement_of_an_old_term_waits(self) -> None:
         """One that waits is of the current term: it could vouch for replaced entries otherwise."""
-        for _, message in self.outbox.held + self.outbox.flight:
+        for _, message in self.outbox.held + self.outbox.in_flight:
             assert type(message) is not AppendReply or message.term == self.term, message
 
     def teardown(self) -> None:
@@ -142,12 +142,12 @@ class OutboxMachine(RuleBasedStateMachine):
             self.save_batch()
         self.take()
         assert not self.outbox.held
-        assert not self.outbox.flight
+        assert not self.outbox.in_flight
         votes = [message for message in self.made if type(message) is VoteReply]
         assert [message for message in self.left if type(message) is VoteReply] == votes
 
     def unsaved(self) -> bool:
-        return self.batched < self.last_index or self.outbox.hard_dirty
+        return self.batched < self.last_index or self.outbox.hard_state_dirty
 
     def send(self, message: Message) -> None:
         self.remember(message)

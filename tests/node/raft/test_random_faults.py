@@ -31,7 +31,7 @@ def knobs_of(rng: Random) -> dict[str, Any]:
         "max_apply": rng.choice([1, 512]),
         "retry_us": rng.choice([20_000, 500_000]),
         "digest_every": 4,
-        "snapshots_apart": rng.random() < 0.5,
+        "background_snapshots": rng.random() < 0.5,
     }
 
 

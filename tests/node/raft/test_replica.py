@@ -159,7 +159,9 @@ def test_what_is_committed_is_applied_only_when_it_is_durable_here() -> None:
 @pytest.mark.parametrize("background", [False, True])
 def test_a_restart_goes_on_from_the_own_snapshot(background: bool) -> None:
     """The snapshot and the entries behind it give every command once."""
-    cluster = Cluster(3, seed=1, snapshot_count=10, catch_up_entries=0, snapshots_apart=background)
+    cluster = Cluster(
+        3, seed=1, snapshot_count=10, catch_up_entries=0, background_snapshots=background
+    )
     cluster.run(2_000_000)
     commands = [b"x%d" % k for k in range(37)]
     for command in commands:

@@ -148,7 +148,7 @@ class Stage:
         disk = self.disks[n]
         log = RaftLog(*disk.base)
         log.append(disk.entries)
-        log.handed = log.durable = log.last_index
+        log.batched = log.durable = log.last_index
         log.commit = max(log.commit, disk.hard_state.commit)
         taken = disk.snapshot
         history = ConfigurationLog(

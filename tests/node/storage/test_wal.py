@@ -34,7 +34,7 @@ class Writer:
         self.state = state
         self.disk.execute(tuple(self.wal.save(entries, state, None, len(self.entries))))
 
-    def found(self) -> recovery.Found:
+    def found(self) -> recovery.Recovered:
         return recovery.recover(self.disk, CLUSTER, MEMBER, self.segment_bytes, 0)
 
     def last_segment(self) -> str:
