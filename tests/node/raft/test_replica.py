@@ -176,6 +176,33 @@ def test_a_restart_goes_on_from_the_own_snapshot(background: bool) -> None:
     assert [node.machine.commands for node in cluster.nodes.values()] == [commands] * 3
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_a_crash_while_a_snapshot_is_written_loses_nothing(background: bool) -> None:
+    """Segments of the log are removed only when the snapshot that replaces them is durable."""
+    rng = Random(1)
+    cluster = Cluster(
+        1,
+        seed=1,
+        election_us=50_000,
+        snapshot_count=7,
+        catch_up_entries=0,
+        segment_bytes=256,
+        max_wals=1,
+        max_snapshots=1,
+        background_snapshots=background,
+    )
+    for _ in range(100):
+        cluster.run(200_000)
+        for _ in range(rng.randrange(12)):
+            cluster.propose(1, b"x%d" % cluster.tickets)
+            cluster.run(rng.choice([10, 500, 3_000]))
+        cluster.crash(1, torn=rng.random() < 0.5)
+        cluster.start(1)
+    cluster.run(1_000_000)
+    assert len(cluster.acknowledged) > 200
+    cluster.agree()
+
+
 def test_a_repeated_forward_is_applied_once(cluster: Cluster) -> None:
     """The network doubles a request on its way; the state sees it once."""
     cluster.duplicate = 1.0
