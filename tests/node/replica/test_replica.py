@@ -10,7 +10,7 @@ from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE
 from squall.node.raft.messages import Forward
 from squall.node.replica import Outcome
 from squall.node.replica.sessions import MAX_HOLES, MAX_SESSIONS, Sessions
-from tests.node.raft.cluster import Cluster
+from tests.node.replica.cluster import Cluster
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from squall.node.replica import Outcome
-from tests.node.raft.cluster import Cluster
+from tests.node.replica.cluster import Cluster
 
 SEEDS = 30
 
