@@ -1,4 +1,4 @@
-"""A stage for Raft: members with disks of their own, messages that wait to be delivered by hand.
+"""Directives that drive Raft members with disks of their own and explicit message delivery.
 
 Directives:
     members N [option=value ...]    voters 1..N; options are RaftSettings's, learner=K adds one

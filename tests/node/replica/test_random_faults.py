@@ -35,7 +35,7 @@ def knobs_of(rng: Random) -> dict[str, Any]:
     }
 
 
-def storm(cluster: Cluster, rng: Random, steps: int) -> None:
+def inject_faults(cluster: Cluster, rng: Random, steps: int) -> None:
     """Ask, break and mend at random."""
     size = cluster.size
     slow = rng.choice([2_000, 30_000, 200_000])
@@ -76,7 +76,7 @@ def test_a_cluster_keeps_its_promises_under_random_faults(seed: int) -> None:
     """Drop, duplicate, reorder, cut, crash with unsynced loss: nothing promised is broken."""
     rng = Random(f"faults {seed}")
     cluster = Cluster(rng.choice([3, 5]), seed, **knobs_of(rng))
-    storm(cluster, rng, 400)
+    inject_faults(cluster, rng, 400)
     cluster.heal()
     cluster.disk_us = (10, 100)
     cluster.run(5_000_000)
