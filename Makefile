@@ -13,7 +13,7 @@ ARGS   ?=
 SEEDED := $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench clean distclean
+.PHONY: help setup setup-dev run test coverage test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench docs clean distclean
 
 help:                ## say what there is
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -35,7 +35,11 @@ $(VENV)/.dev-stamp: $(VENV)/.run-stamp pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop,dev]'
 	@touch $@
 
-run: setup           ## a storm of every fault over five containers, one verdict, one report
+$(VENV)/.docs-stamp: $(VENV)/.run-stamp pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+run: setup           ## every fault over five containers, one verdict, one report
 	$(TELL) run register --cluster auto --faults all --time $(TIME) $(SEEDED) $(ARGS)
 
 test: setup-dev lint ## every test, those with containers included where a Docker engine answers
@@ -54,6 +58,10 @@ test-lowest:         ## the fast tests, with the lowest version of everything th
 	  --resolution lowest-direct --editable '.[uvloop,dev]'
 	$(LOWEST)/bin/python -m pytest -q -m 'not docker' $(FAST) --ignore tests/reports/test_report_page.py
 
+coverage: setup-dev  ## branch coverage of the fast tests and the simulation, as text and coverage.json
+	$(BIN)/pytest -q -m 'not docker' --cov --cov-report=term:skip-covered --cov-report=json \
+	  $(FAST) tests/sim tests/node/replica --ignore tests/reports/test_report_page.py
+
 lint: setup-dev      ## style, types, direction of imports
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --quiet --check
@@ -70,7 +78,7 @@ test-clock: setup     ## register under clock jumps, strobes and drift
 	$(TELL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
 
 MUTANTS ?= leader-local-read ack-before-fsync quorum-off-by-one no-up-to-date-check
-mutants: setup        ## the node broken on purpose: each must end INVALID
+mutants: setup        ## planted bugs of the node: each must end INVALID
 	@for name in $(MUTANTS); do tests/mutants/catch $$name || exit 1; done
 
 nightly: setup        ## what the nightly job runs, one after another
@@ -80,6 +88,9 @@ nightly: setup        ## what the nightly job runs, one after another
 bench: setup-dev      ## measurements: the simulator against the clock, the checkers beside their peers
 	$(BIN)/python -m bench.simulator
 	$(BIN)/python -m bench.checkers --quick
+
+docs: $(VENV)/.docs-stamp ## the documentation as a site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .github/mkdocs.yml
 
 clean: setup          ## remove containers, networks and volumes that runs left behind
 	$(SQUALL) clean

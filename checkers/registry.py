@@ -630,9 +630,8 @@ def judge_file(
         raise _in_one_line(MalformedHistory(f"{name}: {error}")) from None
     except OutOfBudget as spent:
         verdict = undecided(found.model, str(spent))
-    verdict = self_checked(
-        verdict, found.history, None, budget, meter.now_s() + budget.time_s - meter.until_s
-    )
+    took_s = meter.now_s() + budget.time_s - meter.until_s
+    verdict = _read_again(verdict, found, budget, took_s)
     if verdict.validity is Validity.INVALID and verdict.reason is None and assume.initial is None:
         left = msgspec.structs.replace(budget, time_s=meter.remaining_s)
         hint = initial_hint(found, left)
@@ -645,6 +644,32 @@ def judge_file(
     )
     return accounted(found, verdict, strict=strict)
 
+
+def _read_again(verdict: Verdict, found: Foreign, budget: Budget, took_s: float) -> Verdict:
+    """Read the proofs again: those about an independent key by what is known of that key alone."""
+    history = found.history
+    if _base(found.model) not in APART or len(history.by_key) < 2 or not verdict.anomalies:
+        return self_checked(verdict, history, None, budget, took_s)
+    key_of = {op.index: op.key for op in history}
+    checked = []
+    for key in dict.fromkeys(key_of[one.ops[0]] for one in verdict.anomalies if one.ops):
+        mine = tuple(one for one in verdict.anomalies if one.ops and key_of[one.ops[0]] == key)
+        part = History([op for op in history if op.key == key], header=history.header)
+        of_key = msgspec.structs.replace(verdict, anomalies=mine)
+        checked.append(self_checked(of_key, part, None, budget, took_s))
+    sound = [one for one in checked if one.validity is Validity.INVALID]
+    if not sound:
+        return checked[0] if checked else verdict
+    flaws = [flaw for one in checked for flaw in one.stats.get("proof_flaws", ())]
+    return msgspec.structs.replace(
+        verdict,
+        anomalies=tuple(found for one in sound for found in one.anomalies),
+        stats={**verdict.stats, **({"proof_flaws": flaws} if flaws else {})},
+    )
+
+
+APART: Final = frozenset({LIST_APPEND, RW_REGISTER, *BANKS})
+"""Models of which each independent key is a history by itself."""
 
 SUMS_ONLY: Final = (
     f"{BANK} claims sums only; which moment each read shows is judged by --model {BANK_ORDER}"

@@ -131,6 +131,18 @@ def _as_texts(value: Any, mark: str) -> Any:
     return [_as_texts(one, mark) for one in value] if isinstance(value, list) else value
 
 
+def _check_words(records: Sequence[Record], name: str) -> None:
+    """Raise where a type or a function is no word at all; which words there are comes later."""
+    for line, fields in records:
+        for field in ("type", "f"):
+            word = fields.get(field)
+            if word is not None and not isinstance(word, str):
+                raise MalformedHistory(
+                    f"{name}:{line}: an operation of type {fields.get('type')!r:.60} and f "
+                    f"{fields.get('f')!r:.60}; a type is invoke, ok, fail or info, and f a name"
+                )
+
+
 def load_report(
     files: Sequence[tuple[str, bytes]], model: str | None = None, *, meter: Meter | None = None
 ) -> Foreign:
@@ -277,6 +289,7 @@ def _records(text: str, name: str, meter: Meter) -> tuple[str, list[Record]]:
         kind = _shape_of(records, name)
         if kind == WHOLE:
             records = whole_operations.events(records, name)
+        _check_words(records, name)
         return kind, [_normal(one) for one in records]
     if begin == "<" or _looks_like_csv(text):
         kind = "a page" if begin == "<" else "a table"
@@ -296,6 +309,7 @@ def _records(text: str, name: str, meter: Meter) -> tuple[str, list[Record]]:
     if records and "valid?" in records[0].fields and "type" not in records[0].fields:
         line = records[0].line
         raise MalformedHistory(f"{name}:{line}: these are results; give the history beside them")
+    _check_words(records, name)
     return "edn", [_normal(one) for one in records]
 
 

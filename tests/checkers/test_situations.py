@@ -440,6 +440,79 @@ BEGINNINGS = {
     ),
 }
 
+MAELSTROM = {
+    "a read of a key that was never written": of(
+        "1 invoke read [0 nil] | 1 ok read [0 nil] | 0 invoke write [0 3] | 0 ok write [0 3]"
+        "| 1 invoke read [0 nil] | 1 ok read [0 4]",
+        *("invalid", "unwritten-value"),
+    ),
+    "an echo": of('0 invoke echo "a" | 0 ok echo "a"', REFUSED, "", "no model is known"),
+    "a log of messages": of(
+        '0 invoke send [[:send "1" 2]] | 0 ok send [[:send "1" [0 2]]]',
+        *(REFUSED, "", "no model is known"),
+    ),
+    "an id that was given and perhaps never told": of(
+        "0 invoke generate nil | 0 ok generate 1 | 1 invoke generate nil | 1 info generate 1",
+        "valid",
+    ),
+    "an id that was given twice": of(
+        '0 invoke generate nil | 0 ok generate "a-1" | 1 invoke generate nil| 1 ok generate "a-1"',
+        *("invalid", "duplicate-id"),
+    ),
+    "a final read shows what failed": js(
+        [
+            event(0, "invoke", "add", 1),
+            event(0, "fail", "add", 1),
+            event(0, "invoke", "add", 3),
+            event(0, "ok", "add", 3),
+            event(1, "invoke", "read", None, **{"final?": True}),
+            event(1, "ok", "read", 4, **{"final?": True}),
+        ],
+        *("invalid", "wrong-final-total"),
+        model="pn-counter",
+    ),
+    "a final read of a set lacks an element": js(
+        [
+            event(0, "invoke", "add", 1),
+            event(0, "ok", "add", 1),
+            event(1, "invoke", "read", None, **{"final?": True}),
+            event(1, "ok", "read", [], **{"final?": True}),
+        ],
+        *("invalid", "lost-element"),
+        model="g-set",
+    ),
+    "a drain that nobody answered may have taken it": of(
+        "0 invoke enqueue 1 | 0 ok enqueue 1 | 1 invoke drain nil | 1 info drain nil"
+        "| 2 invoke drain nil | 2 ok drain []",
+        *("unknown", "", "never answered"),
+    ),
+    "an acquire that is ok and false": of(
+        "0 invoke acquire nil | 0 ok acquire false | 1 invoke acquire nil | 1 ok acquire true",
+        *(REFUSED, "", "what did not happen is a fail"),
+    ),
+    "the keys 1 and the text 1 of a store": js(
+        [
+            *(event(0, kind, "put", "a", key=1) for kind in ("invoke", "ok")),
+            event(1, "invoke", "get", None, key="1"),
+            event(1, "ok", "get", "", key="1"),
+        ],
+        "valid",
+    ),
+    "a kv of etcd's that is cut short": Situation(
+        own(
+            (0, "invoke", "put", "store", {"key": "a", "value": "1"}),
+            (0, "ok", "put", "store", {"revision": 2}),
+            (0, "invoke", "range", "store", {"key": "a"}),
+            (0, "ok", "range", "store", {"revision": 2, "kvs": [["a"]], "count": 1}),
+        ),
+        REFUSED,
+        says=("op 2: kvs are lists of",),
+    ),
+    "a function that is no word": Situation(
+        '[{"process": 0, "type": "invoke", "f": [1], "value": null}]', REFUSED, says=("f a name",)
+    ),
+}
+
 CLIENTS = {
     "a named client beside a numbered one": js(
         [*write("client-a", 1), *write(3, 2), *read("b", 9)],
@@ -692,6 +765,7 @@ SITUATIONS = {
         "future": FUTURE,
         "independent": INDEPENDENT,
         "beginnings": BEGINNINGS,
+        "maelstrom and others": MAELSTROM,
         "clients": CLIENTS,
         "fields": FIELDS,
         "times": TIMES,

@@ -391,7 +391,10 @@ class SimNode:
             term, index = event.fields.get("term", 0), event.fields.get("index", 0)
             world.trace.note(now_us, Kind.NOTE, number, term, index, event)
             assert self.replica is not None
-            if event.name == "snapshot-begun" and (draft := self.replica.draft) is not None:
+            if (
+                event.name == "snapshot-begun"
+                and (draft := self.replica.pending_snapshot) is not None
+            ):
                 self._drafting.begin(draft)
             elif event.name == "became-leader":
                 self.led_terms.append(term)

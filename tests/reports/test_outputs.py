@@ -1,4 +1,4 @@
-"""What is said, and how: words, sentences, lanes, golden files."""
+"""The outputs: formatting, sentences, proofs, lanes, golden files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from squall.checkers.evidence import Evidence
 from squall.checkers.history import Operation, OpType
 from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Anomaly, Validity, Verdict
-from squall.reports import words
+from squall.reports import formatting
 from squall.reports.output import index, junit, summary, terminal
+from squall.reports.report import Report
 from squall.reports.view import judgement, reproduce
-from squall.reports.view.report import Report
 from tests.reports.histories import history, run, verdict
-from tests.reports.storms import Storm
+from tests.reports.sample_runs import SampleRun
 
 Golden = Callable[[str, str], None]
 STORMS = ("broken", "sound")
@@ -30,7 +30,7 @@ def test_the_last_lines_of_the_terminal(
     name: str, request: pytest.FixtureRequest, golden: Golden
 ) -> None:
     """The verdict is the last line, what failed stands above it, commands can be pasted."""
-    told: Storm = request.getfixturevalue(name)
+    told: SampleRun = request.getfixturevalue(name)
     report: Report = request.getfixturevalue(f"{name}_report")
     text = terminal.final_lines(
         told[0], told[2], report.folder, told[3], elapsed_s=71.2, operations=report.operations
@@ -57,12 +57,12 @@ def test_the_junit_file(name: str, request: pytest.FixtureRequest, golden: Golde
     golden(f"{name}.junit.xml", data.decode())
 
 
-def test_the_same_run_gives_the_same_bytes(broken: Storm) -> None:
+def test_the_same_run_gives_the_same_bytes(broken: SampleRun) -> None:
     """Nothing in a report depends on when or where it was made."""
     assert reports.render_all(*broken) == reports.render_all(*broken)
 
 
-def test_every_file_of_a_report_is_made(sound: Storm) -> None:
+def test_every_file_of_a_report_is_made(sound: SampleRun) -> None:
     """The harness writes what it is given."""
     assert set(reports.render_all(*sound)) == {"report.html", "junit.xml", "summary.md"}
 
@@ -183,7 +183,7 @@ def test_the_progress_line_fits_its_terminal() -> None:
     assert "no leader" in terminal.progress_line(elapsed_s=0, time_limit_s=0, ok=0, info=0, fail=0)
 
 
-def test_colour_changes_no_character(broken: Storm) -> None:
+def test_colour_changes_no_character(broken: SampleRun) -> None:
     """NO_COLOR loses nothing."""
     text = terminal.final_lines(broken[0], broken[2], "store/x", broken[3])
     assert terminal.styled(text).plain == text
@@ -226,7 +226,7 @@ def test_a_path_below_the_working_directory_stays_in_the_line() -> None:
     assert reproduce.repeat_line(typed) == "squall run --store mine --node-source=../node --seed 7"
 
 
-def test_what_a_repeated_run_repeats_is_said_beside_the_line(broken: Storm) -> None:
+def test_what_a_repeated_run_repeats_is_said_beside_the_line(broken: SampleRun) -> None:
     """In containers another verdict may come out; in the simulation the same bytes do."""
     real, simulated = (run(cluster=world, seed=7) for world in ("docker", "sim"))
     assert "timing" in reproduce.commands(real, "store/x")[1].note
@@ -244,7 +244,7 @@ def test_the_line_that_repeats_a_run_names_the_cluster_that_was_chosen(cluster: 
 
 
 def test_the_index_lists_newest_first_and_hides_no_unfinished_run(
-    broken: Storm, sound: Storm
+    broken: SampleRun, sound: SampleRun
 ) -> None:
     """A folder without a verdict is a row too."""
     rows = [
@@ -274,7 +274,7 @@ def test_the_index_lists_newest_first_and_hides_no_unfinished_run(
 )
 def test_a_duration_picks_its_unit(span_ns: int | None, text: str) -> None:
     """Three digits, so that columns line up."""
-    assert words.duration(span_ns) == text
+    assert formatting.duration(span_ns) == text
 
 
 def test_a_transaction_reads_as_what_it_did() -> None:
@@ -293,9 +293,9 @@ def test_a_transaction_reads_as_what_it_did() -> None:
         invoked_ns=0,
         completed_ns=1,
     )
-    assert words.request(txn) == "txn r x, append y 3, r y"
-    assert words.exchange(txn) == "txn r x, append y 3, r y → x [], y [1, 3]"
+    assert formatting.request(txn) == "txn r x, append y 3, r y"
+    assert formatting.exchange(txn) == "txn r x, append y 3, r y → x [], y [1, 3]"
     blind = msgspec.structs.replace(txn, input=asked[1:2], output=told[1:2])
-    assert words.exchange(blind) == "txn append y 3"
+    assert formatting.exchange(blind) == "txn append y 3"
     lost = msgspec.structs.replace(txn, output=None, outcome=OpType.INFO, completed_ns=None)
-    assert words.exchange(lost) == "txn r x, append y 3, r y ?"
+    assert formatting.exchange(lost) == "txn r x, append y 3, r y ?"

@@ -1,7 +1,7 @@
-"""What the page's own code draws: the run on one time axis, as plain JSON beside the columns.
+"""The time axis of the page as JSON: rates, faults, roles, anomalies and the lanes of processes.
 
-All times here are microseconds of the history's clock; `started_at` is its zero by the wall clock,
-"" where that is unknown.
+All times are microseconds of the history's clock; `started` is the wall time of its zero, "" where
+that is unknown. The page's script draws it, with the operations of `squall.reports.output.columns`.
 """
 
 from __future__ import annotations
@@ -10,32 +10,20 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from squall.reports.proof.counterexample import Card
+from squall.reports.report import Report
 from squall.reports.view.attempts import Attempt
-from squall.reports.view.faults import FaultRow
-from squall.reports.view.leadership import Leadership
-from squall.reports.view.numbers import Rates
 
 
-def scene(
-    *,
-    tried: Sequence[Attempt],
-    faults: Sequence[FaultRow],
-    led: Leadership,
-    rate: Rates,
-    cards: Sequence[Card],
-    end_ns: int,
-    started_at: str,
-) -> dict[str, Any]:
-    """Gather what the time axis shows."""
+def timeline(report: Report, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Return what the time axis shows; `attempts` are those that the page holds."""
     return {
-        "end": end_ns // 1000,
-        "started": started_at,
+        "end": report.end_ns // 1000,
+        "started": report.zero,
         "rate": {
-            "bucket": rate.bucket_ns // 1000,
-            "ok": rate.ok,
-            "info": rate.info,
-            "fail": rate.fail,
+            "bucket": report.rates.bucket_ns // 1000,
+            "ok": report.rates.ok,
+            "info": report.rates.info,
+            "fail": report.rates.fail,
         },
         "faults": [
             {
@@ -46,17 +34,17 @@ def scene(
                 "targets": list(row.window.targets),
                 "detail": row.window.detail,
             }
-            for row in faults
+            for row in report.faults
             if row.window.outcome != "skipped"
         ],
         "roles": {
             node: [
                 [each.from_ns // 1000, each.until_ns // 1000, each.role, each.term]
-                for each in stretches
+                for each in periods
             ]
-            for node, stretches in led.nodes.items()
+            for node, periods in report.leadership.nodes.items()
         },
-        "leaderless": [[begin // 1000, end // 1000] for begin, end in led.leaderless],
+        "leaderless": [[begin // 1000, end // 1000] for begin, end in report.leadership.leaderless],
         "anomalies": [
             {
                 "n": card.number,
@@ -65,21 +53,21 @@ def scene(
                 "ops": [each.index for each in card.witnesses],
                 "summary": card.anomaly.summary,
             }
-            for card in cards
+            for card in report.cards
             if card.window_ns
         ],
-        **_lanes(tried),
+        **_lanes(attempts),
     }
 
 
-def _lanes(tried: Sequence[Attempt]) -> dict[str, Any]:
-    """Seat every process in a lane; a lane is free again when its process spoke for the last time.
+def _lanes(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """Assign every process to a lane; a lane is free again after its process's last operation.
 
-    A process retires after an unknown outcome and another takes its place: sharing lanes keeps the
-    drawing as high as there were clients, not as high as there were processes.
+    A process retires after an unknown outcome and another replaces it. Because they share lanes,
+    the drawing has as many lanes as there were clients, not as there were processes.
     """
     spans: dict[Any, list[int]] = {}
-    for each in tried:
+    for each in attempts:
         span = spans.setdefault(each.operation.process, [each.operation.invoked_ns, 0])
         span[1] = max(span[1], each.ended_ns)
     lanes: list[int] = []
@@ -94,7 +82,7 @@ def _lanes(tried: Sequence[Attempt]) -> dict[str, Any]:
 
 
 def to_script(data: Mapping[str, Any]) -> str:
-    """Write JSON that may stand inside a script element: no character there can end it."""
+    """Write JSON for a script element: no character in it can end the element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     for char in "<>&\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")

@@ -1,13 +1,9 @@
-"""What the report works out by itself: silence, phases, rates, leaders, faults, columns."""
+"""The view model: silence, phases, rates, leaders, faults, logs, columns."""
 
 from __future__ import annotations
 
-import base64
-import gzip
 import itertools
-import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,17 +11,16 @@ from squall.checkers.campaign.silence import Service, longest_gap, longest_silen
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.faults import FaultWindow, fault_windows
 from squall.checkers.history import History
-from squall.reports.view import columns, nodes, tables
-from squall.reports.view.attempts import Phase, attempts, stretches
+from squall.reports.report import Report
+from squall.reports.view import nodes, tables
+from squall.reports.view.attempts import Phase, attempts_of, fault_periods
 from squall.reports.view.errors import error_rows, strip
 from squall.reports.view.faults import FaultRow, fault_rows
-from squall.reports.view.leadership import leadership
+from squall.reports.view.leadership import leadership_of
 from squall.reports.view.logs import around, log_lines
 from squall.reports.view.numbers import numbers, quantile, rates
-from squall.reports.view.report import Report
-from squall.reports.view.timeline import to_script
 from tests.reports.histories import MS, history, observations, run, verdict
-from tests.reports.storms import Storm
+from tests.reports.sample_runs import SampleRun
 
 
 def window(kind: str, begin: int, end: int | None, **more: object) -> FaultWindow:
@@ -61,25 +56,27 @@ def test_clients_who_wait_in_vain_are_met_by_silence() -> None:
 
 def test_an_operation_belongs_to_the_phase_in_which_it_was_invoked() -> None:
     """Calm until a fault, during while any is in force, calm between, after the last."""
-    storm = stretches([window("kill", 10, 20), window("pause", 15, 30), window("kill", 40, 50)], 90)
-    phases = [storm.phase_at(at * MS) for at in (5, 17, 25, 35, 45, 55)]
+    periods = fault_periods(
+        [window("kill", 10, 20), window("pause", 15, 30), window("kill", 40, 50)], 90
+    )
+    phases = [periods.phase_at(at * MS) for at in (5, 17, 25, 35, 45, 55)]
     calm, during, after = Phase.CALM, Phase.DURING, Phase.AFTER
     assert phases == [calm, during, during, calm, during, after]
 
 
 def test_a_fault_that_never_healed_lasts_to_the_end() -> None:
     """Nothing after it counts as healed."""
-    storm = stretches([window("kill", 10, None)], 90 * MS)
-    assert storm.phase_at(80 * MS) is Phase.DURING
-    assert storm.length_ns(Phase.AFTER) == 0
+    periods = fault_periods([window("kill", 10, None)], 90 * MS)
+    assert periods.phase_at(80 * MS) is Phase.DURING
+    assert periods.length_ns(Phase.AFTER) == 0
 
 
 def test_numbers_are_exact_quantiles_by_kind_outcome_and_phase() -> None:
     """A hundred latencies of 1..100 ms have their 99th percentile at 99 ms, by nearest rank."""
     rows = [(0, "read", at * 200, at * 200 + at, "ok") for at in range(1, 101)]
     seen = history(*rows)
-    storm = stretches([], seen.duration_ns)
-    (row,) = numbers(attempts(seen, storm), storm)
+    periods = fault_periods([], seen.duration_ns)
+    (row,) = numbers(attempts_of(seen, periods), periods)
     cell = row.cells[0]
     assert cell is not None
     assert (cell.n, cell.p50_ns, cell.p99_ns, cell.max_ns) == (100, 50 * MS, 99 * MS, 100 * MS)
@@ -92,17 +89,17 @@ def test_a_quantile_is_one_of_the_values(values: list[int], share: float) -> Non
     assert quantile(sorted(values), share) in values
 
 
-def test_rates_count_every_completion_once(broken: Storm) -> None:
+def test_rates_count_every_completion_once(broken: SampleRun) -> None:
     """The buckets add up to the operations."""
     seen = broken[1]
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    found = rates(tried, seen.duration_ns)
-    assert sum(found.ok) + sum(found.info) + sum(found.fail) == len(tried)
+    attempts = attempts_of(seen, fault_periods([], seen.duration_ns))
+    found = rates(attempts, seen.duration_ns)
+    assert sum(found.ok) + sum(found.info) + sum(found.fail) == len(attempts)
 
 
 def test_leaders_follow_the_observers_readings() -> None:
-    """A new term cuts a reign; a node that does not answer has no role."""
-    led = leadership(
+    """A new term begins a new period; a node that does not answer has no role."""
+    led = leadership_of(
         observations(
             (0, {"n1": {"role": "leader", "term": 2, "reachable": True}}),
             (100, {"n1": {"role": "leader", "term": 3, "reachable": True}}),
@@ -110,26 +107,28 @@ def test_leaders_follow_the_observers_readings() -> None:
             (300, {"n1": {"role": "leader", "term": 4, "reachable": True}}),
         )
     )
-    reigns = [(each.term, each.from_ns // MS, each.until_ns // MS) for _, each in led.reigns]
-    assert reigns == [(2, 0, 100), (3, 100, 200), (4, 300, 300)]
+    leader_periods = [
+        (each.term, each.from_ns // MS, each.until_ns // MS) for _, each in led.leader_periods
+    ]
+    assert leader_periods == [(2, 0, 100), (3, 100, 200), (4, 300, 300)]
     assert led.leaderless == ((200 * MS, 300 * MS),)
     assert led.leaderless_ns(250 * MS, 900 * MS) == 50 * MS
-    assert [reign.term for _, reign in led.leaders_between(90 * MS, 150 * MS)] == [3, 2]
+    assert [period.term for _, period in led.leaders_between(90 * MS, 150 * MS)] == [3, 2]
 
 
 def test_a_history_without_an_observer_has_no_leaders() -> None:
     """Absent evidence is no evidence."""
-    led = leadership(history((0, "read", 0, 1, "ok")))
+    led = leadership_of(history((0, "read", 0, 1, "ok")))
     assert (led.nodes, led.leaderless, led.elections) == ({}, (), 0)
 
 
-def test_a_fault_shows_what_clients_felt(broken: Storm) -> None:
+def test_a_fault_shows_what_clients_felt(broken: SampleRun) -> None:
     """Operations in flight, the longest silence, the first answer after the healing."""
     seen = broken[1]
     windows = fault_windows(seen)
-    tried = attempts(seen, stretches(windows, seen.duration_ns))
+    attempts = attempts_of(seen, fault_periods(windows, seen.duration_ns))
     end_ns = seen.duration_ns
-    rows = fault_rows(windows, tried, service(seen), leadership(seen), end_ns, end_ns)
+    rows = fault_rows(windows, attempts, service(seen), leadership_of(seen), end_ns, end_ns)
     first = rows[0]
     assert first.window.id == "partition-1"
     assert first.targets == (("n1", "leader"),)
@@ -147,7 +146,7 @@ def test_a_fault_without_effect_or_healing_is_flagged() -> None:
         window("clock", 0, None),
         window("partition", 0, 10, healed=False),
     ]
-    flags = [row.flags for row in felt(windows)]
+    flags = [row.flags for row in measured(windows)]
     assert flags == [
         ("no effect measured",),
         ("effect not measured",),
@@ -156,15 +155,15 @@ def test_a_fault_without_effect_or_healing_is_flagged() -> None:
     ]
 
 
-def felt(windows: list[FaultWindow], until_ms: int = 7000) -> list[FaultRow]:
+def measured(windows: list[FaultWindow], until_ms: int = 7000) -> list[FaultRow]:
     """Measure faults while one client asks without being served until `until_ms`."""
     asked = Service(asking=((0, until_ms * MS),), served=(until_ms * MS,))
-    led = leadership(history())
+    led = leadership_of(history())
     return fault_rows(windows, [], asked, led, until_ms * MS, until_ms * MS)
 
 
 def test_silence_under_a_fault_that_leaves_a_majority_is_flagged() -> None:
-    (row,) = felt([window("partition", 0, 6000, expect="available")])
+    (row,) = measured([window("partition", 0, 6000, expect="available")])
     assert row.flags == (
         (
             "silent for 6.00 s while no other fault was at work, though this one leaves a "
@@ -179,8 +178,8 @@ def test_silence_is_not_held_against_a_fault_during_which_another_killed_a_node(
         window("partition", 0, 6000, expect="available"),
         window("kill", 1000, 5500, expect="unavailable"),
     ]
-    assert [row.flags for row in felt(both)] == [(), ()]
-    assert felt(both)[0].gap_ns == 6000 * MS
+    assert [row.flags for row in measured(both)] == [(), ()]
+    assert measured(both)[0].gap_ns == 6000 * MS
 
 
 def test_a_skipped_fault_kills_no_majority() -> None:
@@ -188,7 +187,7 @@ def test_a_skipped_fault_kills_no_majority() -> None:
         window("partition", 0, 6000, expect="available"),
         window("kill", 1000, 5500, outcome="skipped"),
     ]
-    assert [len(row.flags) for row in felt(both)] == [1, 1]
+    assert [len(row.flags) for row in measured(both)] == [1, 1]
 
 
 def test_messages_that_differ_in_digits_are_one_error() -> None:
@@ -198,8 +197,8 @@ def test_messages_that_differ_in_digits_are_one_error() -> None:
         (0, "read", 20, 30, "fail", {"error": "refused by 10.0.0.2 (try 2)"}),
     )
     logs = log_lines({"n1": ['{"level": "error", "msg": "disk 7 full"}']}, "")
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    rows, omitted = error_rows(tried, logs, seen.duration_ns)
+    attempts = attempts_of(seen, fault_periods([], seen.duration_ns))
+    rows, omitted = error_rows(attempts, logs, seen.duration_ns)
     assert [(row.message, row.n, row.source) for row in rows] == [
         ("refused by #.#.#.# (try #)", 2, "client"),
         ("disk # full", 1, "node log"),
@@ -241,7 +240,7 @@ def test_nodes_that_disagree_at_one_index_are_named() -> None:
             node: NodeEvidence(node=node, final={"applied": 7, "digest": digest})
             for node, digest in digests.items()
         }
-        empty = leadership(History([]))
+        empty = leadership_of(History([]))
         rows = nodes.node_rows(run(nodes=()), Evidence(nodes=left), empty, {})
         return nodes.agreement(rows)
 
@@ -255,94 +254,16 @@ def test_nodes_that_disagree_at_one_index_are_named() -> None:
 
 def test_like_mappings_become_a_table() -> None:
     """Nested figures are lifted one level; a lone mapping stays a list of names."""
-    told = tables.grid({"read": {"ok": 1, "ms": {"p50": 2}}, "write": {"ok": 3, "extra": 4}})
-    assert told is not None
-    assert told.columns == ["ok", "ms p50", "extra"]
-    assert told.rows == [("read", [1, 2, None]), ("write", [3, None, 4])]
+    table = tables.grid({"read": {"ok": 1, "ms": {"p50": 2}}, "write": {"ok": 3, "extra": 4}})
+    assert table is not None
+    assert table.columns == ["ok", "ms p50", "extra"]
+    assert table.rows == [("read", [1, 2, None]), ("write", [3, None, 4])]
     for shape in ({"a": {"b": 1}}, {"a": 1, "b": 2}, [1, 2], "text", None, {}):
         assert tables.grid(shape) is None
 
 
-def test_columns_carry_every_operation(broken: Storm) -> None:
-    """Unpacked as the page unpacks them, they give the history back."""
-    seen = broken[1]
-    tried = attempts(seen, stretches([], seen.duration_ns))
-    processes = list(dict.fromkeys(each.operation.process for each in tried))
-    unpacked = unpack(columns.encode(tried, processes))
-    assert len(unpacked) == len(tried)
-    for row, each in zip(unpacked, tried, strict=True):
-        operation = each.operation
-        assert row["start"] == operation.invoked_ns // 1000
-        assert row["start"] + row["length"] == each.ended_ns // 1000
-        assert row["index"] == operation.index
-        assert processes[row["process"]] == operation.process
-        assert row["f"] == operation.f
-        assert row["key"] == operation.key
-        assert row["node"] == operation.node
-        assert row["error"] == (operation.error or "")
-        if operation.f == "write":
-            assert row["input"] == str(operation.input)
-        if operation.f == "read" and operation.outcome == "ok":
-            expected = "nil" if operation.output is None else str(operation.output)
-            assert row["output"] == expected
-
-
-def unpack(packed: str) -> list[dict[str, object]]:
-    """Decode the columns independently of the page's own code."""
-    raw = gzip.decompress(base64.b64decode(packed))
-    size = int.from_bytes(raw[:4], "little")
-    head, at = json.loads(raw[4 : 4 + size]), 4 + size
-    numbers: dict[str, list[int]] = {}
-    for name, width in head["columns"]:
-        planes = [raw[at + plane * head["n"] :][: head["n"]] for plane in range(width)]
-        numbers[name] = [
-            sum(byte << (8 * at) for at, byte in enumerate(b)) for b in zip(*planes, strict=False)
-        ]
-        at += width * head["n"]
-    rows: list[dict[str, object]] = []
-    start = index = highest = 0
-    for i in range(head["n"]):
-        row: dict[str, object] = {name: column[i] for name, column in numbers.items()}
-        start, index = start + numbers["start"][i], index + numbers["index"][i]
-        row.update(start=start, index=index)
-        for name in ("f", "node", "key", "error"):
-            row[name] = head[name][numbers[name][i]]
-        for name in ("input", "output"):
-            code = numbers[name][i]
-            highest += code == 1
-            row[name] = head["value"][(0, highest)[code] if code < 2 else highest - code + 2]
-        rows.append(row)
-    return rows
-
-
-def test_retired_processes_share_a_lane(broken_report: Report) -> None:
-    """The drawing is as high as there were clients, and no lane holds two at once."""
-    drawn = broken_report.scene
-    assert drawn["lanes"] <= 21 < len(drawn["processes"])
-
-
-def test_json_in_the_page_cannot_end_its_script(broken_report: Report) -> None:
-    """No character that markup knows survives, yet the data is the same."""
-    nasty = {"text": "</script><!-- & \u2028"}
-    written = to_script(nasty)
-    assert not set("<>&\u2028") & set(written)
-    assert json.loads(written) == nasty
-
-
-def test_a_run_too_large_for_the_page_keeps_what_matters(
-    broken: Storm, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beyond the bound the anomalies' keys stay, the figures still count all."""
-    monkeypatch.setattr(columns, "OPS_MAX", 500)
-    report = Report.of(*broken)
-    assert report.carried < 500 < report.operations
-    assert sum(report.outcomes.values()) == report.operations
-    shown = {operation.index for each in report.cards for operation in each.witnesses}
-    assert shown <= {int(row["index"]) for row in unpack(report.packed)}
-
-
 def test_an_empty_history_still_makes_a_report() -> None:
-    """A run that died at once is told as such."""
+    """A run that fails at once still has a report."""
     report = Report.of(run(), History([]), verdict(), Evidence(), {})
     assert (report.operations, report.silence) == (0, (0, 0))
     assert report.word == "VALID"

@@ -1,8 +1,8 @@
-"""The view model: everything a reader is told about a run, worked out before anything is written.
+"""The view model of a run: everything its reader is shown, computed before anything is written.
 
 `Report.of` turns (run, history, verdict, evidence, node logs) into plain data; the page, the step
-summary, the JUnit file and the terminal only lay it out. It looks nothing up and reads no clock, so
-the same run gives the same report to the last byte.
+summary, the JUnit file and the terminal only lay it out. It does no I/O and reads no clock, so the
+same run gives the same report to the last byte.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import Any
 from squall.checkers.campaign.silence import longest_silence, service
 from squall.checkers.evidence import Evidence
 from squall.checkers.faults import fault_windows, mending_ns
-from squall.checkers.history import History, OpType
+from squall.checkers.history import History
 from squall.checkers.run import Run
+from squall.checkers.text.words import counted
 from squall.checkers.verdict import Verdict
-from squall.reports import words
-from squall.reports.proof.counterexample import Card, Scenery, card
-from squall.reports.view import columns, errors, judgement, nodes, reproduce
-from squall.reports.view.attempts import Attempt, Phase, Stretches, attempts, stretches
+from squall.reports import formatting
+from squall.reports.proof.card import Card, card
+from squall.reports.proof.drawing import RunIndex
+from squall.reports.view import errors, judgement, nodes, reproduce
+from squall.reports.view.attempts import Attempt, FaultPeriods, Phase, attempts_of, fault_periods
 from squall.reports.view.faults import FaultRow, KindRow, by_kind, fault_rows
 from squall.reports.view.judgement import Property
-from squall.reports.view.leadership import Leadership, leadership
+from squall.reports.view.leadership import Leadership, leadership_of
 from squall.reports.view.logs import TAIL_LINES, LogLine, around, log_lines, members_of
 from squall.reports.view.numbers import NumbersRow, Rates, numbers, outcome_counts, rates
-from squall.reports.view.timeline import scene
 
 CARDS_MAX = 20
 """Most anomalies shown in full; verdict.json has them all."""
@@ -36,7 +37,7 @@ DETAIL_ROWS_MAX = 240
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """What the nodes said around one anomaly."""
+    """The nodes' log lines around one anomaly."""
 
     title: str
     lines: list[LogLine]
@@ -44,14 +45,14 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the history and the logs show by themselves, whatever the verdict says of it."""
+class _Observed:
+    """What follows from history and logs alone, whatever the verdict."""
 
     events: int
     end_ns: int
-    storm: Stretches
-    tried: list[Attempt]
-    led: Leadership
+    periods: FaultPeriods
+    attempts: list[Attempt]
+    leadership: Leadership
     logs: dict[str, list[LogLine]]
     faults: list[FaultRow]
     silence: tuple[int, int]
@@ -64,29 +65,32 @@ class _Seen:
     @classmethod
     def of(
         cls, history: History, evidence: Evidence, node_logs: Mapping[str, Sequence[str]]
-    ) -> _Seen:
+    ) -> _Observed:
         end_ns = history.duration_ns
         windows = fault_windows(history)
-        storm = stretches(windows, end_ns)
-        tried = attempts(history, storm)
-        asked = service(history)
-        led = leadership(history, evidence)
+        periods = fault_periods(windows, end_ns)
+        attempts = attempts_of(history, periods)
+        served = service(history)
+        leadership = leadership_of(history, evidence)
         return cls(
             events=len(history),
             end_ns=end_ns,
-            storm=storm,
-            tried=tried,
-            led=led,
+            periods=periods,
+            attempts=attempts,
+            leadership=leadership,
             logs=log_lines(node_logs, _zero(history), members_of(evidence.nodes.values())),
-            faults=fault_rows(windows, tried, asked, led, end_ns, mending_ns(history)),
-            silence=longest_silence(asked),
-            rates=rates(tried, end_ns),
+            faults=fault_rows(windows, attempts, served, leadership, end_ns, mending_ns(history)),
+            silence=longest_silence(served),
+            rates=rates(attempts, end_ns),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run as it is told. Times in nanoseconds since the start."""
+    """A run as it is shown. Times in nanoseconds of the history's clock.
+
+    `zero` is the wall time at which that clock began, "" where it is unknown or there is none.
+    """
 
     run: Run
     folder: str
@@ -98,7 +102,7 @@ class Report:
     anomalies: int
     kinds: list[tuple[str, int]]
     trouble: tuple[str, ...]
-    seen: _Seen
+    observed: _Observed
     outcomes: dict[str, int]
     numbers: list[NumbersRow]
     fault_kinds: list[KindRow]
@@ -112,9 +116,7 @@ class Report:
     excerpts: list[Excerpt]
     commands: list[reproduce.Command]
     parameters: list[tuple[str, list[tuple[str, str]]]]
-    scene: dict[str, Any]
-    packed: str
-    carried: int
+    zero: str
 
     @classmethod
     def of(
@@ -127,25 +129,17 @@ class Report:
         *,
         folder: str = "",
     ) -> Report:
-        """Work everything out. `folder` is where the run is kept, as the reader would type it."""
+        """Compute everything. `folder` is where the run is kept, as the reader would type it."""
         folder = folder or reproduce.folder_of(run)
-        seen = _Seen.of(history, evidence, node_logs)
+        observed = _Observed.of(history, evidence, node_logs)
         verdict_word = judgement.word(verdict, evidence)
         rows = judgement.properties(verdict)
-        cards = _cards(rows, history, seen)
-        error_table, errors_omitted = errors.error_rows(seen.tried, seen.logs, seen.end_ns)
-        node_table = nodes.node_rows(run, evidence, seen.led, seen.logs)
-        plain, nested = _plain_and_nested(evidence.recovery)
-        carried = _carried(seen.tried, cards)
-        drawn = scene(
-            tried=carried,
-            faults=seen.faults,
-            led=seen.led,
-            rate=seen.rates,
-            cards=cards,
-            end_ns=seen.end_ns,
-            started_at="" if run.cluster == "sim" else _zero(history),  # no wall clock ran there
+        cards = _cards(rows, history, observed)
+        error_table, errors_omitted = errors.error_rows(
+            observed.attempts, observed.logs, observed.end_ns
         )
+        node_table = nodes.node_rows(run, evidence, observed.leadership, observed.logs)
+        plain, nested = _plain_and_nested(evidence.recovery)
         return cls(
             run=run,
             folder=folder,
@@ -154,92 +148,95 @@ class Report:
             sentence=judgement.sentence(
                 verdict,
                 evidence,
-                operations=len(seen.tried),
-                faults=seen.injected,
-                outage_ns=seen.silence[1] - seen.silence[0],
+                operations=len(observed.attempts),
+                faults=observed.injected,
+                outage_ns=observed.silence[1] - observed.silence[0],
             ),
             properties=rows,
             cards=cards,
             anomalies=sum(row.found for row in rows),
             kinds=_kinds(rows),
             trouble=evidence.trouble,
-            seen=seen,
-            outcomes=outcome_counts(seen.tried),
-            numbers=numbers(seen.tried, seen.storm),
-            fault_kinds=by_kind(seen.faults),
+            observed=observed,
+            outcomes=outcome_counts(observed.attempts),
+            numbers=numbers(observed.attempts, observed.periods),
+            fault_kinds=by_kind(observed.faults),
             unsupported={**run.unsupported, **evidence.unsupported_faults},
             errors=error_table,
             errors_omitted=errors_omitted,
             nodes=node_table,
             agreement=nodes.agreement(node_table),
-            recovery=words.facts(plain),
+            recovery=formatting.facts(plain),
             recovery_rest=nested,
-            excerpts=_excerpts(cards, seen.logs),
+            excerpts=_excerpts(cards, observed.logs),
             commands=reproduce.commands(run, folder),
             parameters=reproduce.parameter_groups(run),
-            scene=drawn,
-            packed=columns.encode(carried, drawn["processes"]),
-            carried=len(carried),
+            zero="" if run.cluster == "sim" else _zero(history),  # no wall clock is simulated
         )
 
     @property
     def operations(self) -> int:
-        """How many operations clients began."""
-        return len(self.seen.tried)
+        """Return how many operations clients invoked."""
+        return len(self.observed.attempts)
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Return every client operation, in order of invocation."""
+        return self.observed.attempts
 
     @property
     def events(self) -> int:
-        """How many events the history has."""
-        return self.seen.events
+        """Return how many events the history has."""
+        return self.observed.events
 
     @property
     def end_ns(self) -> int:
-        """Time of the last event."""
-        return self.seen.end_ns
+        """Return the time of the last event."""
+        return self.observed.end_ns
 
     @property
     def silence(self) -> tuple[int, int]:
-        """The longest stretch in which clients asked and no operation succeeded."""
-        return self.seen.silence
+        """Return the longest time in which operations were open and none succeeded."""
+        return self.observed.silence
 
     @property
     def rates(self) -> Rates:
-        """Completions over time."""
-        return self.seen.rates
+        """Return completions over time."""
+        return self.observed.rates
 
     @property
-    def led(self) -> Leadership:
-        """Who led, when."""
-        return self.seen.led
+    def leadership(self) -> Leadership:
+        """Who leadership, when."""
+        return self.observed.leadership
 
     @property
     def faults(self) -> list[FaultRow]:
-        """The storm, fault by fault."""
-        return self.seen.faults
+        """Return every fault, in order of its start."""
+        return self.observed.faults
 
     @property
     def injected(self) -> int:
-        """How many faults were injected; those that were skipped are none."""
-        return self.seen.injected
+        """Return how many faults were injected, without those that were skipped."""
+        return self.observed.injected
 
     @property
     def phases(self) -> list[tuple[str, int]]:
-        """The phases of the run with their lengths (ns)."""
-        return [(phase.value, self.seen.storm.length_ns(phase)) for phase in Phase]
+        """Return the phases of the run with their lengths (ns)."""
+        return [(phase.value, self.observed.periods.length_ns(phase)) for phase in Phase]
 
     @property
     def tails(self) -> dict[str, list[LogLine]]:
-        """The last lines of every node."""
-        return {node: said[-TAIL_LINES:] for node, said in self.seen.logs.items()}
+        """Return the last log lines of every node."""
+        return {node: lines[-TAIL_LINES:] for node, lines in self.observed.logs.items()}
 
     @property
     def glyph(self) -> str:
-        """The verdict's glyph: colour never speaks alone."""
-        return words.GLYPHS[self.word.lower()]
+        """Return the verdict's glyph, so that colour is never the only mark."""
+        return formatting.GLYPHS[self.word.lower()]
 
     @property
     def failure_text(self) -> str:
-        """The whole failure as text, to be pasted into an issue or a chat."""
+        """Return the failure as text, to be pasted into an issue or a chat."""
         parts = [f"{self.glyph} {self.word}  {self.title[2:]}", self.sentence]
         for each in self.cards[:3]:
             body = [f"{each.anomaly.kind}: {each.anomaly.summary}"]
@@ -252,7 +249,7 @@ class Report:
 
     @property
     def rate_rows(self) -> list[tuple[int, int, int, int]]:
-        """Completions a second or longer step: start (ns), ok, info, fail; few enough to read."""
+        """Return completions in steps of at least a second: (start in ns, ok, info, fail)."""
         rate = self.rates
         per = max(1, round(1e9 / rate.bucket_ns))
         per = max(per, -(-len(rate.ok) // DETAIL_ROWS_MAX))
@@ -268,72 +265,74 @@ class Report:
 
     @property
     def rate_sentence(self) -> str:
-        """Describe the rate band to who cannot see it."""
+        """Return the rate band as a sentence, for readers who do not see it."""
         mean = self.operations / (self.end_ns / 1e9) if self.end_ns else 0.0
         begin, end = self.silence
         return (
             f"{self.operations:,} operations in {self.end_ns / 1e9:.1f} s, {mean:,.0f} a second on "
             f"average. The longest silence, in which clients asked and no operation succeeded, "
-            f"lasted {words.duration(end - begin)}, from {words.seconds(begin)} to "
-            f"{words.seconds(end)}."
+            f"lasted {formatting.duration(end - begin)}, from {formatting.seconds(begin)} to "
+            f"{formatting.seconds(end)}."
         )
 
     @property
     def latency_sentence(self) -> str:
-        """Describe the latency band to who cannot see it."""
-        said = [
-            f"{row.f} p50 {words.duration(cell.p50_ns)}, p99 {words.duration(cell.p99_ns)}"
+        """Return the latency band as a sentence."""
+        duration = formatting.duration
+        parts = [
+            f"{row.f} p50 {duration(cell.p50_ns)}, p99 {duration(cell.p99_ns)}"
             for row in self.numbers
             if row.outcome == "ok" and (cell := row.cells[0]) is not None
         ]
-        return "Latency while calm: " + ("; ".join(said) or "nothing succeeded then") + "."
+        return "Latency while calm: " + ("; ".join(parts) or "nothing succeeded then") + "."
 
     @property
     def leader_sentence(self) -> str:
-        """Describe the leaders' band to who cannot see it."""
-        if not self.led.readings:
-            known = f", whose logs name {words.plural(self.led.elections, 'term')} with a leader"
-            return f"Nobody asked the nodes for their roles{known if self.led.terms else ''}."
-        longest = max((end - begin for begin, end in self.led.leaderless), default=0)
-        alone = f", the longest for {words.duration(longest)}" if longest else ""
+        """Return the leaders' band as a sentence."""
+        led = self.leadership
+        if not led.readings:
+            known = f", whose logs name {counted(led.elections, 'term')} with a leader"
+            return f"Nobody asked the nodes for their roles{known if led.terms else ''}."
+        longest = max((end - begin for begin, end in led.leaderless), default=0)
+        alone = f", the longest for {formatting.duration(longest)}" if longest else ""
         return (
-            f"{words.plural(self.led.elections, 'term')} with a leader; "
-            f"{words.plural(len(self.led.leaderless), 'time')} no node that answered said to "
-            f"lead{alone}. What the nodes answered was recorded {self.led.readings:,} times, "
-            f"{words.duration(self.led.resolution_ns)} apart at the median; nothing finer is known."
+            f"{counted(led.elections, 'term')} with a leader; "
+            f"{counted(len(led.leaderless), 'time')} no node that answered said to "
+            f"lead{alone}. What the nodes answered was recorded {led.readings:,} times, "
+            f"{formatting.duration(led.resolution_ns)} apart at the median; nothing finer is known."
         )
 
     @property
     def fault_sentence(self) -> str:
-        """Describe the faults' band to who cannot see it."""
+        """Return the faults' band as a sentence."""
         if not self.fault_kinds:
             return "No fault was injected."
-        said = ", ".join(words.plural(kind.n, kind.kind) for kind in self.fault_kinds)
-        return f"Faults: {said}."
+        kinds = ", ".join(counted(kind.n, kind.kind) for kind in self.fault_kinds)
+        return f"Faults: {kinds}."
 
 
 def _zero(history: History) -> str:
-    """When the history's clock began, by the controller's wall clock; "" where nobody noted it."""
+    """Return the wall time of the history's zero; "" where it was not recorded."""
     return str(history.header.get("started_at") or "")
 
 
-def _cards(rows: list[Property], history: History, seen: _Seen) -> list[Card]:
+def _cards(rows: list[Property], history: History, observed: _Observed) -> list[Card]:
     picked = judgement.ranked(rows, CARDS_MAX)
     if not picked:
         return []
-    scenery = Scenery(
-        operations={each.operation.index: each.operation for each in seen.tried},
+    index = RunIndex(
+        operations={each.operation.index: each.operation for each in observed.attempts},
         by_key=history.by_key,
-        ended_ns={each.operation.index: each.ended_ns for each in seen.tried},
-        windows=[row.window for row in seen.faults],
-        led=seen.led,
-        end_ns=seen.end_ns,
+        ended_ns={each.operation.index: each.ended_ns for each in observed.attempts},
+        windows=[row.window for row in observed.faults],
+        leadership=observed.leadership,
+        end_ns=observed.end_ns,
     )
-    return [card(at, owner, found, scenery) for at, (owner, found) in enumerate(picked, start=1)]
+    return [card(at, owner, found, index) for at, (owner, found) in enumerate(picked, start=1)]
 
 
 def _plain_and_nested(found: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keep what fits a line from what needs room; what is empty needs neither."""
+    """Separate values that fit a line from nested ones; empty ones are left out."""
     kept = {name: held for name, held in found.items() if held not in ("", None, [], {}, ())}
     nested = {name: held for name, held in kept.items() if isinstance(held, dict | list | tuple)}
     return {name: held for name, held in kept.items() if name not in nested}, nested
@@ -359,19 +358,3 @@ def _excerpts(cards: list[Card], logs: Mapping[str, list[LogLine]]) -> list[Exce
                 title = f"Around anomaly {each.number}: {each.anomaly.kind}"
                 found.append(Excerpt(title, lines, omitted))
     return found
-
-
-def _carried(tried: list[Attempt], cards: list[Card]) -> list[Attempt]:
-    """Choose what the page carries: everything, or the anomalies' keys if that is too much."""
-    if len(tried) <= columns.OPS_MAX:
-        return tried
-    keys = {key for each in cards for key in (each.anomaly.key, *each.keys)}
-    shown = {operation.index for each in cards for operation in each.witnesses}
-    chosen = [
-        each
-        for each in tried
-        if each.operation.key in keys
-        or each.operation.index in shown
-        or each.operation.outcome is OpType.INFO
-    ]
-    return chosen[: columns.OPS_MAX]

@@ -1,8 +1,9 @@
-"""How a time, a count and a value are written, so that every output writes them alike.
+"""How times, values and operations are written, the same in every output.
 
-Times are seconds since the load began, at the first client operation, with three decimals
-("31.204 s"): the history's own clock, never a wall clock. Durations pick their unit. Values are
-shown as a reader would type them, cut at a stated length, and never interpreted.
+Times are seconds of the history's clock, with three decimals ("31.204 s"); zero is the first client
+operation, and no wall clock is shown. A duration is written in the unit that suits its length. A
+value is shown as a reader would type it, cut at a stated length, and never interpreted. A number
+with its noun is written by `squall.checkers.text.words.counted`.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from typing import Any
 from squall.checkers.history import Operation, OpType
 
 VALUE_CHARS_MAX = 160
-"""Longest value shown in one piece; the history file has the rest."""
+"""Most characters shown of a value; the history file has all of it."""
 
 GLYPHS = {"valid": "✓", "invalid": "✗", "unknown": "?", "error": "!"}
 OUTCOME_GLYPHS = {"ok": "●", "info": "◐", "fail": "○"}
 
 
 def seconds(at_ns: int) -> str:
-    """Write a moment of the history's clock: "31.204 s"."""
+    """Write a time of the history's clock: "31.204 s"."""
     return f"{at_ns / 1e9:.3f} s"
 
 
 def duration(span_ns: float | None) -> str:
-    """Write a length of time in the unit that suits it: "812 µs", "1.84 ms", "1.90 s"."""
+    """Write a length of time with three digits and a unit: "812 µs", "1.84 ms", "1.90 s"."""
     if span_ns is None:
         return "–"
     if span_ns < 999_500:
@@ -40,29 +41,24 @@ def duration(span_ns: float | None) -> str:
 
 
 def _three(number: float) -> str:
-    """Three digits, so that columns line up: 8.40, 21.9, 112."""
+    """Round to three significant digits: 8.40, 21.9, 112."""
     return f"{number:.{2 if number < 9.995 else 1 if number < 99.95 else 0}f}"
 
 
 def count(number: int) -> str:
-    """Write a count with thousands apart."""
+    """Write a count with separated thousands: "1,204"."""
     return f"{number:,}"
 
 
-def plural(number: int, one: str, many: str = "") -> str:
-    """Write "1 anomaly", "2 anomalies"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def shortened(text: str, limit: int = VALUE_CHARS_MAX) -> str:
-    """Cut a long text and say how much was cut."""
+    """Cut a text at `limit` characters and say how many were cut."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
 def value(anything: Any, limit: int = VALUE_CHARS_MAX) -> str:
-    """Write a value of the database. None is "nil": the absent value."""
+    """Write a value of the database; None, the absent value, is "nil"."""
     if anything is None:
         return "nil"
     if isinstance(anything, str):
@@ -75,13 +71,13 @@ def value(anything: Any, limit: int = VALUE_CHARS_MAX) -> str:
 
 
 def request(operation: Operation) -> str:
-    """Write what was asked, of which key: "write k7 5", "cas k7 3 → 5", "read k7"."""
+    """Write the request of an operation, with its key: "write k7 5", "cas k7 3 → 5", "read k7"."""
     key = "" if operation.key is None else f" {shortened(str(operation.key), 60)}"
     return f"{operation.f}{key} {argument(operation, 60)}".rstrip()
 
 
 def argument(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
-    """Write what was asked without the verb: "5", "3 → 5" for a cas, "" for nothing."""
+    """Write the argument of an operation: "5", "3 → 5" for a cas, "" for nothing."""
     given = operation.input
     if operation.f == "cas" and isinstance(given, list | tuple) and len(given) == 2:
         return f"{value(given[0], limit // 2)} → {value(given[1], limit // 2)}"
@@ -92,7 +88,7 @@ def argument(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
 
 
 def micro_operations(anything: Any) -> list[tuple[str, str, Any]]:
-    """Take a transaction apart: [["r", "x", null], ["append", "y", 1]]; [] for anything else."""
+    """Split a transaction, [["r", "x", null], ["append", "y", 1]]; [] for anything else."""
     found = []
     for one in anything if isinstance(anything, list | tuple) else ():
         if not isinstance(one, list | tuple) or len(one) != 3 or not isinstance(one[0], str):
@@ -102,18 +98,18 @@ def micro_operations(anything: Any) -> list[tuple[str, str, Any]]:
 
 
 def exchange(operation: Operation) -> str:
-    """Write what was asked and what came back: "read k7 → 3", "write k7 5", "write k7 6 ?"."""
+    """Write request and answer of an operation: "read k7 → 3", "write k7 5", "write k7 6 ?"."""
     asked = request(operation)
     if operation.outcome is OpType.INFO:
         return f"{asked} ?"
     if operation.outcome is OpType.FAIL:
         return f"{asked} failed"
-    heard = answer(operation, 60)
-    return f"{asked} → {heard}" if heard else asked
+    answered = answer(operation, 60)
+    return f"{asked} → {answered}" if answered else asked
 
 
 def answer(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
-    """Write what came back, or nothing where it says no more than that it happened."""
+    """Write the answer of an operation; "" where it only acknowledges the request."""
     found = operation.output
     if operation.outcome is OpType.OK and operation.f == "cas":
         swapped = found.get("swapped") if isinstance(found, dict) else found
@@ -123,22 +119,22 @@ def answer(operation: Operation, limit: int = VALUE_CHARS_MAX) -> str:
         return "" if swapped in (True, None) or found == operation.input else value(found, limit)
     if mops := micro_operations(found):
         asked = [it for _, _, it in micro_operations(operation.input)]
-        # What was asked with a value came back as it was.
-        told = [
+        # A micro-operation that was asked with a value is answered with the same value: left out.
+        answered = [
             f"{key} {value(it)}"
             for at, (_, key, it) in enumerate(mops)
             if at >= len(asked) or asked[at] is None
         ]
-        return shortened(", ".join(told), limit)
+        return shortened(", ".join(answered), limit)
     if found is None:
-        # Of a write nothing comes back; a read that finds nothing has an answer to show.
+        # A write has no answer to show; a read that finds nothing has: nil.
         read = operation.f in {"get", "range"} or operation.f.endswith("read")
         return value(None) if read and operation.outcome is OpType.OK else ""
     return "" if found == operation.input else value(found, limit)
 
 
 def facts(mapping: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Flatten a mapping into rows of dotted name and text, in its own order."""
+    """Flatten a mapping into rows (dotted name, text), in its own order."""
     rows: list[tuple[str, str]] = []
     for name, held in mapping.items():
         if isinstance(held, Mapping) and held:

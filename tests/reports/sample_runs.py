@@ -1,9 +1,8 @@
-"""Invented runs with the shapes of real ones: a seed gives the same run for ever.
+"""Generated runs with the shape of real ones; a seed always gives the same run.
 
-A register workload on five nodes under partitions, kills, pauses and clock skew. The leader dies
-or is cut off now and then: operations time out for a second or two, then a new term begins. Values
-are linearizable by construction; `stale=True` makes one read go back in time, and the verdict says
-so.
+A register workload on five nodes under partitions, kills, pauses and clock skew. When the leader is
+killed or partitioned, operations time out for a second or two and a new term begins. Values are
+linearizable by construction; `stale=True` makes one read stale, and the verdict says so.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ MS = 1_000_000
 TIMEOUT_NS = 1 * SECOND
 START = "2026-11-21T03:54:00Z"
 
-Storm = tuple[Run, History, Verdict, Evidence, dict[str, list[str]]]
+SampleRun = tuple[Run, History, Verdict, Evidence, dict[str, list[str]]]
 
 
-def storm(seed: int = 8412, *, ops: int = 5_000, stale: bool = False) -> Storm:
-    """Invent a run of 60 s with about `ops` client operations."""
+def sample_run(seed: int = 8412, *, ops: int = 5_000, stale: bool = False) -> SampleRun:
+    """Generate a run of 60 s with about `ops` client operations."""
     rng = random.Random(seed)
     limit_ns = 60 * SECOND
-    faults, outages, reigns = _faults(rng, limit_ns)
+    faults, outages, leader_periods = _faults(rng, limit_ns)
     attempts = _attempts(rng, ops, limit_ns, faults, outages)
     broken = _answer(rng, attempts, stale)
-    history = _history(rng, attempts, faults, reigns, limit_ns)
+    history = _history(rng, attempts, faults, leader_periods, limit_ns)
     run = Run(
         id=f"20261121T0354Z-{seed}",
         workload="register",
@@ -71,21 +70,21 @@ def storm(seed: int = 8412, *, ops: int = 5_000, stale: bool = False) -> Storm:
         unsupported={"netem": "the kernel has no sch_netem"},
     )
     verdict = _verdict(history, broken)
-    evidence = _evidence(reigns, stale)
-    return run, history, verdict, evidence, _logs(rng, reigns, faults)
+    evidence = _evidence(leader_periods, stale)
+    return run, history, verdict, evidence, _logs(rng, leader_periods, faults)
 
 
 def _faults(rng: random.Random, limit_ns: int) -> tuple[list[dict[str, Any]], list, list]:
-    """Faults every few seconds; outages where the leader was hit; reigns between them."""
+    """Faults every few seconds; outages where the leader was hit; leader_periods between them."""
     faults: list[dict[str, Any]] = []
     outages: list[tuple[int, int]] = []
-    reigns: list[list[Any]] = [["n1", 2, 0, 0]]
+    leader_periods: list[list[Any]] = [["n1", 2, 0, 0]]
     at = 5 * SECOND
     numbers: dict[str, int] = {}
     while at < limit_ns - 12 * SECOND:
         kind = ("partition", "kill", "pause", "clock")[len(faults) % 4]
         numbers[kind] = numbers.get(kind, 0) + 1
-        leader, term = reigns[-1][0], reigns[-1][1]
+        leader, term = leader_periods[-1][0], leader_periods[-1][1]
         length = int(rng.uniform(2.0, 6.0) * SECOND)
         hits_leader = kind != "clock" and rng.random() < 0.6
         others = [node for node in NODES if node != leader]
@@ -126,11 +125,11 @@ def _faults(rng: random.Random, limit_ns: int) -> tuple[list[dict[str, Any]], li
         if hits_leader:
             outage = (at + 80 * MS, at + int(rng.uniform(1.1, 1.9) * SECOND))
             outages.append(outage)
-            reigns[-1][3] = outage[0]
-            reigns.append([rng.choice(others), term + rng.choice((1, 1, 2)), outage[1], 0])
+            leader_periods[-1][3] = outage[0]
+            leader_periods.append([rng.choice(others), term + rng.choice((1, 1, 2)), outage[1], 0])
         at += int(rng.uniform(2.5, 7.0) * SECOND)
-    reigns[-1][3] = limit_ns + 6 * SECOND
-    return faults, outages, reigns
+    leader_periods[-1][3] = limit_ns + 6 * SECOND
+    return faults, outages, leader_periods
 
 
 def _attempts(
@@ -254,7 +253,7 @@ def _history(
     rng: random.Random,
     attempts: list[dict[str, Any]],
     faults: list[dict[str, Any]],
-    reigns: list[Any],
+    leader_periods: list[Any],
     limit_ns: int,
 ) -> History:
     events: list[tuple[int, int, dict[str, Any], Any]] = []
@@ -289,7 +288,7 @@ def _history(
         ):
             events.append((at, 1, dict(base, type=type_, f=f, value=value), None))
     for at in range(0, limit_ns + 5 * SECOND, 250 * MS):
-        value = {node: _reading(node, at, faults, reigns) for node in NODES}
+        value = {node: _reading(node, at, faults, leader_periods) for node in NODES}
         base = {"process": "observer", "type": OpType.INFO, "f": "observe", "value": value}
         events.append((at, 1, base, None))
     history = []
@@ -300,19 +299,19 @@ def _history(
     return History(history, header={"format": 1, "started_at": "2026-11-21T03:54:00Z"})
 
 
-def _reading(node: str, at: int, faults: list[Any], reigns: list[Any]) -> dict[str, Any]:
+def _reading(node: str, at: int, faults: list[Any], leader_periods: list[Any]) -> dict[str, Any]:
     hit = [f for f in faults if node in f["targets"] and f["from"] < at < f["until"]]
     if any(f["kind"] in {"kill", "pause"} for f in hit):
         return {"reachable": False}
-    reign = max((r for r in reigns if r[2] <= at), key=lambda r: r[2])
-    role = "leader" if node == reign[0] and at < reign[3] else "follower"
-    if role == "follower" and at >= reign[3]:
+    period = max((r for r in leader_periods if r[2] <= at), key=lambda r: r[2])
+    role = "leader" if node == period[0] and at < period[3] else "follower"
+    if role == "follower" and at >= period[3]:
         role = "candidate" if int(node[1]) % 2 else "follower"
     skew = 1800 if any(f["kind"] == "clock" for f in hit) else 0
     return {
         "reachable": True,
         "role": role,
-        "term": reign[1],
+        "term": period[1],
         "commit": at // (30 * MS),
         "applied": at // (30 * MS),
         "revision": at // (31 * MS),
@@ -394,18 +393,18 @@ def _anomaly(operations: list[Any]) -> Anomaly:
     )
 
 
-def _evidence(reigns: list[Any], stale: bool) -> Evidence:
-    final = {"term": reigns[-1][1], "commit": 2101, "applied": 2101, "revision": 2077}
+def _evidence(leader_periods: list[Any], stale: bool) -> Evidence:
+    final = {"term": leader_periods[-1][1], "commit": 2101, "applied": 2101, "revision": 2077}
     return Evidence(
         nodes={
             node: NodeEvidence(
                 node=node,
                 committed=2101,
-                led_terms=tuple(r[1] for r in reigns if r[0] == node),
+                led_terms=tuple(r[1] for r in leader_periods if r[0] == node),
                 overwritten=3 if node == "n2" else 0,
                 final=dict(
                     final,
-                    role="leader" if node == reigns[-1][0] else "follower",
+                    role="leader" if node == leader_periods[-1][0] else "follower",
                     digest="9f31c0de77aa" if not (stale and node == "n4") else "07bb2f00aa11",
                 ),
             )
@@ -416,7 +415,7 @@ def _evidence(reigns: list[Any], stale: bool) -> Evidence:
     )
 
 
-def _logs(rng: random.Random, reigns: list[Any], faults: list[Any]) -> dict[str, list[str]]:
+def _logs(rng: random.Random, leader_periods: list[Any], faults: list[Any]) -> dict[str, list[str]]:
     lines: dict[str, list[tuple[int, dict[str, Any]]]] = {node: [] for node in NODES}
     for node in NODES:
         lines[node].append((0, {"level": "info", "event": "started", "msg": f"{node} started"}))
@@ -428,7 +427,7 @@ def _logs(rng: random.Random, reigns: list[Any], faults: list[Any]) -> dict[str,
             if fault["kind"] == "partition":
                 text = f"lost peer 10.71.0.{rng.randrange(2, 7)}: connection reset"
                 lines[node].append((fault["from"] + MS, {"level": "warning", "msg": text}))
-    for name, term, begin, _ in reigns:
+    for name, term, begin, _ in leader_periods:
         said = {"level": "info", "event": "became-leader", "msg": "became leader", "term": term}
         lines[name].append((begin, said))
     return {
