@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from squall.checkers.registry import check_file
+from squall.checkers.files import check_file
 from squall.checkers.verdict import Budget, Verdict
 
 TIME_LIMIT_S = 20.0

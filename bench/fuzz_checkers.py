@@ -18,10 +18,11 @@ import traceback
 from pathlib import Path
 
 from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.files import judge_file, read_file
 from squall.checkers.formats.edn_writer import encode_history
 from squall.checkers.formats.jsonl import encode_history as encode_jsonl
 from squall.checkers.history import MalformedHistory
-from squall.checkers.registry import ENTRIES, UnknownModel, judge_file, read_file
+from squall.checkers.registry import ENTRIES, UnknownModel
 from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Budget
 

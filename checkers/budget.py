@@ -1,20 +1,41 @@
-"""What a checker has spent of its budget, asked about inside its innermost loop.
+"""What a checker may spend, and what it has spent: asked about inside its innermost loop.
 
-Pure code reads no clock: the budget brings the functions that do. A meter asks them only once in a
-while, because a step of a search is cheaper than a system call.
+A checker reads no clock by itself: the budget brings the functions that do, and `UNTIMED` brings
+none, so that a verdict depends on its history alone. A meter asks them only once in a while,
+because a step of a search is cheaper than a system call.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Final
 
-from squall.checkers.verdict import Budget
+import msgspec
 
 STEPS_BETWEEN_LOOKS: Final = 512
 """Steps between two looks at the clock: well under a hundredth of a second of searching."""
 
 STATES_MAX: Final = 20_000_000
 """Configurations one search may visit: the bound when nobody handed in a clock."""
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """What judging a history may spend; what is undecided by then is unknown.
+
+    `time_s`: seconds by `now_s`, which returns monotonic seconds; None: time has no limit.
+    `memory_bytes`: the resident size of the process up to which a search goes on, as measured by
+    `rss_bytes`, which returns bytes; None, the default: memory is not measured and has no limit.
+    """
+
+    time_s: float = 60.0
+    memory_bytes: int = 4 << 30
+    now_s: Callable[[], float] | None = time.monotonic
+    rss_bytes: Callable[[], int] | None = None
+
+
+UNTIMED: Final = Budget(now_s=None)
+"""A budget without a clock: the number of steps alone limits a search, the same on any machine."""
 
 
 class OutOfBudget(Exception):
@@ -33,7 +54,7 @@ class Meter:
 
     def now_s(self) -> float:
         """Return monotonic seconds, or 0 for ever when the budget brought no clock."""
-        return float(self._budget.now_s()) if self._budget.now_s is not None else 0.0
+        return self._budget.now_s() if self._budget.now_s is not None else 0.0
 
     @property
     def remaining_s(self) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 
@@ -55,6 +55,10 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False
     `value` is the argument on an invocation and the answer on a completion. `meta` holds what is
     evidence rather than answer: revisions, the term of the answering node, whether an operation
     belongs to the final phase.
+
+    `time_ns` is nanoseconds on the one clock of the history. `type` may be given as plain text
+    ("invoke"). Raises ValueError for a type that is none, and TypeError for a process that is
+    neither a number nor a name.
     """
 
     index: int
@@ -68,10 +72,31 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False
     node: str | None = None
     meta: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if self.type.__class__ is not OpType or self.process.__class__ not in _PROCESSES:
+            msgspec.structs.force_setattr(self, "type", _op_type(self.type))
+            _check_process(self.process)
+
     @property
     def is_client(self) -> bool:
         """Whether a client did this (and not the nemesis or the observer)."""
         return is_client(self.process)
+
+
+_PROCESSES = (int, str)
+
+
+def _op_type(given: str) -> OpType:
+    try:
+        return OpType(given)
+    except ValueError:
+        kinds = ", ".join(OpType)
+        raise ValueError(f"an event's type is one of {kinds}, not {given!r}") from None
+
+
+def _check_process(process: object) -> None:
+    if not isinstance(process, int | str) or isinstance(process, bool):
+        raise TypeError(f"a process is a number or a name, not {process!r}")
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -124,7 +149,10 @@ class MalformedHistory(ValueError):
 
 
 class History(Sequence[Op]):
-    """An immutable list of Ops in order of time, with its pairing worked out once."""
+    """An immutable list of Ops in order of time, with its pairing worked out once.
+
+    `header` is what the history's file says about it in its first line.
+    """
 
     def __init__(self, ops: Sequence[Op], *, header: dict[str, Any] | None = None) -> None:
         self._ops = tuple(ops)
@@ -133,7 +161,11 @@ class History(Sequence[Op]):
     def __len__(self) -> int:
         return len(self._ops)
 
-    def __getitem__(self, at: Any) -> Any:
+    @overload
+    def __getitem__(self, at: int) -> Op: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Op, ...]: ...
+    def __getitem__(self, at: int | slice) -> Op | tuple[Op, ...]:
         return self._ops[at]
 
     def __iter__(self) -> Iterator[Op]:

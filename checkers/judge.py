@@ -9,7 +9,7 @@ verdict unknown and leaves a proved violation proved.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -24,7 +24,7 @@ from squall.checkers.etcd.revisions import revisions
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, MalformedHistory
 from squall.checkers.linearizability.checker import linearizability
-from squall.checkers.linearizability.models import CasRegister
+from squall.checkers.linearizability.models import CasRegister, Model
 from squall.checkers.proof_check.self_check import self_checked
 from squall.checkers.raft.safety import raft_safety
 from squall.checkers.verdict import Budget, Checker, Validity, Verdict, worst
@@ -69,7 +69,7 @@ def _hear(
     started_s = meter.now_s()
     share = msgspec.structs.replace(budget, time_s=meter.remaining_s)
     try:
-        verdict: Verdict = checker.check(history, evidence, share)
+        verdict = checker.check(history, evidence, share)
     except MalformedHistory as error:
         verdict = _unheard(checker, f"the history is malformed: {error}")
     except Exception:  # noqa: BLE001 - whatever it is, it is no verdict
@@ -101,7 +101,7 @@ def common_checkers(
 
 def standard_checkers(
     *,
-    model: str = CasRegister.name,
+    make: Callable[[], Model] = CasRegister,
     requested_faults: tuple[str, ...] = (),
     availability_bound_ms: int = BOUND_MS,
 ) -> tuple[Checker, ...]:
@@ -110,5 +110,5 @@ def standard_checkers(
         *common_checkers(requested_faults, availability_bound_ms),
         revisions(),
         lost_commits(),
-        linearizability(model),
+        linearizability(make),
     )

@@ -8,11 +8,12 @@ expressed as a verdict on the database.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from squall.checkers.budget import Budget
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History
 
@@ -72,23 +73,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     children: tuple[Verdict, ...] = ()
 
 
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checker may spend. Pure code reads no clock: `now_s` is handed in.
+class Checker(msgspec.Struct, frozen=True):
+    """A named judge of a history and of what the nodes left behind.
 
-    `now_s` returns monotonic seconds; `rss_bytes` the process's resident size.
+    What `check` raises is no verdict on the database: `judge` makes it unknown.
     """
 
-    time_s: float = 60.0
-    memory_bytes: int = 4 << 30
-    now_s: Any = None  # Callable[[], float] | None
-    rss_bytes: Any = None  # Callable[[], int] | None
-
-
-class Checker(msgspec.Struct, frozen=True):
-    """A named judge. `check(history, evidence, budget)` returns its Verdict and never raises."""
-
     name: str
-    check: Any  # Callable[[History, Evidence, Budget], Verdict]
+    check: Callable[[History, Evidence, Budget], Verdict]
 
 
 __all__ = ["Anomaly", "Budget", "Checker", "Evidence", "History", "Validity", "Verdict", "worst"]

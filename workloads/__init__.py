@@ -41,6 +41,15 @@ class _Workloads(Mapping[str, "Workload"]):
         return name in MODULES
 
 
+MODELS: Final = {"register": "cas-register", "kv": "etcd", "election": "lock"}
+"""Models that judge the histories of a workload of another name."""
+
+
+def model_of(workload: str) -> str:
+    """Return the name of the model by which the histories of a workload are judged."""
+    return MODELS.get(workload, workload)
+
+
 WORKLOADS: Final[Mapping[str, Workload]] = _Workloads()
 
 assert __name__ == "squall.workloads", (

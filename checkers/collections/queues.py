@@ -33,7 +33,7 @@ import msgspec
 from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.history import History, MalformedHistory, Operation, OpType
 from squall.checkers.linearizability.checker import check_linearizability
-from squall.checkers.linearizability.objects import FifoQueue, UnorderedQueue
+from squall.checkers.linearizability.models import FifoQueue, UnorderedQueue
 from squall.checkers.linearizability.registers import FOREVER, freeze
 from squall.checkers.text.proof import Cast, anomaly, value_phrase, who
 from squall.checkers.text.words import counted

@@ -157,6 +157,7 @@ class EtcdKv:
     """etcd's store for the search: small histories, no reads of the past."""
 
     name = "etcd"
+    functions = FUNCTIONS
     init: Hashable = (FIRST_REVISION, ())
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:

@@ -23,14 +23,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from squall.checkers.assumptions import NOTHING_SAID, Assumptions
-from squall.checkers.budget import Meter
+from squall.checkers.budget import UNTIMED, Meter
 from squall.checkers.formats import edn, etcd_reports, jepsen_log, whole_operations
 from squall.checkers.formats.dialects import HEADER, TRANSACTIONAL, to_history
 from squall.checkers.formats.jsonl import read_history
 from squall.checkers.formats.translations import Record, guess_model, is_client
 from squall.checkers.formats.whole_operations import EVENT
 from squall.checkers.history import Accounting, History, MalformedHistory
-from squall.checkers.verdict import Budget
 
 FILE_BYTES_MAX: Final = 4 << 30
 """The largest file read: a history of ten million operations is half of it."""
@@ -82,7 +81,7 @@ def load(
     `name` is what messages call the file; `model` overrides what its operations look like, and
     `assume` what its values seem to mean.
     """
-    meter = meter or Meter(Budget())
+    meter = meter or Meter(UNTIMED)
     if data.startswith(_GZIP):
         data = _unzipped(data, name, meter)
     if len(data) > FILE_BYTES_MAX:
@@ -147,7 +146,7 @@ def load_report(
     files: Sequence[tuple[str, bytes]], model: str | None = None, *, meter: Meter | None = None
 ) -> Foreign:
     """Read the files of one of etcd's robustness reports as one history; raises as `load` does."""
-    meter = meter or Meter(Budget())
+    meter = meter or Meter(UNTIMED)
     read: list[tuple[str, list[Record]]] = []
     lines = 0
     for name, data in files:
@@ -168,11 +167,11 @@ def _of_own(history: History, model: str) -> Foreign:
 
 
 def _own_model(history: History, name: str) -> str:
-    """Guess, unless the header names the workload: then looks that fit two models matter less."""
+    """Guess; where the header names a model or a workload, looks may fit several models."""
     try:
         return guess_own(history, name)
     except MalformedHistory:
-        if history.header.get("workload"):
+        if history.header.get("model") or history.header.get("workload"):
             return ""
         raise
 

@@ -26,14 +26,21 @@ from typing import Final, NamedTuple, cast
 import msgspec
 
 from squall.checkers.answers import BLIND, RULES, mismatches, tell_mismatch
-from squall.checkers.budget import Meter, OutOfBudget
+from squall.checkers.budget import UNTIMED, Meter, OutOfBudget
+from squall.checkers.etcd.model import EtcdKv
 from squall.checkers.evidence import Evidence
 from squall.checkers.gc_pause import uncollected
 from squall.checkers.history import History, MalformedHistory, Operation, OpType
 from squall.checkers.linearizability.append_register import Ambiguous, Texts
 from squall.checkers.linearizability.conflicts import explain_conflict
-from squall.checkers.linearizability.models import UNKNOWN, CasRegister, Model
-from squall.checkers.linearizability.objects import KeyValue
+from squall.checkers.linearizability.models import (
+    MODELS,
+    REGISTERS,
+    UNKNOWN,
+    CasRegister,
+    KeyValue,
+    Model,
+)
 from squall.checkers.linearizability.registers import (
     FOREVER,
     IGNORED,
@@ -43,7 +50,6 @@ from squall.checkers.linearizability.registers import (
 )
 from squall.checkers.linearizability.search import MISFITS, Call, Found, Misfit, search
 from squall.checkers.linearizability.shrink import cut_behind, shrink, without_reads
-from squall.checkers.linearizability.specifications import FUNCTIONS, MODELS, REGISTERS
 from squall.checkers.linearizability.thin_air import hint_of, unexpected_element, unwritten
 from squall.checkers.linearizability.zones import Conflict, decide
 from squall.checkers.text.lanes import describe, render, value_text
@@ -89,11 +95,11 @@ SHRINK_TIME_S: Final = 5.0
 """Seconds spent on making one counterexample smaller."""
 
 
-def linearizability(model: str = CasRegister.name) -> Checker:
-    """Return the checker for a model known by name."""
+def linearizability(make: Callable[[], Model] = CasRegister) -> Checker:
+    """Return the checker for a model."""
 
     def check(history: History, _evidence: Evidence, budget: Budget) -> Verdict:
-        return check_linearizability(history, budget, MODELS[model])
+        return check_linearizability(history, budget, make)
 
     return Checker(name="linearizable", check=check)
 
@@ -112,7 +118,7 @@ def check_linearizability(
     tally = _Tally()
     searches: list[tuple[int, str | None, list[Operation], str]] = []
     sample = make()
-    known = sample.name in FUNCTIONS
+    known = sample.name in MODELS or sample.name == EtcdKv.name
     wrong = mismatches(history, RULES if known else {})
     for key, everything in history.by_key.items():
         all_of_key = [one for one in everything if one.f not in IGNORED]
@@ -215,7 +221,7 @@ class _Tally:
 
 def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -> _Judged | str:
     """Decide a key without search, or return why it needs one."""
-    functions = FUNCTIONS.get(model.name)
+    functions: frozenset[str] | None = getattr(model, "functions", None)
     foreign = {one.f for one in operations} - functions if functions is not None else None
     if foreign:
         names = ", ".join(sorted(foreign))
@@ -288,7 +294,7 @@ def _tell_of_texts(
         if constrains(one, model) and (one.f != "get" or one.invoked_ns <= until)
     ]
     if len(mine) <= LANES_OPS_MAX:
-        meter = Meter(Budget(), states_max=SHRINK_STATES_MAX)
+        meter = Meter(UNTIMED, states_max=SHRINK_STATES_MAX)
         for candidate in (mine, [one for one in operations if constrains(one, model)]):
             found = search(model, calls_of(candidate), meter)
             if found.valid is False:

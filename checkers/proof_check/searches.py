@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
+from squall.checkers.etcd.model import EtcdKv
 from squall.checkers.history import Operation, OpType
-from squall.checkers.linearizability.models import UNKNOWN, Model
-from squall.checkers.linearizability.specifications import MODELS
+from squall.checkers.linearizability.models import MODELS, UNKNOWN, Model
 from squall.checkers.proof_check.grammar import (
     Contradicted,
     Unverified,
@@ -24,6 +24,8 @@ from squall.checkers.proof_check.proof import Proof, Told
 from squall.checkers.text.lanes import value_text
 from squall.checkers.text.proof import phrase, value_phrase
 
+SPECIFICATIONS: Final[dict[str, Callable[..., Model]]] = {**MODELS, EtcdKv.name: EtcdKv}
+
 STATES_MAX: Final = 2_000
 """Configurations followed for one proof; what needs more is not checked."""
 
@@ -32,7 +34,7 @@ STATES_TOLD_MAX: Final = 8
 
 def _model(proof: Proof) -> Model:
     name = proof.anomaly.data.get("model")
-    make: Callable[[], Model] | None = MODELS.get(str(name))
+    make: Callable[[], Model] | None = SPECIFICATIONS.get(str(name))
     if make is None:
         raise Unverified(f"no specification of {name!r} is at hand")
     return make()

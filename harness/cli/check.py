@@ -22,8 +22,7 @@ from squall.checkers.formats import edn_writer, jsonl
 from squall.checkers.formats.foreign import Foreign
 from squall.checkers.linearizability.porcupine import visualise
 from squall.checkers.linearizability.search import Misfit
-from squall.checkers.linearizability.specifications import MODELS
-from squall.checkers.registry import ENTRIES, model_of_workload
+from squall.checkers.registry import ENTRIES
 from squall.checkers.verdict import Budget
 from squall.harness.cli.display import Results
 from squall.harness.cli.output import printing
@@ -33,17 +32,19 @@ from squall.harness.run.options import NS_PER_S
 from squall.harness.run.rejudge import is_run, read_any, recheck
 from squall.harness.vocabulary import CHECK_MEMORY_BYTES
 from squall.reports.output import terminal
+from squall.workloads import model_of
 
 
 def _to_porcupine(found: Foreign, allowed: Budget) -> Iterator[bytes]:
     name = found.model.partition(":")[0]
-    if name not in MODELS:
+    objects = {entry.name: entry.make for entry in ENTRIES.values() if entry.make is not None}
+    if name not in objects:
         raise click.UsageError(
             f"Porcupine shows operations on an object, and {name or 'this history'} has none that "
-            f"it could; name one of {', '.join(MODELS)} with --model"
+            f"it could; name one of {', '.join(objects)} with --model"
         )
     try:
-        data = visualise(found.history, MODELS[name], allowed)
+        data = visualise(found.history, objects[name], allowed)
     except Misfit as misfit:
         raise click.UsageError(f"a {name} cannot make sense of this history: {misfit}") from None
     yield msgspec.json.encode(data) + b"\n"
@@ -135,7 +136,7 @@ def check(
     if model and workload:
         raise click.UsageError("--model and --workload say the same thing; name one of them")
     if workload:
-        model = model_of_workload(workload)
+        model = model_of(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
     assume = Assumptions(_initial(initial), Nil(nil) if nil else None, independent)
     found = recheck(path, sys.stdin.buffer, allowed, model, assume, strict=strict)

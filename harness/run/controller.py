@@ -44,7 +44,7 @@ WHOLE_STORE = Range(key=b"\0", range_end=b"\0", limit=1)
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """What a run leaves for the judge: what happened, what the nodes say, what was done to them."""
 
-    history: Any  # History
+    history: History
     evidence: Evidence
     schedule: tuple[Executed, ...] = ()
 

@@ -9,7 +9,7 @@ nobody asks it for logs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import click
 import msgspec
@@ -20,11 +20,12 @@ from squall.checkers.campaign.lost_commits import lost_commits
 from squall.checkers.etcd.revisions import revisions
 from squall.checkers.evidence import Evidence
 from squall.checkers.faults import fault_windows
+from squall.checkers.files import accounted, judge_file, read_file, settled
 from squall.checkers.formats.foreign import Foreign, load_report
 from squall.checkers.history import History
 from squall.checkers.linearizability.checker import linearizability
 from squall.checkers.linearizability.models import CasRegister
-from squall.checkers.registry import accounted, judge_file, judge_of, read_file, settled, undecided
+from squall.checkers.registry import judge_of, undecided
 from squall.checkers.run import Run
 from squall.checkers.verdict import Budget, Checker, Verdict
 from squall.harness.cli.user_code import is_path, judge_by
@@ -39,7 +40,7 @@ from squall.harness.run.judging import (
 )
 from squall.harness.run.options import NS_PER_S
 from squall.harness.store import HISTORY, RunFolder, StoreError
-from squall.workloads import WORKLOADS
+from squall.workloads import WORKLOADS, model_of
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +51,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     run: Run
-    history: Any  # History
+    history: History
     evidence: Evidence
     verdict: Verdict
     exit_code: int
@@ -137,10 +138,12 @@ def read_any(
     files = [file for file in files if file.is_file()]
     if path.is_dir() and not is_run(path) and files:
         data = [(str(file), file.read_bytes()) for file in files]
-        read = settled(str(path), lambda base: load_report(data, base, meter=meter), model)
+        read = settled(
+            str(path), lambda base: load_report(data, base, meter=meter), model, model_of
+        )
         return str(path), read
     name, content = read_bytes(path, stdin)
-    return name, read_file(name, content, model, meter, assume)
+    return name, read_file(name, content, model, meter, assume, by_workload=model_of)
 
 
 def read_bytes(path: Path, stdin: BinaryIO) -> tuple[str, bytes]:

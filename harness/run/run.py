@@ -67,7 +67,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     run: Run
     folder: RunFolder
-    history: Any  # History
+    history: History
     evidence: Evidence
     verdict: Verdict
     exit_code: int

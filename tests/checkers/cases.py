@@ -33,7 +33,7 @@ from squall.checkers.evidence import (
 from squall.checkers.history import History
 from squall.checkers.judge import standard_checkers
 from squall.checkers.linearizability.checker import linearizability
-from squall.checkers.registry import judge_of
+from squall.checkers.registry import ENTRIES, judge_of
 from squall.checkers.text.lanes import COLUMN_NS, parse
 from squall.checkers.verdict import Budget, Validity, Verdict
 
@@ -78,7 +78,9 @@ def run_case(text: str) -> Verdict:
     if name not in {one.name for one in standard_checkers()} and not model:
         return judge_of(name)(parse("\n".join(lanes)), Budget())
     if model:
-        checker = linearizability(model)
+        make = ENTRIES[model].make
+        assert make is not None, model
+        checker = linearizability(make)
     else:
         every = standard_checkers(requested_faults=kinds, availability_bound_ms=50)
         (checker,) = (one for one in every if one.name == name)

@@ -14,13 +14,13 @@ from squall.checkers.collections.leases import check_leases
 from squall.checkers.collections.locks import check_locks
 from squall.checkers.collections.sets import check_sets
 from squall.checkers.etcd.order import check_etcd_order
+from squall.checkers.files import check_file
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.linearizability.checker import check_linearizability
-from squall.checkers.linearizability.models import UNKNOWN, CasRegister, Given
+from squall.checkers.linearizability.models import MODELS, UNKNOWN, CasRegister, Given
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call
-from squall.checkers.linearizability.specifications import MODELS
-from squall.checkers.registry import check_file, judge_of
+from squall.checkers.registry import judge_of
 from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.checkers.watch.rules import check_watches
 from tests.checkers import test_etcd_order as stores

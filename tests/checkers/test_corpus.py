@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from bench.corpus import judge_corpus
+from squall.checkers.files import check_file
 from squall.checkers.formats import edn
 from squall.checkers.formats.foreign import load
 from squall.checkers.history import MalformedHistory
-from squall.checkers.registry import ENTRIES, JUDGES, UnknownModel, check_file
+from squall.checkers.registry import ENTRIES, UnknownModel, judge_of
 from squall.checkers.verdict import Budget, Validity
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
@@ -163,9 +164,16 @@ def test_a_model_that_does_not_exist_is_answered_with_those_that_do() -> None:
         )
 
 
-def test_every_model_is_described_for_people() -> None:
-    """And nothing is described that there is not."""
-    assert set(ENTRIES) == {*JUDGES, "list-append", "rw-register"}
+def test_a_name_is_one_models_and_every_model_is_described() -> None:
+    """No alias hides a model, and the list for people is the table that judges."""
+    names = [name for entry in ENTRIES.values() for name in (entry.name, *entry.aliases)]
+    assert len(names) == len(set(names))
+    for name, entry in ENTRIES.items():
+        assert name == entry.name
+        assert entry.judges
+        assert entry.decided_by
+        assert entry.make is None or entry.make().name == name
+        judge_of(name)
 
 
 def test_a_history_in_which_nothing_happened_is_no_pass() -> None:

@@ -7,8 +7,7 @@ from random import Random
 from typing import Any
 
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.linearizability.models import UNKNOWN, Given
-from squall.checkers.linearizability.objects import Counter
+from squall.checkers.linearizability.models import UNKNOWN, Counter, Given
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call
 from squall.checkers.registry import judge_of

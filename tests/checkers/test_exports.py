@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from squall.checkers.assumptions import Assumptions
+from squall.checkers.files import check_file
 from squall.checkers.formats.edn_writer import encode_history
 from squall.checkers.formats.foreign import load
 from squall.checkers.formats.jsonl import encode_history as encode_jsonl
@@ -18,7 +19,7 @@ from squall.checkers.history import History, Op, OpType
 from squall.checkers.linearizability.checker import check_linearizability
 from squall.checkers.linearizability.models import CasRegister
 from squall.checkers.linearizability.porcupine import visualise
-from squall.checkers.registry import check_file, judge_of
+from squall.checkers.registry import judge_of
 from squall.checkers.text.lanes import parse, render
 from squall.checkers.verdict import Budget, Verdict
 from tests.checkers import oracle

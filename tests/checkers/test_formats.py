@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from squall.checkers.files import check_file
 from squall.checkers.formats import edn
 from squall.checkers.formats.foreign import load_report
 from squall.checkers.history import MalformedHistory
-from squall.checkers.registry import check_file
 from squall.checkers.verdict import Budget, Validity, Verdict
 
 HEADER = '{"squall":"history","version":1}\n'

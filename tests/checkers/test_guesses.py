@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from squall.checkers.assumptions import Assumptions, Initial, Nil, NoValue, read_value
+from squall.checkers.files import check_file
 from squall.checkers.formats.edn_writer import encode_edn
 from squall.checkers.history import MalformedHistory
-from squall.checkers.registry import UnknownModel, check_file, judge_of
+from squall.checkers.registry import UnknownModel, judge_of
 from squall.checkers.verdict import Budget, Validity, Verdict, worst
 from tests.checkers.seeds import SEEDS
 

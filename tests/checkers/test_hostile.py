@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from bench.fuzz_checkers import check, damage
+from squall.checkers.files import check_file
 from squall.checkers.formats import edn
 from squall.checkers.formats.jsonl import encode_history, read_history
 from squall.checkers.history import MalformedHistory
-from squall.checkers.registry import ENTRIES, UnknownModel, check_file
+from squall.checkers.registry import ENTRIES, UnknownModel
 from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Budget
 from tests.checkers.cases import RULE

@@ -16,13 +16,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from squall.checkers.assumptions import Assumptions, Initial, Nil
+from squall.checkers.files import check_file
 from squall.checkers.formats.edn_writer import encode_edn
 from squall.checkers.history import MalformedHistory, OpType
-from squall.checkers.linearizability.models import UNKNOWN
+from squall.checkers.linearizability.models import MODELS, UNKNOWN
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call
-from squall.checkers.linearizability.specifications import MODELS
-from squall.checkers.registry import check_file
 from squall.checkers.verdict import Budget, Validity
 from tests.checkers import test_bank_order as banks
 from tests.checkers import test_queues as queues

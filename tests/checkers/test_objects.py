@@ -9,10 +9,9 @@ import pytest
 
 from squall.checkers.budget import Meter
 from squall.checkers.linearizability.checker import check_linearizability
-from squall.checkers.linearizability.models import UNKNOWN, Given
+from squall.checkers.linearizability.models import MODELS, UNKNOWN, Given
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call, search
-from squall.checkers.linearizability.specifications import MODELS
 from squall.checkers.verdict import Budget, Validity
 from tests.checkers.oracle import brute_force, history, intervals
 from tests.checkers.seeds import SEEDS

@@ -14,16 +14,16 @@ import msgspec
 import pytest
 
 from bench.corpus import TIME_LIMIT_S
-from squall.checkers import registry as catalogue
+from squall.checkers import files
 from squall.checkers.budget import Meter
 from squall.checkers.evidence import Evidence
+from squall.checkers.files import judge_file, read_file
 from squall.checkers.history import History
 from squall.checkers.judge import judge
 from squall.checkers.linearizability.checker import check_linearizability
 from squall.checkers.proof_check import ProofFlaw, Standing, check_proof, check_verdict, read_proof
 from squall.checkers.proof_check.facts import Facts
 from squall.checkers.proof_check.self_check import DEFECT, FLAWS, self_checked
-from squall.checkers.registry import judge_file, read_file
 from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 from squall.reports.output.terminal import _properties_in_full
@@ -267,7 +267,7 @@ def judged_files() -> Iterator[tuple[str, History, Verdict]]:
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not beside the checkout")
 def test_no_proof_about_other_tools_histories_is_false(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every anomaly of the corpora, as it was found."""
-    monkeypatch.setattr(catalogue, "self_checked", lambda verdict, *_: verdict)
+    monkeypatch.setattr(files, "self_checked", lambda verdict, *_: verdict)
     proofs = 0
     for name, history, verdict in judged_files():
         proofs += len(verdict.anomalies)

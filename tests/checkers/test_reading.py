@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from squall.checkers.files import check_file
 from squall.checkers.formats.edn_writer import Keyword, encode_edn
 from squall.checkers.history import MalformedHistory
 from squall.checkers.linearizability.models import CasRegister
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call
-from squall.checkers.registry import check_file
 from squall.checkers.verdict import Budget, Verdict
 from tests.checkers import oracle
 from tests.checkers.seeds import SEEDS

@@ -6,8 +6,7 @@ from random import Random
 
 from squall.checkers.collections.sets import check_sets
 from squall.checkers.history import History, Operation
-from squall.checkers.linearizability.models import UNKNOWN
-from squall.checkers.linearizability.objects import Set
+from squall.checkers.linearizability.models import UNKNOWN, Set
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call
 from squall.checkers.verdict import Validity

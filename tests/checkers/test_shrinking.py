@@ -8,8 +8,8 @@ import pytest
 
 from squall.checkers.history import History, Operation, OpType
 from squall.checkers.linearizability.checker import calls_of
+from squall.checkers.linearizability.models import MODELS
 from squall.checkers.linearizability.shrink import cut_behind, without_reads
-from squall.checkers.linearizability.specifications import MODELS
 from squall.checkers.transactions.checker import LIST_APPEND, RW_REGISTER, check_isolation
 from squall.checkers.transactions.list_append import ListAppend
 from squall.checkers.transactions.operations import APPEND, WRITE, transactions

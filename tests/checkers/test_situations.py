@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from squall.checkers.assumptions import Assumptions, Initial, Nil, read_value
+from squall.checkers.files import check_file
 from squall.checkers.history import MalformedHistory
-from squall.checkers.registry import UnknownModel, check_file
+from squall.checkers.registry import UnknownModel
 from squall.checkers.verdict import Anomaly, Budget, Verdict
 
 REFUSED = "refused"

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from squall.checkers.files import check_file
 from squall.checkers.history import History, MalformedHistory, Op, OpType
-from squall.checkers.registry import check_file
 from squall.checkers.text.lanes import parse
 from squall.checkers.transactions.checker import LIST_APPEND, RW_REGISTER, check_isolation
 from squall.checkers.transactions.long_fork import check_long_fork

@@ -13,13 +13,14 @@ import pytest
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.judge import judge
-from squall.checkers.registry import judge_of, model_of_workload
+from squall.checkers.registry import judge_of
 from squall.checkers.run import Run
 from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.harness.run.judging import budget
 from squall.harness.run.rejudge import recheck
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 from squall.harness.store import RUN, RunFolder
+from squall.workloads import model_of
 from squall.workloads.bank import OPTIONS, WORKLOAD, Bank
 from squall.workloads.client import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
 from squall.workloads.workload import Completion, Plan
@@ -55,7 +56,7 @@ def test_a_store_in_one_piece_keeps_the_total():
     assert {name: verdict.validity for name, verdict in found.items()} == dict.fromkeys(
         OWN, Validity.VALID
     )
-    assert judge_of(model_of_workload("bank"))(history, Budget()).validity is Validity.VALID
+    assert judge_of(model_of("bank"))(history, Budget()).validity is Validity.VALID
     moved = [op for op in history.operations if op.f == "transfer" and op.outcome is OpType.OK]
     assert len(moved) > 300
 

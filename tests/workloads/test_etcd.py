@@ -11,9 +11,10 @@ import pytest
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.judge import judge
-from squall.checkers.registry import judge_of, model_of_workload
+from squall.checkers.registry import judge_of
 from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
+from squall.workloads import model_of
 from squall.workloads.client import (
     Compact,
     Compare,
@@ -72,7 +73,7 @@ def test_guards_hold_and_fail_and_both_branches_change_things():
 def test_the_file_is_judged_as_the_run_is():
     """By the name of the workload, from what is on disk alone."""
     history = record(store_run(), OneStore(), 500)
-    verdict = judge_of(model_of_workload("kv"))(history, Budget())
+    verdict = judge_of(model_of("kv"))(history, Budget())
     assert (verdict.checker, verdict.validity) == ("etcd-order", Validity.VALID)
 
 

@@ -11,9 +11,10 @@ import pytest
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.judge import judge
-from squall.checkers.registry import judge_of, model_of_workload
+from squall.checkers.registry import judge_of
 from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
+from squall.workloads import model_of
 from squall.workloads.client import Definite, Put, Range
 from squall.workloads.sets import WORKLOAD, Sets
 from squall.workloads.workload import Plan
@@ -39,7 +40,7 @@ def test_a_store_in_one_piece_loses_nothing():
     assert {name: verdict.validity for name, verdict in found.items()} == dict.fromkeys(
         OWN, Validity.VALID
     )
-    assert judge_of(model_of_workload("set"))(history, Budget()).validity is Validity.VALID
+    assert judge_of(model_of("set"))(history, Budget()).validity is Validity.VALID
 
 
 def test_an_element_is_a_key_of_its_own_and_a_set_an_interval():

@@ -23,12 +23,13 @@ from typing import Any
 
 import msgspec
 
+from squall.checkers.budget import UNTIMED
 from squall.checkers.campaign.recovery import recovered
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, OpType
 from squall.checkers.judge import judge as hear
 from squall.checkers.proof_check.self_check import DEFECT
-from squall.checkers.verdict import Budget, Checker, Validity, Verdict
+from squall.checkers.verdict import Checker, Validity, Verdict
 from squall.harness.cluster import HarnessError
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.sim.chaos.effects import Effects, effects
@@ -228,7 +229,7 @@ def _conclude(
     if not found:
         return Result.IDLE, "", "no fault had any effect"
     if checks:
-        verdict = hear(_judges(run, workload, evidence), run.history, evidence, Budget())
+        verdict = hear(_judges(run, workload, evidence), run.history, evidence, UNTIMED)
         if (guilty := _first(verdict, Validity.INVALID)) is not None:
             words = guilty.anomalies[0].summary if guilty.anomalies else guilty.claim
             return Result.ALARM, guilty.checker, words
