@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from squall.checkers.history import Operation, OpType
+from squall.checkers.proof_check.facts import believed
 from squall.checkers.proof_check.grammar import Contradicted, Unverified
 from squall.checkers.proof_check.introductions import part_of
 from squall.checkers.proof_check.proof import Proof
@@ -84,7 +85,8 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
     if bare is not None and (not options or bare.end() - 1 == stop):
         stop, text = bare.end() - 1, bare[1]
         whole = {one.index for one, _ in options}
-        introduced = {one.real.index for one in proof.cast.values()}
+        shown = proof.memory.get("lanes in part", ())
+        introduced = {one.real.index for one in proof.cast.values() if one.name not in shown}
         for _, mark, one, until in labels:
             fits = mark == bare[2] and one.index not in whole and one.index not in introduced
             if fits and part_of(one, text) is not None:
@@ -111,6 +113,10 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
         shown = FOREVER if one.outcome is OpType.INFO or until is None else until
         text = describe(shown_as.get(one.index, one))  # in the lanes as in the proof
         labels.append((text, _MARKS[one.outcome], one, shown))
+        if one.f == "txn" and one.outcome is OpType.OK and not believed(one):
+            asked = [mop for mop in one.input if mop[0] != "r"]
+            cut = msgspec.structs.replace(one, input=asked, outcome=OpType.INFO, output=None)
+            labels.append((describe(cut), "?", one, FOREVER))  # its answer is not shown
         if until is not None and until > limit:
             cut = msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
             labels.append((describe(cut), "?", one, FOREVER))

@@ -22,7 +22,6 @@ from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.evidence import Evidence
 from squall.checkers.gc_pause import uncollected
 from squall.checkers.history import History, Operation
-from squall.checkers.text.lanes import render
 from squall.checkers.text.words import counted
 from squall.checkers.transactions.isolation import (
     STRICT_SERIALIZABLE,
@@ -70,12 +69,15 @@ MISMATCHED: Final = "it was answered something else than it asked"
 
 
 class _Told(NamedTuple):
-    """The name of an anomaly, the weakest level it breaks, its transactions, and its teller."""
+    """The name of an anomaly, the weakest level it breaks, its transactions, and its teller.
+
+    The teller is given the smaller history that is drawn, empty if there is none.
+    """
 
     name: str
     level: Level
     nodes: tuple[int, ...]
-    tell: Callable[[], Anomaly]
+    tell: Callable[[Sequence[Operation]], Anomaly]
 
 
 LIST_APPEND, RW_REGISTER = "list-append", "rw-register"
@@ -174,7 +176,7 @@ def _analyse(
             "answer-mismatch",
             broken_level("answer-mismatch"),
             (node,),
-            partial(explain_mismatch, txns.operations[node], wrong),
+            lambda _, node=node, wrong=wrong: explain_mismatch(txns.operations[node], wrong),
         )
         for node, wrong in txns.mismatched.items()
     ]
@@ -208,7 +210,7 @@ class _Teller:
     def tell(self, told: _Told) -> Anomaly:
         """Tell one anomaly; as it was found if no smaller history shows it."""
         if told.name == "answer-mismatch":
-            return told.tell()
+            return told.tell(())
         if self._readers is None:
             self._readers = longest_readers(self._txns)
         smaller = shrink_transactions(
@@ -219,9 +221,7 @@ class _Teller:
             self._readers,
             lambda operations: self._shows(operations, told.name),
         )
-        # The words are about the history as it is, the lanes are the smaller one.
-        anomaly = told.tell()
-        return msgspec.structs.replace(anomaly, lanes=render(smaller)) if smaller else anomaly
+        return told.tell(smaller)
 
     def _shows(self, operations: list[Operation], name: str) -> bool:
         try:
