@@ -114,7 +114,8 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
         text = describe(shown_as.get(one.index, one))  # in the lanes as in the proof
         labels.append((text, _MARKS[one.outcome], one, shown))
         if one.f == "txn" and one.outcome is OpType.OK and not believed(one):
-            asked = [mop for mop in one.input if mop[0] != "r"]
+            part = shown_as.get(one.index, one)
+            asked = [mop for mop in part.input if mop[0] != "r"]
             cut = msgspec.structs.replace(one, input=asked, outcome=OpType.INFO, output=None)
             labels.append((describe(cut), "?", one, FOREVER))  # its answer is not shown
         if until is not None and until > limit:
@@ -153,6 +154,8 @@ class _Matching:
         column, kind, interval = self._events[at]
         if kind:
             one, until = self._chosen[interval]
+            if until == FOREVER:  # where it is shown to end says nothing
+                return self.fits(at + 1, last)
             event = (column, (until, 1), self._is_hasty(one))
             return self._follows(last, event) and self.fits(at + 1, event)
         used = {one.index for one, _ in self._chosen.values()}

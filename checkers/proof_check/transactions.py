@@ -101,20 +101,20 @@ def _finds(one: Told, key: str, value: str) -> bool:
 
 def writers(proof: Proof, key: str, value: Any) -> list[Operation]:
     """Those which write a value to a key and did not fail, once for each time."""
+    frozen = freeze(value)
     return [
         one.operation
         for one in proof.facts.writes_of(key_of(proof, key))
-        if one.value == value and one.operation.outcome is not OpType.FAIL
+        if freeze(one.value) == frozen and one.operation.outcome is not OpType.FAIL
     ]
 
 
 def sole_writer(proof: Proof, w: Told, key: str, value: str) -> Any:
-    """Check that a transaction, and nothing else that may have happened, writes a value."""
+    """Check that a transaction, and nothing else that may have happened, writes a value, once."""
     element = wrote(w, key, value)
-    mine = 0
     for one in writers(proof, key, element):
         require(one.index == w.real.index, f"op {one.index} writes {value} to {key}, too")
-        mine += 1
+    mine = sum(real[2] == element for _, real in one_key(w, key))
     require(mine == 1, f"{w.name} writes {value} to {key} {mine} times")
     return element
 
@@ -188,17 +188,18 @@ def _came_before(proof: Proof, one: Told, other: Told, why: str) -> tuple[Told, 
     return one, other
 
 
-def _edge(proof: Proof, kind: str) -> None:
-    """Note by what the transactions of a claim are in order."""
-    proof.memory["edges"] = (*proof.memory.get("edges", ()), kind)
+def _edge(proof: Proof, before: Told, kind: str, after: Told) -> tuple[Told, Told]:
+    """Note what puts a transaction before another."""
+    known = proof.memory.get("kinds", {})
+    proof.memory["kinds"] = {**known, (before.name, after.name): kind}
+    return before, after
 
 
 @because("{order:order}")
 def _by_time(proof: Proof, order: tuple[Told, Told]) -> tuple[Told, Told]:
-    _edge(proof, REALTIME)
     if order[1].real.f == "txn":
         happened(proof, order[1])
-    return order
+    return _edge(proof, order[0], REALTIME, order[1])
 
 
 @because("{p:who} called {after:op} after {before:op}")
@@ -209,8 +210,7 @@ def _by_client(proof: Proof, p: str, after: Told, before: Told) -> tuple[Told, T
     require(before.real.completed_ns is not None, f"{before.name} was never answered")
     for one in (before, after):
         happened(proof, one)
-    _edge(proof, PROCESS)
-    return before, after
+    return _edge(proof, before, PROCESS, after)
 
 
 @because("{r:op} read {key} as {value}, whose last element {w:op} appended")
@@ -218,8 +218,7 @@ def _by_last_element(proof: Proof, r: Told, key: str, value: str, w: Told) -> tu
     found = reads(r, key, value)
     require(found, f"{r.name} found nothing")
     sole_writer(proof, w, key, value_text(found[-1]))
-    _edge(proof, WR)
-    return w, r
+    return _edge(proof, w, WR, r)
 
 
 @because("{one:op} appended {x} to {key}, and {other:op} appended {y} behind it")
@@ -233,8 +232,7 @@ def _by_lists(proof: Proof, one: Told, x: str, key: str, other: Told, y: str) ->
         seen = seen or at >= 0
     require(seen, f"no read of {key} shows {x}")
     happened(proof, other)  # it was appended, and not before what was read
-    _edge(proof, WW)
-    return one, other
+    return _edge(proof, one, WW, other)
 
 
 @because("{r:op} read {key} as {value}, without the {x} that {w:op} appended")
@@ -243,8 +241,7 @@ def _by_absence(proof: Proof, r: Told, key: str, value: str, x: str, w: Told) ->
     element = sole_writer(proof, w, key, x)
     require(element not in (found or ()), f"{r.name} read {key} as {value_text(found)}")
     happened(proof, w)
-    _edge(proof, RW)
-    return r, w
+    return _edge(proof, r, RW, w)
 
 
 @because("{r:op} read {key} as {value}, which {w:op} wrote")
@@ -252,8 +249,7 @@ def _by_value(proof: Proof, r: Told, key: str, value: str, w: Told) -> tuple[Tol
     require(
         reads(r, key, value) == sole_writer(proof, w, key, value), f"{r.name} read another {value}"
     )
-    _edge(proof, WR)
-    return w, r
+    return _edge(proof, w, WR, r)
 
 
 @because(
@@ -265,8 +261,7 @@ def _by_versions(
     comes_next(proof, key, sole_writer(proof, one, key, old), sole_writer(proof, other, key, new))
     happened(proof, one)
     happened(proof, other)
-    _edge(proof, WW)
-    return one, other
+    return _edge(proof, one, WW, other)
 
 
 @because("{r:op} read {key} as {old}, before {w:op} set it to {new}")
@@ -275,8 +270,7 @@ def _by_later_version(
 ) -> tuple[Told, Told]:
     comes_next(proof, key, reads(r, key, old), sole_writer(proof, w, key, new))
     happened(proof, w)
-    _edge(proof, RW)
-    return r, w
+    return _edge(proof, r, RW, w)
 
 
 @because(
@@ -288,18 +282,24 @@ def _by_assumed_version(
 ) -> tuple[Told, Told]:
     first = reads(r, key, old)
     _unwritten(proof, key, first)
-    for one in proof.facts.reads_of(key_of(proof, key)):
-        require(
-            one.value == first or writers(proof, key, one.value),
-            f"op {one.operation.index} found {value_text(one.value)}, which nobody wrote either",
-        )
-    return _by_later_version(proof, r, key, old, w, new)
+    of_key = key_of(proof, key)
+    wrote_it = {freeze(one.value) for one in proof.facts.writes_of(of_key)} | {freeze(first)}
+    touched: set[int] = set()
+    for one in proof.facts.micro(of_key):
+        index = one.operation.index
+        if one.f == READ and index not in touched:  # what others left behind
+            what = f"op {index} found {value_text(one.value)}, which nobody wrote either"
+            require(freeze(one.value) in wrote_it, what)
+        touched.add(index)
+    _by_later_version(proof, r, key, old, w, new)
+    return r, w
 
 
 def _unwritten(proof: Proof, key: str, value: Any) -> None:
     """Check that no transaction of the history asks to write a value, failed ones included."""
     for one in proof.facts.writes_of(key_of(proof, key)):
-        require(one.value != value, f"op {one.operation.index} writes {value_text(value)} to {key}")
+        if freeze(one.value) == freeze(value):
+            raise Contradicted(f"op {one.operation.index} writes {value_text(value)} to {key}")
 
 
 def comes_next(proof: Proof, key: str, old: Any, new: Any) -> None:
@@ -363,7 +363,8 @@ def _no_order(proof: Proof, n: str, names: str, meaning: str) -> None:
     require(_COUNTS.get(n, n) in {number, str(number)}, f"they are {number}")
     real = list(dict.fromkeys(who(one.real) for one in proof.cast.values()))
     require(sorted(_names(names)) == sorted(real), f"they are of {', '.join(real)}")
-    edges = proof.memory.get("edges", ())
+    kinds = proof.memory.get("kinds", {})
+    edges = tuple(kinds.get(edge, REALTIME) for edge in proof.edges)
     kind, means = _class_of(edges)
     called = kind + (means and f"-{means}")
     require(proof.anomaly.kind == called, f"such a circle is called {called}")
@@ -615,8 +616,10 @@ def _behind_an_append(proof: Proof, verb: str, value: str, key: str, what: str, 
     element = wrote(w, key, what)
     for _, real in mops(strange.reader, READ, key):
         found = real[2] or []
-        if strange.value in found and element in found[: found.index(strange.value)]:
-            return
+        if strange.value in found:
+            last = len(found) - 1 - found[::-1].index(strange.value)
+            if element in found[:last]:
+                return
     raise Contradicted(f"{strange.reader.name} did not find {value} behind {what}")
 
 
@@ -1040,17 +1043,17 @@ def _in_time(
 
 
 def _saw_written(proof: Proof, one: Told, key: str) -> bool:
-    """Whether a read found a key as somebody wrote it; else as it was at first."""
+    """Whether a read found a key otherwise than at first: as written, or as not all found it."""
     for _, (_, _, value) in mops(one, READ, key):
-        if value is None or not believed(one.real):
-            return False
-        others = [other.value for other in proof.facts.reads_of(key_of(proof, key))]
-        return bool(writers(proof, key, value)) or any(other != value for other in others)
+        frozen, of_key = freeze(value), key_of(proof, key)
+        wrote_it = any(freeze(other.value) == frozen for other in proof.facts.writes_of(of_key))
+        changed = any(freeze(other.value) != frozen for other in proof.facts.reads_of(of_key))
+        return believed(one.real) and value is not None and (wrote_it or changed)
     raise Contradicted(f"{one.name} did not read key {key}")
 
 
 def _lacked(proof: Proof, one: Told, key: str) -> bool:
-    """Whether a read found a key as nobody wrote it."""
+    """Whether a read found a key as it was at first: with nothing, or with what nobody wrote."""
     return any(not writers(proof, key, real[2]) for _, real in mops(one, READ, key))
 
 

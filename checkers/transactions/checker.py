@@ -176,7 +176,7 @@ def _analyse(
             "answer-mismatch",
             broken_level("answer-mismatch"),
             (node,),
-            lambda _, node=node, wrong=wrong: explain_mismatch(txns.operations[node], wrong),
+            partial(explain_mismatch, txns.operations[node], wrong),
         )
         for node, wrong in txns.mismatched.items()
     ]
@@ -210,7 +210,7 @@ class _Teller:
     def tell(self, told: _Told) -> Anomaly:
         """Tell one anomaly; as it was found if no smaller history shows it."""
         if told.name == "answer-mismatch":
-            return told.tell(())
+            return told.tell([])
         if self._readers is None:
             self._readers = longest_readers(self._txns)
         smaller = shrink_transactions(

@@ -103,7 +103,12 @@ def check_long_fork(history: History, *, closed: bool = True, initial: Any = UNS
     twice = {key: wrote for key, wrote in found.writes.items() if len(wrote) > 1}
     groups: dict[frozenset[Hashable], list[tuple[frozenset[Hashable], Operation]]] = {}
     for one, values in found.reads:
-        values = {key: value for key, value in values.items() if key not in twice}
+        # Nil is what a key holds that was not written; where another value was, it is neither.
+        values = {
+            key: value
+            for key, value in values.items()
+            if key not in twice and (value is not None or start is None)
+        }
         if len(values) >= 2:
             seen = frozenset(k for k, value in values.items() if value != at_first.get(k, start))
             groups.setdefault(frozenset(values), []).append((seen, one))

@@ -53,7 +53,7 @@ _MISSED_ITS_OWN: Final = "one missed what the same client had done before"
 
 
 def explain_circle(circle: Circle, story: Story, lanes: Sequence[Operation] = ()) -> Anomaly:
-    """Tell a circle of dependencies; `lanes` are a smaller history that shows it, if there is one."""
+    """Tell a circle of dependencies; `lanes` are a smaller history that shows it, if any does."""
     # The contradiction comes last and should be what was missed: begin behind the last rw edge.
     turn = next((at + 1 for at, kind in enumerate(circle.kinds) if kind == RW), 0)
     nodes = circle.nodes[turn:] + circle.nodes[:turn]
@@ -182,8 +182,12 @@ def _because_of_lists(kind: int, one: str, other: str, key: str, value: Any, fol
     return f"{one} read {key} as {seen}, without the {value_text(following)} that {other} appended"
 
 
-def explain_mismatch(operation: Operation, wrong: Mismatch) -> Anomaly:
-    """Tell an answer to something else than was asked."""
+def explain_mismatch(
+    operation: Operation,
+    wrong: Mismatch,
+    lanes: Sequence[Operation] = (),
+) -> Anomaly:
+    """Tell an answer to something else than was asked; `lanes` as in `explain_circle`."""
     cast = Cast([operation])
     name = cast.name(operation)
     asked, answered = len(operation.input), len(operation.output)
@@ -204,6 +208,7 @@ def explain_mismatch(operation: Operation, wrong: Mismatch) -> Anomaly:
         f"{who(operation)}'s transaction (op {operation.index}) asked for {summary}.",
         [then, however],
         cast,
+        shown=lanes or None,
     )
 
 
