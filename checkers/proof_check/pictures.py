@@ -18,7 +18,7 @@ from squall.checkers.proof_check.facts import believed
 from squall.checkers.proof_check.grammar import Contradicted, Unverified
 from squall.checkers.proof_check.introductions import part_of
 from squall.checkers.proof_check.proof import Proof
-from squall.checkers.text.lanes import describe
+from squall.checkers.text.lanes import describe, value_text
 
 STEPS_MAX: Final = 5_000
 """Ways to match intervals with operations that are tried."""
@@ -27,6 +27,7 @@ FOREVER: Final = 1 << 62
 
 _MARKS: Final = {OpType.OK: "|", OpType.FAIL: "!", OpType.INFO: "?"}
 _END = re.compile(r"-*([|!?])(?=[ |]|$)")
+_KEY = re.compile(r"[ -]\w+:([^ :]+):")
 _INTERVAL = re.compile(r"\|-(.*?)-+([|!?])(?=[ |]|$)", re.DOTALL)
 
 
@@ -61,13 +62,22 @@ def _lane(proof: Proof, line: str) -> list[_Interval]:
     if not fitting:
         raise Contradicted(f"no client is the one of the lane {line.partition(':')[0]!r}")
     name = max(fitting, key=len)
-    operations = proof.facts.by_process[names[name]]
+    keys = frozenset(_KEY.findall(line))
+    operations = [one for one in proof.facts.by_process[names[name]] if _may_stand(one, keys)]
     found, at = [], line.find("|", len(name))
     while at >= 0:
         one = _interval(proof, line, at, operations)
         found.append(one)
         at = line.find("|", one.stop + 1)
     return found
+
+
+def _may_stand(one: Operation, keys: frozenset[str]) -> bool:
+    """Whether a lane with these keys can show an operation; cheap, as a process has thousands."""
+    if one.f != "txn" or not isinstance(one.input, list | tuple):
+        return True
+    texts = [value_text(mop[1]) for mop in one.input]
+    return not texts or any(text in keys or ":" in text for text in texts)
 
 
 def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> _Interval:
@@ -100,6 +110,8 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
 
 def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, Operation, int]]:
     """How each operation of a process may be shown: label, mark, and when it is shown to end."""
+    if not operations:
+        return []
     key: Any = ("labels", operations[0].process)
     if key in proof.memory:
         return list(proof.memory[key])

@@ -376,6 +376,8 @@ def value_text(value: Any) -> str:
     """A value in few characters: nil when absent, no spaces."""
     if value is None:
         return "nil"
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str) and re.fullmatch(r"[\w.:/+-]+", value):
         return value
     try:

@@ -46,6 +46,7 @@ from squall.checkers.transactions.proofs import (
     explain_fault,
     explain_finding,
     explain_mismatch,
+    keys_of,
 )
 from squall.checkers.transactions.rw_register import RwRegister
 from squall.checkers.transactions.shrink import longest_readers, shrink_transactions
@@ -69,7 +70,7 @@ MISMATCHED: Final = "it was answered something else than it asked"
 
 
 class _Told(NamedTuple):
-    """The name of an anomaly, the weakest level it breaks, its transactions, and its teller.
+    """The name of an anomaly, the weakest level it breaks, its transactions, keys, and teller.
 
     The teller is given the smaller history that is drawn, empty if there is none.
     """
@@ -77,6 +78,7 @@ class _Told(NamedTuple):
     name: str
     level: Level
     nodes: tuple[int, ...]
+    keys: frozenset[Hashable]
     tell: Callable[[Sequence[Operation]], Anomaly]
 
 
@@ -176,6 +178,7 @@ def _analyse(
             "answer-mismatch",
             broken_level("answer-mismatch"),
             (node,),
+            frozenset(),
             partial(explain_mismatch, txns.operations[node], wrong),
         )
         for node, wrong in txns.mismatched.items()
@@ -185,12 +188,19 @@ def _analyse(
             one.name,
             one.level or broken_level(one.name),
             one.nodes,
+            frozenset([one.key]),
             partial(explain_finding, one, found),
         )
         for one in found.findings
     ]
     told += [
-        _Told(one.name, broken_level(one.name), one.nodes, partial(explain_circle, one, found))
+        _Told(
+            one.name,
+            broken_level(one.name),
+            one.nodes,
+            keys_of(one, found),
+            partial(explain_circle, one, found),
+        )
         for one in circles
     ]
     return txns, found, told
@@ -219,6 +229,7 @@ class _Teller:
             self._found.ambiguous,
             told.nodes,
             self._readers,
+            told.keys,
             lambda operations: self._shows(operations, told.name),
         )
         return told.tell(smaller)

@@ -52,6 +52,14 @@ _MISSED: Final = "one missed what the other had finished before it was called"
 _MISSED_ITS_OWN: Final = "one missed what the same client had done before"
 
 
+def keys_of(circle: Circle, story: Story) -> frozenset[Any]:
+    """Return the keys that a circle is about: what orders its transactions is seen in these."""
+    after = [*circle.nodes[1:], circle.nodes[0]]
+    edges = zip(circle.nodes, circle.kinds, after, strict=True)
+    reasons = [_reason(story, one, kind, other) for one, kind, other in edges]
+    return frozenset(reason[0] for reason in reasons if reason is not None)
+
+
 def explain_circle(circle: Circle, story: Story, lanes: Sequence[Operation] = ()) -> Anomaly:
     """Tell a circle of dependencies; `lanes` are a smaller history that shows it, if any does."""
     # The contradiction comes last and should be what was missed: begin behind the last rw edge.
