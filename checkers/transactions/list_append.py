@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     """An anomaly that needs no circle.
 
     `nodes` are the transactions that show it, `key` and `value` what it is about; `other` is a
-    second value where one is needed, `how` which of several ways it shows (see `txn_proofs`).
+    second value where one is needed, `how` which of several ways it shows (see `proofs`).
     `level` is the weakest that forbids it, where that is not the one of its name.
     """
 
