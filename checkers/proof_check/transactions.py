@@ -357,7 +357,7 @@ _MISSED: Final = {
 _COUNTS: Final = {"Two": 2, "Three": 3, "Four": 4, "Five": 5}
 
 
-@summary("{n:who} transactions of {names} have no order: {meaning}.")
+@summary("{n} transactions of {names} have no order: {meaning}.")
 def _no_order(proof: Proof, n: str, names: str, meaning: str) -> None:
     number = len(proof.cast)
     require(_COUNTS.get(n, n) in {number, str(number)}, f"they are {number}")
