@@ -21,7 +21,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -228,7 +228,7 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
         initial = cast("Iterable[Hashable]", model.init)
         strange = unexpected_element(key, operations, initial, puts=puts, takes=takes)
         if strange is not None:
-            return _Judged(Validity.INVALID, "answer", strange)
+            return _Judged(Validity.INVALID, "answer", lambda: _with_begun(strange(), model))
     if model.name not in REGISTERS:
         return f"a {model.name} is no register"
     register = register_history(operations)
@@ -487,8 +487,22 @@ def _explain_stuck(
             "states": states,
             "model": model.name,
             "searched": [one.index for one in operations],
+            **begun_of(model),
         },
     )
+
+
+def begun_of(model: Model) -> dict[str, Any]:
+    """What an object was made to hold at first, as an anomaly's data; nothing if nothing was."""
+    fresh = MODELS.get(model.name)
+    value = getattr(model, "begun", UNKNOWN)
+    if fresh is None or value is UNKNOWN or value == getattr(fresh(), "begun", UNKNOWN):
+        return {}
+    return {"begun": value}
+
+
+def _with_begun(told: Anomaly, model: Model) -> Anomaly:
+    return msgspec.structs.replace(told, data={**told.data, **begun_of(model)})
 
 
 def _told_of_whole(

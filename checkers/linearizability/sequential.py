@@ -23,7 +23,13 @@ from typing import Any, Final, NamedTuple
 
 from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.history import History, Operation
-from squall.checkers.linearizability.registers import FOREVER, NOTHING, freeze, register_history
+from squall.checkers.linearizability.registers import (
+    FOREVER,
+    NOTHING,
+    freeze,
+    register_history,
+    thaw,
+)
 from squall.checkers.text.proof import LANES_OPS_MAX, Cast, anomaly, phrase, value_phrase, who
 from squall.checkers.text.words import counted
 from squall.checkers.verdict import Anomaly, Budget, Validity, Verdict
@@ -117,7 +123,7 @@ def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anom
             continue
         if (one.key, one.seen) in written:
             continue
-        value = value_phrase(_thawed(one.seen))
+        value = value_phrase(thaw(one.seen))
         failed = register_history(history.by_key[one.key]).failed.get(one.seen, [])
         cast = Cast([*failed, one.operation])
         name = cast.name(one.operation)
@@ -128,7 +134,7 @@ def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anom
             [
                 (
                     f"Then somebody wrote {value} to {one.key}, because {name} saw it, and at "
-                    f"first {one.key} held {value_phrase(_thawed(first))}."
+                    f"first {one.key} held {value_phrase(thaw(first))}."
                 ),
                 f"However, only {', '.join(map(cast.name, failed))} would have written {value} to "
                 f"{one.key}, and failed for certain."
@@ -136,6 +142,7 @@ def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anom
                 else f"However, no operation writes {value} to {one.key}.",
             ],
             cast,
+            data={"begun": thaw(first)},
         )
     return None
 
@@ -354,7 +361,7 @@ def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
         ],
         cast,
         shown=shown,
-        data={"operations": len(operations), "begun": _thawed(first)},
+        data={"operations": len(operations), "begun": thaw(first)},
     )
 
 
@@ -389,7 +396,3 @@ def _still_wrong(steps: list[_Step], first: Hashable, meter: Meter) -> bool:
         return not _order(steps, first, small, unique=unique)
     except OutOfBudget:
         return False
-
-
-def _thawed(value: Hashable) -> Any:
-    return list(value) if isinstance(value, tuple) else value

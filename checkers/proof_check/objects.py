@@ -60,6 +60,11 @@ def lacks_it(one: Told, value: str) -> None:
     require(not holds(one.real, value), f"{one.name} shows {value}")
 
 
+def began_with(proof: Proof, value: str) -> bool:
+    """Whether an element was in the set at the start."""
+    return value in map(value_text, proof.begun or ())
+
+
 def only_grows(proof: Proof) -> None:
     """Check that nothing is removed from the set."""
     removed = next((one for one in proof.facts.of_key(proof.key) if one.f == "remove"), None)
@@ -88,6 +93,7 @@ def _each_once(proof: Proof) -> None:
 def _unexpected(proof: Proof, p: str, value: str) -> None:
     proof.someone(p, f"shows {value}", lambda one: value in elements(one))
     require(not adds(proof, proof.key, value), "somebody added it")
+    require(not began_with(proof, value), "it was there at the start")
 
 
 @summary("{p:who} read {value}, which was refused when it was added.")
@@ -95,6 +101,7 @@ def _refused_element(proof: Proof, p: str, value: str) -> None:
     proof.someone(p, f"shows {value}", lambda one: value in elements(one))
     failed = [one.outcome is OpType.FAIL for one in adds(proof, proof.key, value)]
     require(failed and all(failed), "it was not refused")
+    require(not began_with(proof, value), "it was there at the start")
 
 
 @sentence("Then {value} was added to {key} once: {r:op} shows it.")
@@ -117,8 +124,34 @@ def _only_failed_add(proof: Proof, a: Told) -> None:
 @sentence("However, no operation adds {value}, and the set was empty at the start.")
 def _no_add(proof: Proof, value: str) -> None:
     require(value == proof.memory.get("value"), "another element was shown")
+    require(not proof.begun, f"it held {proof.begun} at the start")
     found = adds(proof, proof.key, value)
     require(not found, f"op {found[0].index if found else ''} adds {value}")
+
+
+@summary("{value} was in {key} at the start and is gone: {p:who} did not find it.")
+def _begun_is_gone(proof: Proof, value: str, key: str, p: str) -> None:
+    require(key == str(proof.key), f"the set is {proof.key}")
+    require(began_with(proof, value), f"it held {proof.begun} at the start")
+    proof.someone(
+        p, f"lacks {value}", lambda one: one.real.f == "read" and not holds(one.real, value)
+    )
+
+
+@sentence("Then {value} is in {key}, because it was at the start, and nothing removes it.")
+def _is_still_there(proof: Proof, value: str, key: str) -> None:
+    require(key == str(proof.key), f"the set is {proof.key}")
+    require(began_with(proof, value), f"it held {proof.begun} at the start")
+    only_grows(proof)
+    proof.memory["value"] = value
+
+
+@sentence("However, {r:op} lacks it.")
+def _lacks_what_began(proof: Proof, r: Told) -> None:
+    value = proof.memory.get("value")
+    if value is None:
+        raise Contradicted("nothing was said of an element")
+    lacks_it(r, value)
 
 
 @summary("{p:who} found {x} and not {y}, {q:who} found {z} and not {w}.")
@@ -282,7 +315,7 @@ def _lacks(proof: Proof, r: Told, at: str, again: Told | None = None) -> None:
 
 def _sums(proof: Proof, read: Operation) -> tuple[int, int]:
     """The least and the most that a read of a counter can show, by the definition."""
-    low = high = 0
+    low = high = proof.begun or 0
     for one in proof.facts.of_key(read.key):
         if one.f != "add" or one.outcome is OpType.FAIL:
             continue
@@ -309,12 +342,25 @@ def _beyond(
 
 @sentence(
     "Then {r:op} shows at least {low:int}, the sum of what had been acknowledged when it was "
-    "called "
-    "at {called:ns}, and at most {high:int}, the sum of all that had been called when it answered "
-    "at {answered:ns}."
+    "called at {called:ns}, and at most {high:int}, the sum of all that had been called when it "
+    "answered at {answered:ns}.",
+    "Then {r:op} shows at least {low:int}, {least:int} at the start and the sum of what had been "
+    "acknowledged when it was called at {called:ns}, and at most {high:int}, {most:int} at the "
+    "start and the sum of all that had been called when it answered at {answered:ns}.",
 )
-def _bounds(proof: Proof, r: Told, low: int, called: str, high: int, answered: str) -> None:
+def _bounds(
+    proof: Proof,
+    r: Told,
+    low: int,
+    called: str,
+    high: int,
+    answered: str,
+    least: int = 0,
+    most: int = 0,
+) -> None:
     real = r.real
+    begun = proof.begun or 0
+    require(least == most == begun, f"it was {begun} at the start")
     require(
         moment(real.invoked_ns, called) == called, f"{r.name} was called at {real.invoked_ns} ns"
     )

@@ -32,10 +32,11 @@ STATES_TOLD_MAX: Final = 8
 
 def _model(proof: Proof) -> Model:
     name = proof.anomaly.data.get("model")
-    make: Callable[[], Model] | None = MODELS.get(str(name))
+    make: Callable[..., Model] | None = MODELS.get(str(name))
     if make is None:
         raise Unverified(f"no specification of {name!r} is at hand")
-    return make()
+    data = proof.anomaly.data
+    return make(data["begun"]) if "begun" in data else make()
 
 
 @summary("No order of the operations on {what} explains {phrase}.")
