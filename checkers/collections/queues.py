@@ -26,6 +26,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter as Multiset
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -119,7 +120,8 @@ def check_queues(
             continue
         left = msgspec.structs.replace(budget, time_s=meter.remaining_s)
         part = History([op for op in history if op.is_client and op.key == key])
-        verdict = _search(part, discipline, initial, left, unanswered=bool(queue.unanswered))
+        make = FifoQueue if discipline == FIFO else UnorderedQueue
+        verdict = check_linearizability(part, left, partial(make, initial))
         methods["search"] += 1
         anomalies += verdict.anomalies
         if verdict.validity is Validity.UNKNOWN:
@@ -173,21 +175,6 @@ def check_unnamed_queue(
         method=fifo.method,
         stats=fifo.stats,
     )
-
-
-def _search(
-    part: History, discipline: str, initial: Sequence[Any], budget: Budget, *, unanswered: bool
-) -> Verdict:
-    make = FifoQueue if discipline == FIFO else UnorderedQueue
-    verdict = check_linearizability(part, budget, lambda: make(initial))
-    if verdict.validity is Validity.INVALID and discipline != FIFO and unanswered:
-        # The unordered model lets an unanswered dequeue take nothing: no proof against it.
-        return Verdict(
-            checker=discipline,
-            validity=Validity.UNKNOWN,
-            reason="which elements the unanswered dequeues took is open",
-        )
-    return verdict
 
 
 def _sorted_out(operations: Sequence[Operation], initial: Sequence[Any]) -> _Queue:

@@ -17,7 +17,8 @@ A model is a record of pure functions, as in Porcupine. A new one takes fifteen 
 
 `given` is the pair (function, argument); `answer` is what came back, or UNKNOWN when nothing did.
 States are immutable and hashable. A method `show(state)` may say a state in words, for proofs. Of
-an object made with what it holds at first `begun` is that, as JSON.
+an object made with what it holds at first `begun` is that, as JSON. `choices` are functions whose
+unanswered call may leave one of several states, while `step` knows one of them.
 """
 
 from __future__ import annotations

@@ -142,10 +142,11 @@ class UnorderedQueue(FifoQueue):
     """Each element comes out at most once, in any order. State: the elements, sorted.
 
     An unanswered dequeue may have taken any element, so it is no function of the state: without an
-    answer it takes nothing here, which is sound only while no answer says that the queue was empty.
+    answer it takes nothing here. An order found so is one; where there is none, the rest is open.
     """
 
     name = "unordered-queue"
+    choices = frozenset({"dequeue"})
 
     def __init__(self, init: Any = ()) -> None:
         self.begun = [*_elements(init)]

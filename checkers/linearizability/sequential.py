@@ -54,6 +54,11 @@ class _Step(NamedTuple):
     answered: bool
     operation: Operation
 
+    @property
+    def tells(self) -> bool:
+        """Whether its answer says something of the register."""
+        return self.answered and (self.seen is not NOTHING or self.unlike is not NOTHING)
+
 
 def check_sequential(history: History, budget: Budget, initial: Any = None) -> Verdict:
     """Judge all registers of a history together; `initial` is what each holds at first."""
@@ -63,7 +68,7 @@ def check_sequential(history: History, budget: Budget, initial: Any = None) -> V
     anomalies: list[Anomaly] = []
     reason, method = odd, "none"
     if not reason:
-        reads = sum(one.answered and one.seen is not NOTHING for one in steps)
+        reads = sum(one.tells for one in steps)
         thin = _thin_air(history, steps, first)
         if thin is not None:
             anomalies, method = [thin], "values"
@@ -342,7 +347,7 @@ def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
     small = _smaller(steps, first, meter)
     operations = [one.operation for one in small]
     shown = operations if len(operations) <= LANES_OPS_MAX else []
-    last = next(one for one in reversed(small) if one.answered and one.seen is not NOTHING)
+    last = next(one for one in reversed(small) if one.tells)
     cast = Cast(operations if shown else [last.operation])
     clients = len({one.process for one in operations})
     return anomaly(

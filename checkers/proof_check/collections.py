@@ -604,6 +604,10 @@ def _no_own_order(proof: Proof, what: str) -> None:
     "it called them and each read shows what was written last."
 )
 @sentence(
+    "Then the {n:int} operation of {m:int} client have one order, in which each client's are as "
+    "it called them and each read shows what was written last."
+)
+@sentence(
     "Then the {n:int} operations of {m:int} client have one order, in which each client's are as "
     "it called them and each read shows what was written last."
 )

@@ -78,7 +78,7 @@ def _twice(proof: Proof, p: str, value: str) -> None:
 
 @sentence("Then the set {key} holds {value} twice, because {r:op} shows it twice.")
 def _holds_twice(proof: Proof, key: str, value: str, r: Told) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(
         elements(r).count(value) > 1, f"{r.name} shows {value} {elements(r).count(value)} times"
     )
@@ -106,7 +106,7 @@ def _refused_element(proof: Proof, p: str, value: str) -> None:
 
 @sentence("Then {value} was added to {key} once: {r:op} shows it.")
 def _was_added(proof: Proof, value: str, key: str, r: Told) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     shows_it(r, value)
     proof.memory["value"] = value
 
@@ -131,7 +131,7 @@ def _no_add(proof: Proof, value: str) -> None:
 
 @summary("{value} was in {key} at the start and is gone: {p:who} did not find it.")
 def _begun_is_gone(proof: Proof, value: str, key: str, p: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(began_with(proof, value), f"it held {proof.begun} at the start")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and not holds(one.real, value)
@@ -140,7 +140,7 @@ def _begun_is_gone(proof: Proof, value: str, key: str, p: str) -> None:
 
 @sentence("Then {value} is in {key}, because it was at the start, and nothing removes it.")
 def _is_still_there(proof: Proof, value: str, key: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(began_with(proof, value), f"it held {proof.begun} at the start")
     only_grows(proof)
     proof.memory["value"] = value
@@ -187,7 +187,7 @@ def _added_otherwise(proof: Proof, r: Told, y: str, x: str, its: str, mine: str)
 
 @summary("{p:who} found {shown} in {key}, but not {value}, added before it.")
 def _out_of_order(proof: Proof, p: str, shown: str, key: str, value: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     proof.someone(
         p,
         f"shows {shown} and lacks {value}",
@@ -197,7 +197,7 @@ def _out_of_order(proof: Proof, p: str, shown: str, key: str, value: str) -> Non
 
 @sentence("Then {x} was in {key} before {y}, because {order:order}.")
 def _was_in_before(proof: Proof, x: str, key: str, y: str, order: tuple[Told, Told]) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     for one, value in zip(order, (x, y), strict=True):
         require(
             one.real.f == "add" and value_text(one.real.input) == value,
@@ -244,7 +244,7 @@ def _only_it_added(proof: Proof, a: Told, r: Told, value: str) -> None:
 
 @summary("{value} was added to {key} and is gone: {p:who} no longer found it.")
 def _is_gone(proof: Proof, value: str, key: str, p: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(proof.memory.get("known", (value,))[0] == value, "its proof is of another element")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and value not in elements(one)
@@ -253,7 +253,7 @@ def _is_gone(proof: Proof, value: str, key: str, p: str) -> None:
 
 @summary("{p:who} did not find {value} in {key}, after it had been added.")
 def _not_found(proof: Proof, p: str, value: str, key: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(proof.memory.get("known", (value,))[0] == value, "its proof is of another element")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and value not in elements(one)
@@ -269,7 +269,7 @@ def _not_found(proof: Proof, p: str, value: str, key: str) -> None:
 def _was_in_from(
     proof: Proof, value: str, key: str, since: str, k: Told, again: str | None = None
 ) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(k.real.outcome is OpType.OK, f"{k.name} was not acknowledged")
     returned = moment(k.real.completed_ns or 0, since)
     require(returned == since, f"{k.name} returned at {returned}")
@@ -333,7 +333,7 @@ def _sums(proof: Proof, read: Operation) -> tuple[int, int]:
 def _beyond(
     proof: Proof, p: str, value: int, key: str, least: int | None = None, most: int | None = None
 ) -> None:
-    require(key == str(proof.key), f"the counter is {proof.key}")
+    proof.about(key, "the counter")
     one = proof.someone(p, f"read {value}", lambda one: one.real.output == value)
     low, high = _sums(proof, one.real)
     require(least in {None, low} and most in {None, high}, f"it must be from {low} to {high}")
