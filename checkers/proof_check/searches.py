@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
+import msgspec
+
 from squall.checkers.history import Operation, OpType
 from squall.checkers.linearizability.models import UNKNOWN, Model
 from squall.checkers.linearizability.objects import UnorderedQueue
@@ -118,24 +120,27 @@ def _nothing_needed_is_left_out(proof: Proof, model: Model, until: int, *, whole
     Operations may be left out that were called later, or change nothing; of registers also values,
     with all that wrote them and all that saw them: then another value was there for longer.
     """
-    mine = proof.facts.of_key(proof.key)
     indexes = frozenset(proof.anomaly.data.get("searched") or ())
+    mine = [
+        one if whole or (one.completed_ns or 0) <= until else _unanswered(one)
+        for one in proof.facts.of_key(proof.key)
+        if one.invoked_ns <= until and one.outcome is not OpType.FAIL and one.f not in IGNORED
+    ]
     shown = [one for one in mine if one.index in indexes]
     held = {value for one in shown for value in held_values(one)}
     opaque = any(one.f == "cas" and _refused(one) and sees(one) is None for one in shown)
     for one in mine:
-        if one.index in indexes or one.outcome is OpType.FAIL or one.invoked_ns > until:
-            continue
-        if one.f in IGNORED:
-            continue
-        known = whole or (one.completed_ns is not None and one.completed_ns <= until)
-        answer = one.output if known and one.outcome is OpType.OK else UNKNOWN
+        answer = one.output if one.outcome is OpType.OK else UNKNOWN
         is_choice = model.name == UnorderedQueue.name and answer is UNKNOWN
-        if not is_choice and model.read_only((one.f, one.input), answer):
-            continue
-        value = puts(one) if model.name in REGISTERS else None
-        gone = value is not None and not opaque and freeze(value[0]) not in held
-        require(gone, f"op {one.index} is left out, which may change what {model.name} holds")
+        idle = model.read_only((one.f, one.input), answer) and not is_choice
+        if one.index not in indexes and not idle:
+            value = puts(one) if model.name in REGISTERS else None
+            gone = value is not None and not opaque and freeze(value[0]) not in held
+            require(gone, f"op {one.index} is left out, which may change what {model.name} holds")
+
+
+def _unanswered(one: Operation) -> Operation:
+    return msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
 
 
 def _refused(one: Operation) -> bool:

@@ -181,7 +181,7 @@ def begun_registers(seed: int) -> Judged:
 def begun_sets(seed: int) -> Judged:
     """Sets that hold elements at first, which some reads lack and somebody may add again."""
     random = Random(f"begun set {seed}")
-    value = random.choice([[50], [50, 51], ["a"], [10, 11, 50]])
+    value: list[Any] = random.choice([[50], [50, 51], ["a"], [10, 11, 50]])
     calls, _ = test_sets.drawn(seed)
     calls = [
         one._replace(answer=[*value, *(each for each in one.answer if each not in value)])
