@@ -16,7 +16,7 @@ from squall.checkers.proof_check.grammar import (
     summary,
 )
 from squall.checkers.proof_check.proof import Proof, Told
-from squall.checkers.proof_check.stores import replayed
+from squall.checkers.proof_check.stores import replayed, sent, watches_of
 from squall.checkers.text.lanes import value_text
 
 _DIFFERS = re.compile(r"(?:the \w+ |no )?(.*) was asked, (.*) answered", re.DOTALL)
@@ -323,14 +323,17 @@ def _held(one: Operation, key: str) -> str:
 
 @summary("{p:who}'s watch was sent {event}, which nobody put.")
 def _sent_unwritten(proof: Proof, p: str, event: str) -> None:
-    proof.someone(p, "is a watch", lambda one: one.real.f == "watch")
+    watches_of(proof, p)
+    sent(proof, event)
+    require(proof.memory.get("event", event) == event, "its proof is of another change")
 
 
 @sentence("Then some request put {what}, because the watch was sent {event}.")
 def _some_request(proof: Proof, what: str, event: str) -> None:
     value, _, key = what.rpartition(" to ")
     require(event.startswith(f"`put {key} {value}`"), f"{event} is another change")
-    proof.memory["put"] = what
+    sent(proof, event)
+    proof.memory["put"], proof.memory["event"] = what, event
 
 
 @sentence(

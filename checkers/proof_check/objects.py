@@ -133,6 +133,7 @@ def _no_add(proof: Proof, value: str) -> None:
 def _begun_is_gone(proof: Proof, value: str, key: str, p: str) -> None:
     proof.about(key, "the set")
     require(began_with(proof, value), f"it held {proof.begun} at the start")
+    require(proof.memory.get("value", value) == value, "its proof is of another element")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and not holds(one.real, value)
     )

@@ -6,6 +6,7 @@ the tests of each judge, and damaged more.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -61,7 +62,8 @@ def registers(seed: int) -> Judged:
 
 def failed(history: History, random: Random) -> History:
     """The same, with one write that failed instead of succeeding."""
-    writes = [op for op in history if op.type is OpType.OK and op.f == "write"]
+    changing = {"write", "cas", "enqueue", "add", "put", "append"}
+    writes = [op for op in history if op.type is OpType.OK and op.f in changing]
     if not writes:
         return history
     gone = random.choice(writes)
@@ -236,6 +238,65 @@ def final_totals(seed: int) -> Judged:
         ]
     history = History(ops)
     return history, None, judge_of("pn-counter", initial=Initial.of(value))(history, Budget())
+
+
+def busy_texts(seed: int) -> Judged:
+    """Long use of texts; sometimes a get shows what another showed, or lacks what was appended."""
+    random = Random(f"texts {seed}")
+    calls: list[Call] = []
+    state: Any = None
+    for fresh, (call, ret, happens) in enumerate(
+        oracle.intervals(random, random.choice([8, 12, 50]), clients=4, crash=0.05), 1
+    ):
+        given, answer, after = test_objects.kv(random, state, fresh)
+        if given[0] == "put" and random.random() < 0.8:
+            given, after = ("append", given[1]), (state or "") + given[1]
+        calls.append(Call(call, ret, given, UNKNOWN if ret == FOREVER else answer))
+        state = after if happens else state
+    gets = [at for at, one in enumerate(calls) if one.given[0] == "get" and one.ret != FOREVER]
+    if len(gets) > 1:
+        at, other = random.sample(gets, 2)
+        shown = calls[other].answer if random.random() < 0.7 else calls[at].answer[:-3]
+        calls[at] = calls[at]._replace(answer=shown)
+    history = oracle.history(calls, random.choice([None, "t"]))
+    history = failed(history, random) if random.random() < 0.2 else history
+    return history, None, judge_of("kv")(history, Budget())
+
+
+def failing_sets(seed: int) -> Judged:
+    """Sets of which adds failed, one of an element that shows nonetheless."""
+    random = Random(f"failing set {seed}")
+    calls, _ = test_sets.drawn(seed)
+    history = failed(oracle.history(calls, random.choice([None, "s"])), random)
+    return history, None, judge_of("set")(history, Budget())
+
+
+def failing_queues(seed: int) -> Judged:
+    """Queues of which an enqueue failed; what it would have put in may come out."""
+    random = Random(f"failing queue {seed}")
+    name = random.choice(["fifo-queue", "unordered-queue", "total-queue"])
+    steps = test_queues.unordered_steps if name == "unordered-queue" else test_queues.fifo_steps
+    history = oracle.history(test_queues.drawn(random, steps, ()), random.choice([None, "q"]))
+    history = strange(random, failed(history, random), [99, 1])
+    return history, None, judge_of(name)(history, Budget())
+
+
+def strange_watches(seed: int) -> Judged:
+    """Watches that are sent what nobody put, or what was put too late or in vain."""
+    random = Random(f"strange watch {seed}")
+    history, _, _ = watches(seed)
+    ops = list(history)
+    at = random.randrange(len(ops))
+    if ops[at].f == "watch" and isinstance(ops[at].value, dict) and "responses" in ops[at].value:
+        answer = json.loads(json.dumps(ops[at].value))
+        sent = [event for one in answer["responses"] for event in one.get("events", ())]
+        if sent:
+            random.choice(sent)[2] = 77
+            ops[at] = msgspec.structs.replace(ops[at], value=answer)
+    elif ops[at].type is OpType.OK and ops[at].f == "put":
+        ops[at] = msgspec.structs.replace(ops[at], type=OpType.FAIL, value=None)
+    history = History(ops)
+    return history, None, check_watches(history)
 
 
 def ids(seed: int) -> Judged:
@@ -610,6 +671,10 @@ SOURCES: dict[str, Callable[[int], Judged]] = {
     "begun-grown-sets": begun_sets,
     "begun-counters": begun_counters,
     "final-totals": final_totals,
+    "busy-texts": busy_texts,
+    "failing-sets": failing_sets,
+    "failing-queues": failing_queues,
+    "strange-watches": strange_watches,
     "ids": ids,
     "queues": queues,
     "searched-queues": searched_queues,
