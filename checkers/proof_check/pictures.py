@@ -9,7 +9,7 @@ of a history that was searched it shows it as it was when the answer came that n
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -82,17 +82,21 @@ def _either(one: _Interval, other: _Interval) -> _Interval:
 
 
 def _intervals(proof: Proof, line: str, at: int, operations: list[Operation]) -> list[_Interval]:
+    labels = _labels(proof, operations)
     found, at = [], line.find("|", at)
     while at >= 0:
-        one = _interval(proof, line, at, operations)
+        one = _interval(proof, line, at, labels)
         found.append(one)
         at = line.find("|", one.stop + 1)
     return found
 
 
-def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> _Interval:
+_Label = tuple[str, str, Operation, int]
+"""How an operation may be shown: its text, its closing mark, itself, and when it is to end."""
+
+
+def _interval(proof: Proof, line: str, at: int, labels: list[_Label]) -> _Interval:
     """Find what the interval that begins at a column can be."""
-    labels = _labels(proof, operations)
     options: list[tuple[Operation, int]] = []
     stop, text = 0, ""
     for label, mark, one, until in labels:
@@ -117,11 +121,7 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
     return _Interval(at, stop, text, options)
 
 
-def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, Operation, int]]:
-    """How each operation of a process may be shown: label, mark, and when it is shown to end."""
-    key: Any = ("labels", operations[0].process)
-    if key in proof.memory:
-        return list(proof.memory[key])
+def _labels(proof: Proof, operations: list[Operation]) -> list[_Label]:
     stuck = proof.memory.get("stuck")
     answered = None if stuck is None else stuck.real.completed_ns
     limit = FOREVER if answered is None else answered
@@ -135,7 +135,6 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
         if until is not None and until > limit:
             cut = msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
             labels.append((describe(cut), "?", one, FOREVER))
-    proof.memory[key] = labels
     return labels
 
 
