@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import msgspec
 
 from squall.checkers.evidence import Evidence
-from squall.workloads.client import Kv
+from squall.checkers.history import Op
+from squall.workloads.client import Answer, Kv, Put
 
 Grudge = Mapping[str, frozenset[str]]
 """Who drops whom: node -> the nodes whose packets it drops on arrival. One-way by nature."""
@@ -89,6 +90,18 @@ class Client(Kv, Protocol):
         ...
 
 
+class Journal(Protocol):
+    """Records writes that a backend makes on its own account, as those of clients are recorded."""
+
+    def invoked(self, node: str, request: Put) -> Op:
+        """Record that a write is about to be sent to a node."""
+        ...
+
+    def completed(self, invocation: Op, outcome: Answer | Exception) -> None:
+        """Record its answer, or why there is none: all but Definite leaves it undecided."""
+        ...
+
+
 class Cluster(Protocol):
     """N nodes and everything one can do to them."""
 
@@ -156,6 +169,23 @@ class Cluster(Protocol):
 
     async def observe(self, node: str) -> NodeStatus:
         """Ask a node what it thinks it is; unreachable is an answer, not an exception."""
+        ...
+
+    async def begin_background_faults(self) -> None:
+        """Begin the faults that are the backend's own and no nemesis injects, if it has any."""
+        ...
+
+    async def end_background_faults(self) -> None:
+        """End them, and mend what they broke; what the nemesis broke stays broken. Idempotent."""
+        ...
+
+    async def prove_liveness(self, journal: Journal) -> bool:
+        """Check that a bare quorum commits while every other node is down.
+
+        It breaks nothing that healing does not mend, and every write it makes passes the journal.
+        A quorum that does not commit is a finding about the database, which the backend reports as
+        it does every other. False: this backend has no such phase.
+        """
         ...
 
     async def crashed(self) -> dict[str, str]:

@@ -38,6 +38,7 @@ from squall.workloads.generator import (
     Pinned,
 )
 from squall.workloads.guarded import CONFLICT, look, transact
+from squall.workloads.liveness import apart
 from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return (*common_checkers(requested_faults), revisions(), read_back(), isolation())
+    return (*common_checkers(requested_faults), apart(revisions()), read_back(), apart(isolation()))
 
 
 WORKLOAD = Workload(

@@ -34,6 +34,7 @@ from squall.workloads.generator import (
     final_reads,
 )
 from squall.workloads.guarded import CONFLICT, look, transact
+from squall.workloads.liveness import apart
 from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:
@@ -154,9 +155,9 @@ def _checkers(
     total = given["accounts"] * given["opening"] if told else None
     return (
         *common_checkers(requested_faults),
-        revisions(),
+        apart(revisions()),
         read_back(),
-        bank(total=total),
+        apart(bank(total=total)),
     )
 
 

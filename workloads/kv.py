@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 from squall.checkers.campaign.final_reads import read_back
 from squall.checkers.etcd.order import etcd_order
 from squall.checkers.etcd.requests import changed, ran
-from squall.checkers.evidence import Evidence
-from squall.checkers.history import History, Op, OpType
+from squall.checkers.history import Op, OpType
 from squall.checkers.judge import common_checkers
-from squall.checkers.verdict import Budget, Checker, Verdict
+from squall.checkers.verdict import Checker
 from squall.workloads.client import Kv
 from squall.workloads.etcd_requests import answer_of, to_request
 from squall.workloads.generator import (
@@ -301,59 +300,11 @@ class Store:
         yield WHOLE | {"serializable": True}
 
 
-PROBES_MAX: Final = 64
-"""Revisions that the harness itself may have made before the final reads."""
-
-
-def order() -> Checker:
-    """Return the judge of the order of revisions, to whom the harness's own writes are known.
-
-    Before the final reads the simulator proves that a bare quorum still commits: by writes of its
-    own, outside of the run's keys. No history holds them, so as many unanswered ones are supposed
-    as there are revisions between the last answer of the load and the first of the final reads.
-    They can explain nothing that anybody saw.
-    """
-    judge = etcd_order()
-
-    def check(history: History, evidence: Evidence, budget: Budget) -> Verdict:
-        verdict: Verdict = judge.check(_with_probes(history), evidence, budget)
-        return verdict
-
-    return Checker(name=judge.name, check=check)
-
-
-def _with_probes(history: History) -> History:
-    mended_ns = next((op.time_ns for op in history if op.f == "recover"), None)
-    if mended_ns is None:
-        return history
-    before, after = 1, 1 << 62
-    for one in history.operations:
-        if one.outcome is OpType.OK and type(one.output.get("revision")) is int:
-            if not (one.meta or {}).get("final"):
-                before = max(before, one.output["revision"])
-            elif not one.input.get("serializable"):
-                after = min(after, one.output["revision"])
-    missing = min(after - before, PROBES_MAX) if after < 1 << 62 else 0
-    free = 1 + max(op.process for op in history if type(op.process) is int)
-    probes = [
-        Op(
-            index=len(history) + at,
-            time_ns=mended_ns,
-            process=free + at,
-            type=OpType.INVOKE,
-            f=PUT,
-            value={"key": "\0squall/liveness", "value": f"probe {at}"},
-        )
-        for at in range(missing)
-    ]
-    return History([*history, *probes], header=history.header) if probes else history
-
-
 def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return (*common_checkers(requested_faults), read_back(), order())
+    return (*common_checkers(requested_faults), read_back(), etcd_order())
 
 
 WORKLOAD = Workload(

@@ -22,8 +22,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from squall.checkers.campaign.lost_commits import lost_commits
+from squall.checkers.etcd.revisions import revisions
 from squall.checkers.history import Op, OpType
-from squall.checkers.judge import standard_checkers
+from squall.checkers.judge import common_checkers
+from squall.checkers.linearizability.checker import linearizability
+from squall.checkers.linearizability.models import CasRegister
 from squall.checkers.verdict import Checker
 from squall.workloads.client import (
     Compare,
@@ -42,6 +46,7 @@ from squall.workloads.generator import (
     Context,
     Invocation,
 )
+from squall.workloads.liveness import apart
 from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
 from squall.workloads.workload import Completion, Plan, Streams, Workload
 
@@ -185,7 +190,8 @@ def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return standard_checkers(requested_faults=requested_faults)
+    own = revisions(), lost_commits(), linearizability(CasRegister.name)
+    return (*common_checkers(requested_faults), *map(apart, own))
 
 
 WORKLOAD = Workload(

@@ -29,6 +29,7 @@ from squall.workloads.generator import (
     Context,
     Invocation,
 )
+from squall.workloads.liveness import apart
 from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
 from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
@@ -112,7 +113,7 @@ def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return (*common_checkers(requested_faults), revisions(), read_back(), sets())
+    return (*common_checkers(requested_faults), apart(revisions()), read_back(), apart(sets()))
 
 
 WORKLOAD = Workload(

@@ -29,6 +29,7 @@ from squall.harness.cluster import (
     Client,
     Grudge,
     HarnessError,
+    Journal,
     Measured,
     NodeDisturbed,
     NodeNeverReady,
@@ -220,6 +221,16 @@ class DockerCluster:
         # Refused: it is dead or boots. No answer: its process may have been stopped.
         self._mute[node] = not status.reachable and status.error.startswith(NO_ANSWER)
         return status
+
+    async def begin_background_faults(self) -> None:
+        """Containers have no faults but the nemesis's."""
+
+    async def end_background_faults(self) -> None:
+        """Containers have no faults but the nemesis's."""
+
+    async def prove_liveness(self, journal: Journal) -> bool:  # noqa: ARG002 - the protocol's
+        """Containers have no such phase: only the simulator can afford it in every run."""
+        return False
 
     async def crashed(self) -> dict[str, str]:
         """Return the nodes that ended by their own doing, with their last words."""

@@ -188,6 +188,7 @@ async def _load(scene: Scene, interpreter: Interpreter, script: Script, nemesis:
     options = scene.options
     scene.progress.phase("load")
     scene.load_until_ns = scene.runtime.now_ns() + options.time_limit_ns
+    await scene.cluster.begin_background_faults()
     raging = scene.runtime.spawn(nemesis.rage(scene), "nemesis")
     paced = Stagger(scene.seeds.of("workload/pace"), options.rate, script.load())
     try:
@@ -198,6 +199,7 @@ async def _load(scene: Scene, interpreter: Interpreter, script: Script, nemesis:
             await raging.join()
         except Exception as error:  # noqa: BLE001 - the nemesis is ours, and so is its failure
             scene.complain(f"the nemesis failed: {type(error).__name__}: {error}")
+        await scene.cluster.end_background_faults()
 
 
 async def _read_back(scene: Scene, interpreter: Interpreter, script: Script) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from squall.checkers.history import NEMESIS, OpType
+from squall.checkers.history import NEMESIS, Op, OpType
 from squall.harness.cluster import NodeDied, NodeStatus
 from squall.harness.nemesis.scheduler import observe_all
 from squall.harness.run.context import Scene
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
+from squall.workloads import liveness
+from squall.workloads.client import Answer, Put
 
 POLL_NS = 100 * NS_PER_MS
 MEND_ATTEMPTS = 3
@@ -26,10 +28,42 @@ DEAD_PATIENCE_NS = 10 * NS_PER_S
 PROCESS = f"{NEMESIS}/recovery"
 
 
+class LivenessJournal:
+    """Records the writes of the liveness phase, each by a client process of its own.
+
+    One without an answer ends its process, as every operation of unknown outcome does.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._writes = 0
+
+    def invoked(self, node: str, request: Put) -> Op:
+        """Record that a write is about to be sent to a node."""
+        self._writes += 1
+        process = f"{liveness.LIVENESS}-{self._writes}"
+        return self._scene.recorder.invoke(process, **liveness.recorded(request), node=node)
+
+    def completed(self, invocation: Op, outcome: Answer | Exception) -> None:
+        """Record its answer, or why there is none."""
+        end = liveness.completion(outcome)
+        completed = self._scene.recorder.complete(
+            invocation, end.type, value=end.value, error=end.error, meta=end.meta
+        )
+        self._scene.progress.op(completed)
+
+
 async def mend(scene: Scene) -> None:
-    """Resume, restart, heal, reset clocks: all of it, whatever is believed to be broken."""
+    """Prove liveness; then resume, restart, heal, reset clocks, whatever is believed to be broken.
+
+    The liveness phase comes first: a node that was mended already could not be missing in it.
+    """
     cluster, nodes = scene.cluster, scene.cluster.nodes
     invocation = scene.recorder.invoke(PROCESS, "recover", key="recovery", value={})
+    try:
+        await cluster.prove_liveness(LivenessJournal(scene))
+    except Exception as error:  # noqa: BLE001 - ours: what cannot be shown is no pass
+        scene.complain(f"final phase: the liveness phase failed: {type(error).__name__}: {error}")
     steps: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
         ("resume", lambda: cluster.resume(nodes)),
         ("restart", lambda: cluster.restart(nodes)),

@@ -4,9 +4,8 @@ Every method completes in virtual time on the simulator's runtime. What a fault 
 counted by the simulation itself: packets that a cut dropped, events that had to wait for a frozen
 process, a process that was not there.
 
-The surroundings' own storm (lossy links, slow disks, event-triggered faults) begins with `start`'s
-end and ends when the controller begins to heal: `end_storm`, which is also the moment for the
-liveness phase.
+Background faults are the swarm's: lossy links, slow disks, faults triggered by events. They last as
+long as the load; the controller begins and ends them, and calls the liveness phase, by name.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import platform
 from pathlib import Path
 
 from squall.checkers.evidence import Evidence
-from squall.harness.cluster import Grudge, Measured, NodeNeverReady, NodeStatus
+from squall.harness.cluster import Grudge, Journal, Measured, NodeNeverReady, NodeStatus
 from squall.harness.sim.chaos.liveness import Liveness, survive
 from squall.harness.sim.judge.evidence import gather
 from squall.harness.sim.runtime import SimRuntime
@@ -59,8 +58,7 @@ class SimCluster:
         self._exchange = Exchange(simulation, runtime)
         self.election_timeout_ms = simulation.swarm.knobs.election_us // 1000
         self.liveness: Liveness | None = None
-        self._liveness_due = False
-        self._hold_liveness = liveness
+        self._holds_liveness = liveness
         self._wals = wals
         self._killed: set[str] = set()
         self._frozen: dict[str, int] = {}
@@ -116,10 +114,7 @@ class SimCluster:
                 self._frozen.setdefault(name, node.frozen)
 
     async def resume(self, nodes: tuple[str, ...]) -> Measured:
-        """Thaw them. The first mending after the storm begins with the liveness phase."""
-        if self._liveness_due:
-            self._liveness_due = False
-            self.liveness = await survive(self.simulation, self._runtime)
+        """Thaw them."""
         counts: dict[str, int] = {}
         for name in nodes:
             node = self._node(name)
@@ -207,17 +202,22 @@ class SimCluster:
         """Gather every node's log lines, WAL and state."""
         return gather(self.simulation, into, wals=self._wals)
 
-    # The surroundings.
+    # Background faults, and the liveness phase after them.
 
-    def begin_storm(self) -> None:
-        """Let the surroundings' own faults begin."""
+    async def begin_background_faults(self) -> None:
+        """Begin the swarm's own faults."""
         self.simulation.begin_storm()
 
-    def end_storm(self) -> None:
-        """Make the surroundings kind again; what mends first holds the liveness phase."""
-        if self.simulation.storming:
-            self.simulation.end_storm()
-            self._liveness_due = self._hold_liveness
+    async def end_background_faults(self) -> None:
+        """End them, and mend what they broke; what the nemesis broke stays broken."""
+        self.simulation.end_storm()
+
+    async def prove_liveness(self, journal: Journal) -> bool:
+        """Run the liveness phase, if this run has one; `liveness` says how it ended."""
+        if not self._holds_liveness:
+            return False
+        self.liveness = await survive(self.simulation, self._runtime, journal)
+        return True
 
     def _all(self) -> list[SimNode]:
         return self.simulation.nodes

@@ -13,10 +13,12 @@ from typing import Any
 import msgspec
 
 from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
-from squall.harness.cluster import HarnessError, Measured, NodeStatus
+from squall.harness.cluster import HarnessError, Journal, Measured, NodeStatus
 from squall.harness.nemesis.cluster_state import Condition
+from squall.workloads import liveness
 from squall.workloads.client import (
     Definite,
+    Indefinite,
     KeyValue,
     Put,
     PutAnswer,
@@ -73,6 +75,7 @@ class FakeCluster:
         self.old: dict[bytes, KeyValue] = {}
         self.revision = 1
         self.stopped = False
+        self.live = False  # whether it has a liveness phase
         self.calls: list[str] = []
         self.failing: set[str] = set()
         self.ends_by_itself: dict[str, str] = {}
@@ -225,6 +228,21 @@ class FakeCluster:
         if self.leader and (not self.reigns or self.reigns[-1] != self.leader):
             self.reigns.append(self.leader)
         return len(self.reigns)
+
+    async def begin_background_faults(self) -> None:
+        self._note("begin background faults")
+
+    async def end_background_faults(self) -> None:
+        self._note("end background faults")
+
+    async def prove_liveness(self, journal: Journal) -> bool:
+        """Write once through the journal, as a backend that has this phase does."""
+        self._note("prove liveness")
+        if self.live:
+            request = liveness.write(self.revision)
+            op = journal.invoked(self.leader or self.nodes[0], request)
+            journal.completed(op, self.apply(request) if self.leader else Indefinite("no leader"))
+        return self.live
 
     async def crashed(self) -> dict[str, str]:
         return self.ends_by_itself

@@ -8,13 +8,15 @@ import pytest
 
 from squall.checkers.faults import fault_windows
 from squall.checkers.history import OpType
+from squall.checkers.judge import judge
+from squall.checkers.verdict import Budget, Validity
 from squall.harness.cluster import HarnessError, NodeKilled
 from squall.harness.nemesis.scheduler import Storm
 from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder
 from squall.harness.run.seeds import Seeds
-from squall.workloads import WORKLOADS
+from squall.workloads import WORKLOADS, liveness
 from squall.workloads.client import Put
 from tests.harness.fake import FakeCluster
 from tests.harness.manual import ManualRuntime
@@ -233,3 +235,38 @@ def test_a_victim_that_another_fault_had_killed_is_told_as_that():
     assert not any("by itself" in text or "NodeKilled" in text for text in told)
     assert findings.evidence.trouble == ()
     assert all(node.assertions == () for node in findings.evidence.nodes.values())
+
+
+def test_the_liveness_phase_is_called_after_the_load_and_its_writes_are_in_the_history():
+    """As those of any client, and before anything is mended; the judges of registers pass."""
+    runtime = ManualRuntime()
+    cluster = FakeCluster(runtime)
+    cluster.live = True
+    findings = conducted(runtime, cluster, faults=(), seconds=5)
+    order = ("begin background faults", "end background faults", "prove liveness", "resume")
+    called = [name for call in cluster.calls for name in order if call.startswith(name)]
+    assert called == list(order)
+    (write,) = [o for o in findings.history.operations if o.f == "put"]
+    (recover,) = [o for o in findings.history.nemesis_operations if o.f == "recover"]
+    assert write.outcome is OpType.OK
+    assert write.meta == {"kind": "liveness", "term": 1}
+    assert recover.invoked_ns <= write.invoked_ns <= recover.completed_ns
+    assert write.output["revision"] > max(
+        o.meta["revision"] for o in findings.history.operations if o.f == "write"
+    )
+    verdict = judge(
+        WORKLOADS["register"].checkers(()), findings.history, findings.evidence, Budget()
+    )
+    assert verdict.validity is Validity.VALID, verdict.reason
+    left_out = {child.checker: child.stats.get("left_out") for child in verdict.children}
+    assert left_out["lost-commits"] == {liveness.LEFT_OUT: 1}
+
+
+def test_a_liveness_phase_that_fails_by_itself_is_trouble_and_the_cluster_is_mended():
+    """It is the harness's failure, and the nodes are brought back all the same."""
+    runtime = ManualRuntime()
+    cluster = FakeCluster(runtime)
+    cluster.failing = {"prove liveness"}
+    findings = conducted(runtime, cluster, faults=(), seconds=2)
+    assert "the liveness phase failed" in findings.evidence.trouble[0]
+    assert findings.evidence.recovery["recovered"]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from squall.checkers.faults import fault_windows
+from squall.checkers.history import OpType
 from squall.checkers.raft.safety import check_raft_safety
 from squall.checkers.verdict import Validity
 from squall.harness.run.options import NS_PER_S, Options
@@ -25,7 +26,9 @@ from squall.harness.sim.sweep.sweep import (
     run_seed,
     sweep,
 )
+from squall.node.mvcc.commands import Range
 from squall.reports.view.logs import log_lines
+from squall.workloads import liveness
 from squall.workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * NS_PER_S, rate=100.0, concurrency=10)
@@ -174,6 +177,20 @@ def test_a_core_of_three_lives_on_while_the_others_stay_dead():
     assert len(run.liveness.core) == 3
     assert run.liveness.missing == ""
     assert run.liveness.elections < 20
+
+
+def test_the_writes_of_the_liveness_phase_are_operations_of_clients():
+    """Each has its own process, an invocation and an outcome, and a key outside of the run's."""
+    run = simulate(6, WORKLOAD, Plan(options=OPTIONS, swarm=Swarm(), faults=("kill",)))
+    writes = [one for one in run.history.operations if (one.meta or {}).get("kind") == "liveness"]
+    assert writes
+    assert writes[-1].outcome is OpType.OK
+    assert {one.f for one in writes} == {"put"}
+    assert all(not one.input["key"].startswith(OPTIONS.prefix) for one in writes)
+    assert len({one.process for one in writes}) == len({one.input["value"] for one in writes})
+    held = run.world.nodes[0].store.range(Range(key=liveness.KEY.encode())).kvs
+    assert [one.value.decode() for one in held] == [writes[-1].input["value"]]
+    assert held[0].mod_revision == writes[-1].output["revision"]
 
 
 def test_the_load_can_be_ended_early_and_the_final_phase_still_happens():

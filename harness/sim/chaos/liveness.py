@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import msgspec
 
+from squall.checkers.history import Op
+from squall.harness.cluster import Journal
 from squall.harness.sim.chaos.membership import NOBODY
 from squall.harness.sim.runtime import SimRuntime
 from squall.harness.sim.world.world import Hand, SimWorld
-from squall.workloads.client import Answer, Put, PutAnswer
+from squall.workloads import liveness
+from squall.workloads.client import Answer, Indefinite, PutAnswer
 
 ELECTIONS = 60
 """Election timeouts within which all must be done. A round of voting takes two at most; the rest is
 for split votes, for slow clocks, and for shipping snapshots in small pieces."""
 
-KEY = b"\0squall/liveness"
 POLLS = 10  # looks per election timeout
 PATIENCE = 4
 """Election timeouts before a probe that was not answered is tried again."""
@@ -40,27 +42,35 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True):
     replaced: str = ""
 
 
-class _Probe:
-    """One write sent to the leader."""
+class _Write:
+    """One write sent to the leader, recorded from its invocation to its answer."""
 
-    def __init__(self, world: SimWorld, number: int) -> None:
-        self.node = number
+    def __init__(self, world: SimWorld, number: int, journal: Journal) -> None:
         self.sent_us = world.loop.now_us
         self.answer: Answer | Exception | None = None
-        value = str(self.sent_us).encode()
-        world.nodes[number].request(Put(KEY, value), self._answered)
+        self._journal = journal
+        request = liveness.write(self.sent_us)
+        node = world.nodes[number]
+        self._invocation: Op = journal.invoked(node.name, request)
+        node.request(request, self._answered)
+
+    def give_up(self) -> None:
+        """Count it as one of unknown outcome; an answer that still comes is dropped."""
+        self._answered(Indefinite("no answer in time"))
 
     def _answered(self, answer: Answer | Exception) -> None:
-        self.answer = answer
+        if self.answer is None:
+            self.answer = answer
+            self._journal.completed(self._invocation, answer)
 
 
-async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
+async def survive(world: SimWorld, runtime: SimRuntime, journal: Journal) -> Liveness:
     """Run the phase; a failure is reported to the invariants, which stop the run."""
     core = _heal_a_core(world)
     begun_us = world.loop.now_us
     election_us = world.swarm.knobs.election_us
     bound_us = ELECTIONS * election_us + 4 * world.swarm.boot_us
-    probe: _Probe | None = None
+    write: _Write | None = None
     target = 0
     missing = "no leader"
     while missing and world.loop.now_us - begun_us <= bound_us:
@@ -69,14 +79,16 @@ async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
         if leader is None:
             missing = "no leader"
             continue
-        if probe is not None and isinstance(probe.answer, PutAnswer):
+        if write is not None and isinstance(write.answer, PutAnswer):
             target = target or world.status(leader).commit
             missing = _behind(world, core, target)
             continue
         missing = "no write was acknowledged"
-        patient = probe is not None and world.loop.now_us - probe.sent_us < PATIENCE * election_us
-        if probe is None or isinstance(probe.answer, Exception) or not patient:
-            probe = _Probe(world, leader)
+        waiting = write is not None and world.loop.now_us - write.sent_us < PATIENCE * election_us
+        if write is not None and write.answer is None and not waiting:
+            write.give_up()
+        if write is None or write.answer is not None:
+            write = _Write(world, leader, journal)
     elapsed_us = world.loop.now_us - begun_us
     replaced = ""
     if not missing and world.turnovers.happen:

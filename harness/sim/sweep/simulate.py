@@ -18,7 +18,7 @@ import msgspec
 from squall.harness.nemesis.scheduler import Storm
 from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import Options
-from squall.harness.run.progress import Progress, Silent
+from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder, Sink
 from squall.harness.run.runtime import Event
 from squall.harness.run.seeds import Seeds
@@ -80,30 +80,6 @@ class Simulation(msgspec.Struct, kw_only=True):
         """Yield the lines of the events that were kept."""
         world: SimWorld = self.world
         return transcript(world.trace.events(), world.names, describe, shown, world.loop.zero_us)
-
-
-class _Cues:
-    """Listens to the controller's phases: the surroundings' storm lasts as long as the load."""
-
-    def __init__(self, cluster: SimCluster, listener: Progress) -> None:
-        self._cluster = cluster
-        self._listener = listener
-
-    def phase(self, name: str) -> None:
-        """Begin and end the surroundings' storm with the load."""
-        if name == "load":
-            self._cluster.begin_storm()
-        elif name != "start":
-            self._cluster.end_storm()
-        self._listener.phase(name)
-
-    def say(self, line: str) -> None:
-        """Pass it on."""
-        self._listener.say(line)
-
-    def op(self, op: Any) -> None:
-        """Pass it on."""
-        self._listener.op(op)
 
 
 class _Stage:
@@ -209,7 +185,7 @@ def simulate(
             recorder=stage.recorder,
             seeds=Seeds(seed),
             options=plan.options,
-            progress=_Cues(stage.cluster, progress or Silent()),
+            progress=progress,
             stop=halt,
             into=into,
         )
