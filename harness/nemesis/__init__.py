@@ -13,7 +13,7 @@ import msgspec
 
 from squall.harness.cluster import Measured
 from squall.harness.nemesis.cluster_state import Condition, Damage
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 
 
 class Executed(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -38,8 +38,8 @@ class Nemesis(Protocol):
 
     kinds: tuple[str, ...]
 
-    async def rage(self, scene: Scene) -> None:
-        """Break and heal until `scene.calm` is raised; nothing of its own stays broken after."""
+    async def run(self, context: RunContext) -> None:
+        """Inject and heal faults until `context.load_over` is set; heals all of its own faults."""
         ...
 
     def executed(self) -> tuple[Executed, ...]:
@@ -89,10 +89,10 @@ class Kind(Protocol):
         """Ways to make the intent true now, the one meant first, milder ones after it."""
         ...
 
-    async def start(self, scene: Scene, resolved: Resolved) -> None:
+    async def start(self, context: RunContext, resolved: Resolved) -> None:
         """Break it; returns when the breakage is in force."""
         ...
 
-    async def stop(self, scene: Scene, resolved: Resolved) -> Measured:
+    async def stop(self, context: RunContext, resolved: Resolved) -> Measured:
         """Heal it, and say what it was seen to do."""
         ...

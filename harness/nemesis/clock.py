@@ -19,7 +19,7 @@ from squall.harness.cluster import Measured
 from squall.harness.nemesis import Resolved, View
 from squall.harness.nemesis.cluster_state import Damage
 from squall.harness.nemesis.sampling import Deck
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS
 from squall.harness.run.runtime import Event, Task
 
@@ -82,7 +82,7 @@ class Clock:
         detail = f"{intent['variant']} {size}: {' '.join(targets)}"
         return [Resolved(targets=targets, detail=detail, damage=Damage(), data=dict(intent))]
 
-    async def start(self, scene: Scene, resolved: Resolved) -> None:
+    async def start(self, context: RunContext, resolved: Resolved) -> None:
         """Set the clocks wrong, and wait until a node is seen to believe it.
 
         The wait keeps other faults from beginning meanwhile: a node that is killed a moment later
@@ -90,34 +90,34 @@ class Clock:
         """
         for node in resolved.targets:
             if resolved.data["variant"] == "drift":
-                await scene.cluster.drift_clock(node, resolved.data["rate"])
+                await context.cluster.drift_clock(node, resolved.data["rate"])
             else:
-                await scene.cluster.jump_clock(node, resolved.data["offset_ms"])
-        self._seen = await self._witness(scene, resolved.targets)
+                await context.cluster.jump_clock(node, resolved.data["offset_ms"])
+        self._seen = await self._witness(context, resolved.targets)
         if resolved.data["variant"] == "strobe":
-            self._still = scene.runtime.event()
-            self._strobing = scene.runtime.spawn(self._strobe(scene, resolved), "strobe")
+            self._still = context.runtime.event()
+            self._strobing = context.runtime.spawn(self._strobe(context, resolved), "strobe")
 
-    async def _witness(self, scene: Scene, targets: tuple[str, ...]) -> str:
-        give_up_ns = scene.runtime.now_ns() + WITNESS_NS_MAX
-        while scene.runtime.now_ns() < give_up_ns:
+    async def _witness(self, context: RunContext, targets: tuple[str, ...]) -> str:
+        give_up_ns = context.runtime.now_ns() + WITNESS_NS_MAX
+        while context.runtime.now_ns() < give_up_ns:
             for node in targets:
-                offset_ns = (await scene.cluster.observe(node)).clock_offset_ns
+                offset_ns = (await context.cluster.observe(node)).clock_offset_ns
                 if abs(offset_ns) >= OFFSET_SEEN_NS_MIN:
                     return f"{node}'s clock was seen {offset_ns / NS_PER_MS:+,.0f} ms off"
-            await scene.runtime.sleep_ns(WITNESS_EVERY_NS)
+            await context.runtime.sleep_ns(WITNESS_EVERY_NS)
         return ""
 
-    async def _strobe(self, scene: Scene, resolved: Resolved) -> None:
+    async def _strobe(self, context: RunContext, resolved: Resolved) -> None:
         away = True
         while not await self._still.wait(resolved.data["every_ms"] * NS_PER_MS):
             away = not away
             for node in resolved.targets:
-                await scene.cluster.jump_clock(node, resolved.data["offset_ms"] if away else 0)
+                await context.cluster.jump_clock(node, resolved.data["offset_ms"] if away else 0)
 
     async def stop(
         self,
-        scene: Scene,
+        context: RunContext,
         resolved: Resolved,  # noqa: ARG002 - one clock fault at a time: all clocks are set right
     ) -> Measured:
         """Make every clock true again, once one was seen to lie or waiting is vain.
@@ -126,15 +126,17 @@ class Clock:
         cluster measures in the end may be nothing: a strobe may be at rest, a drifting node may
         have been killed. What was seen before was seen.
         """
-        give_up_ns = scene.runtime.now_ns() + UNSEEN_NS_MAX
-        while not self._seen and not await scene.cluster.clock_lied():
-            if scene.runtime.now_ns() >= give_up_ns or await scene.calm.wait(WITNESS_EVERY_NS):
+        give_up_ns = context.runtime.now_ns() + UNSEEN_NS_MAX
+        while not self._seen and not await context.cluster.clock_lied():
+            if context.runtime.now_ns() >= give_up_ns or await context.load_over.wait(
+                WITNESS_EVERY_NS
+            ):
                 break
         strobing, self._strobing = self._strobing, None
         if strobing is not None:
             self._still.set()
             await strobing.join()
-        measured = await scene.cluster.reset_clocks()
+        measured = await context.cluster.reset_clocks()
         if not measured.effective and self._seen:
             return msgspec.structs.replace(measured, effective=True, effect=self._seen)
         return measured

@@ -13,7 +13,7 @@ from squall.harness.cluster import Measured
 from squall.harness.nemesis import Resolved, View
 from squall.harness.nemesis.cluster_state import Damage
 from squall.harness.nemesis.targets import Victims, candidates, describe
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 
 
 class Kill:
@@ -41,11 +41,11 @@ class Kill:
             for targets in candidates(intent, view, alive)
         ]
 
-    async def start(self, scene: Scene, resolved: Resolved) -> None:
+    async def start(self, context: RunContext, resolved: Resolved) -> None:
         """Kill them all as near to one instant as can be."""
-        await scene.cluster.kill(resolved.targets)
-        scene.kills.update(resolved.targets)
+        await context.cluster.kill(resolved.targets)
+        context.kills.update(resolved.targets)
 
-    async def stop(self, scene: Scene, resolved: Resolved) -> Measured:
+    async def stop(self, context: RunContext, resolved: Resolved) -> Measured:
         """Start them again."""
-        return await scene.cluster.restart(resolved.targets)
+        return await context.cluster.restart(resolved.targets)

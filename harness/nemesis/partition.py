@@ -24,7 +24,7 @@ from squall.harness.cluster import Grudge, Measured
 from squall.harness.nemesis import UNREACHABLE, Resolved, View
 from squall.harness.nemesis.cluster_state import Condition, Damage, mutual_links
 from squall.harness.nemesis.sampling import Deck
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
 
 SHAPES = ("halves", "isolate-one", "isolate-leader", "bridge", "majorities-ring", "one-way")
@@ -79,24 +79,24 @@ class Partition:
             )
         return found
 
-    async def start(self, scene: Scene, resolved: Resolved) -> None:
+    async def start(self, context: RunContext, resolved: Resolved) -> None:
         """Cut."""
-        await scene.cluster.cut(resolved.data["grudge"])
+        await context.cluster.cut(resolved.data["grudge"])
 
     async def stop(
         self,
-        scene: Scene,
+        context: RunContext,
         resolved: Resolved,  # noqa: ARG002 - one partition at a time: healing is of all
     ) -> Measured:
         """Let everything through again, once somebody has been cut short or waiting is vain.
 
         The nodes may be silent for other reasons: they boot, or a pause holds whoever would speak.
         """
-        give_up_ns = scene.runtime.now_ns() + SILENCE_NS_MAX
-        while not await scene.cluster.dropped() and scene.runtime.now_ns() < give_up_ns:
-            if await scene.calm.wait(POLL_NS):
+        give_up_ns = context.runtime.now_ns() + SILENCE_NS_MAX
+        while not await context.cluster.dropped() and context.runtime.now_ns() < give_up_ns:
+            if await context.load_over.wait(POLL_NS):
                 break
-        return await scene.cluster.heal()
+        return await context.cluster.heal()
 
 
 def grudge_of(intent: Mapping[str, Any], leader: str) -> Grudge:

@@ -18,7 +18,7 @@ from squall.harness.cluster import Measured, NodeDied, NodeKilled
 from squall.harness.nemesis import Resolved, View
 from squall.harness.nemesis.cluster_state import Damage
 from squall.harness.nemesis.targets import SCOPES, Victims, candidates, describe
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
 
 RELAY = "relay"
@@ -51,22 +51,24 @@ class Pause:
             for targets in candidates(intent, view, condition.running)
         ]
 
-    async def start(self, scene: Scene, resolved: Resolved) -> None:
+    async def start(self, context: RunContext, resolved: Resolved) -> None:
         """Freeze them."""
-        self._kills_before = Counter(scene.kills)
-        await scene.cluster.pause(resolved.targets)
+        self._kills_before = Counter(context.kills)
+        await context.cluster.pause(resolved.targets)
 
-    async def stop(self, scene: Scene, resolved: Resolved) -> Measured:
+    async def stop(self, context: RunContext, resolved: Resolved) -> Measured:
         """Thaw them; one that was killed meanwhile is no longer frozen, which is no error.
 
         `pause` returns only once they are frozen, so a node that was killed after that had been:
         the kill may have taken the cluster's own measurement with it.
         """
         if resolved.data.get(RELAY):
-            measured = await _hand_over(scene, resolved.targets)
+            measured = await _hand_over(context, resolved.targets)
         else:
-            measured = await scene.cluster.resume(resolved.targets)
-        killed = [node for node in resolved.targets if scene.kills[node] > self._kills_before[node]]
+            measured = await context.cluster.resume(resolved.targets)
+        killed = [
+            node for node in resolved.targets if context.kills[node] > self._kills_before[node]
+        ]
         if measured.effective is None and killed:
             return Measured(effective=True, effect=f"killed while frozen: {' '.join(killed)}")
         return measured
@@ -91,27 +93,27 @@ def _relays(intent: dict[str, Any], view: View) -> list[Resolved]:
     ]
 
 
-async def _hand_over(scene: Scene, laggards: tuple[str, ...]) -> Measured:
+async def _hand_over(context: RunContext, laggards: tuple[str, ...]) -> Measured:
     """Freeze whoever leads, wake the laggards when trust in it has run out, then wake it too."""
-    cluster = scene.cluster
-    leader = await _leader_among(scene, laggards)
+    cluster = context.cluster
+    leader = await _leader_among(context, laggards)
     if leader:
         try:
             await cluster.pause((leader,))
         except (NodeDied, NodeKilled):
             leader = ""  # another fault took it away: as good
     try:
-        await scene.runtime.sleep_ns(cluster.election_timeout_ms * NS_PER_MS)
+        await context.runtime.sleep_ns(cluster.election_timeout_ms * NS_PER_MS)
         measured = await cluster.resume(laggards)
-        await scene.runtime.sleep_ns(REIGN_NS)
+        await context.runtime.sleep_ns(REIGN_NS)
     finally:
         if leader:
             await cluster.resume((leader,))
     return measured
 
 
-async def _leader_among(scene: Scene, laggards: tuple[str, ...]) -> str:
-    others = [node for node in scene.cluster.nodes if node not in laggards]
-    statuses = [await scene.cluster.observe(node) for node in others]
+async def _leader_among(context: RunContext, laggards: tuple[str, ...]) -> str:
+    others = [node for node in context.cluster.nodes if node not in laggards]
+    statuses = [await context.cluster.observe(node) for node in others]
     leaders = [status for status in statuses if status.role == "leader"]
     return max(leaders, key=lambda status: status.term).node if leaders else ""
