@@ -1,12 +1,11 @@
-"""The storm: every kind of fault at work beside the others, for as long as the load lasts.
+"""The fault scheduler: runs every kind of fault concurrently, for as long as the load lasts.
 
-Each kind is a coroutine and a process of the history (`nemesis/partition`): wait, start, hold,
-stop, again. Faults of different kinds overlap freely; of one kind there is one at a time. Three
-things are shared: the condition of the cluster, the budget of time without a quorum, and a short
-distance between two starts, so that each fault has the cluster to itself long enough to be seen to
-work.
+Each kind is a coroutine and a process of the history (`nemesis/partition`) that repeats: wait,
+start, hold, stop. Faults of different kinds overlap freely; there is at most one of each kind. The
+kinds share the cluster state, the budget of time without a quorum, and a minimum distance between
+two starts, so that the effect of each fault can be measured before the next begins.
 
-Chance is spent before the world is looked at: what a kind draws does not depend on what happened.
+Random draws precede observation: what a kind draws does not depend on what happened in the run.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from squall.checkers.history import NEMESIS, Op, OpType
 from squall.harness.cluster import NodeDied, NodeDisturbed, NodeKilled, NodeStatus
 from squall.harness.nemesis import UNREACHABLE, Executed, Kind, Resolved, View
 from squall.harness.nemesis.clock import VARIANTS, Clock
-from squall.harness.nemesis.cluster_state import Condition, Damage, QuorumBudget
+from squall.harness.nemesis.cluster_state import ClusterState, Damage, QuorumBudget
 from squall.harness.nemesis.kill import Kill
 from squall.harness.nemesis.partition import Partition
 from squall.harness.nemesis.pause import Pause
@@ -28,27 +27,28 @@ from squall.harness.run.runtime import Event
 from squall.harness.vocabulary import KINDS
 
 WARM_UP_OKS = 20
-"""Operations that must have succeeded before the first fault: a dead cluster exercises nothing."""
+"""Operations that must succeed before the first fault: a dead cluster tests nothing."""
 WARM_UP_NS_MAX = 20 * NS_PER_S
 CYCLES_MIN = 3
-"""Even with the longest draws a kind comes round this often within the time limit."""
+"""Even with the longest draws each kind starts this many faults within the time limit."""
 GAP_NS_MIN = NS_PER_S // 2
 GAP_NS_MAX = 2 * NS_PER_S
 GAP_NS_PER_KIND = 5 * NS_PER_S // 4
-"""The more kinds are at work, the longer each rests: the cluster needs calm moments too."""
+"""Added to the longest gap for each kind: the cluster needs time without any fault."""
 HOLD_NS = (3 * NS_PER_S // 2, 6 * NS_PER_S)
 HOLD_WITHOUT_QUORUM_NS = 5 * NS_PER_S // 2
 """A fault that takes the quorum away is held no longer than this."""
 SPACING_NS = 400 * NS_PER_MS
-"""Four heartbeats: whatever a fault does to peers, it has done once by then."""
+"""Four heartbeats: by then a fault has affected some message between peers."""
 RETRY_NS = 500 * NS_PER_MS
 POLL_NS = 50 * NS_PER_MS
 
 
 class FaultScheduler:
-    """Runs kinds of faults side by side. One instance a run.
+    """Runs kinds of faults concurrently. One instance a run.
 
-    `alone`: nothing else does harm, so a cluster that does not warm up has trouble of its own.
+    `alone`: there is no other source of faults, so a cluster that serves no operations in the
+    warm-up is trouble of the harness.
     """
 
     def __init__(self, kinds: tuple[str, ...], *, alone: bool = True) -> None:
@@ -63,12 +63,12 @@ class FaultScheduler:
         return tuple(self._executed)
 
     def quorum_share(self) -> float | None:
-        """The fraction of the storm in which a quorum could form; None if there was no storm."""
+        """The fraction of the fault phase in which a quorum could form; None without faults."""
         return self._share
 
     async def run(self, context: RunContext) -> None:
         """Inject and heal faults until `context.load_over` is set; heals all of its own faults."""
-        if not self.kinds or not await self._warm(context):
+        if not self.kinds or not await self._warm_up(context):
             return
         kinds = _supported(self.kinds, context)
         coordinator = Coordinator(context, self._executed, len(kinds))
@@ -82,7 +82,7 @@ class FaultScheduler:
             await task.join()
         self._share = coordinator.budget.share(context.runtime.now_ns())
 
-    async def _warm(self, context: RunContext) -> bool:
+    async def _warm_up(self, context: RunContext) -> bool:
         give_up_ns = context.runtime.now_ns() + WARM_UP_NS_MAX
         while context.oks < WARM_UP_OKS:
             if await context.load_over.wait(POLL_NS):
@@ -97,7 +97,7 @@ class FaultScheduler:
 
 
 def _supported(kinds: tuple[str, ...], context: RunContext) -> list[tuple[Kind, Random]]:
-    """Make every kind that this world can do, each with a stream for its timing."""
+    """Construct every kind that the backend supports, each with a random stream for its timing."""
     missing = context.cluster.unsupported
     nodes = context.cluster.nodes
     variants = tuple(v for v in VARIANTS if not {v, f"clock-{v}", f"clock/{v}"} & set(missing))
@@ -120,14 +120,14 @@ def _supported(kinds: tuple[str, ...], context: RunContext) -> list[tuple[Kind, 
 
 
 class Coordinator:
-    """What the kinds share: the cluster's condition, the budget, and whose turn it is to start."""
+    """Shared by the kinds: cluster state, quorum budget, and the lock that serialises starts."""
 
     def __init__(self, context: RunContext, executed: list[Executed], kinds: int) -> None:
         self.context = context
         self.kinds = kinds
         self.executed = executed
         self.begin_ns = context.runtime.now_ns()
-        self.condition = Condition(nodes=context.cluster.nodes)
+        self.state = ClusterState(nodes=context.cluster.nodes)
         self._damages: dict[str, Damage] = {}
         self.budget = QuorumBudget(self.begin_ns)
         self._next_start_ns = self.begin_ns
@@ -135,7 +135,7 @@ class Coordinator:
         self._turn.set()
 
     async def take_turn(self) -> bool:
-        """Wait until no other fault is just beginning; False once the storm is over."""
+        """Wait until no other fault is starting; False once the load is over."""
         load_over, stop = self.context.load_over, self.context.stop
         while not (load_over.is_set() or stop.is_set()):
             if self._turn.is_set():
@@ -151,21 +151,21 @@ class Coordinator:
         return False
 
     def give_turn(self) -> None:
-        """Let the next fault begin, a little later."""
+        """Let the next fault start, SPACING_NS from now."""
         self._next_start_ns = self.context.runtime.now_ns() + SPACING_NS
         self._turn.set()
 
     def damage(self, kind: str, damage: Damage) -> None:
-        """Learn that a kind takes this away from now on (nothing, once it is healed)."""
+        """Record what a kind takes away from now on (nothing, once it is healed)."""
         self._damages[kind] = damage
-        condition = Condition(nodes=self.context.cluster.nodes)
+        state = ClusterState(nodes=self.context.cluster.nodes)
         for each in self._damages.values():
-            condition = condition.plus(each)
-        self.condition = condition
-        self.budget.note(self.context.runtime.now_ns(), condition)
+            state = state.plus(each)
+        self.state = state
+        self.budget.note(self.context.runtime.now_ns(), state)
 
     async def view(self) -> View:
-        """Ask every node what it is, all at once."""
+        """Observe every node concurrently."""
         statuses = await observe_all(self.context)
         leaders = [s for s in statuses.values() if s.role == "leader"]
         leader = max(leaders, key=lambda status: status.term).node if leaders else ""
@@ -173,7 +173,7 @@ class Coordinator:
             nodes=self.context.cluster.nodes,
             roles={node: status.role or UNREACHABLE for node, status in statuses.items()},
             leader=leader,
-            condition=self.condition,
+            state=self.state,
         )
 
 
@@ -193,7 +193,7 @@ async def observe_all(context: RunContext) -> dict[str, NodeStatus]:
 
 
 class FaultLoop:
-    """One kind of fault in its loop."""
+    """The loop of one kind of fault."""
 
     def __init__(self, coordinator: Coordinator, kind: Kind, timing: Random) -> None:
         self._coordinator = coordinator
@@ -216,19 +216,19 @@ class FaultLoop:
             intent = self._kind.draw()
             hold_ns = self._timing.randint(*self._hold_ns)
             gap_ns = self._timing.randint(*self._gap_ns)
-            while not await self._one(intent, hold_ns):
+            while not await self._try_fault(intent, hold_ns):
                 if await context.load_over.wait(RETRY_NS):
                     return
 
-    async def _one(self, intent: dict[str, Any], hold_ns: int) -> bool:
-        """Do one fault from start to stop; False if it cannot be begun just now."""
+    async def _try_fault(self, intent: dict[str, Any], hold_ns: int) -> bool:
+        """Execute one fault from start to stop; False if it cannot be started at this moment."""
         coordinator, context = self._coordinator, self._context
         if not await coordinator.take_turn():
             return True
         try:
             view = await coordinator.view()
             now_ns = context.runtime.now_ns()
-            # One that begins too late to be seen to work would only spoil the verdict.
+            # A fault that starts too late for its effect to be measured would make the run unknown.
             hold_ns = min(hold_ns, context.load_until_ns - now_ns - SPACING_NS)
             if hold_ns < self._hold_ns[0]:
                 return True
@@ -246,7 +246,7 @@ class FaultLoop:
         finally:
             coordinator.give_turn()
         if started:
-            if not coordinator.condition.able:
+            if not coordinator.state.electable:
                 hold_ns = min(hold_ns, HOLD_WITHOUT_QUORUM_NS)
             await context.load_over.wait(hold_ns)
         await self._stop(fault, resolved)
@@ -257,8 +257,8 @@ class FaultLoop:
     ) -> Resolved | None:
         hold_ns = min(hold_ns, HOLD_WITHOUT_QUORUM_NS)
         for resolved in self._kind.resolve(intent, view):
-            condition = view.condition.plus(resolved.damage)
-            if self._coordinator.budget.admits(now_ns, condition, hold_ns):
+            state = view.state.plus(resolved.damage)
+            if self._coordinator.budget.admits(now_ns, state, hold_ns):
                 return resolved
         return None
 
@@ -281,7 +281,7 @@ class FaultLoop:
             await self._kind.start(context, resolved)
         except Exception as error:  # noqa: BLE001 - whatever it was, it may be half in force
             fault.outcome = "indeterminate"
-            context.recorder.complete(invocation, OpType.INFO, error=_words(error))
+            context.recorder.complete(invocation, OpType.INFO, error=_error_text(error))
             _note_trouble(context, f"{fault.id} could not be started", error)
             return False
         started = context.recorder.complete(
@@ -291,8 +291,8 @@ class FaultLoop:
                 "targets": list(resolved.targets),
                 "roles": view.roles,
                 "detail": resolved.detail,
-                "expect": self._coordinator.condition.expect,
-                "able": list(self._coordinator.condition.able),
+                "expect": self._coordinator.state.expect,
+                "able": list(self._coordinator.state.electable),
             },
         )
         context.progress.op(started)
@@ -305,7 +305,7 @@ class FaultLoop:
             measured = await self._kind.stop(context, resolved)
         except Exception as error:  # noqa: BLE001 - the final phase heals again, and checks
             context.recorder.complete(
-                invocation, OpType.INFO, value={"healed": False}, error=_words(error)
+                invocation, OpType.INFO, value={"healed": False}, error=_error_text(error)
             )
             _note_trouble(context, f"{fault.id} could not be healed", error)
         else:
@@ -324,17 +324,17 @@ class FaultLoop:
         coordinator.damage(self._kind.name, Damage())
 
 
-def _words(error: BaseException) -> str:
-    told = isinstance(error, NodeDied | NodeDisturbed | NodeKilled)
-    return str(error) if told else f"{type(error).__name__}: {error}"
+def _error_text(error: BaseException) -> str:
+    own_text = isinstance(error, NodeDied | NodeDisturbed | NodeKilled)
+    return str(error) if own_text else f"{type(error).__name__}: {error}"
 
 
 def _note_trouble(context: RunContext, what: str, error: Exception) -> None:
-    """Note trouble of ours.
+    """Note trouble of the harness.
 
-    A node that died by itself is evidence against it, one that another fault killed is neither.
+    A node that died by itself is evidence against it; one that another fault killed is neither.
     """
     if isinstance(error, NodeDisturbed):
         context.note_trouble(str(error))
     elif not isinstance(error, NodeDied | NodeKilled):
-        context.note_trouble(f"{what}: {_words(error)}")
+        context.note_trouble(f"{what}: {_error_text(error)}")
