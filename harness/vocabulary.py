@@ -23,7 +23,7 @@ NS_PER_MS: Final = 1_000_000
 KINDS: Final = ("kill", "pause", "partition", "clock")
 """Every kind of fault there is, in the order in which they are listed to people."""
 
-WORLDS: Final = {"docker": "squall.harness.docker.backend", "sim": "squall.harness.sim.backend"}
-"""Where a run can take place, by name: the module whose `conduct_run` conducts it."""
+BACKENDS: Final = {"docker": "squall.harness.docker.backend", "sim": "squall.harness.sim.backend"}
+"""The backends by name: the module whose `execute` runs a test on it."""
 AUTO: Final = "auto"
 """Containers where an engine answers, the simulator where none does."""

@@ -38,6 +38,7 @@ from squall.harness.cli.types import (
 )
 from squall.harness.vocabulary import (
     AUTO,
+    BACKENDS,
     CHECK_TIME_S,
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -46,7 +47,6 @@ from squall.harness.vocabulary import (
     KINDS,
     NS_PER_S,
     PROGRAM,
-    WORLDS,
 )
 from squall.workloads import WORKLOADS
 
@@ -100,7 +100,7 @@ def cli() -> None:
 @click.option("--nodes", type=click.Choice(NODE_COUNTS), default="5", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), help="Drawn, and printed, if not given.")
 @click.option(
-    "--cluster", type=OneOf("world", (*WORLDS, AUTO)), default="docker", show_default=True
+    "--cluster", type=OneOf("world", (*BACKENDS, AUTO)), default="docker", show_default=True
 )
 @click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
 @click.option(
@@ -133,7 +133,7 @@ def cli() -> None:
 def run(workload: str, **asked: Any) -> int:
     """Run WORKLOAD under faults, then judge what happened."""
     with loading():
-        from squall.harness.backends import conductor_of, settle
+        from squall.harness.backends import choose, load_backend
         from squall.harness.cli.display import Notices, Terminal
         from squall.harness.node_source import is_loaded, node_package, rerun
         from squall.harness.run.options import Options
@@ -142,15 +142,15 @@ def run(workload: str, **asked: Any) -> int:
         from squall.harness.run.seeds import draw_seed
     nodes = int(asked["nodes"])
     seed = asked["seed"] if asked["seed"] is not None else draw_seed()
-    world, why_not_containers = settle(asked["cluster"])
+    cluster, why_not_containers = choose(asked["cluster"])
     source = node_package(asked["node_source"])
-    if world == "sim" and source is not None and not is_loaded(source):
+    if cluster == "sim" and source is not None and not is_loaded(source):
         return rerun(source, click.get_current_context().obj)
     if why_not_containers:
         _fail(f"{why_not_containers}\n*** NO CONTAINERS: this run is SIMULATED in one process ***")
     request = Request(
         workload=workload,
-        cluster=world,
+        cluster=cluster,
         nodes=nodes,
         faults=asked["faults"],
         seed=seed,
@@ -170,12 +170,12 @@ def run(workload: str, **asked: Any) -> int:
         argv=command_line(),
     )
     with loading():
-        conductor = conductor_of(request.cluster)
+        backend = load_backend(request.cluster)
     if asked["quiet"]:
-        outcome = carry_out(request, conductor, Silent())
+        outcome = carry_out(request, backend, Silent())
     else:
         with Terminal(Notices(), asked["time_ns"] / NS_PER_S) as shown:
-            outcome = carry_out(request, conductor, shown)
+            outcome = carry_out(request, backend, shown)
     _tell(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
     return outcome.exit_code
 

@@ -13,30 +13,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from squall.checkers.history import Op
-from squall.checkers.run import Run
 from squall.harness.cluster import Cluster
 from squall.harness.docker.cluster import DockerCluster
 from squall.harness.docker.image.build import ensure_image
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.asyncio_runtime import AsyncioRuntime
 from squall.harness.run.controller import conduct
 from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.run import Request, World
+from squall.harness.run.run import BackendResult, Request
 from squall.harness.run.runtime import Event
 from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder
 from squall.workloads import WORKLOADS
 
 
-def conduct_run(
+def execute(
     request: Request,
-    run: Run,  # noqa: ARG001 - what a world is told; the folder's name suffices here
     folder: RunFolder,
     progress: Progress,
     sink: Callable[[Op], None],
-) -> World:
-    """Conduct a run on containers, with asyncio."""
+) -> BackendResult:
+    """Execute a run on containers, with asyncio."""
     image = ensure_image(request.node_source, progress.say)
     cluster = DockerCluster(
         run_id=folder.path.name.lower(),
@@ -53,7 +51,7 @@ async def _on_asyncio(
     folder: RunFolder,
     progress: Progress,
     sink: Callable[[Op], None],
-) -> World:
+) -> BackendResult:
     runtime = AsyncioRuntime()
     stop = runtime.event()
     main = asyncio.current_task()
@@ -63,7 +61,7 @@ async def _on_asyncio(
             runtime=runtime,
             cluster=cluster,
             workload=WORKLOADS[request.workload],
-            nemesis=Storm(request.faults),
+            nemesis=FaultScheduler(request.faults),
             recorder=Recorder(runtime, sink),
             seeds=Seeds(request.seed),
             options=request.options,
@@ -71,7 +69,7 @@ async def _on_asyncio(
             stop=stop,
             into=folder.nodes,
         )
-    return World(
+    return BackendResult(
         findings=findings,
         versions=cluster.versions,
         unsupported=cluster.unsupported,

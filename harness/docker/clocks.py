@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from squall.harness.cluster import HarnessError, Measured
-from squall.harness.docker.exec import Hands
+from squall.harness.docker.exec import ContainerExec
 from squall.harness.docker.status import Reading
 
 NS_PER_MS = 1_000_000
@@ -80,17 +80,17 @@ def rate_between(first: Reading, second: Reading) -> float | None:
 class Clocks:
     """The clocks of one cluster. Methods that take a node block and want its lock held."""
 
-    def __init__(self, hands: Hands, containers: Mapping[str, str]) -> None:
-        self._hands, self._containers = hands, containers
+    def __init__(self, container_exec: ContainerExec, containers: Mapping[str, str]) -> None:
+        self._exec, self._containers = container_exec, containers
         self._skews: dict[str, Skew] = {}
 
     @property
-    def turned(self) -> tuple[str, ...]:
+    def skewed(self) -> tuple[str, ...]:
         """Nodes whose clocks were turned since the last reset."""
         return tuple(sorted(self._skews))
 
     @property
-    def seen(self) -> bool:
+    def observed(self) -> bool:
         """Whether one of them was seen to do as it was told."""
         return any(skew.effective for skew in self._skews.values())
 
@@ -100,19 +100,19 @@ class Clocks:
         skew.at_rest = offset_ms == 0
         if offset_ms:
             skew.offset_ms = offset_ms
-        self._turn(node, "jump", str(offset_ms * NS_PER_MS))
+        self._set(node, "jump", str(offset_ms * NS_PER_MS))
 
     def drift(self, node: str, rate: float) -> None:
         """Let both of a node's clocks run at `rate` times true speed from here on."""
         skew = self._skews.setdefault(node, Skew())
         skew.rate, skew.drift_from = rate, None
-        self._turn(node, "rate", repr(rate))
+        self._set(node, "rate", repr(rate))
 
-    def straighten(self, node: str) -> None:
+    def reset(self, node: str) -> None:
         """Make the wall clock true, and the monotonic one run at true speed from where it is."""
-        self._turn(node, "reset")
+        self._set(node, "reset")
 
-    def note(self, node: str, reading: Reading) -> None:
+    def record(self, node: str, reading: Reading) -> None:
         """Learn what a node reported while its clock was turned."""
         skew = self._skews.get(node)
         if skew is None or not reading.status.reachable:
@@ -154,8 +154,8 @@ class Clocks:
             data={node: _data(skew) for node, skew in sorted(skews.items())},
         )
 
-    def _turn(self, node: str, *command: str) -> None:
-        self._hands.run(self._containers[node], ["squall-clock", *command])
+    def _set(self, node: str, *command: str) -> None:
+        self._exec.run(self._containers[node], ["squall-clock", *command])
 
 
 def _words(node: str, skew: Skew) -> str:

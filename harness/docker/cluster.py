@@ -5,7 +5,7 @@ loop. Each node has a lock, held while its container changes state or something 
 so that a link cut in the moment of a restart is cut afterwards, whoever came first.
 
 Trouble with the engine is a HarnessError and blames nobody else. What single faults do and how they
-are measured is with `Processes`, `Links` and `Clocks`; this is where they meet one cluster.
+are measured is with `Processes`, `Iptables` and `Clocks`; this is where they meet one cluster.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from squall.harness.docker.cleanup import remove_run, sweep
 from squall.harness.docker.clocks import Clocks
 from squall.harness.docker.engine import Docker
 from squall.harness.docker.evidence import NoRoomError, digest, fetch, last_words, without_trouble
-from squall.harness.docker.exec import Hands
-from squall.harness.docker.iptables import Links
+from squall.harness.docker.exec import ContainerExec
+from squall.harness.docker.iptables import Iptables
 from squall.harness.docker.labels import this_process
 from squall.harness.docker.network import Network, create_network
 from squall.harness.docker.nodes import (
@@ -102,10 +102,10 @@ class DockerCluster:
         self._start_timeout_s = start_timeout_s
         self._name = f"squall-{self._owner.run}"
         self._containers = {node: f"{self._name}-{node}" for node in self.nodes}
-        self._hands = Hands(self._engine, image, self._owner.labels())
-        self._processes = Processes(self._engine, self._hands, self._containers)
-        self._links = Links(self._hands, self._containers)
-        self._clocks = Clocks(self._hands, self._containers)
+        self._exec = ContainerExec(self._engine, image, self._owner.labels())
+        self._processes = Processes(self._engine, self._exec, self._containers)
+        self._iptables = Iptables(self._exec, self._containers)
+        self._clocks = Clocks(self._exec, self._containers)
         self._network: Network | None = None
         self._endpoints: dict[str, dict[int, int]] = {}
         self._mute: dict[str, bool] = {}
@@ -138,19 +138,21 @@ class DockerCluster:
         return GrpcKv(node, f"{host}:{port}")
 
     async def kill(self, nodes: tuple[str, ...]) -> None:
-        """SIGKILL the nodes' processes; the requests leave together, from a thread each."""
+        """SIGKILL the nodes' processes; a thread each, released by one barrier."""
         async with self._holding(nodes):
-            await self._each(nodes, self._links.count)
-            together = threading.Barrier(len(nodes) or 1)
-            await self._each(nodes, lambda node: self._processes.kill(node, together))
+            await self._each(nodes, self._iptables.save_counters)
+            barrier = threading.Barrier(len(nodes) or 1)
+            await self._each(nodes, lambda node: self._processes.kill(node, barrier))
 
     async def restart(self, nodes: tuple[str, ...]) -> Measured:
         """Start what is dead, with its cut links and turned clock in force before it runs."""
         async with self._holding(nodes):
-            was_dead = await self._each(nodes, self._processes.revive)
+            was_dead = await self._each(nodes, self._processes.restart)
         for node in nodes:
             self._endpoints.pop(node, None)
-        return self._processes.revived([n for n, dead in zip(nodes, was_dead, strict=True) if dead])
+        return self._processes.measured_restart(
+            [n for n, dead in zip(nodes, was_dead, strict=True) if dead]
+        )
 
     async def pause(self, nodes: tuple[str, ...]) -> None:
         """Freeze the nodes' processes with the cgroup freezer."""
@@ -161,57 +163,57 @@ class DockerCluster:
         """Thaw what is frozen."""
         async with self._holding(nodes):
             await self._each(nodes, self._processes.thaw)
-        return self._processes.thawed(nodes)
+        return self._processes.measured_thaw(nodes)
 
     async def cut(self, grudge: Grudge) -> None:
         """Drop packets as the grudge says, besides what is dropped already."""
         deaf = {node: frozenset(to) - {node} for node, to in grudge.items()}
         nodes = tuple(node for node in self.nodes if deaf.get(node))
         async with self._holding(nodes):
-            await self._each(nodes, lambda node: self._links.deafen(node, deaf[node]))
+            await self._each(nodes, lambda node: self._iptables.cut(node, deaf[node]))
 
     async def dropped(self) -> int:
         """Count what the chains' rules in force have dropped so far."""
-        nodes = tuple(node for node in self.nodes if node in self._links.deaf)
+        nodes = tuple(node for node in self.nodes if node in self._iptables.grudge)
         async with self._holding(nodes):
-            counts = await self._each(nodes, self._links.look)
+            counts = await self._each(nodes, self._iptables.dropped)
         return sum(counts)
 
     async def heal(self) -> Measured:
         """Drop nothing any more; measured by the chain's own packet counters."""
         async with self._holding(self.nodes):
             await self._each(self.nodes, self._reconnect)
-        nodes = tuple(node for node in self.nodes if node in self._links.deaf)
+        nodes = tuple(node for node in self.nodes if node in self._iptables.grudge)
         async with self._holding(nodes):
-            await self._each(nodes, self._links.hear)
-        return self._links.measured()
+            await self._each(nodes, self._iptables.heal)
+        return self._iptables.measured()
 
     async def jump_clock(self, node: str, offset_ms: int) -> None:
         """Set a node's wall clock off by `offset_ms` from true."""
         async with self._holding((node,)):
             await self._call(self._clocks.jump, node, offset_ms)
-        self._clocks.note(node, await self._read(node))
+        self._clocks.record(node, await self._read(node))
 
     async def drift_clock(self, node: str, rate: float) -> None:
         """Make a node's clocks run at `rate` times true speed."""
         async with self._holding((node,)):
             await self._call(self._clocks.drift, node, rate)
-        self._clocks.note(node, await self._read(node))
+        self._clocks.record(node, await self._read(node))
 
     async def clock_lied(self) -> bool:
         """Whether a turned clock was seen to be off, now or earlier."""
-        turned = self._clocks.turned
-        for node, reading in zip(turned, await self._read_all(turned), strict=True):
-            self._clocks.note(node, reading)
-        return self._clocks.seen
+        skewed = self._clocks.skewed
+        for node, reading in zip(skewed, await self._read_all(skewed), strict=True):
+            self._clocks.record(node, reading)
+        return self._clocks.observed
 
     async def reset_clocks(self) -> Measured:
         """Make every clock true again; a monotonic clock keeps what it has gained."""
-        turned = self._clocks.turned
+        skewed = self._clocks.skewed
         await self.clock_lied()
-        async with self._holding(turned):
-            await self._each(turned, self._clocks.straighten)
-        for node, reading in zip(turned, await self._read_all(turned), strict=True):
+        async with self._holding(skewed):
+            await self._each(skewed, self._clocks.reset)
+        for node, reading in zip(skewed, await self._read_all(skewed), strict=True):
             self._clocks.verify_true(node, reading)
         return self._clocks.measured()
 
@@ -279,7 +281,7 @@ class DockerCluster:
     def _create(self) -> None:
         self._network = create_network(self._engine, self._name, self.nodes, self._owner.labels())
         addresses = self._network.addresses
-        self._links.place(addresses)
+        self._iptables.set_addresses(addresses)
         for node, container in self._containers.items():
             own = self._owner.labels(node)
             arguments = container_arguments(
@@ -319,7 +321,7 @@ class DockerCluster:
             ("clock", ["test", "-s", "/run/squall/clock"]),
         ):
             try:
-                self._hands.run(container, program)
+                self._exec.run(container, program)
             except HarnessError as error:
                 self.unsupported[mechanism] = str(error).partition(": ")[2]
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from squall.harness.docker.exec import State
+from squall.harness.docker.exec import ContainerState
 from squall.harness.docker.nodes import MEMORY_MAX
 
 RAISED_BY_ITS_OWN_CODE: Final = frozenset(
@@ -47,7 +47,7 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cause_of_death(
-    node: str, state: State, words: str, *, told: str = "", stopped: bool = False
+    node: str, state: ContainerState, words: str, *, told: str = "", stopped: bool = False
 ) -> Death:
     """Tell a node's own end from one that was forced upon it. Not for deaths the harness caused.
 

@@ -25,7 +25,7 @@ END_POLL_S = 0.01
 _PIECE = struct.Struct("!BxxxI")  # which output, how many bytes follow
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine says of a container's process.
 
     `started_at` is the engine's stamp of its last start: another stamp is another process.
@@ -47,23 +47,25 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.running
 
 
-class Hands:
+class ContainerExec:
     """One node's container, as something to inspect and to work in. Every method blocks."""
 
     def __init__(self, engine: Docker, image: str, labels: dict[str, str]) -> None:
         self._engine, self._image, self._labels = engine, image, labels
 
-    def state(self, container: str) -> State:
+    def state(self, container: str) -> ContainerState:
         """Ask the engine for a container's state; raises HarnessError when it does not answer."""
         try:
             found: dict[str, Any] = self._engine.api.inspect_container(container)
         except docker.errors.NotFound:
-            return State(running=False, paused=False, exit_code=0, out_of_memory=False, gone=True)
+            return ContainerState(
+                running=False, paused=False, exit_code=0, out_of_memory=False, gone=True
+            )
         except (docker.errors.APIError, requests.exceptions.RequestException) as error:
             raise HarnessError(f"{container}: {reason(error)}") from error
         said: dict[str, Any] = found["State"]
         networks = (found.get("NetworkSettings") or {}).get("Networks")
-        return State(
+        return ContainerState(
             running=bool(said.get("Running")),
             paused=bool(said.get("Paused")),
             exit_code=int(said.get("ExitCode", 0)),
@@ -82,9 +84,9 @@ class Hands:
         state = self.state(container)
         try:
             if state.running and not state.paused:
-                code, output = self._exec(container, argv)
+                code, output = self._run_inside(container, argv)
             else:
-                code, output = self._help(container, argv, state)
+                code, output = self._run_in_helper(container, argv, state)
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise HarnessError(f"{container}: {command[0]}: {reason(error)}") from error
         if code:
@@ -94,7 +96,7 @@ class Hands:
             )
         return output
 
-    def _exec(self, container: str, argv: list[str]) -> tuple[int, str]:
+    def _run_inside(self, container: str, argv: list[str]) -> tuple[int, str]:
         api = self._engine.api
         made = api.exec_create(container, argv)
         output = output_of(api, made["Id"])
@@ -106,7 +108,9 @@ class Hands:
             time.sleep(END_POLL_S)
         return int(code), output.decode(errors="replace")
 
-    def _help(self, container: str, argv: list[str], state: State) -> tuple[int, str]:
+    def _run_in_helper(
+        self, container: str, argv: list[str], state: ContainerState
+    ) -> tuple[int, str]:
         helper = self._engine.client.containers.create(
             self._image,
             argv,

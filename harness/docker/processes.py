@@ -1,7 +1,7 @@
 """The nodes' processes: started, killed, frozen, and watched for what nobody of ours did to them.
 
 What we did is remembered, so that every other end is known to be none of ours: by the node's own
-doing, which is evidence, or by somebody outside, which is trouble (`docker_deaths` tells them
+doing, which is evidence, or by somebody outside, which is trouble (`deaths` tells them
 apart). So is every other change of state that we did not bring about: a process that another had
 frozen, restarted, taken off its network or removed. Both are noted when they are first seen.
 Methods that take a node block and want its lock held.
@@ -21,7 +21,7 @@ from squall.harness.cluster import HarnessError, Measured, NodeDied, NodeDisturb
 from squall.harness.docker import deaths
 from squall.harness.docker.engine import Docker, reason
 from squall.harness.docker.evidence import last_lines, words_of
-from squall.harness.docker.exec import Hands, State
+from squall.harness.docker.exec import ContainerExec, ContainerState
 
 DEATH_TIMEOUT_S = 20
 """SIGKILL takes milliseconds, the engine some tens of them to notice; more is a stuck engine."""
@@ -43,15 +43,17 @@ EVENTS_S = 60
 class Processes:
     """The processes of one cluster's containers."""
 
-    def __init__(self, engine: Docker, hands: Hands, containers: Mapping[str, str]) -> None:
-        self._engine, self._hands, self._containers = engine, hands, containers
+    def __init__(
+        self, engine: Docker, container_exec: ContainerExec, containers: Mapping[str, str]
+    ) -> None:
+        self._engine, self._exec, self._containers = engine, container_exec, containers
         self._killed: set[str] = set()
         self._frozen: set[str] = set()
         self._stopped: set[str] = set()
         self._seen_frozen: set[str] = set()
         self._restarted: set[str] = set()
         self._started_at: dict[str, str] = {}
-        self._buried: set[tuple[str, str]] = set()
+        self._reported_deaths: set[tuple[str, str]] = set()
         self._crashes: dict[str, str] = {}
         self._disturbances: dict[str, dict[str, None]] = {}
 
@@ -73,15 +75,15 @@ class Processes:
             with engine_trouble(f"{container} could not be started"):
                 self._engine.api.start(container)
 
-        _persevere(start, START_ATTEMPTS)
-        self._started_at[node] = self._hands.state(container).started_at
+        _retry(start, START_ATTEMPTS)
+        self._started_at[node] = self._exec.state(container).started_at
 
-    def kill(self, node: str, together: threading.Barrier) -> None:
-        """SIGKILL a node at the moment the last of `together` arrives; return when it is dead."""
+    def kill(self, node: str, barrier: threading.Barrier) -> None:
+        """SIGKILL a node at the moment the last of `barrier` arrives; return when it is dead."""
         container = self._containers[node]
         with contextlib.suppress(HarnessError):  # nobody may miss the appointment for it
             self.notice(node)
-        together.wait(DEATH_TIMEOUT_S)
+        barrier.wait(DEATH_TIMEOUT_S)
         too_late = False
         try:
             self._engine.api.kill(container, "SIGKILL")
@@ -102,7 +104,7 @@ class Processes:
         self._frozen.discard(node)
         self._stopped.discard(node)
 
-    def revive(self, node: str) -> bool:
+    def restart(self, node: str) -> bool:
         """Start a node again if its process is dead; return whether it was."""
         state = self.notice(node)
         if state.running or state.gone:
@@ -112,7 +114,7 @@ class Processes:
         self._restarted.add(node)
         return True
 
-    def revived(self, dead: list[str]) -> Measured:
+    def measured_restart(self, dead: list[str]) -> Measured:
         """Sum up a restart of what was found dead; only what we had killed shows our effect."""
         killed = [node for node in dead if node in self._killed]
         self._killed -= set(dead)
@@ -143,16 +145,16 @@ class Processes:
             raise NodeDisturbed(next(reversed(self._disturbances.get(node, {"": None}))))
         if node in self._restarted:
             # Frozen while it loads its rules it would hold a lock that the next cut waits for.
-            self._hands.run(container, ["squall-links", "settled"])
+            self._exec.run(container, ["squall-links", "settled"])
             self._restarted.discard(node)
 
         def pause() -> None:
-            if not self._hands.state(container).paused:
+            if not self._exec.state(container).paused:
                 with engine_trouble(f"{container} could not be paused"):
                     self._engine.api.pause(container)
 
-        _persevere(pause, FREEZE_ATTEMPTS)
-        if self._hands.state(container).paused:
+        _retry(pause, FREEZE_ATTEMPTS)
+        if self._exec.state(container).paused:
             self._frozen.add(node)
             self._seen_frozen.add(node)
 
@@ -168,7 +170,7 @@ class Processes:
         self._frozen.discard(node)
         self._stopped.discard(node)
 
-    def thawed(self, nodes: tuple[str, ...]) -> Measured:
+    def measured_thaw(self, nodes: tuple[str, ...]) -> Measured:
         """Sum up a thaw: which of these nodes had been seen frozen."""
         seen = sorted(self._seen_frozen & set(nodes))
         self._seen_frozen -= set(nodes)
@@ -181,15 +183,15 @@ class Processes:
             data={"frozen": seen},
         )
 
-    def notice(self, node: str) -> State:
+    def notice(self, node: str) -> ContainerState:
         """Look at a node's process, and note whatever happened to it that we did not do."""
-        state = self._hands.state(self._containers[node])
+        state = self._exec.state(self._containers[node])
         if state.gone:
             self._disturb(node, deaths.removed(node))
         elif state.running:
             self._notice_living(node, state)
-        elif node not in self._killed and (node, state.started_at) not in self._buried:
-            self._buried.add((node, state.started_at))
+        elif node not in self._killed and (node, state.started_at) not in self._reported_deaths:
+            self._reported_deaths.add((node, state.started_at))
             self._notice_death(node, state)
         return state
 
@@ -199,12 +201,12 @@ class Processes:
         if not state.running or state.paused or node in self._stopped:
             return
         # A program beside it still runs: only the node's own process was stopped.
-        said = self._hands.run(self._containers[node], ["cat", "/proc/1/stat"])
+        said = self._exec.run(self._containers[node], ["cat", "/proc/1/stat"])
         if said.rpartition(")")[2].split()[:1] in (["T"], ["t"]):
             self._stopped.add(node)
             self._disturb(node, deaths.frozen(node, "SIGSTOP, as `docker kill -s STOP` sends"))
 
-    def _notice_living(self, node: str, state: State) -> None:
+    def _notice_living(self, node: str, state: ContainerState) -> None:
         before = self._started_at.setdefault(node, state.started_at)
         if state.started_at != before:
             self._disturb(node, deaths.restarted(node, killed=node in self._killed))
@@ -219,7 +221,7 @@ class Processes:
         if not state.connected:
             self._disturb(node, deaths.disconnected(node))
 
-    def _notice_death(self, node: str, state: State) -> None:
+    def _notice_death(self, node: str, state: ContainerState) -> None:
         lines = last_lines(self._engine, self._containers[node])
         death = deaths.cause_of_death(
             node,
@@ -251,16 +253,16 @@ class Processes:
     def _disturb(self, node: str, text: str) -> None:
         self._disturbances.setdefault(node, {}).setdefault(text)
 
-    def _await_death(self, container: str) -> State:
+    def _await_death(self, container: str) -> ContainerState:
         give_up_s = time.monotonic() + DEATH_TIMEOUT_S
-        while (state := self._hands.state(container)).running:
+        while (state := self._exec.state(container)).running:
             if time.monotonic() > give_up_s:
                 raise HarnessError(f"{container} still runs {DEATH_TIMEOUT_S} s after SIGKILL")
             time.sleep(DEATH_POLL_S)
         return state
 
 
-def _persevere(act: Callable[[], None], attempts: int) -> None:
+def _retry(act: Callable[[], None], attempts: int) -> None:
     """Do what the engine may refuse for a moment; the last refusal counts."""
     for _ in range(attempts - 1):
         with contextlib.suppress(HarnessError):

@@ -13,7 +13,7 @@ from typing import Any
 
 from squall.checkers.history import OBSERVER
 from squall.harness.cluster import NodeStatus
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
 
 RECORD_EVERY_NS = NS_PER_S
@@ -28,37 +28,37 @@ FAILURES_MAX = 3
 class Observer:
     """Watches until told to end. Nothing it does can fail the run."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._statuses: dict[str, NodeStatus] = {}
         self._heard_ns: dict[str, int] = {}
         self.crashes: dict[str, str] = {}
 
     async def watch(self, over: Any) -> None:
         """Poll and record until the event `over` is raised."""
-        scene = self._scene
-        for node in scene.cluster.nodes:
-            scene.runtime.spawn(self._poll(node, over), f"observe {node}")
-        scene.runtime.spawn(self._poll_crashes(over), "observe crashes")
+        context = self._context
+        for node in context.cluster.nodes:
+            context.runtime.spawn(self._poll(node, over), f"observe {node}")
+        context.runtime.spawn(self._poll_crashes(over), "observe crashes")
         last_ns, last = -RECORD_EVERY_NS, None
-        while not await over.wait(scene.options.observe_every_ns):
-            now_ns = scene.runtime.now_ns()
-            reading = {node: self._reading(node, now_ns) for node in scene.cluster.nodes}
+        while not await over.wait(context.options.observe_every_ns):
+            now_ns = context.runtime.now_ns()
+            reading = {node: self._reading(node, now_ns) for node in context.cluster.nodes}
             essence = [(r.get("role"), r.get("term"), r["reachable"]) for r in reading.values()]
             if essence != last or now_ns - last_ns >= RECORD_EVERY_NS:
                 last, last_ns = essence, now_ns
-                scene.progress.op(scene.recorder.note(OBSERVER, "observe", reading))
+                context.progress.op(context.recorder.note(OBSERVER, "observe", reading))
 
     async def _poll(self, node: str, over: Any) -> None:
-        scene = self._scene
+        context = self._context
         while not over.is_set():
             try:
-                status = await scene.cluster.observe(node)
+                status = await context.cluster.observe(node)
             except Exception as error:  # noqa: BLE001 - not answering is an answer
                 status = NodeStatus(node=node, reachable=False, error=str(error))
             self._statuses[node] = status
-            self._heard_ns[node] = scene.runtime.now_ns()
-            await over.wait(scene.options.observe_every_ns)
+            self._heard_ns[node] = context.runtime.now_ns()
+            await over.wait(context.options.observe_every_ns)
 
     async def _poll_crashes(self, over: Any) -> None:
         """Ask which nodes ended, and who ended them.
@@ -66,27 +66,27 @@ class Observer:
         Either ends the load: what a crash proves is proved, and what is measured on a cluster that
         somebody else interferes with would prove nothing.
         """
-        scene = self._scene
+        context = self._context
         failures = 0
         while not await over.wait(CRASH_POLL_NS):
             try:
-                crashes = await scene.cluster.crashed()
-                await note_disturbances(scene)
+                crashes = await context.cluster.crashed()
+                await note_disturbances(context)
             except Exception as error:  # noqa: BLE001 - trouble of ours, said once
                 failures += 1
                 if failures == FAILURES_MAX:
-                    scene.complain(f"could not ask which nodes crashed: {error}")
-                    scene.stop.set()
+                    context.note_trouble(f"could not ask which nodes crashed: {error}")
+                    context.stop.set()
                 continue
             failures = 0
             for node, words in crashes.items():
                 if node not in self.crashes:
                     self.crashes[node] = words
                     last = words.strip()[-200:]
-                    scene.progress.say(
+                    context.progress.say(
                         f"✗ {node} ended, which no fault did; its last words: {last}"
                     )
-                    scene.stop.set()  # what it proves is proved; no need to load a corpse
+                    context.stop.set()  # what it proves is proved; no need to load a corpse
 
     def _reading(self, node: str, now_ns: int) -> dict[str, Any]:
         status = self._statuses.get(node)
@@ -104,9 +104,9 @@ class Observer:
         }
 
 
-async def note_disturbances(scene: Scene) -> None:
+async def note_disturbances(context: RunContext) -> None:
     """Note as trouble what was done to nodes from outside, and end the load if anything was."""
-    for found in (await scene.cluster.disturbed()).values():
+    for found in (await context.cluster.disturbed()).values():
         for text in found:
-            scene.complain(text)
-            scene.stop.set()
+            context.note_trouble(text)
+            context.stop.set()

@@ -1,7 +1,7 @@
 """A trial: one run as the command line asks for it, from its folder to its exit code.
 
 Here everything that was left open is settled (seed, names, defaults) and written down before the
-first container starts; the world is chosen, the run conducted, and what it left is filed in an
+first container starts; the run is executed on a backend, and its results are filed in an
 order that survives an end at any moment: history while it happens, then evidence, then the verdict,
 then the reports, which are only views.
 """
@@ -77,8 +77,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return pretty(verdict_file(self.verdict, self.exit_code))
 
 
-class World(msgspec.Struct, kw_only=True):
-    """What a world gives back beside the findings: what ran, and what it could not do."""
+class BackendResult(msgspec.Struct, kw_only=True):
+    """What a backend returns: findings, versions that ran, faults it does not support."""
 
     findings: Findings
     versions: dict[str, str]
@@ -86,11 +86,11 @@ class World(msgspec.Struct, kw_only=True):
     interrupted: bool = False
 
 
-Conductor = Callable[[Request, Run, RunFolder, Progress, Callable[[Op], None]], World]
-"""Conducts a run in some world; the simulator and the containers each have one."""
+Backend = Callable[[Request, RunFolder, Progress, Callable[[Op], None]], BackendResult]
+"""Executes a run and returns its findings; containers and the simulator have one each."""
 
 
-def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Outcome:
+def carry_out(request: Request, backend: Backend, progress: Progress) -> Outcome:
     """Do one run from beginning to end; raises HarnessError if it never came to one.
 
     A run that failed before anything happened (no engine, no image) leaves no folder behind.
@@ -103,7 +103,7 @@ def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Out
     try:
         folder.write_json(RUN, run)
         progress.say(heading(run, str(folder)))
-        world = conductor(request, run, folder, Flushing(progress, folder), recording.record)
+        result = backend(request, folder, Flushing(progress, folder), recording.record)
         recording.begin()
     except BaseException:
         with contextlib.suppress(StoreError):  # it must not hide what ended the run
@@ -114,11 +114,11 @@ def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Out
             folder.discard()
         raise
     run = msgspec.structs.replace(
-        run, versions=run.versions | world.versions, unsupported=world.unsupported
+        run, versions=run.versions | result.versions, unsupported=result.unsupported
     )
-    history = History(world.findings.history, header=recording.header)
-    world.findings = msgspec.structs.replace(world.findings, history=history)
-    return conclude(request, run, folder, world, progress)
+    history = History(result.findings.history, header=recording.header)
+    result.findings = msgspec.structs.replace(result.findings, history=history)
+    return conclude(request, run, folder, result, progress)
 
 
 class Recording:
@@ -152,13 +152,13 @@ class Recording:
 
 
 def conclude(
-    request: Request, run: Run, folder: RunFolder, world: World, progress: Progress
+    request: Request, run: Run, folder: RunFolder, result: BackendResult, progress: Progress
 ) -> Outcome:
     """File what a run left, judge it, and write its reports.
 
     A store that fills up now is trouble, and takes neither a proof nor its exit code away.
     """
-    findings = world.findings
+    findings = result.findings
     progress.phase("judge")
     checkers = WORKLOADS[run.workload].checkers(run.faults, run.parameters["workload"])
     history, evidence = findings.history, findings.evidence
@@ -173,9 +173,9 @@ def conclude(
         history,
         evidence,
         budget(request.check_time_s),
-        interrupted=world.interrupted,
+        interrupted=result.interrupted,
     )
-    code = exit_code(verdict, evidence, interrupted=world.interrupted)
+    code = exit_code(verdict, evidence, interrupted=result.interrupted)
     unfiled = file_all(lambda: file_verdict(folder, verdict, evidence, code))
     try:
         write_reports(folder, run, history, verdict, evidence)
@@ -187,7 +187,7 @@ def conclude(
     if unfiled:
         trouble = tuple(dict.fromkeys((*evidence.trouble, *unfiled)))
         evidence = msgspec.structs.replace(evidence, trouble=trouble)
-        code = exit_code(verdict, evidence, interrupted=world.interrupted)
+        code = exit_code(verdict, evidence, interrupted=result.interrupted)
         file_all(lambda: file_verdict(folder, verdict, evidence, code))
     if code == 0 and not request.keep:
         folder.discard_nodes()

@@ -9,11 +9,13 @@ import pytest
 from squall.checkers.evidence import NodeEvidence
 from squall.harness.docker.deaths import cause_of_death, ended_in_order, sent_signal, trouble_in
 from squall.harness.docker.evidence import without_trouble
-from squall.harness.docker.exec import State
+from squall.harness.docker.exec import ContainerState
 
 
-def ended(exit_code: int, *, out_of_memory: bool = False) -> State:
-    return State(running=False, paused=False, exit_code=exit_code, out_of_memory=out_of_memory)
+def ended(exit_code: int, *, out_of_memory: bool = False) -> ContainerState:
+    return ContainerState(
+        running=False, paused=False, exit_code=exit_code, out_of_memory=out_of_memory
+    )
 
 
 @pytest.mark.parametrize(

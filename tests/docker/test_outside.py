@@ -171,5 +171,5 @@ async def test_a_node_without_enough_memory_is_not_to_blame(monkeypatch) -> None
 async def test_looking_for_what_works_leaves_nothing_behind(cluster) -> None:
     """No queueing discipline delays the loopback of the node that was asked."""
     for node in cluster.nodes:
-        queue = cluster._hands.run(cluster._containers[node], ["tc", "qdisc", "show", "dev", "lo"])
+        queue = cluster._exec.run(cluster._containers[node], ["tc", "qdisc", "show", "dev", "lo"])
         assert "netem" not in queue

@@ -20,11 +20,11 @@ from squall.harness import backends
 from squall.harness.cli import main
 from squall.harness.cli.durations import parse_duration_ns, show_duration
 from squall.harness.cluster import HarnessError, NodeNeverReady
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import conduct
 from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.run import World
+from squall.harness.run.run import BackendResult
 from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder
 from squall.workloads import WORKLOADS
@@ -49,13 +49,12 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         interrupted: bool = False,
         **made: Any,
     ) -> None:
-        def conductor(
+        def backend(
             request: Any,
-            run: Any,
             folder: RunFolder,
             progress: Progress,
             sink: Callable[[Op], None],
-        ) -> World:
+        ) -> BackendResult:
             runtime = ManualRuntime()
             cluster = FakeCluster(runtime, nodes=request.nodes, **made)
             prepare(cluster)
@@ -64,7 +63,7 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     runtime=runtime,
                     cluster=cluster,
                     workload=WORKLOADS[request.workload],
-                    nemesis=Storm(request.faults),
+                    nemesis=FaultScheduler(request.faults),
                     recorder=Recorder(runtime, sink),
                     seeds=Seeds(request.seed),
                     options=request.options,
@@ -72,14 +71,14 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     into=folder.nodes,
                 )
             )
-            return World(
+            return BackendResult(
                 findings=findings,
                 versions=cluster.versions,
                 unsupported=cluster.unsupported,
                 interrupted=interrupted,
             )
 
-        monkeypatch.setattr(backends, "conductor_of", lambda world: conductor)
+        monkeypatch.setattr(backends, "load_backend", lambda world: backend)
 
     return install
 
@@ -191,10 +190,10 @@ def test_without_an_engine_there_is_one_clear_line(
 ):
     """What is missing, and what to do."""
 
-    def no_engine(*_: Any) -> World:
+    def no_engine(*_: Any) -> BackendResult:
         raise HarnessError("no Docker engine answers: start Docker, or use --cluster sim")
 
-    monkeypatch.setattr(backends, "conductor_of", lambda world: no_engine)
+    monkeypatch.setattr(backends, "load_backend", lambda world: no_engine)
     code, _, err = squall(capfd, "run", "--quiet", "--store", str(tmp_path))
     assert code == 3
     assert err == "squall: no Docker engine answers: start Docker, or use --cluster sim\n"
@@ -362,11 +361,11 @@ def test_an_interrupt_before_anything_ran_is_exit_130(
     # A shell's background jobs inherit an ignored interrupt.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def interrupted(*_: Any) -> World:
+    def interrupted(*_: Any) -> BackendResult:
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the interrupt came")
 
-    monkeypatch.setattr(backends, "conductor_of", lambda world: interrupted)
+    monkeypatch.setattr(backends, "load_backend", lambda world: interrupted)
     try:
         assert squall(capfd, "run", "--quiet", "--store", str(tmp_path))[0] == 130
     finally:
@@ -379,7 +378,7 @@ def test_an_error_nobody_foresaw_is_ours(monkeypatch: pytest.MonkeyPatch, capfd:
     def buggy(*_: Any) -> Any:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(backends, "conductor_of", buggy)
+    monkeypatch.setattr(backends, "load_backend", buggy)
     code, _, err = squall(capfd, "run", "--quiet")
     assert code == 3
     assert "Traceback" in err

@@ -16,7 +16,7 @@ import pytest
 
 from squall.harness import vocabulary
 from squall.harness.cli import commands
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.workloads import MODULES, WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,11 +152,11 @@ def test_names_on_the_command_line_are_those_of_the_registries():
         if re.search(r"^WORKLOAD\b", path.read_text(), re.MULTILINE)
     }
     assert found == {module.removeprefix("squall.workloads.") for module in MODULES.values()}
-    assert Storm(vocabulary.KINDS).kinds == vocabulary.KINDS
+    assert FaultScheduler(vocabulary.KINDS).kinds == vocabulary.KINDS
     for kind in vocabulary.KINDS:
         importlib.import_module(f"squall.harness.nemesis.{kind}")
-    for module in vocabulary.WORLDS.values():
-        assert callable(importlib.import_module(module).conduct_run)
+    for module in vocabulary.BACKENDS.values():
+        assert callable(importlib.import_module(module).execute)
 
 
 def test_an_unknown_workload_is_a_missing_key():

@@ -14,11 +14,11 @@ from squall.checkers.history import Op
 from squall.checkers.verdict import Validity
 from squall.harness import store as store_module
 from squall.harness.cluster import Measured
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import conduct
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.run import Outcome, Request, World, carry_out, relative
+from squall.harness.run.run import BackendResult, Outcome, Request, carry_out, relative
 from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder, StoreError
 from squall.workloads import WORKLOADS
@@ -73,15 +73,14 @@ class Trial:
         return carry_out(request, self._conduct, self.listener)
 
     def _conduct(
-        self, request: Request, run: Any, folder: RunFolder, progress: Any, sink: Any
-    ) -> World:
-        del run
+        self, request: Request, folder: RunFolder, progress: Any, sink: Any
+    ) -> BackendResult:
         findings = self.runtime.run(
             conduct(
                 runtime=self.runtime,
                 cluster=self.cluster,
                 workload=WORKLOADS[request.workload],
-                nemesis=Storm(request.faults),
+                nemesis=FaultScheduler(request.faults),
                 recorder=Recorder(self.runtime, sink),
                 seeds=Seeds(request.seed),
                 options=request.options,
@@ -89,7 +88,7 @@ class Trial:
                 into=folder.nodes,
             )
         )
-        return World(findings=findings, versions={}, unsupported={})
+        return BackendResult(findings=findings, versions={}, unsupported={})
 
     def later(self, seconds: int, act: Callable[[], None]) -> None:
         async def wait() -> None:
