@@ -101,51 +101,6 @@ class Generator(Protocol):
         ...
 
 
-class Draw:
-    """Calls a function for each operation; None from it means exhausted."""
-
-    def __init__(self, function: Callable[[Context], Answer]) -> None:
-        self._function = function
-
-    def next(self, context: Context) -> Answer:
-        """Ask the function."""
-        return self._function(context)
-
-    def update(self, completion: Op) -> None:
-        """Learn nothing."""
-
-
-class Mix:
-    """A weighted random choice for every operation; a child that is exhausted drops out."""
-
-    def __init__(self, random: Random, children: Sequence[tuple[float, Generator]]) -> None:
-        self._random = random
-        self._children = list(children)
-
-    def next(self, context: Context) -> Answer:
-        """Choose a child and ask it."""
-        while self._children:
-            at = self._choose()
-            answer = self._children[at][1].next(context)
-            if answer is not None:
-                return answer
-            del self._children[at]
-        return None
-
-    def update(self, completion: Op) -> None:
-        """Tell every child."""
-        for _, child in self._children:
-            child.update(completion)
-
-    def _choose(self) -> int:
-        point = self._random.random() * sum(weight for weight, _ in self._children)
-        for at, (weight, _) in enumerate(self._children):
-            point -= weight
-            if point < 0:
-                return at
-        return len(self._children) - 1
-
-
 class Stagger:
     """Spaces operations so that their total rate is `rate` a second, at random intervals.
 
@@ -179,27 +134,6 @@ class Stagger:
         self._child.update(completion)
 
 
-class Limit:
-    """At most `count` operations."""
-
-    def __init__(self, count: int, child: Generator) -> None:
-        self._left = count
-        self._child = child
-
-    def next(self, context: Context) -> Answer:
-        """Ask the child while any are left."""
-        if self._left <= 0:
-            return None
-        answer = self._child.next(context)
-        if type(answer) is Invocation:
-            self._left -= 1
-        return answer
-
-    def update(self, completion: Op) -> None:
-        """Tell the child."""
-        self._child.update(completion)
-
-
 class TimeLimit:
     """Stops `duration_ns` after it was first asked; what is outstanding may still complete."""
 
@@ -223,29 +157,6 @@ class TimeLimit:
     def update(self, completion: Op) -> None:
         """Tell the child."""
         self._child.update(completion)
-
-
-class Phases:
-    """One after another; the next begins when the one before is exhausted and every client idle."""
-
-    def __init__(self, *children: Generator) -> None:
-        self._children = deque(children)
-
-    def next(self, context: Context) -> Answer:
-        """Ask the phase that is on."""
-        while self._children:
-            answer = self._children[0].next(context)
-            if answer is not None:
-                return answer
-            if context.busy:
-                return PENDING
-            self._children.popleft()
-        return None
-
-    def update(self, completion: Op) -> None:
-        """Tell the phase that is on."""
-        if self._children:
-            self._children[0].update(completion)
 
 
 class Rotation:

@@ -40,14 +40,8 @@ from squall.workloads.client import (
     Txn,
     TxnAnswer,
 )
-from squall.workloads.generator import (
-    PENDING,
-    Answer,
-    Context,
-    Invocation,
-)
 from squall.workloads.liveness import apart
-from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
+from squall.workloads.rotating import READ, SERIALIZABLE_READ, Lane, Rotating
 from squall.workloads.workload import Completion, Plan, Streams, Workload
 
 if TYPE_CHECKING:
@@ -66,44 +60,37 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Lane:
-    """The operations of one key, until it is spent."""
+class RegisterLane(Lane):
+    """The operations of one register."""
 
     def __init__(self, random: Random, key: str, value: Callable[[], int], options: dict[str, Any]):
-        self._random = random
-        self._key = key
+        weights = {
+            READ: options["reads"],
+            WRITE: options["writes"],
+            CAS: options["cas"],
+            SERIALIZABLE_READ: options["serializable_reads"],
+        }
+        super().__init__(random, key, weights, options["ops_per_key"])
         self._value = value
-        ops = options["ops_per_key"]
-        self._ops_left = random.randint(max(1, ops * 3 // 4), max(1, ops * 5 // 4))
         self._infos_left = options["infos_per_key"]
         self._seen: int | None = None
         self._swapping: dict[int, int] = {}  # process -> the value its cas would install
-        self._reads = options["reads"]
-        self._writes = self._reads + options["writes"]
-        self._cas = self._writes + options["cas"]
-        self._all = self._cas + options["serializable_reads"]
 
-    def next(self, context: Context) -> Answer:
-        """Draw one operation for a random free client."""
-        if self._ops_left <= 0 or self._infos_left <= 0:
-            return None
-        if not context.free:
-            return PENDING
-        self._ops_left -= 1
-        draw = self._random.random
-        process = context.free[int(draw() * len(context.free))].process
-        point = draw() * self._all
-        if point < self._reads:
-            return Invocation(process, READ, self._key)
-        if point < self._writes:
-            return Invocation(process, WRITE, self._key, self._value())
-        if point < self._cas:
+    def is_spent(self) -> bool:
+        """Whether its operations, or those of unknown outcome, are used up."""
+        return super().is_spent() or self._infos_left <= 0
+
+    def argument(self, f: str, process: int) -> Any:
+        """Return a new value to write; a compare-and-set expects the value seen last."""
+        if f == WRITE:
+            return self._value()
+        if f == CAS:
             new = self._swapping[process] = self._value()
-            return Invocation(process, CAS, self._key, [self._seen, new])
-        return Invocation(process, SERIALIZABLE_READ, self._key)
+            return [self._seen, new]
+        return None
 
     def update(self, completion: Op) -> None:
-        """Remember the latest value seen, and count what nobody knows the end of."""
+        """Remember the latest value seen, and count operations of unknown outcome."""
         new = self._swapping.pop(completion.process, None)  # type: ignore[arg-type]
         if completion.type is OpType.INFO:
             self._infos_left -= 1
@@ -121,7 +108,7 @@ class Register(Rotating):
     def __init__(self, streams: Streams, plan: Plan) -> None:
         options = OPTIONS | plan.options
         active = options["active_keys"]
-        super().__init__(streams, plan, options, letter="r", active=active, lane=Lane)
+        super().__init__(streams, plan, options, letter="r", active=active, lane=RegisterLane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""

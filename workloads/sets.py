@@ -23,14 +23,8 @@ from squall.checkers.history import Op
 from squall.checkers.judge import common_checkers
 from squall.checkers.verdict import Checker
 from squall.workloads.client import Kv, Put, PutAnswer, Range, RangeAnswer
-from squall.workloads.generator import (
-    PENDING,
-    Answer,
-    Context,
-    Invocation,
-)
 from squall.workloads.liveness import apart
-from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
+from squall.workloads.rotating import READ, SERIALIZABLE_READ, Lane, Rotating
 from squall.workloads.workload import Completion, Plan, Streams, Workload, done
 
 if TYPE_CHECKING:
@@ -50,37 +44,23 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Lane:
-    """The operations of one set, until it is spent."""
+class SetLane(Lane):
+    """The operations of one set."""
 
     def __init__(
         self, random: Random, key: str, element: Callable[[], int], options: dict[str, Any]
     ):
-        self._random = random
-        self._key = key
+        weights = {
+            ADD: options["adds"],
+            READ: options["reads"],
+            SERIALIZABLE_READ: options["serializable_reads"],
+        }
+        super().__init__(random, key, weights, options["ops_per_set"])
         self._element = element
-        ops = options["ops_per_set"]
-        self._ops_left = random.randint(max(1, ops * 3 // 4), max(1, ops * 5 // 4))
-        self._adds = options["adds"]
-        self._reads = self._adds + options["reads"]
-        self._all = self._reads + options["serializable_reads"]
 
-    def next(self, context: Context) -> Answer:
-        """Draw one operation for a random free client."""
-        if self._ops_left <= 0:
-            return None
-        if not context.free:
-            return PENDING
-        self._ops_left -= 1
-        draw = self._random.random
-        process = context.free[int(draw() * len(context.free))].process
-        point = draw() * self._all
-        if point < self._adds:
-            return Invocation(process, ADD, self._key, self._element())
-        return Invocation(process, READ if point < self._reads else SERIALIZABLE_READ, self._key)
-
-    def update(self, completion: Op) -> None:
-        """Learn nothing."""
+    def argument(self, f: str, process: int) -> Any:  # noqa: ARG002 - the base's
+        """Return a new element to add."""
+        return self._element() if f == ADD else None
 
 
 class Sets(Rotating):
@@ -89,7 +69,7 @@ class Sets(Rotating):
     def __init__(self, streams: Streams, plan: Plan) -> None:
         options = OPTIONS | plan.options
         active = options["active_sets"]
-        super().__init__(streams, plan, options, letter="s", active=active, lane=Lane)
+        super().__init__(streams, plan, options, letter="s", active=active, lane=SetLane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""

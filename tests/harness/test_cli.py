@@ -29,7 +29,7 @@ from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder
 from squall.workloads import WORKLOADS
 from tests.harness.fake import FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
 
 
 def squall(capfd: Any, *words: str) -> tuple[int, str, str]:
@@ -55,7 +55,7 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             progress: Progress,
             sink: Callable[[Op], None],
         ) -> BackendResult:
-            runtime = ManualRuntime()
+            runtime = virtual_runtime()
             cluster = FakeCluster(runtime, nodes=request.nodes, **made)
             prepare(cluster)
             findings = runtime.run(

@@ -16,10 +16,11 @@ from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder
 from squall.harness.run.seeds import Seeds
+from squall.harness.sim.runtime import SimRuntime
 from squall.workloads import WORKLOADS, liveness
 from squall.workloads.client import Put
 from tests.harness.fake import FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
 
 ALL = ("kill", "pause", "partition", "clock")
 
@@ -27,13 +28,13 @@ ALL = ("kill", "pause", "partition", "clock")
 def run(
     *, seed: int = 1, faults: tuple[str, ...] = ALL, seconds: int = 60, **cluster: Any
 ) -> tuple[Findings, FakeCluster]:
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     made = FakeCluster(runtime, **cluster)
     return conducted(runtime, made, seed=seed, faults=faults, seconds=seconds), made
 
 
 def conducted(
-    runtime: ManualRuntime,
+    runtime: SimRuntime,
     cluster: FakeCluster,
     *,
     seed: int = 1,
@@ -89,7 +90,7 @@ def test_a_minute_of_storm_holds_every_kind_of_fault_at_least_twice(seed: int):
 def test_a_fault_that_nobody_could_notice_yet_is_held_until_somebody_does(fault: str):
     """Nodes that boot or freeze drop nothing and tell no time; but no fault waits for ever."""
     for silence_s, at_least_s, at_most_s in ((7, 7, 8), (1000, 6, 14)):
-        runtime = ManualRuntime()
+        runtime = virtual_runtime()
         cluster = FakeCluster(runtime)
         cluster.silence_ns = silence_s * NS_PER_S
         findings = conducted(runtime, cluster, faults=(fault,), seconds=30)
@@ -133,7 +134,7 @@ def test_no_fault_begins_before_operations_have_succeeded():
 
 def test_a_store_that_is_not_empty_is_refused():
     """Somebody else's data would make the verdict worthless."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.apply(Put(b"left/behind", b"1"))
     with pytest.raises(HarnessError, match="left/behind"):
@@ -143,7 +144,7 @@ def test_a_store_that_is_not_empty_is_refused():
 
 def test_a_fault_that_cannot_be_started_is_trouble_and_the_run_goes_on():
     """It is recorded as indeterminate, healed all the same, and never blames the database."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.failing = {"pause"}
     findings = conducted(runtime, cluster, faults=("pause",), seconds=20)
@@ -156,7 +157,7 @@ def test_a_fault_that_cannot_be_started_is_trouble_and_the_run_goes_on():
 
 def test_what_a_world_cannot_do_is_left_out_of_the_draw():
     """An unsupported fault is said once, not tried and failed."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.unsupported = {"partition": "no iptables here", "clock-drift": "no shim here"}
     findings = conducted(runtime, cluster)
@@ -168,7 +169,7 @@ def test_what_a_world_cannot_do_is_left_out_of_the_draw():
 
 def test_a_node_that_dies_by_itself_ends_the_load_and_is_evidence():
     """What it proves is proved; its last words are kept."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.ends_by_itself = {"n2": "AssertionError: committed entry changed"}
     findings = conducted(runtime, cluster)
@@ -179,7 +180,7 @@ def test_a_node_that_dies_by_itself_ends_the_load_and_is_evidence():
 
 def test_told_to_stop_the_run_still_heals_and_reads_back():
     """Ctrl-C ends the load, not the proof."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     stop = runtime.event()
 
@@ -196,7 +197,7 @@ def test_told_to_stop_the_run_still_heals_and_reads_back():
 
 def test_a_final_phase_whose_healing_fails_is_trouble():
     """The verdict on the database stands, but the run is no pass."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.failing = {"heal"}
     findings = conducted(runtime, cluster, faults=(), seconds=2)
@@ -205,7 +206,7 @@ def test_a_final_phase_whose_healing_fails_is_trouble():
 
 def test_a_cluster_that_does_not_come_back_is_a_finding_about_the_database():
     """It says what was missing, and the reads that were never answered are counted."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
 
     async def restart(nodes: tuple[str, ...]) -> None:
@@ -222,7 +223,7 @@ def test_a_cluster_that_does_not_come_back_is_a_finding_about_the_database():
 
 def test_a_victim_that_another_fault_had_killed_is_told_as_that():
     """It did not die by itself, and nobody had trouble."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
 
     async def pause(nodes: tuple[str, ...]) -> None:
@@ -239,7 +240,7 @@ def test_a_victim_that_another_fault_had_killed_is_told_as_that():
 
 def test_the_liveness_phase_is_called_after_the_load_and_its_writes_are_in_the_history():
     """As those of any client, and before anything is mended; the judges of registers pass."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.live = True
     findings = conducted(runtime, cluster, faults=(), seconds=5)
@@ -264,7 +265,7 @@ def test_the_liveness_phase_is_called_after_the_load_and_its_writes_are_in_the_h
 
 def test_a_liveness_phase_that_fails_by_itself_is_trouble_and_the_cluster_is_mended():
     """It is the harness's failure, and the nodes are brought back all the same."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.failing = {"prove liveness"}
     findings = conducted(runtime, cluster, faults=(), seconds=2)

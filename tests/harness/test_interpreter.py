@@ -11,10 +11,11 @@ from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder, Sink
 from squall.harness.run.seeds import Seeds
 from squall.workloads.client import Definite, Indefinite
-from squall.workloads.generator import Answer, Context, Draw, Invocation, Limit
+from squall.workloads.generator import Answer, Context, Invocation
 from squall.workloads.workload import Completion
 from tests.harness.fake import MS, FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
+from tests.workloads.generators import Repeat
 
 
 class Rig:
@@ -31,7 +32,7 @@ class Rig:
         sink: Sink | None = None,
         unreachable: str = "",
     ) -> None:
-        self.runtime = ManualRuntime()
+        self.runtime = virtual_runtime()
         self.cluster = FakeCluster(self.runtime, nodes=3)
         if unreachable:
             self.cluster.client = self._refuse(unreachable)  # type: ignore[method-assign]
@@ -54,7 +55,7 @@ class Rig:
             value = len(self.context.recorder.ops)
             return Invocation(context.free[0].process, f, "k", value, patience_ns=patience_ns)
 
-        self.runtime.run(self.interpreter.run(Limit(count, Draw(ask))))
+        self.runtime.run(self.interpreter.run(Repeat(ask, count)))
 
     @staticmethod
     def _refuse(why: str) -> Any:

@@ -23,7 +23,7 @@ from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder, StoreError
 from squall.workloads import WORKLOADS
 from tests.harness.fake import FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
 
 KILLED = "n2 was killed from outside the harness (SIGKILL, exit code 137)"
 
@@ -49,7 +49,7 @@ class Trial:
     """One run of the register workload on a cluster in memory."""
 
     def __init__(self, path: Path, *, seconds: int = 20, **made: Any) -> None:
-        self.runtime = ManualRuntime()
+        self.runtime = virtual_runtime()
         self.cluster = FakeCluster(self.runtime, **made)
         self.listener = Listener()
         self.path = path

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.world.loop import Loop
 from squall.harness.sim.world.network import LinkProfile, Network
-from squall.harness.sim.world.streams import Streams
 
 PLAIN = LinkProfile(delay_us=100, tail_us=100, codec_p=0.0)
 
@@ -21,7 +21,7 @@ class Wire:
         self.arrived: list[tuple[int, int, int, object]] = []
         self.network = Network(
             self.loop,
-            Streams(seed),
+            WorldSeeds(seed),
             [partial(self.receive, target) for target in range(3)],
             profile,
             lambda message: ("recoded", message),

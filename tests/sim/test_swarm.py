@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.chaos.membership import Turnover
 from squall.harness.sim.chaos.swarm import NEMESES, NEVER, Swarm, Weather, draw
 from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
-from squall.harness.sim.world.streams import Streams
 
-SWARMS = [draw(Streams(seed)) for seed in range(300)]
+SWARMS = [draw(WorldSeeds(seed)) for seed in range(300)]
 
 
 def test_a_seed_draws_the_same_set_up_every_time():
-    assert [draw(Streams(seed)) for seed in range(20)] == SWARMS[:20]
+    assert [draw(WorldSeeds(seed)) for seed in range(20)] == SWARMS[:20]
 
 
 def test_a_set_up_survives_being_written_down():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.chaos.triggers import BOUT, MAX_FIRINGS, Action, Moment, Trigger, Triggers
 from squall.harness.sim.world.loop import Loop
-from squall.harness.sim.world.streams import Streams
 
 
 class Ward:
@@ -16,7 +16,7 @@ class Ward:
         self.able = True
         self.written = 0
         self.triggers = Triggers(
-            triggers, max_victims, self.loop, Streams(1), self, lambda node, trigger: None
+            triggers, max_victims, self.loop, WorldSeeds(1), self, lambda node, trigger: None
         )
         self.triggers.armed = True
 

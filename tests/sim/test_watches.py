@@ -9,10 +9,10 @@ from squall.checkers.history import OpType
 from squall.checkers.judge import judge as hear
 from squall.checkers.verdict import Budget, Validity
 from squall.harness.run.options import NS_PER_MS, NS_PER_S, Options
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.chaos.swarm import CALM, Swarm, draw
 from squall.harness.sim.sweep.simulate import Plan, simulate
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
-from squall.harness.sim.world.streams import Streams
 from squall.harness.sim.world.watch_limits import WatchBuffers
 from squall.workloads.client import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
 from squall.workloads.watch import WORKLOAD
@@ -186,9 +186,9 @@ def test_a_closed_watch_costs_its_node_nothing_any_more():
 
 
 def test_room_for_watches_is_drawn_apart_from_everything_else():
-    rooms = {draw(Streams(seed)).watches for seed in range(50)}
+    rooms = {draw(WorldSeeds(seed)).watches for seed in range(50)}
     assert len(rooms) > 20
-    assert any("recent events for watches" in draw(Streams(seed)).words() for seed in range(5))
+    assert any("recent events for watches" in draw(WorldSeeds(seed)).words() for seed in range(5))
     assert Swarm().watches.words() == ""
 
 

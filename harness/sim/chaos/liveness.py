@@ -115,7 +115,7 @@ async def survive(world: SimWorld, runtime: SimRuntime, journal: Journal) -> Liv
 
 def _heal_a_core(world: SimWorld) -> list[int]:
     """Heal a random quorum, and make sure that everybody else is dead."""
-    rng = world.streams.of("liveness")
+    rng = world.seeds.of("liveness")
     size = len(world.nodes)
     able = [number for number in range(size) if number != world.turnovers.target]
     core = sorted(rng.sample(able, size // 2 + 1))
@@ -134,7 +134,7 @@ async def _replace_one(world: SimWorld, runtime: SimRuntime, core: list[int]) ->
     turnovers, election_us = world.turnovers, world.swarm.knobs.election_us
     if turnovers.target == NOBODY:
         dead = [number for number in range(len(world.nodes)) if number not in core]
-        rng = world.streams.of("liveness", "replaced")
+        rng = world.seeds.of("liveness", "replaced")
         turnovers.begin(rng.choice(dead), rot=False)
     target, progress, since_us = turnovers.target, turnovers.progress(), world.loop.now_us
     stage = ""

@@ -22,10 +22,10 @@ from typing import Any, Protocol
 
 import msgspec
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.world.disk import SimDisk
 from squall.harness.sim.world.loop import Loop
 from squall.harness.sim.world.node import SimNode
-from squall.harness.sim.world.streams import Streams
 from squall.node.raft import membership_changes
 from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, Change, Member
 from squall.node.raft.roles import LEADER
@@ -67,7 +67,7 @@ class Ward(Protocol):
     """The cluster as turnovers see it."""
 
     loop: Loop
-    streams: Streams
+    seeds: WorldSeeds
     nodes: list[SimNode]
 
     def hold(self, number: int) -> None:
@@ -106,7 +106,7 @@ class Turnovers:
         self._turnover = turnover
         self._patience_us = PATIENCE * election_us
         self._pace_us = max(1, election_us // SEEN_WITHIN)
-        self._random = ward.streams.of("turnover")
+        self._random = ward.seeds.of("turnover")
         self._storming = False
         self._joins_as = ADD_LEARNER
         self._spared_until_us = 0  # the target is not removed, then not wiped, before

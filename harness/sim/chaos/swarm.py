@@ -14,11 +14,11 @@ from typing import TypeVar
 
 import msgspec
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.chaos.membership import Turnover
 from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
 from squall.harness.sim.world.disk import DiskFaults
 from squall.harness.sim.world.network import LinkProfile
-from squall.harness.sim.world.streams import Streams
 from squall.harness.sim.world.watch_limits import WatchBuffers, draw_buffers
 from squall.node.replica.interface import ReplicaSettings
 
@@ -147,15 +147,15 @@ CALM = Swarm(drift_ppm=20)
 """Healthy machines in one rack: what `run --cluster sim` uses unless told otherwise."""
 
 
-def draw(streams: Streams) -> Swarm:
+def draw(seeds: WorldSeeds) -> Swarm:
     """Draw the set-up of a run from its stream `swarm`."""
-    rng = streams.of("swarm")
+    rng = seeds.of("swarm")
     latency_us, link = _link(rng)
     knobs = _knobs(
         rng,
         latency_us,
-        notice_us=_notice(streams.of("swarm", "notice")),
-        apart=streams.of("swarm", "drafts").random() < APART_P,
+        notice_us=_notice(seeds.of("swarm", "notice")),
+        apart=seeds.of("swarm", "drafts").random() < APART_P,
     )
     victims = _pick(rng, (1, 1, 2, 3))
     drawn = Swarm(
@@ -165,11 +165,11 @@ def draw(streams: Streams) -> Swarm:
         weather=_weather(rng, knobs.election_us),
         drift_ppm=_pick(rng, (0, 50, 5_000, 50_000)),
         boot_us=_pick(rng, (20_000, 100_000, 400_000)),
-        triggers=_triggers(streams.of("swarm", "triggers"), knobs.election_us),
+        triggers=_triggers(seeds.of("swarm", "triggers"), knobs.election_us),
         max_victims=victims,
-        faults=_subset(streams.of("swarm", "faults"), NEMESES),
-        turnover=_turnover(streams.of("swarm", "turnover"), knobs.election_us),
-        watches=draw_buffers(streams.of("swarm", "watches")),
+        faults=_subset(seeds.of("swarm", "faults"), NEMESES),
+        turnover=_turnover(seeds.of("swarm", "turnover"), knobs.election_us),
+        watches=draw_buffers(seeds.of("swarm", "watches")),
     )
     if drawn.turnover.every_us and drawn.knobs.snapshot_count == NEVER:
         # Every newcomer would be sent the whole log: a cost that grows with the square of the time.
@@ -177,7 +177,7 @@ def draw(streams: Streams) -> Swarm:
         drawn = msgspec.structs.replace(drawn, knobs=knobs)
     if not drawn.faults and all(trigger.p < RARE_P for trigger in drawn.triggers):
         drawn = msgspec.structs.replace(drawn, faults=("kill",))  # something must happen
-    struggle = streams.of("swarm", "struggle")
+    struggle = seeds.of("swarm", "struggle")
     return _struggle(struggle, drawn) if struggle.random() < STRUGGLE_P else drawn
 
 

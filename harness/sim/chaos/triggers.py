@@ -14,8 +14,8 @@ from typing import Protocol
 
 import msgspec
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.world.loop import Loop
-from squall.harness.sim.world.streams import Streams
 
 MAX_FIRINGS = 200
 """Firings of one trigger in one run."""
@@ -92,7 +92,7 @@ class Triggers:
         triggers: tuple[Trigger, ...],
         max_victims: int,
         loop: Loop,
-        streams: Streams,
+        seeds: WorldSeeds,
         victims: Victims,
         on_fire: Callable[[int, Trigger], None],
     ) -> None:
@@ -109,7 +109,7 @@ class Triggers:
         self._suffering: dict[int, Action] = {}
         self._fire = loop.register(self._on_time)
         self._mend = loop.register(self._on_mend)
-        self._random = [streams.of("trigger", number).random for number in range(len(triggers))]
+        self._random = [seeds.of("trigger", number).random for number in range(len(triggers))]
         self._by_moment: dict[Moment, list[int]] = {}
         for number, trigger in enumerate(triggers):
             self._by_moment.setdefault(trigger.moment, []).append(number)

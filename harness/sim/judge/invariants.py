@@ -81,7 +81,6 @@ class Invariants:
         self, nodes: tuple[str, ...], now_us: Callable[[], int], stop: Stop | None = None
     ) -> None:
         self.broken: Broken | None = None
-        self.checks = 0
         self._nodes = nodes
         self._now_us = now_us
         self._stop = stop
@@ -106,7 +105,6 @@ class Invariants:
         stood in an earlier term was so in that term or before; by log matching, a leader that holds
         the last of it holds all of it.
         """
-        self.checks += 1
         reached = max((i for at, i in self._reached.items() if at < term), default=0)
         if last_index < reached:
             self._break(
@@ -133,7 +131,6 @@ class Invariants:
 
     def applies(self, node: int, index: int, term: int, command: bytes) -> None:
         """Check state machine safety and order, before a command is applied."""
-        self.checks += 1
         seen = self._seen[node]
         if index <= seen.applied:
             self._break("order", node, f"applies index {index} after index {seen.applied}")
@@ -151,7 +148,6 @@ class Invariants:
 
     def applied(self, node: int, index: int, revision: int, digest: str) -> None:
         """Check convergence and the revision, after everything up to `index` was applied."""
-        self.checks += 1
         seen = self._seen[node]
         if revision < seen.revision:
             self._break("monotone", node, f"went from revision {seen.revision} to {revision}")
@@ -181,7 +177,6 @@ class Invariants:
         It does not take a running node back, and the state is the one that the snapshot was taken
         of: `state` is read from what the node holds now, `data` identifies the snapshot.
         """
-        self.checks += 1
         taken = self._snapshots.get(data)
         if state is not None and taken is not None and (wrong := differing(taken[0], state)):
             self._break(
@@ -199,7 +194,6 @@ class Invariants:
 
     def holds(self, node: int, index: int, state: Parts) -> None:
         """Check that the state of a node which applied `index` is that of others which did."""
-        self.checks += 1
         known, other = self._states.setdefault(index, (state, node))
         if wrong := differing(known, state):
             self._break(
@@ -213,7 +207,6 @@ class Invariants:
 
         `committed` is the term of its entry at `commit`, below 0 where it does not know.
         """
-        self.checks += 1
         seen = self._seen[node]
         if term < seen.term:
             self._break("monotone", node, f"went from term {seen.term} to {term}")
@@ -244,7 +237,6 @@ class Invariants:
         itself: where the majority needs it, its disk must have the entry after a crash (see
         `restarts`).
         """
-        self.checks += 1
         vouched, itself = self._vouched.get(term, {}), self._nodes[node]
         holding = {
             name for member, name in voters if name != itself and vouched.get(member, 0) >= index
@@ -279,7 +271,6 @@ class Invariants:
 
     def promises_vote(self, node: int, term: int, candidate: int) -> None:
         """Check that a node votes once a term, and remember the promise."""
-        self.checks += 1
         seen = self._seen[node]
         if seen.votes.setdefault(term, candidate) != candidate:
             self._break(
@@ -315,7 +306,6 @@ class Invariants:
         The last index may fall short of an acknowledgement only if a newer leader had entries cut
         off, and then the durable term is newer than the acknowledgement's.
         """
-        self.checks += 1
         seen = self._seen[node]
         if term < seen.promised_term:
             self._break(

@@ -31,12 +31,9 @@ class Kind(IntEnum):
 
     DELIVER = 0
     DROP = 1
-    SEND = 2
     TICK = 3
     PERSIST = 4
     PERSISTED = 5
-    APPLY = 6
-    RESTORE = 7
     NOTE = 8
     KILL = 9
     START = 10

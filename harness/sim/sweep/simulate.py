@@ -21,7 +21,7 @@ from squall.harness.run.options import Options
 from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder, Sink
 from squall.harness.run.runtime import Event
-from squall.harness.run.seeds import Seeds
+from squall.harness.run.seeds import Seeds, WorldSeeds
 from squall.harness.sim.chaos.swarm import CALM, Swarm, draw
 from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.judge.evidence import gather
@@ -30,7 +30,6 @@ from squall.harness.sim.judge.trace import RING, Filter, transcript
 from squall.harness.sim.judge.trace_format import describe
 from squall.harness.sim.runtime import DeadlockError, SimRuntime
 from squall.harness.sim.world.loop import MAX_EVENTS, TooManyEventsError
-from squall.harness.sim.world.streams import Streams
 from squall.harness.sim.world.world import SimWorld
 from squall.workloads.workload import Workload
 
@@ -71,7 +70,6 @@ class Simulation(msgspec.Struct, kw_only=True):
     error: str | None
     liveness: Any  # Liveness | None
     events: int
-    invariant_checks: int
     simulated_s: float
     cpu_s: float
     world: Any  # SimWorld, for the transcript
@@ -88,7 +86,7 @@ class _Stage:
     def __init__(self, seed: int, plan: Plan, sink: Sink | None) -> None:
         self.seed = seed
         self.plan = plan
-        self.swarm = plan.swarm if plan.swarm is not None else draw(Streams(seed))
+        self.swarm = plan.swarm if plan.swarm is not None else draw(WorldSeeds(seed))
         self.faults = plan.faults if plan.faults is not None else self.swarm.faults
         self.world = SimWorld(
             seed, plan.size, self.swarm, max_events=plan.max_events, keep=plan.keep
@@ -149,7 +147,6 @@ class _Stage:
             error=error,
             liveness=self.cluster.liveness,
             events=world.loop.events,
-            invariant_checks=world.invariants.checks,
             simulated_s=world.loop.now_us / 1e6,
             cpu_s=cpu_s,
             world=world,

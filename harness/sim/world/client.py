@@ -54,7 +54,7 @@ class Exchange:
     def client(self, node: SimNode, timeout_ns: int) -> SimKv:
         """Open a connection to a node, with a stream of chance of its own."""
         self._clients += 1
-        random = self._world.streams.of("client", self._clients).random
+        random = self._world.seeds.of("client", self._clients).random
         return SimKv(self, node, random, timeout_ns)
 
     def send(self, call: _Call, random: Callable[[], float]) -> None:

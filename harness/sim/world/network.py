@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.world.loop import Loop
-from squall.harness.sim.world.streams import Streams
 
 _STEPS = 1024
 _TAIL = tuple(round(-math.log(1 - (i + 0.5) / _STEPS) * 1000) for i in range(_STEPS))
@@ -129,7 +129,7 @@ class Network:
     def __init__(
         self,
         loop: Loop,
-        streams: Streams,
+        seeds: WorldSeeds,
         receivers: Sequence[Receive],
         profile: LinkProfile,
         recode: Recode,
@@ -142,7 +142,7 @@ class Network:
         self.size = size = len(receivers)
         self.links = [
             [
-                Link(source, target, receive, streams.of("link", source, target).random, profile)
+                Link(source, target, receive, seeds.of("link", source, target).random, profile)
                 for target, receive in enumerate(receivers)
             ]
             for source in range(size)

@@ -68,7 +68,6 @@ class SimNode:
         "boots",
         "clock",
         "config",
-        "dead_messages",
         "deaths",
         "disk",
         "epoch",
@@ -102,7 +101,6 @@ class SimNode:
         self.boots = 0
         self.paused = False
         self.frozen = 0  # events that had to wait because the node was paused
-        self.dead_messages = 0  # messages that found nobody
         self.last_words: str | None = None
         self.forgiven = False  # it died of a fault of ours
         self.rotten = False  # a bit of its disk was flipped
@@ -141,8 +139,8 @@ class SimNode:
         world.trace.note(world.loop.now_us, Kind.START, number, self.boots)
         world.invariants.recovers(number)
         store = Store(world.buffers.limits)
-        rng = world.streams.of("node", number, self.boots)
-        nonce = world.streams.of("nonce", number, self.boots).getrandbits(63)
+        rng = world.seeds.of("node", number, self.boots)
+        nonce = world.seeds.of("nonce", number, self.boots).getrandbits(63)
         now_us = self.clock.monotonic_us(world.loop.now_us)
         machine = WatchedMachine(store, world.invariants, number, partial(parts_of, store))
         try:
@@ -222,7 +220,6 @@ class SimNode:
         self._append_trace((now_us, _DELIVER, self.number, path, term, message))
         replica = self.replica
         if replica is None:
-            self.dead_messages += 1
             return
         lookout = self._lookout
         if lookout.configurations:

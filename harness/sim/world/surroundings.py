@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.chaos.triggers import Triggers
 from squall.harness.sim.judge.invariants import Invariants
 from squall.harness.sim.judge.trace import Trace
 from squall.harness.sim.world.loop import Loop
 from squall.harness.sim.world.network import Network
-from squall.harness.sim.world.streams import Streams
 from squall.harness.sim.world.watch_limits import WatchBuffers
 
 
@@ -21,7 +21,7 @@ class World(Protocol):
     trace: Trace
     triggers: Triggers
     invariants: Invariants
-    streams: Streams
+    seeds: WorldSeeds
     buffers: WatchBuffers
 
     addresses: dict[int, int]  # id of a member -> number of the node that it is

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from squall.harness.cluster import NodeStatus
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.chaos.membership import Turnovers
 from squall.harness.sim.chaos.swarm import Swarm
 from squall.harness.sim.chaos.triggers import Action, Moment, Trigger, Triggers
@@ -27,7 +28,6 @@ from squall.harness.sim.world.disk import DiskFaults, SimDisk
 from squall.harness.sim.world.loop import MAX_EVENTS, Loop
 from squall.harness.sim.world.network import LinkProfile, Network
 from squall.harness.sim.world.node import SimNode
-from squall.harness.sim.world.streams import Streams
 from squall.node.raft.codec import decode, encode
 from squall.node.replica import Member, ReplicaConfig
 
@@ -62,7 +62,7 @@ class SimWorld:
         self.seed = seed
         self.swarm = swarm
         self.buffers = swarm.watches
-        self.streams = Streams(seed)
+        self.seeds = WorldSeeds(seed)
         self.loop = Loop(max_events)
         self.trace = Trace(keep)
         self.names = tuple(f"n{number + 1}" for number in range(size))
@@ -70,7 +70,7 @@ class SimWorld:
             self.names, lambda: self.loop.now_us - self.loop.zero_us, self._on_broken
         )
         self.triggers = Triggers(
-            swarm.triggers, swarm.max_victims, self.loop, self.streams, self, self._fired
+            swarm.triggers, swarm.max_victims, self.loop, self.seeds, self, self._fired
         )
         self.storming = False
         self._down = [Hand.NEMESIS] * size  # until the cluster is started
@@ -82,14 +82,14 @@ class SimWorld:
         self._clog = self.loop.register(self._on_clog)
         self._disk_error = self.loop.register(self._on_disk_error)
         self._outage_over = self.loop.register(self._on_outage_over)
-        self._weather = self.streams.of("weather")
-        self._boots = self.streams.of("boot")
+        self._weather = self.seeds.of("weather")
+        self._boots = self.seeds.of("boot")
         self.addresses = {number + 1: number for number in range(size)}
         self._ids = size  # member ids given away so far
         self.nodes = [self._make_node(number) for number in range(size)]
         self.network = Network(
             self.loop,
-            self.streams,
+            self.seeds,
             [node.deliver for node in self.nodes],
             _kind_link(swarm),
             lambda m: decode(encode(m)),
@@ -280,7 +280,7 @@ class SimWorld:
         del self.addresses[node.config.member_id]
         self.addresses[self._ids] = number
         config = msgspec.structs.replace(node.config, member_id=self._ids, initial_members=())
-        node.replace(config, SimDisk(self.streams.of("disk", number, self._ids), node.disk.faults))
+        node.replace(config, SimDisk(self.seeds.of("disk", number, self._ids), node.disk.faults))
         self.network.hang_up(number)
         self.invariants.forget(number)
         self.tell(number, f"wiped, to be member {self._ids}")
@@ -358,7 +358,7 @@ class SimWorld:
 
     def _make_node(self, number: int) -> SimNode:
         knobs, swarm = self.swarm.knobs, self.swarm
-        rng = self.streams.of("machine", number)
+        rng = self.seeds.of("machine", number)
         members = tuple(
             Member(id=each + 1, name=name, peer_urls=(f"http://{name}:2380",))
             for each, name in enumerate(self.names)
@@ -371,7 +371,7 @@ class SimWorld:
         )
         rate_ppm = MILLION + int((2 * rng.random() - 1) * swarm.drift_ppm)
         clock = NodeClock(rate_ppm, started_us=int(rng.random() * 10**9))
-        disk = SimDisk(self.streams.of("disk", number), _kind_disk(swarm))
+        disk = SimDisk(self.seeds.of("disk", number), _kind_disk(swarm))
         return SimNode(self, number, config, disk, clock)
 
 
