@@ -28,9 +28,8 @@ from squall.checkers.verdict import Budget
 from squall.harness.cli.display import Results
 from squall.harness.cli.output import printing
 from squall.harness.cli.types import OneOf, Size, judging_time
-from squall.harness.run.judging import budget
+from squall.harness.run.judging import budget, check_path, is_run, read_any
 from squall.harness.run.options import NS_PER_S
-from squall.harness.run.rejudge import is_run, read_any, recheck
 from squall.harness.vocabulary import CHECK_MEMORY_BYTES
 from squall.reports.output import terminal
 
@@ -137,7 +136,7 @@ def check(
         model = model_of_workload(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
     assume = Assumptions(_initial(initial), Nil(nil) if nil else None, independent)
-    found = recheck(path, sys.stdin.buffer, allowed, model, assume, strict=strict)
+    found = check_path(path, sys.stdin.buffer, allowed, model, assume, strict=strict)
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
     if found.warning is not None:

@@ -281,9 +281,9 @@ def report(path: Path, open_it: bool) -> int:
         import webbrowser
 
         from squall.harness.cluster import HarnessError
-        from squall.harness.run.rejudge import rebuild
+        from squall.harness.run.judging import rebuild_reports
         from squall.harness.store import REPORT
-    rebuild(path, CHECK_TIME_S)
+    rebuild_reports(path, CHECK_TIME_S)
     page = (path / REPORT).resolve()
     click.echo(str(path / REPORT))
     if open_it and not webbrowser.open(page.as_uri()):
@@ -425,8 +425,8 @@ def _exit_code_for(error: BaseException) -> int:
         raise error
     from squall.checkers.history import MalformedHistory
     from squall.checkers.registry import UnknownModel
-    from squall.harness.cli.user_code import BrokenModel
     from squall.harness.cluster import HarnessError
+    from squall.harness.run.user_model import BrokenModel
 
     if isinstance(error, HarnessError):
         _fail(str(error))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from squall.checkers.faults import FaultIntent, FaultStart, FaultStop, to_value
 from squall.checkers.history import NEMESIS, Op, OpType
 from squall.harness.cluster import NodeDied, NodeDisturbed, NodeKilled, NodeStatus
 from squall.harness.nemesis import UNREACHABLE, Executed, Kind, Resolved, View
@@ -240,7 +241,7 @@ class FaultLoop:
                 self._process,
                 "start",
                 key=fault.id,
-                value={"kind": self._kind.name, "intent": intent},
+                value=to_value(FaultIntent(kind=self._kind.name, intent=intent)),
             )
             started = await self._start(invocation, fault, resolved, view)
         finally:
@@ -287,13 +288,15 @@ class FaultLoop:
         started = context.recorder.complete(
             invocation,
             OpType.OK,
-            value={
-                "targets": list(resolved.targets),
-                "roles": view.roles,
-                "detail": resolved.detail,
-                "expect": self._coordinator.state.expect,
-                "able": list(self._coordinator.state.electable),
-            },
+            value=to_value(
+                FaultStart(
+                    targets=resolved.targets,
+                    roles=view.roles,
+                    detail=resolved.detail,
+                    expect=self._coordinator.state.expect,
+                    able=self._coordinator.state.electable,
+                )
+            ),
         )
         context.progress.op(started)
         return True
@@ -305,19 +308,24 @@ class FaultLoop:
             measured = await self._kind.stop(context, resolved)
         except Exception as error:  # noqa: BLE001 - the final phase heals again, and checks
             context.recorder.complete(
-                invocation, OpType.INFO, value={"healed": False}, error=_error_text(error)
+                invocation,
+                OpType.INFO,
+                value=to_value(FaultStop(healed=False)),
+                error=_error_text(error),
             )
             _note_trouble(context, f"{fault.id} could not be healed", error)
         else:
             healed = context.recorder.complete(
                 invocation,
                 OpType.OK,
-                value={
-                    "healed": True,
-                    "effective": measured.effective,
-                    "effect": measured.effect,
-                    "command": measured.command,
-                },
+                value=to_value(
+                    FaultStop(
+                        healed=True,
+                        effective=measured.effective,
+                        effect=measured.effect,
+                        command=measured.command,
+                    )
+                ),
             )
             context.progress.op(healed)
         fault.until_ns = context.runtime.now_ns()

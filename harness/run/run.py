@@ -29,10 +29,10 @@ from squall.harness.run.controller import Findings
 from squall.harness.run.judging import (
     budget,
     exit_code,
-    file_verdict,
-    pass_judgement,
+    judge_history,
     verdict_file,
     write_reports,
+    write_verdict,
 )
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.progress import Progress
@@ -168,7 +168,7 @@ def conclude(
         lambda: folder.write_json(SCHEDULE, schedule_file(run, findings.schedule)),
     )
     evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, *unfiled))
-    verdict = pass_judgement(
+    verdict = judge_history(
         checkers,
         history,
         evidence,
@@ -176,7 +176,7 @@ def conclude(
         interrupted=result.interrupted,
     )
     code = exit_code(verdict, evidence, interrupted=result.interrupted)
-    unfiled = file_all(lambda: file_verdict(folder, verdict, evidence, code))
+    unfiled = file_all(lambda: write_verdict(folder, verdict, evidence, code))
     try:
         write_reports(folder, run, history, verdict, evidence)
     except StoreError as error:
@@ -188,7 +188,7 @@ def conclude(
         trouble = tuple(dict.fromkeys((*evidence.trouble, *unfiled)))
         evidence = msgspec.structs.replace(evidence, trouble=trouble)
         code = exit_code(verdict, evidence, interrupted=result.interrupted)
-        file_all(lambda: file_verdict(folder, verdict, evidence, code))
+        file_all(lambda: write_verdict(folder, verdict, evidence, code))
     if code == 0 and not request.keep:
         folder.discard_nodes()
     return Outcome(

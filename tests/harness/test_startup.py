@@ -137,7 +137,7 @@ def test_the_list_of_runs_loads_no_judge(tmp_path: Path):
 def test_a_rebuilt_report_loads_no_cluster(tmp_path: Path):
     """What is missing is said by what reads folders, not by what makes them."""
     loaded = modules_loaded(["report", "."], tmp_path)
-    assert "squall.harness.run.rejudge" in loaded
+    assert "squall.harness.run.judging" in loaded
     assert not of(RUNNING, loaded)
 
 
