@@ -39,7 +39,7 @@ from squall.workloads.generator import (
 )
 from squall.workloads.guarded import CONFLICT, look, transact
 from squall.workloads.liveness import apart
-from squall.workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random
@@ -142,9 +142,9 @@ class Load:
 class Append:
     """One run of the append workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._plan = plan
-        options = OPTIONS | plan.options
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        self._config = config
+        options = OPTIONS | config.options
         self._keys = Keys(streams("workload/keys"), options)
         self._load = Load(streams("workload/ops"), self._keys, options)
 
@@ -166,14 +166,14 @@ class Append:
                 )
                 for f in (TXN, SERIALIZABLE_READ)
                 for group in groups
-                for node in self._plan.nodes
+                for node in self._config.nodes
             ),
         )
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one transaction."""
         mops: Sequence[MicroOp] = op.value
-        names = {key: f"{self._plan.prefix}{key}".encode() for _, key, _ in mops}
+        names = {key: f"{self._config.prefix}{key}".encode() for _, key, _ in mops}
         local = op.f == SERIALIZABLE_READ
         ranges = tuple(Range(key=name, serializable=local) for name in names.values())
         if all(f == READ for f, _, _ in mops):

@@ -37,7 +37,7 @@ from squall.workloads.generator import (
     Invocation,
     Pinned,
 )
-from squall.workloads.workload import Completion, Plan, Streams, Workload
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
@@ -271,12 +271,12 @@ def _last(node: str, asked: dict[str, Any]) -> Pinned:
     return Pinned(node=node, f=RANGE, value=dict(asked), meta={"final": True})
 
 
-class Store:
+class KvScript:
     """One run of the kv workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._plan = plan
-        self._load = Load(streams("workload/ops"), OPTIONS | plan.options)
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        self._config = config
+        self._load = Load(streams("workload/ops"), OPTIONS | config.options)
 
     def load(self) -> Generator:
         """Requests of every kind, without end."""
@@ -284,12 +284,12 @@ class Store:
 
     def final(self) -> Drain:
         """The whole store from every node in three ways, and every key; then the past."""
-        return Inquiry(self._load, self._last_questions(), self._plan.nodes)
+        return Inquiry(self._load, self._last_questions(), self._config.nodes)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Send one request."""
-        answer = await kv.call(to_request(op.f, op.value, self._plan.prefix))
-        value = answer_of(answer, self._plan.prefix)
+        answer = await kv.call(to_request(op.f, op.value, self._config.prefix))
+        value = answer_of(answer, self._config.prefix)
         return Completion(type=OpType.OK, value=value, meta={"term": answer.term})
 
     def _last_questions(self) -> Iterator[dict[str, Any]]:
@@ -313,5 +313,5 @@ WORKLOAD = Workload(
     options=OPTIONS,
     reads=frozenset({RANGE}),
     checkers=_checkers,
-    begin=Store,
+    begin=KvScript,
 )

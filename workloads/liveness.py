@@ -54,17 +54,24 @@ def is_liveness_write(op: Op) -> bool:
     return op.type is OpType.INVOKE and (op.meta or {}).get("kind") == LIVENESS
 
 
+def without(history: History) -> History:
+    """Return the history without these writes; itself if it has none."""
+    processes = {op.process for op in history if is_liveness_write(op)}
+    if not processes:
+        return history
+    ops = [op for op in history if op.process not in processes]
+    return History(ops, header=history.header)
+
+
 def apart(checker: Checker) -> Checker:
     """Return a checker that judges a history without these writes, and counts what it left out."""
 
     def check(history: History, evidence: Evidence, budget: Budget) -> Verdict:
-        processes = {op.process for op in history if is_liveness_write(op)}
-        if not processes:
-            untouched: Verdict = checker.check(history, evidence, budget)
-            return untouched
-        ops = [op for op in history if op.process not in processes]
-        verdict: Verdict = checker.check(History(ops, header=history.header), evidence, budget)
-        left_out = {**verdict.stats.get("left_out", {}), LEFT_OUT: len(processes)}
+        verdict: Verdict = checker.check(without(history), evidence, budget)
+        count = sum(map(is_liveness_write, history))
+        if not count:
+            return verdict
+        left_out = {**verdict.stats.get("left_out", {}), LEFT_OUT: count}
         return msgspec.structs.replace(verdict, stats={**verdict.stats, "left_out": left_out})
 
     return Checker(name=checker.name, check=check)

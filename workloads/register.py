@@ -42,7 +42,7 @@ from squall.workloads.client import (
 )
 from squall.workloads.liveness import apart
 from squall.workloads.rotating import READ, SERIALIZABLE_READ, Lane, Rotating
-from squall.workloads.workload import Completion, Plan, Streams, Workload
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
@@ -105,14 +105,14 @@ class RegisterLane(Lane):
 class Register(Rotating):
     """One run of the register workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        options = OPTIONS | plan.options
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        options = OPTIONS | config.options
         active = options["active_keys"]
-        super().__init__(streams, plan, options, letter="r", active=active, lane=RegisterLane)
+        super().__init__(streams, config, options, letter="r", active=active, lane=RegisterLane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
-        key = f"{self._plan.prefix}{op.key}".encode()
+        key = f"{self._config.prefix}{op.key}".encode()
         if op.f == WRITE:
             return await _write(kv, key, op.value)
         if op.f == CAS:

@@ -21,7 +21,7 @@ from squall.workloads.generator import (
     Rotation,
     final_reads,
 )
-from squall.workloads.workload import Plan, Streams
+from squall.workloads.workload import ScriptConfig, Streams
 
 if TYPE_CHECKING:
     from random import Random
@@ -81,14 +81,14 @@ class Rotating:
     def __init__(
         self,
         streams: Streams,
-        plan: Plan,
+        config: ScriptConfig,
         options: dict[str, Any],
         *,
         letter: str,
         active: int,
         lane: MakeLane,
     ) -> None:
-        self._plan = plan
+        self._config = config
         self._options = options
         self._letter = letter
         self._make_lane = lane
@@ -103,7 +103,7 @@ class Rotating:
     def final(self) -> Drain:
         """Every key from every node, linearizably; then each node's own word on it."""
         keys = tuple(self._rotation.keys)
-        return final_reads((READ, SERIALIZABLE_READ), self._plan.nodes, keys)
+        return final_reads((READ, SERIALIZABLE_READ), self._config.nodes, keys)
 
     def _open(self, number: int) -> tuple[str, Generator]:
         key = f"{self._letter}{number}"

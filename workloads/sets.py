@@ -25,7 +25,7 @@ from squall.checkers.verdict import Checker
 from squall.workloads.client import Kv, Put, PutAnswer, Range, RangeAnswer
 from squall.workloads.liveness import apart
 from squall.workloads.rotating import READ, SERIALIZABLE_READ, Lane, Rotating
-from squall.workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random
@@ -66,14 +66,14 @@ class SetLane(Lane):
 class Sets(Rotating):
     """One run of the set workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        options = OPTIONS | plan.options
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        options = OPTIONS | config.options
         active = options["active_sets"]
-        super().__init__(streams, plan, options, letter="s", active=active, lane=SetLane)
+        super().__init__(streams, config, options, letter="s", active=active, lane=SetLane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
-        prefix = f"{self._plan.prefix}{op.key}"
+        prefix = f"{self._config.prefix}{op.key}"
         if op.f == ADD:
             element = f"{op.value:0{DIGITS}}"
             added = await kv.call(Put(key=f"{prefix}/{element}".encode(), value=element.encode()))

@@ -42,7 +42,7 @@ from squall.checkers.watch.witness import witnessed
 from squall.workloads.client import Kv
 from squall.workloads.generator import PENDING, Answer, Client, Context, Drain, Invocation, Pinned
 from squall.workloads.watch_steps import NS_PER_MS, WATCH, Steps
-from squall.workloads.workload import Completion, Plan, Streams, Workload
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
@@ -222,10 +222,10 @@ def _next_revision(asked: dict[str, Any], answer: dict[str, Any]) -> int:
 class WatchScript:
     """One run of the watch workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._nodes = plan.nodes
-        self._load = Watching(streams("workload/ops"), OPTIONS | plan.options)
-        self._steps = Steps(plan.prefix)
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        self._nodes = config.nodes
+        self._load = Watching(streams("workload/ops"), OPTIONS | config.options)
+        self._steps = Steps(config.prefix)
 
     def load(self) -> Watching:
         """Changes and watches, without end."""

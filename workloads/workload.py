@@ -40,7 +40,7 @@ def done(value: Any, answer: Answer) -> Completion:
     return Completion(type=OpType.OK, value=value, meta=meta)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What a script is told of its run. `prefix` keeps this run's keys apart from all others."""
 
     nodes: tuple[str, ...]
@@ -93,4 +93,4 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any]
     reads: frozenset[str]
     checkers: Judges
-    begin: Callable[[Streams, Plan], Script]
+    begin: Callable[[Streams, ScriptConfig], Script]

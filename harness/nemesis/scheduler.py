@@ -101,10 +101,9 @@ def _supported(kinds: tuple[str, ...], context: RunContext) -> list[tuple[Kind, 
     """Construct every kind that the backend supports, each with a random stream for its timing."""
     missing = context.cluster.unsupported
     nodes = context.cluster.nodes
-    variants = tuple(v for v in VARIANTS if not {v, f"clock-{v}", f"clock/{v}"} & set(missing))
     found: list[tuple[Kind, Random]] = []
     for name in kinds:
-        if name in missing or (name == "clock" and not variants):
+        if name in missing:
             continue
         stream = context.seeds.of(f"nemesis/{name}")
         kind: Kind
@@ -115,7 +114,7 @@ def _supported(kinds: tuple[str, ...], context: RunContext) -> list[tuple[Kind, 
         elif name == "partition":
             kind = Partition(stream, nodes)
         else:
-            kind = Clock(stream, nodes, variants)
+            kind = Clock(stream, nodes, VARIANTS)
         found.append((kind, context.seeds.of(f"nemesis/{name}/timing")))
     return found
 

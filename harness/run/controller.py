@@ -31,7 +31,7 @@ from squall.harness.run.runtime import Event, Runtime
 from squall.harness.run.seeds import Seeds
 from squall.workloads.client import Definite, Indefinite, Range, RangeAnswer
 from squall.workloads.generator import Stagger, TimeLimit
-from squall.workloads.workload import Plan, Script, Workload
+from squall.workloads.workload import Script, ScriptConfig, Workload
 
 EMPTY_TIMEOUT_NS = 30 * NS_PER_S
 """How long a fresh cluster may take to answer its first read (it must elect a leader first)."""
@@ -157,10 +157,8 @@ async def _storm(
     context: RunContext, workload: Workload, nemesis: Nemesis, deaths: dict[str, str]
 ) -> dict[str, Any]:
     """Load the cluster while it is being broken, then mend it and read everything back."""
-    plan = Plan(
-        nodes=context.cluster.nodes, prefix=context.options.prefix, options=context.options.workload
-    )
-    script = workload.begin(context.seeds.of, plan)
+    config = ScriptConfig(nodes=context.cluster.nodes, prefix=context.options.prefix)
+    script = workload.begin(context.seeds.of, config)
     context.runtime.begin()  # every time that is recorded or shown counts from the first operation
     interpreter = Interpreter(context, script.invoke, workload.reads)
     observer, over = Observer(context), context.runtime.event()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from squall.harness.vocabulary import NS_PER_MS, NS_PER_S
@@ -25,4 +23,3 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     op_timeout_ns: int = 2 * NS_PER_S
     recovery_timeout_ns: int = 60 * NS_PER_S
     observe_every_ns: int = NS_PER_S // 4
-    workload: dict[str, Any] = {}

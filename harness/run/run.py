@@ -42,7 +42,6 @@ from squall.reports.view.reproduce import NODE_SOURCE
 from squall.workloads import WORKLOADS
 
 SCHEDULE_FORMAT = 1
-NODES_OF_VALID_RUNS = "discarded, as nothing was wrong; keep them with --keep"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,7 +250,7 @@ def identify(request: Request, folder: RunFolder, now: datetime) -> Run:
             "check_time_s": request.check_time_s,
             "node_source": str(request.node_source or ""),
             "key_prefix": options.prefix,
-            "workload": workload.options | options.workload,
+            "workload": workload.options,
         },
         versions={"squall": version.version(), "python": platform.python_version()},
         commit=commit,

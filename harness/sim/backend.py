@@ -16,7 +16,7 @@ from squall.harness.run.controller import Findings
 from squall.harness.run.progress import Progress
 from squall.harness.run.run import BackendResult, Request
 from squall.harness.run.runtime import Event
-from squall.harness.sim.sweep.simulate import Simulation, calm_plan, simulate
+from squall.harness.sim.sweep.simulate import Simulation, healthy_config, simulate
 from squall.harness.store import RunFolder, explained
 from squall.workloads import WORKLOADS
 
@@ -39,12 +39,12 @@ def execute(
 
         signal.signal(signal.SIGINT, interrupt)
 
-    plan = calm_plan(request.options, request.faults, request.nodes)
+    config = healthy_config(request.options, request.faults, request.nodes)
     try:
         simulation = simulate(
             request.seed,
             WORKLOADS[request.workload],
-            plan,
+            config,
             progress=progress,
             sink=sink,
             into=folder.nodes,

@@ -21,7 +21,7 @@ from squall.harness.sim.runtime import SimRuntime
 from squall.harness.sim.world.client import Exchange, SimKv
 from squall.harness.sim.world.clock import MILLION
 from squall.harness.sim.world.node import SimNode
-from squall.harness.sim.world.world import Hand, SimWorld
+from squall.harness.sim.world.world import FaultSource, SimWorld
 
 MS = 1_000_000
 READY_TIMEOUT_NS = 30_000 * MS
@@ -68,7 +68,7 @@ class SimCluster:
     async def start(self) -> None:
         """Start every node and wait until all run; raises NodeNeverReady."""
         for node in self._all():
-            self.simulation.revive(node.number, Hand.NEMESIS)
+            self.simulation.revive(node.number, FaultSource.NEMESIS)
         await self._until_running(self.nodes)
 
     async def stop(self) -> None:
@@ -83,14 +83,14 @@ class SimCluster:
     async def kill(self, nodes: tuple[str, ...]) -> None:
         """End the nodes' processes at one instant; what was not synced may be lost or torn."""
         for name in nodes:
-            self.simulation.kill(self._node(name).number, Hand.NEMESIS)
+            self.simulation.kill(self._node(name).number, FaultSource.NEMESIS)
             self._killed.add(name)
 
     async def restart(self, nodes: tuple[str, ...]) -> Measured:
         """Start what is not running and wait until it runs."""
         dead = [name for name in nodes if not self._node(name).running]
         for name in nodes:
-            self.simulation.revive(self._node(name).number, Hand.NEMESIS)
+            self.simulation.revive(self._node(name).number, FaultSource.NEMESIS)
         killed = sorted(self._killed.intersection(nodes))
         self._killed.difference_update(nodes)
         await self._until_running(tuple(dead))
@@ -109,7 +109,7 @@ class SimCluster:
         """Freeze the processes; what is sent to them waits."""
         for name in nodes:
             node = self._node(name)
-            self.simulation.pause(node.number, Hand.NEMESIS)
+            self.simulation.pause(node.number, FaultSource.NEMESIS)
             if node.paused:
                 self._frozen.setdefault(name, node.frozen)
 
@@ -120,7 +120,7 @@ class SimCluster:
             node = self._node(name)
             if name in self._frozen:
                 counts[name] = node.frozen - self._frozen.pop(name)
-            self.simulation.resume(node.number, Hand.NEMESIS)
+            self.simulation.resume(node.number, FaultSource.NEMESIS)
         if not counts:
             return Measured(effective=None, effect="nothing had been frozen")
         waited = ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -206,11 +206,11 @@ class SimCluster:
 
     async def begin_background_faults(self) -> None:
         """Begin the swarm's own faults."""
-        self.simulation.begin_storm()
+        self.simulation.begin_faults()
 
     async def end_background_faults(self) -> None:
         """End them, and mend what they broke; what the nemesis broke stays broken."""
-        self.simulation.end_storm()
+        self.simulation.end_faults()
 
     async def prove_liveness(self, journal: Journal) -> bool:
         """Run the liveness phase, if this run has one; `liveness` says how it ended."""
@@ -237,4 +237,4 @@ class SimCluster:
 
     def _settled(self, node: SimNode) -> bool:
         held = self.simulation.is_held_down(node.number)
-        return node.running or held or node.last_words is not None
+        return node.running or held or node.exit_text is not None

@@ -10,17 +10,17 @@ from squall.checkers.judge import judge as hear
 from squall.checkers.verdict import Budget, Validity
 from squall.harness.run.options import NS_PER_MS, NS_PER_S, Options
 from squall.harness.run.seeds import WorldSeeds
-from squall.harness.sim.chaos.swarm import CALM, Swarm, draw
-from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.chaos.swarm import HEALTHY, Swarm, draw
+from squall.harness.sim.sweep.simulate import SimulationConfig, simulate
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
-from squall.harness.sim.world.watch_limits import WatchBuffers
+from squall.harness.sim.world.watch_limits import WatchLimits
 from squall.workloads.client import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
 from squall.workloads.watch import WORKLOAD
 from tests.sim.test_world import Stage
 
 SHORT = 100 * NS_PER_MS
 SMALL = msgspec.structs.replace(
-    CALM, watches=WatchBuffers(recent=1, scanned=1, batch_bytes=1, window=2, progress_us=50_000)
+    HEALTHY, watches=WatchLimits(recent=1, scanned=1, batch_bytes=1, window=2, progress_us=50_000)
 )
 ALL = Watch(b"a", b"z")
 
@@ -37,7 +37,7 @@ def told(answers):
     return [(e.deleted, e.kv.key, e.kv.mod_revision) for a in answers for e in a.events]
 
 
-def play(scene, swarm=CALM):
+def play(scene, swarm=HEALTHY):
     async def whole(stage):
         client = await stage.cluster.client("n1")
         writer = await stage.cluster.client("n2")
@@ -200,7 +200,7 @@ def test_a_few_seeds_of_the_watch_workload_pass_with_everything_exercised(seed):
 
 def run(**plan):
     options = Options(prefix="t/", time_limit_ns=6 * NS_PER_S, rate=100.0, concurrency=10)
-    return simulate(5, WORKLOAD, Plan(options=options, **plan))
+    return simulate(5, WORKLOAD, SimulationConfig(options=options, **plan))
 
 
 def test_every_node_is_asked_for_its_whole_history_in_the_end():
@@ -215,7 +215,7 @@ def test_every_node_is_asked_for_its_whole_history_in_the_end():
 
 
 def test_watches_go_on_at_another_node_where_an_earlier_one_ended():
-    found = run(swarm=CALM, faults=())
+    found = run(swarm=HEALTHY, faults=())
     load = [one for one in found.history.operations if one.f == "watch" and one.output]
     starts = [one for one in load if one.input.get("start", 0) > 2]
     assert len(starts) > 10
@@ -223,7 +223,7 @@ def test_watches_go_on_at_another_node_where_an_earlier_one_ended():
 
 
 def test_a_storm_in_which_no_watch_was_told_anything_is_no_pass():
-    found = run(swarm=CALM, faults=("kill",))
+    found = run(swarm=HEALTHY, faults=("kill",))
     deaf = [
         msgspec.structs.replace(op, value={**op.value, "responses": []})
         if op.f == "watch" and op.type is OpType.OK and op.value["ended"] != "complete"

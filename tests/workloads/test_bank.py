@@ -21,14 +21,14 @@ from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 from squall.harness.store import RUN, RunFolder
 from squall.workloads.bank import OPTIONS, WORKLOAD, Bank
 from squall.workloads.client import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
-from squall.workloads.workload import Completion, Plan
+from squall.workloads.workload import Completion, ScriptConfig
 from tests.workloads.one_store import NODES, OneStore, record
 
 OWN = {"statistics", "revisions", "read-back", "bank"}
 
 
 def bank(**options: Any) -> Bank:
-    return Bank(Random, Plan(nodes=NODES, prefix="run/", options=options))
+    return Bank(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def judged(history: History, options: dict[str, Any] | None = None) -> dict[str, Verdict]:

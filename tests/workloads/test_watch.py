@@ -24,7 +24,7 @@ from squall.workloads.client import (
 )
 from squall.workloads.generator import Context, Invocation
 from squall.workloads.watch import WORKLOAD, WatchScript
-from squall.workloads.workload import Plan
+from squall.workloads.workload import ScriptConfig
 
 NODES = ("n1", "n2", "n3")
 MS = 1_000_000
@@ -39,7 +39,7 @@ CONTEXT = Context(0, tuple(Free(at, NODES[at % 3]) for at in range(6)))
 
 
 def script(**options: Any) -> WatchScript:
-    return WatchScript(Random, Plan(nodes=NODES, prefix="run/", options=options))
+    return WatchScript(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def completed(invocation: Invocation, value: Any, outcome: OpType = OpType.OK) -> Op:

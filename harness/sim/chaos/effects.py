@@ -30,7 +30,7 @@ def effects(world: SimWorld, history: History) -> Effects:
     for trigger, fired in zip(world.triggers.triggers, world.triggers.fired, strict=True):
         what = f"{trigger.action} at a moment"
         found[what] = found.get(what, 0) + fired
-    found |= {step.value: count for step, count in world.turnovers.done.items()}
+    found |= {step.value: count for step, count in world.churn.done.items()}
     return {what: count for what, count in found.items() if count}
 
 

@@ -15,9 +15,9 @@ import msgspec
 
 from squall.checkers.history import Op
 from squall.harness.cluster import Journal
-from squall.harness.sim.chaos.membership import NOBODY
+from squall.harness.sim.chaos.churn import NOBODY
 from squall.harness.sim.runtime import SimRuntime
-from squall.harness.sim.world.world import Hand, SimWorld
+from squall.harness.sim.world.world import FaultSource, SimWorld
 from squall.workloads import liveness
 from squall.workloads.client import Answer, Indefinite, PutAnswer
 
@@ -29,7 +29,7 @@ POLLS = 10  # looks per election timeout
 PATIENCE = 4
 """Election timeouts before a probe that was not answered is tried again."""
 
-EVERYBODY = Hand.NEMESIS | Hand.TRIGGER | Hand.WEATHER
+EVERYBODY = FaultSource.NEMESIS | FaultSource.TRIGGER | FaultSource.BACKGROUND
 
 
 class Liveness(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ async def survive(world: SimWorld, runtime: SimRuntime, journal: Journal) -> Liv
             write = _Write(world, leader, journal)
     elapsed_us = world.loop.now_us - begun_us
     replaced = ""
-    if not missing and world.turnovers.happen:
+    if not missing and world.churn.happen:
         replaced, missing = await _replace_one(world, runtime, core)
     outcome = Liveness(
         core=tuple(world.names[number] for number in core),
@@ -109,7 +109,7 @@ async def survive(world: SimWorld, runtime: SimRuntime, journal: Journal) -> Liv
         )
     for number in range(len(world.nodes)):
         if number not in core:
-            world.revive(number, Hand.LIVENESS)
+            world.revive(number, FaultSource.LIVENESS)
     return outcome
 
 
@@ -117,7 +117,7 @@ def _heal_a_core(world: SimWorld) -> list[int]:
     """Heal a random quorum, and make sure that everybody else is dead."""
     rng = world.seeds.of("liveness")
     size = len(world.nodes)
-    able = [number for number in range(size) if number != world.turnovers.target]
+    able = [number for number in range(size) if number != world.churn.target]
     core = sorted(rng.sample(able, size // 2 + 1))
     world.heal()
     for number in range(size):
@@ -125,29 +125,29 @@ def _heal_a_core(world: SimWorld) -> list[int]:
             world.resume(number, EVERYBODY)
             world.revive(number, EVERYBODY)
         else:
-            world.kill(number, Hand.LIVENESS)
+            world.kill(number, FaultSource.LIVENESS)
     return core
 
 
 async def _replace_one(world: SimWorld, runtime: SimRuntime, core: list[int]) -> tuple[str, str]:
     """Have the core replace a member; returns its name, and what is missing if they got stuck."""
-    turnovers, election_us = world.turnovers, world.swarm.knobs.election_us
-    if turnovers.target == NOBODY:
+    churn, election_us = world.churn, world.swarm.knobs.election_us
+    if churn.target == NOBODY:
         dead = [number for number in range(len(world.nodes)) if number not in core]
         rng = world.seeds.of("liveness", "replaced")
-        turnovers.begin(rng.choice(dead), rot=False)
-    target, progress, since_us = turnovers.target, turnovers.progress(), world.loop.now_us
+        churn.begin(rng.choice(dead), rot=False)
+    target, progress, since_us = churn.target, churn.progress(), world.loop.now_us
     stage = ""
     while True:
-        stage = turnovers.stage()
-        if turnovers.fresh:
+        stage = churn.stage()
+        if churn.fresh:
             world.resume(target, EVERYBODY)
-            world.revive(target, EVERYBODY | Hand.LIVENESS)
+            world.revive(target, EVERYBODY | FaultSource.LIVENESS)
         await runtime.sleep_ns(election_us * 1000 // POLLS)
-        if turnovers.target != target:
+        if churn.target != target:
             break
-        if progress != turnovers.progress():
-            progress, since_us = turnovers.progress(), world.loop.now_us
+        if progress != churn.progress():
+            progress, since_us = churn.progress(), world.loop.now_us
         elif world.loop.now_us - since_us > ELECTIONS * election_us + 4 * world.swarm.boot_us:
             return world.names[target], f"{stage}, and nothing gets on"
     return world.names[target], ""

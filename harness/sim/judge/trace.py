@@ -53,7 +53,7 @@ class Kind(IntEnum):
     MEMBER = 24
 
 
-class Event(msgspec.Struct, frozen=True):
+class TraceEvent(msgspec.Struct, frozen=True):
     """One event of a transcript. `node` is an index into the cluster's nodes, -1 for none."""
 
     at_us: int
@@ -64,7 +64,7 @@ class Event(msgspec.Struct, frozen=True):
     detail: Any
 
 
-Describe = Callable[[Event], str]
+Describe = Callable[[TraceEvent], str]
 """Words for an event's x, y and detail: whoever knows the node's messages supplies them."""
 
 
@@ -92,10 +92,10 @@ class Trace:
         self._fold()
         return self._hash.copy().hexdigest()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TraceEvent]:
         """Yield the events that are still kept, oldest first."""
         for at_us, kind, node, x, y, detail in self._events[-self._keep :]:
-            yield Event(at_us, Kind(kind), node, x, y, detail)
+            yield TraceEvent(at_us, Kind(kind), node, x, y, detail)
 
     def _fold(self) -> None:
         events = self._events
@@ -116,7 +116,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     until_us: int | None = None
     node: int = -1
 
-    def passes(self, event: Event) -> bool:
+    def passes(self, event: TraceEvent) -> bool:
         """Whether an event is to be shown. Events of no node in particular are always shown."""
         if self.from_us is not None and event.at_us < self.from_us:
             return False
@@ -126,7 +126,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def transcript(
-    events: Iterator[Event],
+    events: Iterator[TraceEvent],
     nodes: tuple[str, ...],
     describe: Describe,
     shown: Filter,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from squall.harness.sim.chaos.triggers import Trigger
-from squall.harness.sim.judge.trace import Event, Kind
+from squall.harness.sim.judge.trace import Kind, TraceEvent
 from squall.node.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -26,7 +26,7 @@ TAGS = {kind: number for number, kind in enumerate(get_args(Message))}
 _SHORT = 100
 
 
-def describe(event: Event) -> str:
+def describe(event: TraceEvent) -> str:
     """Put one event of a run into words."""
     detail = event.detail
     match event.kind:
@@ -50,7 +50,7 @@ def describe(event: Event) -> str:
         case Kind.LINK:
             return f"clogged from n{event.x + 1} until {event.y / 1e6:.6f} s"
         case Kind.TRIGGER if isinstance(detail, Trigger):
-            return f"{detail.action}, since it {detail.moment}"
+            return f"{detail.action}, since it {detail.point}"
         case Kind.DIED | Kind.INVARIANT:
             return str(detail).replace("\n", " | ")
         case _:

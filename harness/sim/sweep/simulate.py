@@ -1,6 +1,6 @@
 """One seed, one run: the controller's `conduct` in virtual time.
 
-Everything of a run follows from its seed and its `Plan`: the swarm's draws, the nemesis, the load.
+Everything of a run follows from its seed and its `SimulationConfig`: swarm, nemesis, load.
 What comes back is what any run gives (history, evidence, schedule) and what only a simulation has:
 the digest of every event, the first broken invariant, and the transcript.
 """
@@ -22,7 +22,7 @@ from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder, Sink
 from squall.harness.run.runtime import Event
 from squall.harness.run.seeds import Seeds, WorldSeeds
-from squall.harness.sim.chaos.swarm import CALM, Swarm, draw
+from squall.harness.sim.chaos.swarm import HEALTHY, Swarm, draw
 from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.judge.evidence import gather
 from squall.harness.sim.judge.invariants import Broken
@@ -34,7 +34,7 @@ from squall.harness.sim.world.world import SimWorld
 from squall.workloads.workload import Workload
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What to simulate, beside the seed.
 
     `swarm`: None lets the seed draw one. `faults`: the nemesis's kinds, None takes the swarm's.
@@ -83,21 +83,21 @@ class Simulation(msgspec.Struct, kw_only=True):
 class _Stage:
     """Everything that takes part in one run."""
 
-    def __init__(self, seed: int, plan: Plan, sink: Sink | None) -> None:
+    def __init__(self, seed: int, config: SimulationConfig, sink: Sink | None) -> None:
         self.seed = seed
-        self.plan = plan
-        self.swarm = plan.swarm if plan.swarm is not None else draw(WorldSeeds(seed))
-        self.faults = plan.faults if plan.faults is not None else self.swarm.faults
+        self.config = config
+        self.swarm = config.swarm if config.swarm is not None else draw(WorldSeeds(seed))
+        self.faults = config.faults if config.faults is not None else self.swarm.faults
         self.world = SimWorld(
-            seed, plan.size, self.swarm, max_events=plan.max_events, keep=plan.keep
+            seed, config.size, self.swarm, max_events=config.max_events, keep=config.keep
         )
         self.runtime = SimRuntime(self.world.loop)
         self.cluster = SimCluster(
             self.world,
             self.runtime,
-            plan.options.op_timeout_ns,
-            liveness=plan.liveness,
-            wals=plan.wals,
+            config.options.op_timeout_ns,
+            liveness=config.liveness,
+            wals=config.wals,
         )
         self.recorder = Recorder(self.runtime, sink)
         self.nemesis = FaultScheduler(self.faults, alone=not self.swarm.triggers)
@@ -127,7 +127,7 @@ class _Stage:
         """Return what there is to find after an invariant stopped the run."""
         return Findings(
             history=self.recorder.history(),
-            evidence=gather(self.world, into, wals=self.plan.wals),
+            evidence=gather(self.world, into, wals=self.config.wals),
             schedule=self.nemesis.executed(),
         )
 
@@ -156,7 +156,7 @@ class _Stage:
 def simulate(
     seed: int,
     workload: Workload,
-    plan: Plan,
+    config: SimulationConfig,
     *,
     progress: Progress | None = None,
     sink: Sink | None = None,
@@ -168,7 +168,7 @@ def simulate(
     `stop` is handed an Event of the simulation that ends the load when it is set. Raises only what
     is trouble of ours: HarnessError, or an error of the harness's own.
     """
-    stage = _Stage(seed, plan, sink)
+    stage = _Stage(seed, config, sink)
     halt = stage.runtime.event()
     if stop is not None:
         stop(halt)
@@ -181,7 +181,7 @@ def simulate(
             nemesis=stage.nemesis,
             recorder=stage.recorder,
             seeds=Seeds(seed),
-            options=plan.options,
+            options=config.options,
             progress=progress,
             stop=halt,
             into=into,
@@ -192,6 +192,8 @@ def simulate(
     return stage.conclude(findings, error, time.process_time() - begun_s)
 
 
-def calm_plan(options: Options, faults: tuple[str, ...], size: int = 5) -> Plan:
-    """Plan a run as with containers: healthy surroundings, the nemesis alone does harm."""
-    return Plan(options=options, size=size, swarm=CALM, faults=faults, liveness=False)
+def healthy_config(options: Options, faults: tuple[str, ...], size: int = 5) -> SimulationConfig:
+    """Describe a run as with containers: healthy machines, faults by the nemesis alone."""
+    return SimulationConfig(
+        options=options, size=size, swarm=HEALTHY, faults=faults, liveness=False
+    )

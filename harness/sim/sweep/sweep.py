@@ -33,8 +33,8 @@ from squall.harness.cluster import HarnessError
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.sim.chaos.effects import Effects, effects
 from squall.harness.sim.judge.trace import MAX_TRANSCRIPT, Filter
-from squall.harness.sim.sweep.simulate import Plan, Simulation, simulate
-from squall.workloads import WORKLOADS
+from squall.harness.sim.sweep.simulate import Simulation, SimulationConfig, simulate
+from squall.workloads import WORKLOADS, liveness
 from squall.workloads.workload import Workload
 
 CHUNK = 4
@@ -95,7 +95,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     checks: bool = True
     node_source: str = ""
 
-    def plan(self, seed: int) -> Plan:
+    def config(self, seed: int) -> SimulationConfig:
         """Return what to simulate; everything else is drawn by the seed."""
         options = Options(
             prefix="s/",
@@ -104,7 +104,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
             concurrency=self.concurrency,
         )
         cap = int((self.time_s + SLACK_S) * MAX_EVENTS_PER_S)
-        return Plan(
+        return SimulationConfig(
             options=options,
             size=self.size,
             faults=self.faults,
@@ -151,7 +151,7 @@ def run_seed(seed: int, what: Sweep) -> Row:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        run = simulate(seed, workload, what.plan(seed))
+        run = simulate(seed, workload, what.config(seed))
         return judge(run, workload, checks=what.checks)
     except HarnessError as trouble:
         words = f"{type(trouble).__name__}: {trouble}"
@@ -164,8 +164,8 @@ def run_seed(seed: int, what: Sweep) -> Row:
 def retrace(seed: int, what: Sweep, shown: Filter) -> tuple[Row, Iterator[str]]:
     """Run one seed again with every event kept; returns its row and its transcript's lines."""
     workload = workload_named(what.workload)
-    plan = msgspec.structs.replace(what.plan(seed), keep=MAX_TRANSCRIPT)
-    run = simulate(seed, workload, plan)
+    config = msgspec.structs.replace(what.config(seed), keep=MAX_TRANSCRIPT)
+    run = simulate(seed, workload, config)
     return judge(run, workload, checks=what.checks), run.transcript(shown)
 
 
@@ -174,7 +174,8 @@ def judge(run: Simulation, workload: Workload, *, checks: bool = True) -> Row:
     history: History = run.history
     found = effects(run.world, history)
     result, rule, text = _conclude(run, workload, checks, found)
-    completed = [op for op in history if op.is_client and op.type is not OpType.INVOKE]
+    own = liveness.without(history)
+    completed = [op for op in own if op.is_client and op.type is not OpType.INVOKE]
     return Row(
         seed=run.seed,
         result=result,
@@ -223,7 +224,7 @@ def _conclude(
     if recovery.get("final_reads_missing"):
         missing = recovery["final_reads_missing"]
         return Result.ALARM, "recovery", f"{missing} final reads were never answered"
-    if not any(op.is_client and op.type is OpType.OK for op in run.history):
+    if not any(op.is_client and op.type is OpType.OK for op in liveness.without(run.history)):
         return Result.IDLE, "", "no operation succeeded"
     if not found:
         return Result.IDLE, "", "no fault had any effect"

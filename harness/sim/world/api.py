@@ -132,7 +132,7 @@ class Server:
         self._replica.propose_membership(self._ticket(change, _unheard), change, now_us)
 
     def reply(self, reply: Reply) -> None:
-        """Hand a reply of the replica to whoever waits for it."""
+        """FaultSource a reply of the replica to whoever waits for it."""
         command, answered = self._waiting.pop(reply.ticket)
         if answered is _unheard:
             return

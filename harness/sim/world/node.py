@@ -14,20 +14,22 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from squall.harness.sim.chaos.probes import Lookout
-from squall.harness.sim.chaos.triggers import Moment
-from squall.harness.sim.judge.invariants import DIED, WatchedMachine
+from squall.harness.run.seeds import WorldSeeds
+from squall.harness.sim.chaos.trigger_probes import TriggerProbes
+from squall.harness.sim.chaos.triggers import TriggerPoint, Triggers
+from squall.harness.sim.judge.invariants import DIED, Invariants, WatchedMachine
 from squall.harness.sim.judge.states import parts_of
-from squall.harness.sim.judge.trace import Kind
+from squall.harness.sim.judge.trace import Kind, Trace
 from squall.harness.sim.judge.trace_format import TAGS
 from squall.harness.sim.world.api import Answered, Server
 from squall.harness.sim.world.clock import NodeClock
 from squall.harness.sim.world.disk import SimDisk
-from squall.harness.sim.world.loop import FAR_US
-from squall.harness.sim.world.snapshot_writer import Drafting
-from squall.harness.sim.world.surroundings import World
+from squall.harness.sim.world.loop import FAR_US, Loop
+from squall.harness.sim.world.network import Network
+from squall.harness.sim.world.snapshot_writer import SnapshotWriter
+from squall.harness.sim.world.watch_limits import WatchLimits
 from squall.node.mvcc.store import Store
 from squall.node.raft.membership import Change
 from squall.node.raft.messages import AppendReply, Heartbeat, RequestVote, VoteReply
@@ -48,6 +50,28 @@ _OF_A_TERM = frozenset(kind for kind in TAGS if "term" in kind.__struct_fields__
 _DELIVER, _PERSIST, _PERSISTED, _TICK = Kind.DELIVER, Kind.PERSIST, Kind.PERSISTED, Kind.TICK
 
 
+class World(Protocol):
+    """What a node uses of the simulation around it."""
+
+    loop: Loop
+    network: Network
+    trace: Trace
+    triggers: Triggers
+    invariants: Invariants
+    seeds: WorldSeeds
+    watch_limits: WatchLimits
+
+    addresses: dict[int, int]  # member id -> number of the node that is this member
+
+    def name_of(self, member_id: int) -> str:
+        """Name the node that is a member."""
+        ...
+
+    def disk_failed(self, number: int) -> None:
+        """A node's disk failed by an injected fault, and the node stopped."""
+        ...
+
+
 class SimNode:
     """A node that can be started, killed, paused and asked."""
 
@@ -56,11 +80,11 @@ class SimNode:
         "_armed_for_us",
         "_armed_us",
         "_batch",
-        "_drafting",
-        "_lookout",
         "_loop",
         "_on_tick",
         "_on_written",
+        "_probes",
+        "_snapshot_writer",
         "_stood_commit",
         "_stood_term",
         "_waiting",
@@ -71,9 +95,9 @@ class SimNode:
         "deaths",
         "disk",
         "epoch",
-        "forgiven",
+        "excused",
+        "exit_text",
         "frozen",
-        "last_words",
         "led_terms",
         "log",
         "name",
@@ -101,8 +125,8 @@ class SimNode:
         self.boots = 0
         self.paused = False
         self.frozen = 0  # events that had to wait because the node was paused
-        self.last_words: str | None = None
-        self.forgiven = False  # it died of a fault of ours
+        self.exit_text: str | None = None
+        self.excused = False  # it died of a fault of ours
         self.rotten = False  # a bit of its disk was flipped
         self.refused = False  # and it said so, and did not start
         self.deaths: list[str] = []  # last words of all other deaths by its own doing
@@ -118,8 +142,8 @@ class SimNode:
         self._armed_for_us = FAR_US  # ... and the local deadline it is for
         self._stood_term = self._stood_commit = 0  # when last looked at
         self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self._lookout = Lookout(world.triggers, number)
-        self._drafting = Drafting(self, self._loop)
+        self._probes = TriggerProbes(world.triggers, number)
+        self._snapshot_writer = SnapshotWriter(self, self._loop)
         self._on_tick = self._loop.register(self._tick)
         self._on_written = self._loop.register(self._written)
 
@@ -135,10 +159,10 @@ class SimNode:
         assert self.replica is None, f"{self.name} runs already"
         world, number = self._world, self.number
         self.boots += 1
-        self.last_words, self.forgiven, self.refused = None, False, False
+        self.exit_text, self.excused, self.refused = None, False, False
         world.trace.note(world.loop.now_us, Kind.START, number, self.boots)
         world.invariants.recovers(number)
-        store = Store(world.buffers.limits)
+        store = Store(world.watch_limits.limits)
         rng = world.seeds.of("node", number, self.boots)
         nonce = world.seeds.of("nonce", number, self.boots).getrandbits(63)
         now_us = self.clock.monotonic_us(world.loop.now_us)
@@ -146,9 +170,9 @@ class SimNode:
         try:
             replica = Replica(self.config, self.disk, machine, rng, nonce, now_us)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this node's last word
-            # To refuse a rotten disk is right; to stumble over it in any other way is not.
+            # To refuse a rotten disk is right; to fail_by_disk over it in any other way is not.
             self.refused = isinstance(error, DamagedError)
-            self.forgiven = self.refused and self.rotten
+            self.excused = self.refused and self.rotten
             self.die(error)
             return False
         self.replica, self.store = replica, store
@@ -157,7 +181,7 @@ class SimNode:
         world.invariants.restarts(number, raft.term, raft.vote, raft.log.last_index)
         self.pump()
         if self.boots > 1:
-            world.triggers.reached(number, Moment.RESTARTS)
+            world.triggers.reached(number, TriggerPoint.RESTARTS)
         return self.replica is not None
 
     def kill(self) -> bool:
@@ -221,16 +245,16 @@ class SimNode:
         replica = self.replica
         if replica is None:
             return
-        lookout = self._lookout
-        if lookout.configurations:
-            lookout.arrives(message)
+        probes = self._probes
+        if probes.configurations:
+            probes.arrives(message)
         try:
             replica.receive(message, self.clock.monotonic_us(now_us))
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
             self.die(error)
             return
-        if lookout.replication and kind is AppendReply:
-            lookout.acknowledged(replica.raft, message)
+        if probes.replication and kind is AppendReply:
+            probes.acknowledged(replica.raft, message)
         self.pump()
 
     def request(self, request: Request, answered: Answered) -> None:
@@ -315,12 +339,12 @@ class SimNode:
                     invariants.promises_entries(
                         number, message.term, message.index, self.config.member_id
                     )
-                    if self._lookout.acknowledgements:
-                        triggers.reached(number, Moment.ACKNOWLEDGES)
+                    if self._probes.acknowledgements:
+                        triggers.reached(number, TriggerPoint.ACKNOWLEDGES)
             elif kind is VoteReply:
                 if message.granted and not message.pre:
                     invariants.promises_vote(number, message.term, target)
-                    triggers.reached(number, Moment.VOTES)
+                    triggers.reached(number, TriggerPoint.VOTES)
             elif kind is Heartbeat:
                 if message.commit:
                     name = world.name_of(target)
@@ -339,8 +363,8 @@ class SimNode:
         now_us = self._loop.now_us
         self._append_trace((now_us, _PERSIST, self.number, batch.id, delay_us, batch))
         self._loop.after(delay_us, self._on_written, self.epoch, batch)
-        if self._lookout.disk:
-            self._lookout.writes(ops)
+        if self._probes.disk:
+            self._probes.writes(ops)
 
     def _written(self, epoch: int, batch: Batch) -> None:
         if epoch != self.epoch or self.replica is None:
@@ -352,7 +376,7 @@ class SimNode:
         try:
             self.disk.execute(batch.ops)
         except DiskError as error:
-            self.stumble(error)
+            self.fail_by_disk(error)
             return
         now_us = self._loop.now_us
         self._append_trace((now_us, _PERSISTED, self.number, batch.id, 0, None))
@@ -363,10 +387,10 @@ class SimNode:
             return
         self.pump()
 
-    def stumble(self, error: DiskError) -> None:
+    def fail_by_disk(self, error: DiskError) -> None:
         """End by a failure of the disk, which is ours."""
         assert self.replica is not None
-        self.forgiven = True
+        self.excused = True
         self.replica.disk_failed(error)
         out = self.replica.take()
         assert out.batch is None, "a node whose disk has failed writes no more"
@@ -389,12 +413,12 @@ class SimNode:
             world.trace.note(now_us, Kind.NOTE, number, term, index, event)
             assert self.replica is not None
             if event.name == "snapshot-begun" and (draft := self.replica.draft) is not None:
-                self._drafting.begin(draft)
+                self._snapshot_writer.begin(draft)
             elif event.name == "became-leader":
                 self.led_terms.append(term)
                 log = self.replica.raft.log
                 world.invariants.leads(number, term, log.last_index, log.term_at)
-                world.triggers.reached(number, Moment.LEADS)
+                world.triggers.reached(number, TriggerPoint.LEADS)
 
     # Timers.
 
@@ -423,8 +447,8 @@ class SimNode:
             self._arm()
             return
         self._append_trace((now_us, _TICK, self.number, 0, 0, None))
-        if self._lookout.leases:
-            self._lookout.looks_at_lease(self.replica.raft, local_us)
+        if self._probes.leases:
+            self._probes.looks_at_lease(self.replica.raft, local_us)
         try:
             self.replica.tick(local_us)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
@@ -458,15 +482,15 @@ class SimNode:
         words = f"{type(error).__name__}: {error}"
         if not isinstance(error, DiskError):
             words = "".join(traceback.format_exception(error)[-3:]).strip()
-        self.last_words = words
-        if self.refused and not self.forgiven:
+        self.exit_text = words
+        if self.refused and not self.excused:
             words = str(error)
             self.refusals.append(words)
-        elif not self.forgiven:
+        elif not self.excused:
             self.deaths.append(words)
         self._stop()
         world.trace.note(world.loop.now_us, Kind.DIED, self.number, d=words)
-        if self.refused and not self.forgiven:
+        if self.refused and not self.excused:
             world.invariants.refuses(self.number, words)
-        elif not self.forgiven:
+        elif not self.excused:
             world.invariants.fails(DIED, self.number, words)

@@ -30,7 +30,7 @@ class Host(Protocol):
         """Let something wait until the process is resumed."""
         ...
 
-    def stumble(self, error: DiskError) -> None:
+    def fail_by_disk(self, error: DiskError) -> None:
         """End by a failure of the disk."""
         ...
 
@@ -39,7 +39,7 @@ class Host(Protocol):
         ...
 
 
-class Drafting:
+class SnapshotWriter:
     """Writes one draft at a time."""
 
     def __init__(self, node: Host, loop: Loop) -> None:
@@ -69,7 +69,7 @@ class Drafting:
         try:
             node.disk.execute(ops)
         except DiskError as error:
-            node.stumble(error)
+            node.fail_by_disk(error)
             return
         step(*arguments)
 

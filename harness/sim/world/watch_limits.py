@@ -16,7 +16,7 @@ from squall.node.mvcc.watch.watchers import MAX_BATCH_BYTES, MAX_RECENT, MAX_SCA
 T = TypeVar("T")
 
 
-class WatchBuffers(msgspec.Struct, frozen=True, kw_only=True):
+class WatchLimits(msgspec.Struct, frozen=True, kw_only=True):
     """One set-up of everything that watches may fill.
 
     `recent`, `scanned` and `batch_bytes` are the node's own
@@ -46,14 +46,14 @@ class WatchBuffers(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"{self.scanned} events looked at for an answer")
         if self.batch_bytes < MAX_BATCH_BYTES:
             found.append(f"watches answered {self.batch_bytes} bytes at a time")
-        if self.window < WatchBuffers().window:
+        if self.window < WatchLimits().window:
             found.append(f"{self.window} answers under way to a watch")
         return ", ".join(found)
 
 
-def draw_buffers(rng: Random) -> WatchBuffers:
+def draw_watch_limits(rng: Random) -> WatchLimits:
     """Draw a set-up."""
-    return WatchBuffers(
+    return WatchLimits(
         recent=_pick(rng, (1, 4, 32, MAX_RECENT)),
         scanned=_pick(rng, (1, 8, MAX_SCANNED)),
         batch_bytes=_pick(rng, (1, 200, MAX_BATCH_BYTES)),

@@ -28,7 +28,7 @@ MAX_REQUEST_BYTES = 1_572_864
 """The node's own limit: a larger answer would travel in fragments, if a client asked for them."""
 
 
-class Wish(Enum):
+class ClientMessage(Enum):
     """What a client may say on its stream after the first request."""
 
     TAKEN = 1  # one answer: there is room for another
@@ -36,7 +36,7 @@ class Wish(Enum):
     CLOSE = 3
 
 
-class Line:
+class Channel:
     """One direction of a connection: what is sent arrives later, in order."""
 
     __slots__ = ("_delay_us", "_kind", "_last_us", "_loop", "_random")
@@ -53,13 +53,13 @@ class Line:
         self._loop.at(at_us, self._kind, stream, what)
 
 
-class NodeEnd:
+class NodeStream:
     """What serves one stream in a node's process, as the API's coroutine does."""
 
     def __init__(self, exchange: WatchExchange, server: Server, stream: SimStream) -> None:
         self._exchange = exchange
         self._client = stream
-        self._room = exchange.buffers.window
+        self._room = exchange.watch_limits.window
         self._awake = False
         self.closed = False
         self._watches = WatchStream(server.watches, MAX_REQUEST_BYTES, self._wake)
@@ -77,15 +77,15 @@ class NodeEnd:
         )
         server.streams[self] = None
 
-    def hear(self, server: Server, wish: Wish) -> None:
+    def hear(self, server: Server, wish: ClientMessage) -> None:
         """Take in what the client says."""
         if self.closed:
             return
-        if wish is Wish.CLOSE:
+        if wish is ClientMessage.CLOSE:
             self.closed = True
             del server.streams[self]
             self._watches.close()
-        elif wish is Wish.PROGRESS:
+        elif wish is ClientMessage.PROGRESS:
             self._watches.request_progress()
         else:
             self._room += 1
@@ -129,9 +129,9 @@ class SimStream:
         self.random = random
         self.upwards = exchange.upwards(random)
         self.downwards = exchange.downwards(random)
-        self.end: NodeEnd | None = None
+        self.end: NodeStream | None = None
         self._runtime = exchange.runtime
-        self._window = exchange.buffers.window
+        self._window = exchange.watch_limits.window
         self._begun_ns = self._runtime.now_ns()
         self._arrived: deque[client.WatchAnswer] = deque()
         self._broken: Exception | None = None
@@ -154,7 +154,7 @@ class SimStream:
             await park()
             self._waiter = None
         if self._arrived:
-            self.upwards.send(self, Wish.TAKEN)
+            self.upwards.send(self, ClientMessage.TAKEN)
             return self._arrived.popleft()
         if self._broken is not None:
             raise self._broken
@@ -163,7 +163,7 @@ class SimStream:
     async def ask_progress(self) -> None:
         """Ask for a promise of progress."""
         if self._broken is None:
-            self.upwards.send(self, Wish.PROGRESS)
+            self.upwards.send(self, ClientMessage.PROGRESS)
 
     async def rest(self, duration_ns: int) -> None:
         """Take no answer for a while."""
@@ -176,7 +176,7 @@ class SimStream:
             self._arrived.clear()
             if self._broken is None:
                 self._broken = client.Indefinite("the watch was closed by its own side")
-                self.upwards.send(self, Wish.CLOSE)
+                self.upwards.send(self, ClientMessage.CLOSE)
 
     def receive(self, what: client.WatchAnswer | Exception) -> None:
         """Something has come from the node."""
@@ -196,7 +196,7 @@ class WatchExchange:
 
     def __init__(self, world: SimWorld, runtime: SimRuntime, delay_us: int) -> None:
         self.runtime = runtime
-        self.buffers = world.buffers
+        self.watch_limits = world.watch_limits
         self._loop: Loop = world.loop
         self._note = world.trace.note
         self._delay_us = delay_us
@@ -205,17 +205,17 @@ class WatchExchange:
         self._flush = self._loop.register(self._on_flush)
         self._notify = self._loop.register(self._on_notify)
 
-    def upwards(self, random: Callable[[], float]) -> Line:
+    def upwards(self, random: Callable[[], float]) -> Channel:
         """Return a line from a client to its node."""
-        return Line(self._loop, self._to_node, self._delay_us, random)
+        return Channel(self._loop, self._to_node, self._delay_us, random)
 
-    def downwards(self, random: Callable[[], float]) -> Line:
+    def downwards(self, random: Callable[[], float]) -> Channel:
         """Return a line from a node to its client."""
-        return Line(self._loop, self._to_client, self._delay_us, random)
+        return Channel(self._loop, self._to_client, self._delay_us, random)
 
     def flush_soon(self, stream: SimStream) -> None:
         """Have a node's end look for answers: some time after it was woken, as a process does."""
-        delay_us = int(self.buffers.wake_us * stream.random())
+        delay_us = int(self.watch_limits.wake_us * stream.random())
         self._loop.after(delay_us, self._flush, stream, stream.node.epoch)
 
     def _attend(self, node: SimNode, act: Callable[[Server], None]) -> bool:
@@ -242,8 +242,8 @@ class WatchExchange:
             self._attend(node, lambda server: end.hear(server, what))
 
     def _open(self, server: Server, stream: SimStream) -> None:
-        stream.end = NodeEnd(self, server, stream)
-        self._loop.after(self.buffers.progress_us, self._notify, stream, stream.node.epoch)
+        stream.end = NodeStream(self, server, stream)
+        self._loop.after(self.watch_limits.progress_us, self._notify, stream, stream.node.epoch)
 
     def _on_answer(self, stream: SimStream, what: Any) -> None:
         revision = getattr(what, "revision", -1)
@@ -261,7 +261,7 @@ class WatchExchange:
             return
         if not node.paused:
             self._attend(node, lambda _: end.notify())
-        self._loop.after(self.buffers.progress_us, self._notify, stream, epoch)
+        self._loop.after(self.watch_limits.progress_us, self._notify, stream, epoch)
 
 
 def to_watch_answer(answer: WatchAnswer) -> client.WatchAnswer:

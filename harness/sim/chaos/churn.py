@@ -40,7 +40,7 @@ USED_P = 0.9
 """How often rot hits what was written, not the zeros behind it."""
 
 
-class Turnover(msgspec.Struct, frozen=True, kw_only=True):
+class Churn(msgspec.Struct, frozen=True, kw_only=True):
     """How often members are replaced: the mean time between two beginnings; 0 is never.
 
     With `rot_p` it begins with rot, else with a removal; a member that was removed lives on for up
@@ -63,7 +63,7 @@ class Step(StrEnum):
     PROMOTED = "learners promoted"
 
 
-class Ward(Protocol):
+class ReplaceableNodes(Protocol):
     """The cluster as turnovers see it."""
 
     loop: Loop
@@ -91,55 +91,55 @@ class Ward(Protocol):
         ...
 
 
-class Turnovers:
+class MembershipChurn:
     """The turnovers of one run. `target` is the number of the machine under way, or NOBODY.
 
     They never `happen` to fewer than three nodes: a majority of two is all of them.
     """
 
-    def __init__(self, ward: Ward, turnover: Turnover, election_us: int) -> None:
-        self.happen = turnover.every_us > 0 and len(ward.nodes) >= 3
+    def __init__(self, cluster: ReplaceableNodes, churn: Churn, election_us: int) -> None:
+        self.happen = churn.every_us > 0 and len(cluster.nodes) >= 3
         self.target = NOBODY
         self.fresh = False  # whether the target has been wiped
         self.done = dict.fromkeys(Step, 0)
-        self._ward = ward
-        self._turnover = turnover
+        self._cluster = cluster
+        self._churn = churn
         self._patience_us = PATIENCE * election_us
         self._pace_us = max(1, election_us // SEEN_WITHIN)
-        self._random = ward.seeds.of("turnover")
-        self._storming = False
+        self._random = cluster.seeds.of("turnover")
+        self._injecting = False
         self._joins_as = ADD_LEARNER
         self._spared_until_us = 0  # the target is not removed, then not wiped, before
         self._gone = False  # its removal was seen
         self._asked: tuple[Change, int] | None = None
-        self._due = ward.loop.register(self._on_due)
-        self._look = ward.loop.register(self._on_look)
+        self._due = cluster.loop.register(self._on_due)
+        self._look = cluster.loop.register(self._on_look)
 
-    def begin_storm(self) -> None:
+    def begin_faults(self) -> None:
         """Begin turnovers from now on."""
         if self.happen:
-            self._storming = True
+            self._injecting = True
             self._next()
 
-    def end_storm(self) -> None:
+    def end_faults(self) -> None:
         """Begin none any more; the one under way goes on."""
-        self._storming = False
+        self._injecting = False
 
     def begin(self, number: int, *, rot: bool) -> None:
         """Begin to replace a machine; there must be no other under way."""
         assert self.target == NOBODY, self.target
-        random, turnover = self._random.random, self._turnover
+        random, churn = self._random.random, self._churn
         self.target, self.fresh, self._gone, self._asked = number, False, False, None
-        self._joins_as = ADD_LEARNER if random() < turnover.learner_p else ADD
-        self._spared_until_us = self._ward.loop.now_us
+        self._joins_as = ADD_LEARNER if random() < churn.learner_p else ADD
+        self._spared_until_us = self._cluster.loop.now_us
         if rot:
             self._rot(number)
             self._linger()
-        self._ward.loop.after(self._pace_us, self._look)
+        self._cluster.loop.after(self._pace_us, self._look)
 
     def progress(self) -> tuple[Any, ...]:
         """Return what changes whenever the turnover under way gets on, a little or much."""
-        node = self._ward.nodes[self.target]
+        node = self._cluster.nodes[self.target]
         raft = node.replica.raft if node.replica is not None else None
         incoming = raft.incoming if raft is not None else None
         return (
@@ -152,7 +152,7 @@ class Turnovers:
 
     def stage(self) -> str:
         """Say what the turnover under way waits for."""
-        name = self._ward.nodes[self.target].name
+        name = self._cluster.nodes[self.target].name
         if not self.fresh:
             return f"{name} is not removed"
         return f"{name} has not become a voter again"
@@ -160,14 +160,14 @@ class Turnovers:
     # How.
 
     def _next(self) -> None:
-        delay_us = int(2 * self._turnover.every_us * self._random.random())
-        self._ward.loop.after(delay_us, self._due)
+        delay_us = int(2 * self._churn.every_us * self._random.random())
+        self._cluster.loop.after(delay_us, self._due)
 
     def _on_due(self, _a: None, _b: None) -> None:
-        if not self._storming:
+        if not self._injecting:
             return
         random = self._random.random
-        number, rot = int(random() * len(self._ward.nodes)), random() < self._turnover.rot_p
+        number, rot = int(random() * len(self._cluster.nodes)), random() < self._churn.rot_p
         if self.target == NOBODY:
             self.begin(number, rot=rot)
         self._next()
@@ -176,15 +176,15 @@ class Turnovers:
         if self.target == NOBODY:
             return
         leader = self._certain_leader()
-        if leader is not None and self._ward.loop.now_us >= self._spared_until_us:
+        if leader is not None and self._cluster.loop.now_us >= self._spared_until_us:
             self._advance(leader)
         if self.target != NOBODY:
-            self._ward.loop.after(self._pace_us, self._look)
+            self._cluster.loop.after(self._pace_us, self._look)
 
     def _certain_leader(self) -> SimNode | None:
         """Find a leader whose configuration is committed, and is so for ever."""
         best, term = None, -1
-        for node in self._ward.nodes:
+        for node in self._cluster.nodes:
             if node.replica is None or node.paused:
                 continue
             raft = node.replica.raft
@@ -201,9 +201,9 @@ class Turnovers:
     def _advance(self, leader: SimNode) -> None:
         """Do what is next, seeing what the configuration is."""
         assert leader.replica is not None
-        ward, node = self._ward, self._ward.nodes[self.target]
+        cluster, node = self._cluster, self._cluster.nodes[self.target]
         configuration = leader.replica.raft.configuration
-        wanted = {each.config.member_id for each in ward.nodes if each is not node or self.fresh}
+        wanted = {each.config.member_id for each in cluster.nodes if each is not node or self.fresh}
         stray = [each for each in configuration.members if each.id not in wanted]
         if stray:
             self._propose(leader, REMOVE, stray[0])
@@ -224,7 +224,7 @@ class Turnovers:
         if not self._gone:  # it is a member: it may start
             self._gone = True
             self._count(Step.ADDED, "is a member and may start")
-            self._ward.release(node.number)
+            self._cluster.release(node.number)
         elif member.is_learner:
             self._propose(leader, PROMOTE, member)
         elif node.replica is not None and node.replica.raft.is_voter:
@@ -233,41 +233,41 @@ class Turnovers:
             self.target = NOBODY
 
     def _wipe(self) -> None:
-        node = self._ward.nodes[self.target]
+        node = self._cluster.nodes[self.target]
         if node.refused:
             self._count(Step.REFUSED, "had refused to start")
-        self._ward.hold(self.target)
-        self._ward.replace(self.target)
+        self._cluster.hold(self.target)
+        self._cluster.replace(self.target)
         self.fresh, self._gone, self._asked = True, False, None
 
     def _propose(self, leader: SimNode, kind: int, member: Member) -> None:
         """Ask the leader for a change, unless that was done a moment ago."""
-        change, now_us = Change(kind, member), self._ward.loop.now_us
+        change, now_us = Change(kind, member), self._cluster.loop.now_us
         if self._asked is not None and self._asked[0] == change and now_us < self._asked[1]:
             return
         patience_us = self._pace_us if kind == PROMOTE else self._patience_us
         self._asked = (change, now_us + patience_us)
         if leader.change_members(change):
-            self._ward.configures(leader.number)
+            self._cluster.configures(leader.number)
 
     def _linger(self) -> None:
-        linger_us = int(self._random.random() * self._turnover.linger_us)
-        self._spared_until_us = self._ward.loop.now_us + linger_us
+        linger_us = int(self._random.random() * self._churn.linger_us)
+        self._spared_until_us = self._cluster.loop.now_us + linger_us
 
     def _rot(self, number: int) -> None:
-        ward, node = self._ward, self._ward.nodes[number]
-        ward.hold(number)
+        cluster, node = self._cluster, self._cluster.nodes[number]
+        cluster.hold(number)
         place = choose_bit(node.disk, self._random)
         if place is not None:
             path, offset, bit = place
             node.disk.rot(path, offset, bit)
             node.rotten = True
             self._count(Step.ROTTEN, f"bit {bit} of byte {offset} of {path} rots")
-        ward.release(number)
+        cluster.release(number)
 
     def _count(self, step: Step, words: str) -> None:
         self.done[step] += 1
-        self._ward.tell(self.target, words)
+        self._cluster.tell(self.target, words)
 
 
 def choose_bit(disk: SimDisk, rng: Random) -> tuple[str, int, int] | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from squall.harness.sim.chaos.triggers import Moment, Triggers
+from squall.harness.sim.chaos.triggers import TriggerPoint, Triggers
 from squall.node.raft.messages import AppendEntries, AppendReply
 from squall.node.raft.quorum import agreed
 from squall.node.raft.raft import Raft
 from squall.node.storage.disk import Append, Create, DiskOp
 
 
-class Lookout:
+class TriggerProbes:
     """Watches one node for the moments that triggers wait for."""
 
     __slots__ = (
@@ -34,36 +34,36 @@ class Lookout:
         self._number = number
         self._lapsing_us = 0  # when the lease that is about to expire was last renewed
         watches = triggers.watches
-        self.configurations = watches(Moment.CONFIGURES)
-        self.acknowledgements = watches(Moment.ACKNOWLEDGES)
-        self.replication = watches(Moment.REPLICATES)
-        self.leases = watches(Moment.LAPSES)
-        self.disk = watches(Moment.APPENDS) or watches(Moment.SNAPSHOTS)
+        self.configurations = watches(TriggerPoint.CONFIGURES)
+        self.acknowledgements = watches(TriggerPoint.ACKNOWLEDGES)
+        self.replication = watches(TriggerPoint.REPLICATES)
+        self.leases = watches(TriggerPoint.LAPSES)
+        self.disk = watches(TriggerPoint.APPENDS) or watches(TriggerPoint.SNAPSHOTS)
 
     def arrives(self, message: Any) -> None:
         """Note whether a message brings a configuration entry."""
         if type(message) is AppendEntries and any(entry.kind for entry in message.entries):
-            self._triggers.reached(self._number, Moment.CONFIGURES)
+            self._triggers.reached(self._number, TriggerPoint.CONFIGURES)
 
     def acknowledged(self, raft: Raft, message: AppendReply) -> None:
         """Note whether a leader has just been acknowledged entries of earlier terms alone."""
         if replicates(raft, message):
-            self._triggers.reached(self._number, Moment.REPLICATES)
+            self._triggers.reached(self._number, TriggerPoint.REPLICATES)
 
     def writes(self, ops: tuple[DiskOp, ...]) -> None:
         """Note what kind of thing goes to the disk."""
         kinds = set(map(type, ops))
         if Append in kinds:
-            self._triggers.reached(self._number, Moment.APPENDS)
+            self._triggers.reached(self._number, TriggerPoint.APPENDS)
         if Create in kinds and any(type(op) is Create and "snap/" in op.path for op in ops):
-            self._triggers.reached(self._number, Moment.SNAPSHOTS)
+            self._triggers.reached(self._number, TriggerPoint.SNAPSHOTS)
 
     def looks_at_lease(self, raft: Raft, now_us: int) -> None:
         """Note, once for each time it does, that a leader's lease is about to expire."""
         heard_us = lapsing(raft, now_us)
         if heard_us and heard_us != self._lapsing_us:
             self._lapsing_us = heard_us
-            self._triggers.reached(self._number, Moment.LAPSES)
+            self._triggers.reached(self._number, TriggerPoint.LAPSES)
 
 
 def replicates(raft: Raft, message: AppendReply) -> bool:
