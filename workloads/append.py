@@ -1,16 +1,16 @@
-"""Append: transactions of a few reads and appends over many lists, as Elle wants them.
+"""Append: transactions of a few reads and appends over many lists, for Elle's list-append analysis.
 
     txn                 value [["r", k, None], ["append", k, v], ...] -> the same, reads filled in
     serializable-read   value [["r", k, None], ...] -> likewise, from the node's own state
 
 Every appended element is an integer that no other append of the run uses, so a list that was read
-tells the whole order of its appends. A transaction that only reads is one Txn of Ranges. One that
+shows the whole order of its appends. A transaction that only reads is one Txn of Ranges. One that
 appends reads its keys (one Txn of Ranges), computes the new lists, and writes all of them by one
-Txn whose guards say that none of its keys has changed since. A lost guard is a `fail`, "conflict":
-the transaction certainly did nothing, and nobody tries it again.
+Txn whose guards require that none of its keys has changed since. A failed guard is a `fail`,
+"conflict": the transaction certainly did nothing, and is not retried.
 
-Keys come a few at a time, and are retired after a bounded number of appends, or of appends whose
-end nobody knows. At the end every key is read from every node, linearizably and serializably.
+A few keys are in use at a time; each is retired after a bounded number of appends, or of appends of
+unknown outcome. At the end every key is read from every node, linearizably and serializably.
 
 `meta` of an invocation: its `kind` (`read` or `append`), or `final`; of a completion: the
 `revision` of the store at which it read or wrote, and the answering node's `term`.

@@ -1,15 +1,15 @@
-"""kv: everything an etcd-like store answers to, on a few keys that everybody uses.
+"""kv: every kind of request of an etcd-like store, on a few keys shared by all clients.
 
 Puts, deletes of a key or an interval, transactions with guards and several requests in either
 branch, ranges (a key, an interval, a limited one, at an old revision, from the node's own state),
 and now and then a compaction. Requests and answers are recorded as `squall.checkers.etcd.model`
-states them, so every answer must come out of one order of all changes: that of their revisions.
+states them, so every answer must follow from one order of all changes: that of their revisions.
 
 Guards compare with what this generator last saw, so about half of them hold. Values are unique.
-Reads of the past prefer revisions that nobody acknowledged: they tell which of the unanswered
-requests made them, and what nobody has looked at is not compacted. At the end every node is asked
-for the whole store (linearizably, as it was at several old revisions, and from its own state) and
-for each key; one node each tells what the other unacknowledged revisions left.
+Reads of the past prefer revisions that were not acknowledged: they show which of the unanswered
+requests made them, and a revision that was not read yet is not compacted. At the end every node is
+asked for the whole store (linearizably, as it was at several old revisions, and from its own state)
+and for each key; one node each is asked what the other unacknowledged revisions left.
 
 An operation has no key of its own: all keys are one store. `meta` of an invocation: its `kind`,
 finer than its function, or `final`; of a completion: the answering node's `term`.
@@ -51,7 +51,7 @@ LATE_MAX: Final = 500
 """Revisions made after the load's last answer that are looked at one by one."""
 
 SETTLED: Final = 30
-"""Revisions behind the last one after which one that nobody acknowledged is looked at."""
+"""How far behind the last revision an unacknowledged one is read."""
 
 WHOLE: Final = {"key": "k", "end": "l"}
 """The interval that holds every key of the run."""
@@ -92,9 +92,9 @@ class Load:
         self._all = sum(weight for _, weight in self._kinds)
         self._seen: dict[str, list[Any]] = {}  # key -> what a range would show of it
         self._running: dict[int, tuple[str, dict[str, Any]]] = {}
-        self._unexplained: dict[int, None] = {}  # revisions that nobody has acknowledged or read
+        self._unexplained: dict[int, None] = {}  # revisions neither acknowledged nor read
         self.revision = 1  # the highest one answered
-        self.compacted = 1  # the highest one that anybody asked to compact
+        self.compacted = 1  # the highest one whose compaction was requested
         self._draws: dict[str, Callable[[], dict[str, Any]]] = {
             "put": self._a_put,
             "delete": lambda: {"key": self._key()},
@@ -142,7 +142,7 @@ class Load:
 
     @property
     def unexplained(self) -> list[int]:
-        """Revisions that nobody has acknowledged, and of which nobody has seen what they left."""
+        """Revisions that were not acknowledged, and whose effect was not read."""
         return [one for one in self._unexplained if one > self.compacted]
 
     def old_revisions(self, count: int) -> list[int]:
@@ -151,7 +151,7 @@ class Load:
         return sorted(self._random.sample(past, min(count, len(past))))
 
     def _remember(self, f: str, asked: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Keep what an answer tells of the keys as they are now; guards will compare with that."""
+        """Keep what an answer shows of the present keys; guards will compare with that."""
         key = asked.get("key", "")
         if f == TXN:
             for inner in ran(asked, answer):

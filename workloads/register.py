@@ -1,12 +1,12 @@
 """Registers: many keys, each read, written and compare-and-set by several clients at once.
 
-Every written value is an integer that no other write of the run uses, so a read names its writer,
-and most histories are decided without search. Keys come a few at a time and are retired after a
-bounded number of operations, or of operations whose end nobody knows; new keys take their place.
+Every written value is an integer that no other write of the run uses, so a read identifies its
+writer, and most histories are decided without search. A few keys are in use at a time; each is
+retired after a bounded number of operations, or of operations of unknown outcome.
 
 A compare-and-set expects the value this generator last saw at the key, so most succeed. One that
-does not is no error: its transaction reads the key instead, and says what it saw. At the end every
-key is read from every node, linearizably and serializably.
+does not is no error: its transaction reads the key instead and returns what it saw. At the end
+every key is read from every node, linearizably and serializably.
 
     read                value None -> the integer, or None if the key was never written
     write               value v

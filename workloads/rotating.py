@@ -67,7 +67,7 @@ class Lane:
         return Invocation(process, f, self._key, self.argument(f, process))
 
     def update(self, completion: Op) -> None:
-        """Learn how an operation ended; nothing follows from that unless a subclass says so."""
+        """Learn how an operation ended; by default nothing follows from it."""
 
 
 MakeLane = Callable[["Random", str, Callable[[], int], dict[str, Any]], Generator]

@@ -1,11 +1,12 @@
-"""The heart of a run: start, load under faults, heal, wait, read everything back, collect.
+"""The phases of a run: start, load under faults, heal, wait, read everything back, collect.
 
 `conduct` is a plain coroutine over a `Runtime` and a `Cluster`. It runs unchanged on asyncio
-against containers and under virtual time against the simulator. It records and gathers; it does not
+against containers and in virtual time against the simulator. It records and gathers; it does not
 judge (`squall.harness.run.judging` does, from what is on disk by then).
 
-The final phase always happens, whatever the load or the nemesis did: a write that nobody read back
-is neither kept nor lost, and a history full of those proves nothing.
+The final phase always takes place, whatever happened during the load: a write that was not read
+back is neither kept nor lost, and a history full of those proves nothing. It begins with the
+liveness phase, if the backend has one (`Cluster.prove_liveness`, called by `recovery.mend`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from squall.harness.run.observer import Observer, note_disturbances
 from squall.harness.run.options import NS_PER_MS, NS_PER_S, Options
 from squall.harness.run.progress import Progress, Silent
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.recovery import await_recovery, compare_digests, mend, patience_ns
+from squall.harness.run.recovery import await_recovery, compare_digests, mend, recovery_limit_ns
 from squall.harness.run.runtime import Event, Runtime
 from squall.harness.run.seeds import Seeds
 from squall.workloads.client import Definite, Indefinite, Range, RangeAnswer
@@ -42,7 +43,7 @@ WHOLE_STORE = Range(key=b"\0", range_end=b"\0", limit=1)
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run leaves for the judge: what happened, what the nodes say, what was done to them."""
+    """What a run leaves for the judge: history, evidence of the nodes, executed faults."""
 
     history: Any  # History
     evidence: Evidence
@@ -87,13 +88,13 @@ async def conduct(
         try:
             await cluster.start()
             await assert_empty(context)
-            recovery = await _storm(context, workload, nemesis, deaths)
+            recovery = await _load_and_recover(context, workload, nemesis, deaths)
         except NodeDied as death:
             deaths[death.node] = death.text
         context.progress.phase("collect")
         evidence = await _collect(context, recovery, deaths, into)
     finally:
-        # Whatever ended the run, its remains go; and that they do not must not hide what ended it.
+        # The cluster is always removed; a failure of that must not replace the run's error.
         await _remove(context)
     recorder.check()
     evidence = msgspec.structs.replace(
@@ -103,17 +104,17 @@ async def conduct(
 
 
 async def _remove(context: RunContext) -> None:
-    """Remove the cluster; what cannot be removed is trouble that hides nothing else."""
+    """Remove the cluster; a failure is noted as trouble and replaces no other error."""
     try:
         await context.cluster.stop()
-    except Exception as error:  # noqa: BLE001 - said, and the run ends as it would have
+    except Exception as error:  # noqa: BLE001 - noted; the run ends as it would have
         context.note_trouble(
             f"containers of this run could not be removed: {error}. `squall clean` removes them"
         )
 
 
 async def assert_empty(context: RunContext) -> None:
-    """Check that nobody wrote to this store before us; raises HarnessError.
+    """Check that the store is empty and every node serves; raises HarnessError.
 
     Every node is asked, so that the load begins on a cluster of which each node serves.
     """
@@ -153,13 +154,13 @@ async def _ask_whole_store(context: RunContext, node: str) -> RangeAnswer | None
     return answer
 
 
-async def _storm(
+async def _load_and_recover(
     context: RunContext, workload: Workload, nemesis: Nemesis, deaths: dict[str, str]
 ) -> dict[str, Any]:
-    """Load the cluster while it is being broken, then mend it and read everything back."""
+    """Load the cluster while faults are injected, then mend it and read everything back."""
     config = ScriptConfig(nodes=context.cluster.nodes, prefix=context.options.prefix)
     script = workload.begin(context.seeds.of, config)
-    context.runtime.begin()  # every time that is recorded or shown counts from the first operation
+    context.runtime.begin()  # recorded times count from the first operation
     interpreter = Interpreter(context, script.invoke, workload.reads)
     observer, over = Observer(context), context.runtime.event()
     watching = context.runtime.spawn(observer.watch(over), "observer")
@@ -197,7 +198,7 @@ async def _load(
         context.load_over.set()
         try:
             await faults.join()
-        except Exception as error:  # noqa: BLE001 - the nemesis is ours, and so is its failure
+        except Exception as error:  # noqa: BLE001 - a failure of the nemesis is the harness's
             context.note_trouble(f"the nemesis failed: {type(error).__name__}: {error}")
         await context.cluster.end_background_faults()
 
@@ -206,8 +207,8 @@ async def _read_back(
     context: RunContext, interpreter: Interpreter, script: Script
 ) -> dict[str, Any]:
     """Drive the final reads; they may take as long as the recovery may."""
-    limit_ns = await patience_ns(context, await observe_all(context))
-    await interpreter.hang_up()  # connections of the storm may still be waiting to try again
+    limit_ns = await recovery_limit_ns(context, await observe_all(context))
+    await interpreter.hang_up()  # connections of the load may be in their backoff
     drain = script.final()
     await interpreter.run(TimeLimit(limit_ns, drain), heed_stop=False)
     return {"final_reads": drain.succeeded, "final_reads_missing": drain.missing}
@@ -216,7 +217,7 @@ async def _read_back(
 async def _collect(
     context: RunContext, recovery: dict[str, Any], deaths: dict[str, str], into: Path | None
 ) -> Evidence:
-    """Gather what the nodes left behind; what cannot be had is trouble, not silence."""
+    """Gather the nodes' logs and data; what cannot be gathered is noted as trouble."""
     try:
         deaths |= await context.cluster.crashed()
         await note_disturbances(context)

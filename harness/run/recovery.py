@@ -1,8 +1,9 @@
-"""After the storm: mend everything, wait by index and not by the clock, compare what nodes hold.
+"""The final phase: mend everything, wait by index and not by the clock, compare the nodes.
 
-The order matters. Frozen nodes thaw before dead ones start, the network heals before clocks are set
-right, and only a cluster whose every node has applied what its leader had committed is read back.
-That it does not come back in time is a finding about the database, not trouble of the harness.
+The order matters. The liveness phase comes before anything is mended; frozen nodes run on before
+dead ones start, the network heals before clocks are reset, and only a cluster whose every node has
+applied what its leader had committed is read back. A cluster that does not recover in time is a
+finding about the database, not trouble of the harness.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from squall.workloads.client import Answer, Put
 
 POLL_NS = 100 * NS_PER_MS
 MEND_ATTEMPTS = 3
-"""A heal that fails is tried again: a busy engine is the usual reason."""
+"""A heal that fails is tried again: the usual reason is a busy engine."""
 
-DEAD_PATIENCE_NS = 10 * NS_PER_S
-"""A node that died by itself, or that somebody took away, is not waited for much longer."""
+DEAD_NODE_LIMIT_NS = 10 * NS_PER_S
+"""A node that died by itself, or was removed from outside, is not waited for longer than this."""
 
 PROCESS = f"{NEMESIS}/recovery"
 
@@ -62,7 +63,7 @@ async def mend(context: RunContext) -> None:
     invocation = context.recorder.invoke(PROCESS, "recover", key="recovery", value={})
     try:
         await cluster.prove_liveness(LivenessJournal(context))
-    except Exception as error:  # noqa: BLE001 - ours: what cannot be shown is no pass
+    except Exception as error:  # noqa: BLE001 - trouble of the harness: no pass
         context.note_trouble(
             f"final phase: the liveness phase failed: {type(error).__name__}: {error}"
         )
@@ -85,7 +86,7 @@ async def _persist(context: RunContext, name: str, step: Callable[[], Awaitable[
         except NodeDied as death:
             context.progress.say(f"✗ {death}")  # the cluster remembers it as a crash
             return False
-        except Exception as error:  # noqa: BLE001 - retried, then reported as ours
+        except Exception as error:  # noqa: BLE001 - retried, then noted as trouble
             if attempt == MEND_ATTEMPTS:
                 context.note_trouble(f"final phase: {name} failed: {type(error).__name__}: {error}")
             await context.runtime.sleep_ns(POLL_NS)
@@ -109,7 +110,7 @@ async def await_recovery(context: RunContext) -> dict[str, Any]:
             target = leader.commit
         reason = _missing(statuses, leader, target)
         elapsed_ns = context.runtime.now_ns() - begin_ns
-        if not reason or elapsed_ns > await patience_ns(context, statuses):
+        if not reason or elapsed_ns > await recovery_limit_ns(context, statuses):
             return {
                 "recovered": not reason,
                 "elapsed_s": round(elapsed_ns / NS_PER_S, 3),
@@ -121,11 +122,11 @@ async def await_recovery(context: RunContext) -> dict[str, Any]:
         await context.runtime.sleep_ns(POLL_NS)
 
 
-async def patience_ns(context: RunContext, statuses: dict[str, NodeStatus]) -> int:
-    """Say how long to wait for what is missing."""
+async def recovery_limit_ns(context: RunContext, statuses: dict[str, NodeStatus]) -> int:
+    """Return how long to wait for what is missing."""
     away = {status.node for status in statuses.values() if not status.reachable}
     if away and away <= {*await context.cluster.crashed(), *await context.cluster.disturbed()}:
-        return min(DEAD_PATIENCE_NS, context.options.recovery_timeout_ns)
+        return min(DEAD_NODE_LIMIT_NS, context.options.recovery_timeout_ns)
     return context.options.recovery_timeout_ns
 
 
@@ -135,7 +136,7 @@ def _leader(statuses: dict[str, NodeStatus]) -> NodeStatus | None:
 
 
 def _missing(statuses: dict[str, NodeStatus], leader: NodeStatus | None, target: int | None) -> str:
-    """Say what stands between this and a recovered cluster; nothing if nothing does."""
+    """Say what is missing for a recovered cluster; "" if nothing is."""
     away = [f"{s.node} ({s.error or 'no answer'})" for s in statuses.values() if not s.reachable]
     if away:
         return f"not reachable: {', '.join(away)}"
@@ -180,6 +181,6 @@ async def compare_digests(context: RunContext) -> dict[str, Any]:
                 "digests_agree": len({s.digest for s in statuses.values()}) == 1,
                 "digests": facts,
             }
-        if context.runtime.now_ns() - begin_ns > await patience_ns(context, statuses):
+        if context.runtime.now_ns() - begin_ns > await recovery_limit_ns(context, statuses):
             return {"digests_agree": None, "digests": facts}
         await context.runtime.sleep_ns(POLL_NS)

@@ -1,7 +1,7 @@
-"""The world without containers, as a run sees it: one process, virtual time, the same findings.
+"""The simulator as a backend of `squall run`: one process, virtual time, the same findings.
 
-Here the command line meets the simulator (`squall.harness.sim`), which knows nothing of folders and
-signals.
+The simulation itself (`squall.harness.sim.sweep.simulate`) knows neither folders nor signals; they
+are handled here.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def execute(
 
 
 def _cut_short(simulation: Simulation) -> Findings:
-    """Return what a run left that did not come to its end: a broken invariant, or our own fault."""
+    """Return what an unfinished run left: a broken invariant, or trouble of the simulator."""
     if simulation.broken is None:
         trouble = (simulation.error or "the simulation ended without saying why",)
         return Findings(history=simulation.history, evidence=Evidence(trouble=trouble))

@@ -1,8 +1,8 @@
-"""Five simulated nodes behind the `Cluster` interface: the world without containers.
+"""Simulated nodes behind the `Cluster` interface.
 
-Every method completes in virtual time on the simulator's runtime. What a fault was seen to do is
-counted by the simulation itself: packets that a cut dropped, events that had to wait for a frozen
-process, a process that was not there.
+Every method completes in virtual time on the simulator's runtime. The effect of a fault is counted
+by the simulation: messages that a cut dropped, events that had to wait for a frozen process, a
+process that did not run.
 
 Background faults are the swarm's: lossy links, slow disks, faults triggered by events. They last as
 long as the load; the controller begins and ends them, and calls the liveness phase, by name.
@@ -114,7 +114,7 @@ class SimCluster:
                 self._frozen.setdefault(name, node.frozen)
 
     async def resume(self, nodes: tuple[str, ...]) -> Measured:
-        """Thaw them."""
+        """Let the processes run on, and measure how many events had waited for each."""
         counts: dict[str, int] = {}
         for name in nodes:
             node = self._node(name)
@@ -190,12 +190,12 @@ class SimCluster:
         return self.simulation.status(it.number)
 
     async def crashed(self) -> dict[str, str]:
-        """Nodes that ended by themselves, with their last words; not those whose disk we broke."""
+        """Return nodes whose process ended by itself, with the reason; disk faults excepted."""
         last = {node.name: (*node.refusals, *node.deaths) for node in self._all()}
         return {name: words[-1] for name, words in last.items() if words}
 
     async def disturbed(self) -> dict[str, tuple[str, ...]]:
-        """Nothing reaches a simulated node but what the simulation does."""
+        """Return nothing: only the simulation acts on a simulated node."""
         return {}
 
     async def collect(self, into: Path | None) -> Evidence:
@@ -226,7 +226,7 @@ class SimCluster:
         return self.simulation.nodes[self.nodes.index(name)]
 
     async def _until_running(self, names: tuple[str, ...]) -> None:
-        """Wait until the nodes run, or are held down by somebody else, or died by themselves."""
+        """Wait until each node runs, is held down by another fault source, or has exited."""
         deadline_ns = self._runtime.now_ns() + READY_TIMEOUT_NS
         waiting = [self._node(name) for name in names]
         while waiting := [node for node in waiting if not self._settled(node)]:

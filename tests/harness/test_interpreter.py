@@ -28,7 +28,7 @@ class Rig:
         concurrency: int = 2,
         count: int = 6,
         f: str = "write",
-        patience_ns: int = 0,
+        extra_time_ns: int = 0,
         sink: Sink | None = None,
         unreachable: str = "",
     ) -> None:
@@ -53,7 +53,7 @@ class Rig:
 
         def ask(context: Context) -> Answer:
             value = len(self.context.recorder.ops)
-            return Invocation(context.free[0].process, f, "k", value, patience_ns=patience_ns)
+            return Invocation(context.free[0].process, f, "k", value, extra_time_ns=extra_time_ns)
 
         self.runtime.run(self.interpreter.run(Repeat(ask, count)))
 
@@ -178,7 +178,7 @@ def test_an_operation_that_lasts_by_its_nature_may_take_longer_but_not_for_ever(
         await runtime.sleep_ns((100 if op.index == 0 else 3) * NS_PER_S)
         return Completion(type=OpType.OK)
 
-    rig = Rig(step, concurrency=2, count=4, patience_ns=4 * NS_PER_S)
+    rig = Rig(step, concurrency=2, count=4, extra_time_ns=4 * NS_PER_S)
     endings = [op for op in rig.ops if op.type is not OpType.INVOKE]
     assert [op.type for op in endings].count(OpType.OK) == 3
     (late,) = [op for op in endings if op.type is OpType.INFO]

@@ -10,7 +10,7 @@ import pytest
 from squall.checkers.history import History
 from squall.checkers.raft.safety import check_raft_safety
 from squall.harness.run.options import NS_PER_S, Options
-from squall.harness.sim.chaos.churn import NOBODY, Churn, Step, choose_bit
+from squall.harness.sim.chaos.churn import NO_TARGET, Churn, Step, choose_bit
 from squall.harness.sim.chaos.swarm import Knobs, Swarm
 from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.judge.evidence import gather
@@ -58,7 +58,7 @@ class Stage:
 
     async def until_settled(self) -> None:
         for _ in range(200):
-            if self.world.churn.target == NOBODY:
+            if self.world.churn.target == NO_TARGET:
                 return
             await self.runtime.sleep_ns(S // 10)
         raise AssertionError(self.world.churn.stage())
@@ -166,7 +166,7 @@ def test_a_storm_of_replacements_and_rot_is_survived_and_every_step_is_counted()
     for step in Step:
         assert row.effects[step] > 0, (step, row.effects)
     assert run.liveness.replaced
-    assert run.world.churn.target == NOBODY
+    assert run.world.churn.target == NO_TARGET
 
 
 @pytest.mark.parametrize(("size", "replaced"), [(1, False), (2, False), (3, True), (4, True)])

@@ -83,7 +83,7 @@ def test_a_client_that_takes_nothing_holds_its_node_up_and_misses_nothing():
             await writer.call(Put(b"a", b"1"))
         await stream.rest(NS_PER_S)
         before = len(stream._arrived)
-        (end,) = stage.world.nodes[0].server.streams
+        (end,) = stage.world.nodes[0].api.streams
         assert end.closed is False
         return before, await heard(stream)
 
@@ -177,7 +177,7 @@ def test_a_closed_watch_costs_its_node_nothing_any_more():
         await stream.close()
         await writer.call(Put(b"a", b"1"))
         await stage.runtime.sleep_ns(SHORT)
-        assert not stage.world.nodes[0].server.streams
+        assert not stage.world.nodes[0].api.streams
         assert stage.world.nodes[0].store.watches.count == 0
         with pytest.raises(Indefinite, match="its own side"):
             await stream.next(SHORT)
@@ -241,4 +241,4 @@ def test_a_storm_leaves_no_stream_open():
     assert found.broken is None
     assert found.error is None
     for node in found.world.nodes:
-        assert not node.server.streams, "whoever watched has hung up or was hung up on"
+        assert not node.api.streams, "whoever watched has hung up or was hung up on"

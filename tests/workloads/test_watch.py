@@ -97,7 +97,7 @@ def test_watches_ask_for_everything_that_can_be_asked_for():
 
 def test_a_watch_may_take_as_long_as_it_lasts():
     for op in drawn(script().load(), 300):
-        assert op.patience_ns == op.value.get("lasts_ms", 0) * MS
+        assert op.extra_time_ns == op.value.get("lasts_ms", 0) * MS
 
 
 def test_a_watch_goes_on_behind_what_an_earlier_one_was_sent_at_another_node():

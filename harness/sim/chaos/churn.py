@@ -1,16 +1,16 @@
-"""Members come and go while the storm goes on, and some because a bit of their disk rotted.
+"""Membership churn: members are removed, wiped and added again; some because a bit on disk flipped.
 
-One machine at a time is the target. Its member is removed (alive, and often for a while unaware of
-it), the machine is wiped, joins as a new member with a new id, as a learner or at once as a voter,
-and a learner is promoted. Proposals are made to the leader like an operator's; what came of them is
-read from a configuration that is certain: that of a leader which may change it again.
+One machine at a time is the target. Its member is removed (alive, and often unaware of it for a
+while), the machine is wiped, joins as a new member with a new id, as a learner or directly as a
+voter, and a learner is promoted. Proposals go to the leader as an operator's would; their outcome
+is read from a configuration that is certain: that of a leader which may change it again.
 
-Rot begins with a power failure: one bit of a synced file flips while the node is down. A node that
-finds damage must refuse to start, with its own message, and is then replaced; one that starts
-because nothing it needs was hit is watched by every rule as if nothing had happened, and replaced
-later. The last record of the log is spared: no log of this kind can tell its rot from a torn write.
+Bit rot begins with a power failure: one bit of a synced file is flipped while the node is down. A
+node that detects damage must refuse to start with its own message, and is then replaced; one that
+starts because nothing it reads was hit is checked by every invariant as usual, and replaced later.
+The last record of the log is not flipped: no log of this kind can tell rot there from a torn write.
 
-One target at a time is a minority of three members or more; the others are a majority of every
+One target at a time is a minority of three or more members; the others are a majority of every
 configuration that may be in force meanwhile.
 """
 
@@ -31,20 +31,20 @@ from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, Chang
 from squall.node.raft.roles import LEADER
 from squall.node.storage import frames, wal
 
-NOBODY = -1
-PATIENCE = 3
-"""Election timeouts until a proposal of which nothing was seen is made again."""
+NO_TARGET = -1
+PROPOSAL_TIMEOUTS = 3
+"""Election timeouts until a proposal without visible outcome is made again."""
 SEEN_WITHIN = 5
-"""Looks at the cluster in an election timeout."""
+"""How often the cluster is looked at in an election timeout."""
 USED_P = 0.9
-"""How often rot hits what was written, not the zeros behind it."""
+"""Probability that rot hits written bytes, not the preallocated zeros behind them."""
 
 
 class Churn(msgspec.Struct, frozen=True, kw_only=True):
     """How often members are replaced: the mean time between two beginnings; 0 is never.
 
-    With `rot_p` it begins with rot, else with a removal; a member that was removed lives on for up
-    to `linger_us`. With `learner_p` a machine joins as a learner first.
+    With `rot_p` a replacement begins with bit rot, else with a removal; a removed member keeps
+    running for up to `linger_us`. With `learner_p` a machine joins as a learner first.
     """
 
     every_us: int = 0
@@ -64,7 +64,7 @@ class Step(StrEnum):
 
 
 class ReplaceableNodes(Protocol):
-    """The cluster as turnovers see it."""
+    """What churn needs of the simulated cluster."""
 
     loop: Loop
     seeds: WorldSeeds
@@ -75,14 +75,14 @@ class ReplaceableNodes(Protocol):
         ...
 
     def release(self, number: int) -> None:
-        """Let the node start, if nobody else holds it."""
+        """Let the node start, unless another fault source holds it down."""
         ...
 
     def replace(self, number: int) -> None:
-        """Put an empty machine, a member to be, in the place of a node that does not run."""
+        """Replace a node that does not run by an empty machine, a future member."""
         ...
 
-    def tell(self, number: int, words: str) -> None:
+    def note_member(self, number: int, text: str) -> None:
         """Note in the transcript what was done."""
         ...
 
@@ -92,19 +92,19 @@ class ReplaceableNodes(Protocol):
 
 
 class MembershipChurn:
-    """The turnovers of one run. `target` is the number of the machine under way, or NOBODY.
+    """The replacements of one run. `target`: the machine being replaced, or NO_TARGET.
 
-    They never `happen` to fewer than three nodes: a majority of two is all of them.
+    They `happen` with three nodes or more only: the majority of two is both.
     """
 
     def __init__(self, cluster: ReplaceableNodes, churn: Churn, election_us: int) -> None:
         self.happen = churn.every_us > 0 and len(cluster.nodes) >= 3
-        self.target = NOBODY
+        self.target = NO_TARGET
         self.fresh = False  # whether the target has been wiped
         self.done = dict.fromkeys(Step, 0)
         self._cluster = cluster
         self._churn = churn
-        self._patience_us = PATIENCE * election_us
+        self._proposal_timeout_us = PROPOSAL_TIMEOUTS * election_us
         self._pace_us = max(1, election_us // SEEN_WITHIN)
         self._random = cluster.seeds.of("turnover")
         self._injecting = False
@@ -116,18 +116,18 @@ class MembershipChurn:
         self._look = cluster.loop.register(self._on_look)
 
     def begin_faults(self) -> None:
-        """Begin turnovers from now on."""
+        """Begin replacements from now on."""
         if self.happen:
             self._injecting = True
             self._next()
 
     def end_faults(self) -> None:
-        """Begin none any more; the one under way goes on."""
+        """Begin no further replacement; the one in progress is completed."""
         self._injecting = False
 
     def begin(self, number: int, *, rot: bool) -> None:
-        """Begin to replace a machine; there must be no other under way."""
-        assert self.target == NOBODY, self.target
+        """Begin to replace a machine; no other replacement may be in progress."""
+        assert self.target == NO_TARGET, self.target
         random, churn = self._random.random, self._churn
         self.target, self.fresh, self._gone, self._asked = number, False, False, None
         self._joins_as = ADD_LEARNER if random() < churn.learner_p else ADD
@@ -138,7 +138,7 @@ class MembershipChurn:
         self._cluster.loop.after(self._pace_us, self._look)
 
     def progress(self) -> tuple[Any, ...]:
-        """Return what changes whenever the turnover under way gets on, a little or much."""
+        """Return a value that changes whenever the replacement makes progress."""
         node = self._cluster.nodes[self.target]
         raft = node.replica.raft if node.replica is not None else None
         incoming = raft.incoming if raft is not None else None
@@ -151,7 +151,7 @@ class MembershipChurn:
         )
 
     def stage(self) -> str:
-        """Say what the turnover under way waits for."""
+        """Say what the replacement in progress waits for."""
         name = self._cluster.nodes[self.target].name
         if not self.fresh:
             return f"{name} is not removed"
@@ -168,21 +168,21 @@ class MembershipChurn:
             return
         random = self._random.random
         number, rot = int(random() * len(self._cluster.nodes)), random() < self._churn.rot_p
-        if self.target == NOBODY:
+        if self.target == NO_TARGET:
             self.begin(number, rot=rot)
         self._next()
 
     def _on_look(self, _a: None, _b: None) -> None:
-        if self.target == NOBODY:
+        if self.target == NO_TARGET:
             return
         leader = self._certain_leader()
         if leader is not None and self._cluster.loop.now_us >= self._spared_until_us:
             self._advance(leader)
-        if self.target != NOBODY:
+        if self.target != NO_TARGET:
             self._cluster.loop.after(self._pace_us, self._look)
 
     def _certain_leader(self) -> SimNode | None:
-        """Find a leader whose configuration is committed, and is so for ever."""
+        """Find a leader whose configuration is committed for certain."""
         best, term = None, -1
         for node in self._cluster.nodes:
             if node.replica is None or node.paused:
@@ -199,7 +199,7 @@ class MembershipChurn:
         return best
 
     def _advance(self, leader: SimNode) -> None:
-        """Do what is next, seeing what the configuration is."""
+        """Take the next step, given the leader's configuration."""
         assert leader.replica is not None
         cluster, node = self._cluster, self._cluster.nodes[self.target]
         configuration = leader.replica.raft.configuration
@@ -230,7 +230,7 @@ class MembershipChurn:
         elif node.replica is not None and node.replica.raft.is_voter:
             if self._joins_as == ADD_LEARNER:
                 self._count(Step.PROMOTED, "is promoted")
-            self.target = NOBODY
+            self.target = NO_TARGET
 
     def _wipe(self) -> None:
         node = self._cluster.nodes[self.target]
@@ -241,12 +241,12 @@ class MembershipChurn:
         self.fresh, self._gone, self._asked = True, False, None
 
     def _propose(self, leader: SimNode, kind: int, member: Member) -> None:
-        """Ask the leader for a change, unless that was done a moment ago."""
+        """Propose a change to the leader, unless the same was proposed a moment ago."""
         change, now_us = Change(kind, member), self._cluster.loop.now_us
         if self._asked is not None and self._asked[0] == change and now_us < self._asked[1]:
             return
-        patience_us = self._pace_us if kind == PROMOTE else self._patience_us
-        self._asked = (change, now_us + patience_us)
+        timeout_us = self._pace_us if kind == PROMOTE else self._proposal_timeout_us
+        self._asked = (change, now_us + timeout_us)
         if leader.change_members(change):
             self._cluster.configures(leader.number)
 
@@ -265,15 +265,15 @@ class MembershipChurn:
             self._count(Step.ROTTEN, f"bit {bit} of byte {offset} of {path} rots")
         cluster.release(number)
 
-    def _count(self, step: Step, words: str) -> None:
+    def _count(self, step: Step, text: str) -> None:
         self.done[step] += 1
-        self._cluster.tell(self.target, words)
+        self._cluster.note_member(self.target, text)
 
 
 def choose_bit(disk: SimDisk, rng: Random) -> tuple[str, int, int] | None:
-    """Draw (path, offset, bit) on the disk of a dead node; None if nothing on it may rot.
+    """Draw (path, offset, bit) on the disk of a stopped node; None if nothing on it may rot.
 
-    Any byte of any log segment or snapshot, but for the last record of the log.
+    Any byte of any log segment or snapshot, except the last record of the log.
     """
     files = disk.files()
     segments = [path for path in files if path.startswith(wal.DIRECTORY)]

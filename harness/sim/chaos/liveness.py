@@ -1,12 +1,13 @@
-"""When faults stop, does the cluster go on? The liveness phase, after the storm.
+"""The liveness phase: once faults have stopped, a bare quorum must make progress.
 
-A random quorum core is healed and everything else stays dead: healing all of them would hide a
-deadlock that the next message from an outsider happens to break. Within a stated number of election
-timeouts the core must have one leader, commit a new write, and stand at equal state. Then the
-others may come back.
+A random quorum, the core, is healed and every other node stays dead: healing all of them would hide
+a deadlock that the next message from an outsider happens to break (TigerBeetle's VOPR does the
+same). Within a bounded number of election timeouts the core must have one leader, commit a new
+write, and apply it on every node. Then the others may come back.
 
-Where members came and went in the storm, the bare core must also be able to replace one: the one
-that was being replaced when the storm ended, or else a dead one. It may take as long as it gets on.
+Where members came and went during the load, the bare core must also be able to replace one: the one
+that was being replaced when the faults ended, or else a dead one. The time for it is not bounded as
+long as it makes progress.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ import msgspec
 
 from squall.checkers.history import Op
 from squall.harness.cluster import Journal
-from squall.harness.sim.chaos.churn import NOBODY
+from squall.harness.sim.chaos.churn import NO_TARGET
 from squall.harness.sim.runtime import SimRuntime
 from squall.harness.sim.world.world import FaultSource, SimWorld
 from squall.workloads import liveness
 from squall.workloads.client import Answer, Indefinite, PutAnswer
 
 ELECTIONS = 60
-"""Election timeouts within which all must be done. A round of voting takes two at most; the rest is
-for split votes, for slow clocks, and for shipping snapshots in small pieces."""
+"""Election timeouts within which the core must have committed. A round of voting takes two at most;
+the rest is for split votes, slow clocks, and snapshots sent in small pieces."""
 
-POLLS = 10  # looks per election timeout
-PATIENCE = 4
-"""Election timeouts before a probe that was not answered is tried again."""
+POLLS = 10  # how often the state is looked at in an election timeout
+WRITE_TIMEOUTS = 4
+"""Election timeouts after which an unanswered write counts as one of unknown outcome."""
 
-EVERYBODY = FaultSource.NEMESIS | FaultSource.TRIGGER | FaultSource.BACKGROUND
+ALL_SOURCES = FaultSource.NEMESIS | FaultSource.TRIGGER | FaultSource.BACKGROUND
 
 
 class Liveness(msgspec.Struct, frozen=True, kw_only=True):
-    """How the phase ended. `missing` is "" if all was well; `elections` is the time it took."""
+    """How the phase ended. `missing` is "" if it succeeded; `elections` is the time it took."""
 
     core: tuple[str, ...]
     elapsed_us: int
@@ -84,7 +85,9 @@ async def survive(world: SimWorld, runtime: SimRuntime, journal: Journal) -> Liv
             missing = _behind(world, core, target)
             continue
         missing = "no write was acknowledged"
-        waiting = write is not None and world.loop.now_us - write.sent_us < PATIENCE * election_us
+        waiting = (
+            write is not None and world.loop.now_us - write.sent_us < WRITE_TIMEOUTS * election_us
+        )
         if write is not None and write.answer is None and not waiting:
             write.give_up()
         if write is None or write.answer is not None:
@@ -114,7 +117,7 @@ async def survive(world: SimWorld, runtime: SimRuntime, journal: Journal) -> Liv
 
 
 def _heal_a_core(world: SimWorld) -> list[int]:
-    """Heal a random quorum, and make sure that everybody else is dead."""
+    """Heal a random quorum, and make sure that every other node is dead."""
     rng = world.seeds.of("liveness")
     size = len(world.nodes)
     able = [number for number in range(size) if number != world.churn.target]
@@ -122,17 +125,17 @@ def _heal_a_core(world: SimWorld) -> list[int]:
     world.heal()
     for number in range(size):
         if number in core:
-            world.resume(number, EVERYBODY)
-            world.revive(number, EVERYBODY)
+            world.resume(number, ALL_SOURCES)
+            world.revive(number, ALL_SOURCES)
         else:
             world.kill(number, FaultSource.LIVENESS)
     return core
 
 
 async def _replace_one(world: SimWorld, runtime: SimRuntime, core: list[int]) -> tuple[str, str]:
-    """Have the core replace a member; returns its name, and what is missing if they got stuck."""
+    """Have the core replace a member; returns its name, and what is missing if it got stuck."""
     churn, election_us = world.churn, world.swarm.knobs.election_us
-    if churn.target == NOBODY:
+    if churn.target == NO_TARGET:
         dead = [number for number in range(len(world.nodes)) if number not in core]
         rng = world.seeds.of("liveness", "replaced")
         churn.begin(rng.choice(dead), rot=False)
@@ -141,8 +144,8 @@ async def _replace_one(world: SimWorld, runtime: SimRuntime, core: list[int]) ->
     while True:
         stage = churn.stage()
         if churn.fresh:
-            world.resume(target, EVERYBODY)
-            world.revive(target, EVERYBODY | FaultSource.LIVENESS)
+            world.resume(target, ALL_SOURCES)
+            world.revive(target, ALL_SOURCES | FaultSource.LIVENESS)
         await runtime.sleep_ns(election_us * 1000 // POLLS)
         if churn.target != target:
             break

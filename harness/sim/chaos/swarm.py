@@ -1,9 +1,9 @@
-"""What each seed draws: how the network, the disks and the protocol are this time.
+"""What each seed draws: network, disks, faults and protocol settings of a run.
 
-Swarm testing: a run in which some faults are absent and some knobs are extreme reaches states that
-the average of all of them never does. Small limits reach rare paths: one entry a message, segments
-of a few records, a snapshot every five entries, timeouts close to the latency. Everything drawn is
-in the `Swarm`, which is written into the run's parameters; nothing else is random about a set-up.
+Swarm testing (Groce et al., ISSTA 2012): a run in which some faults are absent and some settings
+are extreme reaches states that the average of all of them never does. Small limits reach rare
+paths: one entry a message, segments of a few records, a snapshot every five entries, timeouts close
+to the latency. Everything that is drawn is in the `Swarm`; nothing else is random about a set-up.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ RARE_P = 0.05
 """A trigger that fires more rarely may not fire at all."""
 
 APART_P = 0.25
-"""How many seeds write their snapshots beside the log, as servers do; the others in a log batch."""
+"""Share of seeds that write snapshots beside the log, as servers do; the others in a log batch."""
 
 STRUGGLE_P = 0.25
-"""How many seeds are a struggle for leadership."""
+"""Share of seeds that are repeated contests for leadership (`_struggle`)."""
 
 NEMESES = ("kill", "pause", "partition", "clock")
-"""Timed faults, drawn and driven by the nemesis, in both worlds."""
+"""Timed faults, drawn and scheduled by the nemesis, on both backends."""
 
 
 class Knobs(ReplicaSettings, frozen=True, kw_only=True):
@@ -53,10 +53,10 @@ class Knobs(ReplicaSettings, frozen=True, kw_only=True):
 
 
 class BackgroundFaults(msgspec.Struct, frozen=True, kw_only=True):
-    """Faults that come and go by themselves during the storm; means in microseconds, 0 is never.
+    """Faults that occur by time during the load; means in microseconds, 0 is never.
 
-    A clog holds everything back on one directed link for up to `clog_us`. A disk error makes a
-    node's next sync fail; the node must stop, and is started again after `outage_us`.
+    A clog delays everything on one directed link for up to `clog_us`. A disk error makes a node's
+    next sync fail; the node must stop, and is started again after `outage_us`.
     """
 
     clog_every_us: int = 0
@@ -66,7 +66,7 @@ class BackgroundFaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Swarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One set-up: everything a seed decides beside the order of events."""
+    """One set-up: everything that a seed decides except the order of events."""
 
     knobs: Knobs = Knobs()
     link: LinkProfile = LinkProfile()
@@ -144,7 +144,7 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
 
 
 HEALTHY = Swarm(drift_ppm=20)
-"""Healthy machines in one rack: what `run --cluster sim` uses unless told otherwise."""
+"""Healthy machines in one rack: the set-up of `squall run --cluster sim`."""
 
 
 def draw(seeds: WorldSeeds) -> Swarm:
@@ -172,7 +172,7 @@ def draw(seeds: WorldSeeds) -> Swarm:
         watches=draw_watch_limits(seeds.of("swarm", "watches")),
     )
     if drawn.churn.every_us and drawn.knobs.snapshot_count == NEVER:
-        # Every newcomer would be sent the whole log: a cost that grows with the square of the time.
+        # Every new member would be sent the whole log: a cost quadratic in time.
         knobs = msgspec.structs.replace(drawn.knobs, snapshot_count=FEW)
         drawn = msgspec.structs.replace(drawn, knobs=knobs)
     if not drawn.faults and all(trigger.p < RARE_P for trigger in drawn.triggers):
@@ -182,14 +182,14 @@ def draw(seeds: WorldSeeds) -> Swarm:
 
 
 def _struggle(rng: Random, drawn: Swarm) -> Swarm:
-    """Turn a set-up into a struggle for leadership, entry by entry.
+    """Turn a set-up into repeated contests for leadership.
 
-    Raft's figure 8 needs three things in a row: a leader that is cut off with entries of its own, a
-    next one that is cut off before anybody has its first entry, and the first again, cut off while
-    it replicates what it has from its earlier term. One entry a message makes room between the old
-    entries and the first of the new term; the triggers cut at these very moments. Where a reign is
-    long enough for its first entry to be committed, a short log of a newer term must beat a longer
-    one that was cut off: nobody may compare them by length.
+    Raft's figure 8 needs three events in a row: a leader is cut off with entries of its own; the
+    next one is cut off before any node has its first entry; the first leads again, and is cut off
+    while it replicates what it has from its earlier term. One entry a message makes room between
+    the old entries and the first of the new term; the triggers cut at exactly these points. Where a
+    leader lasts long enough for its first entry to be committed, a short log of a newer term must
+    win against a longer one that was cut off: logs may not be compared by length alone (§5.4.1).
     """
     election_us = 100_000
     knobs = msgspec.structs.replace(
@@ -203,11 +203,11 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
     cut = _pick(rng, (Action.ISOLATE, Action.CRASH))
     link = LinkProfile(delay_us=_pick(rng, (300, 1_000)), tail_us=_pick(rng, (100, 1_000)))
     mend_us = _pick(rng, (election_us // 2, election_us))
-    reign_us = _pick(rng, (1, election_us // 5))
-    blows = (
-        (TriggerPoint.LEADS, Action.ISOLATE, 0.85, reign_us),
+    lead_us = _pick(rng, (1, election_us // 5))
+    cuts = (
+        (TriggerPoint.LEADS, Action.ISOLATE, 0.85, lead_us),
         (TriggerPoint.REPLICATES, cut, 0.4, 1_000),
-        (TriggerPoint.APPENDS, cut, 0.02, 1_000),  # the first one: without it nothing begins
+        (TriggerPoint.APPENDS, cut, 0.02, 1_000),  # the first cut of the three
     )
     triggers = tuple(
         Trigger(
@@ -218,7 +218,7 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
             mend_us=mend_us,
             without_cooldown=True,
         )
-        for point, action, p, after_us in blows
+        for point, action, p, after_us in cuts
     )
     return msgspec.structs.replace(
         drawn,
@@ -272,7 +272,7 @@ def _knobs(rng: Random, latency_us: int, *, notice_us: int, apart: bool) -> Knob
 
 
 def _notice(rng: Random) -> int:
-    """Draw when followers hear of a commit: soon, or so late that they are mostly behind."""
+    """Draw when followers learn of a commit: soon, or so late that they are mostly behind."""
     return _pick(rng, (5_000, 50_000, NEVER))
 
 

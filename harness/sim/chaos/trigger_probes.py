@@ -1,7 +1,7 @@
-"""How the moments that triggers wait for are told from outside.
+"""Detects the trigger points of one node from outside.
 
-A node's lookout asks its Raft, or looks at what comes and goes, after the fact, and changes
-nothing. What no trigger of the run waits for is not looked at.
+A probe reads the node's Raft state, or inspects messages and disk operations, after the fact; it
+changes nothing. Points that no trigger of the run uses are not looked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from squall.node.storage.disk import Append, Create, DiskOp
 
 
 class TriggerProbes:
-    """Watches one node for the moments that triggers wait for."""
+    """Looks at one node for the points that triggers of this run wait for."""
 
     __slots__ = (
         "_lapsing_us",
@@ -41,17 +41,17 @@ class TriggerProbes:
         self.disk = watches(TriggerPoint.APPENDS) or watches(TriggerPoint.SNAPSHOTS)
 
     def arrives(self, message: Any) -> None:
-        """Note whether a message brings a configuration entry."""
+        """Check whether a message brings a configuration entry."""
         if type(message) is AppendEntries and any(entry.kind for entry in message.entries):
             self._triggers.reached(self._number, TriggerPoint.CONFIGURES)
 
     def acknowledged(self, raft: Raft, message: AppendReply) -> None:
-        """Note whether a leader has just been acknowledged entries of earlier terms alone."""
+        """Check whether a leader was just acknowledged entries of earlier terms only."""
         if replicates(raft, message):
             self._triggers.reached(self._number, TriggerPoint.REPLICATES)
 
     def writes(self, ops: tuple[DiskOp, ...]) -> None:
-        """Note what kind of thing goes to the disk."""
+        """Check what a batch writes: log records, or a snapshot."""
         kinds = set(map(type, ops))
         if Append in kinds:
             self._triggers.reached(self._number, TriggerPoint.APPENDS)
@@ -59,7 +59,7 @@ class TriggerProbes:
             self._triggers.reached(self._number, TriggerPoint.SNAPSHOTS)
 
     def looks_at_lease(self, raft: Raft, now_us: int) -> None:
-        """Note, once for each time it does, that a leader's lease is about to expire."""
+        """Check whether a leader's lease is about to expire; reported once for each renewal."""
         heard_us = lapsing(raft, now_us)
         if heard_us and heard_us != self._lapsing_us:
             self._lapsing_us = heard_us
@@ -67,7 +67,7 @@ class TriggerProbes:
 
 
 def replicates(raft: Raft, message: AppendReply) -> bool:
-    """Whether a leader has just been acknowledged entries of earlier terms alone."""
+    """Whether a leader was just acknowledged entries of earlier terms only (Raft, §5.4.2)."""
     leadership = raft.leadership
     if leadership is None or message.rejected or message.term != raft.term:
         return False
@@ -75,9 +75,9 @@ def replicates(raft: Raft, message: AppendReply) -> bool:
 
 
 def lapsing(raft: Raft, now_us: int) -> int:
-    """Return when a leader last heard of a majority if its lease is about to expire, else 0.
+    """Return when a leader last reached a majority if its lease is about to expire, else 0.
 
-    About to expire is: within a quarter of an election timeout. `now_us` is the node's own time.
+    About to expire: within a quarter of an election timeout. `now_us` is the node's own time.
     """
     leadership = raft.leadership
     if leadership is None or not raft.config.check_quorum:

@@ -1,9 +1,9 @@
-"""Faults at the worst moment: when x becomes leader, crash it.
+"""Triggered faults: when a node reaches a point at which the protocol is vulnerable, break it.
 
-Timers almost never hit the few microseconds in which a protocol is vulnerable; a trigger waits for
-the moment itself and then acts with some probability, a little later. Each trigger draws from a
-stream of its own. What it broke it mends after a while, whatever else is going on; at most
-`max_targets` nodes suffer from triggers at a time, so that a run still gets somewhere.
+Timers hardly ever hit the few microseconds that matter ("becomes leader", "has appended and not
+synced"). A trigger acts at the point itself, with some probability and a short delay, and mends
+what it broke after a while. Each trigger draws from a stream of its own. At most `max_targets`
+nodes are broken by triggers at a time, so that the run still makes progress.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_FIRINGS = 200
 """Firings of one trigger in one run."""
 
 ROUND = 20
-"""Firings of restless triggers, all together, within which somebody's write must get through."""
+"""Firings of triggers without cooldown, all together, after which progress is checked."""
 ROUND_WRITES = 20
-"""Writes that must have got through meanwhile; if not, even restless triggers rest."""
+"""Writes that must have been applied in a round; if not, these triggers cool down as well."""
 ROUND_COOLDOWN = 10
-"""How long they rest then, in times of `mend_us`."""
+"""How long, in multiples of `mend_us`."""
 
 
 class TriggerPoint(StrEnum):
@@ -43,7 +43,7 @@ class TriggerPoint(StrEnum):
 
 
 class Action(StrEnum):
-    """What is done to it then."""
+    """What is done to the node then."""
 
     CRASH = "crash"
     ISOLATE = "isolate"
@@ -52,12 +52,12 @@ class Action(StrEnum):
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):
-    """When a node is at `moment`, with probability `p`, do `action` to it after up to `after_us`.
+    """When a node is at `point`, with probability `p`, do `action` to it after up to `after_us`.
 
-    It is mended after at least `mend_us` and at most four times that. Afterwards the trigger rests
-    for as long as its victim suffered, or the run would be spent on elections alone; unless it is
-    `without_cooldown`: some failures need the same fault twice in a row. Those all pause together
-    when a round of them let hardly any write through.
+    It is mended after at least `mend_us` and at most four times that. The trigger then cools down
+    for as long as the node was broken, or the run would be spent on elections alone; unless it is
+    `without_cooldown`: some failures need the same fault twice in a row. Those all cool down
+    together when a round of their firings let hardly any write through.
     """
 
     point: TriggerPoint
@@ -69,7 +69,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TriggerTargets(Protocol):
-    """The cluster as triggers see it: break and mend, by number of node."""
+    """What triggers need of the cluster: break and mend, by number of node."""
 
     def break_node(self, node: int, action: Action, mend_us: int) -> bool:
         """Do `action` to a node; False if that was not possible now."""
@@ -85,7 +85,7 @@ class TriggerTargets(Protocol):
 
 
 class Triggers:
-    """The triggers of one run: `armed` while the storm lasts."""
+    """The triggers of one run; they fire only while `armed`."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Triggers:
         self._targets = targets
         self._on_fire = on_fire
         self._cooldown_until_us = [0] * len(triggers)
-        self._round = 0  # firings of restless triggers since the revision was last looked at ...
+        self._round = 0  # firings without cooldown since the revision was last looked at ...
         self._revision = 0  # ... and what it was then
         self._broken: dict[int, Action] = {}
         self._fire = loop.register(self._on_time)
@@ -115,11 +115,11 @@ class Triggers:
             self._by_point.setdefault(trigger.point, []).append(number)
 
     def watches(self, point: TriggerPoint) -> bool:
-        """Whether any trigger waits for this moment."""
+        """Whether any trigger waits for this point."""
         return point in self._by_point
 
     def reached(self, node: int, point: TriggerPoint) -> None:
-        """Tell that a node has just reached a moment."""
+        """Report that a node has just reached a point."""
         if not self.armed:
             return
         for number in self._by_point.get(point, ()):
@@ -131,7 +131,7 @@ class Triggers:
             self._loop.after(int(random() * trigger.after_us), self._fire, number, node)
 
     def disarm(self) -> None:
-        """Fire no more, and mend every victim now."""
+        """Stop firing, and mend every broken node now."""
         self.armed = False
         for node, action in sorted(self._broken.items()):
             self._targets.mend_node(node, action)

@@ -1,8 +1,8 @@
 """What must hold at every apply; the first broken rule stops the run, with its evidence.
 
 Each rule costs O(1) where it is checked, so all of them are always on. They look at what the nodes
-do, from outside (messages sent, entries applied, what a restart found), and share no code with the
-node: the judge of the white-box half of a simulated run.
+do from outside (messages sent, entries applied, what a restart found), and share no code with the
+node: this is the white-box judge of a simulated run.
 
     election safety       at most one leader a term (Raft, figure 3)
     leader completeness   a new leader's log holds all that was applied in earlier terms
@@ -10,13 +10,13 @@ node: the judge of the white-box half of a simulated run.
                           what one node commits there is of the same term as what another did
     order                 applied indexes have no repetition and never go back while a node runs
     commitment            what a leader counts as committed, a majority of its voters has made
-                          durable; to no follower it announces more than that one vouched for
+                          durable; to no follower it announces more than that one acknowledged
     monotone              term (also over restarts), commit, applied, revision never go back
     convergence           equal state digest at equal index; a restored state is the one that the
                           snapshot was taken of
     durability            what a node finds after a crash covers everything it promised (its term,
-                          its vote, the entries it acknowledged), and it takes up a disk that no
-                          fault of ours touched
+                          its vote, the entries it acknowledged), and it accepts a disk that no
+                          fault touched
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from squall.checkers.text.words import listed
 from squall.harness.sim.judge.states import Parts, differing, identity
 
 DIED = "node died by itself"
-"""The rule that a node's own exception breaks; its last words are the evidence."""
+"""The rule that a node's own exception breaks; the exception is the evidence."""
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +42,12 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
     def sentence(self) -> str:
-        """Put it in words: when, where, what."""
+        """Return it as one sentence: when, where, what."""
         return f"{self.rule}: at {self.at_us / 1e6:.6f} s {self.node} {self.text}"
 
 
 class _Seen:
-    """The highest a node was seen at, and what it promised."""
+    """The highest values a node was seen at, and what it promised."""
 
     __slots__ = (
         "acked",
@@ -87,7 +87,7 @@ class Invariants:
         self._leaders: dict[int, int] = {}
         self._reached: dict[int, int] = {}  # term -> the highest index committed by a node in it
         self._chosen: dict[int, tuple[int, bytes]] = {}
-        self._committed: dict[int, int] = {}  # index that somebody's commit stood at -> its term
+        self._committed: dict[int, int] = {}  # index at which some node's commit stood -> its term
         self._digests: dict[int, tuple[str, int]] = {}
         self._seen = [_Seen() for _ in nodes]
         self._snapshots: dict[bytes, tuple[Parts, int]] = {}  # identity -> state, whose
@@ -296,7 +296,7 @@ class Invariants:
             seen.promised_term = term
 
     def recovers(self, node: int) -> None:
-        """Tell that a node begins to recover from its disk: it applies from the start again."""
+        """Note that a node begins to recover from its disk: it applies from the start again."""
         seen = self._seen[node]
         seen.commit = seen.applied = seen.revision = 0
 
@@ -336,7 +336,7 @@ class Invariants:
         seen.term = term
 
     def refuses(self, node: int, words: str) -> None:
-        """Tell that a node does not take up its own disk, which no fault of ours touched."""
+        """Report that a node refuses its own disk, which no fault touched."""
         self._break(
             "durability", node, f"refuses to start from a disk that nothing had damaged: {words}"
         )
@@ -351,7 +351,7 @@ class Invariants:
         self._counted.pop(node, None)
 
     def fails(self, rule: str, node: int, text: str) -> None:
-        """Report a rule that somebody else found broken."""
+        """Report a rule that was found broken elsewhere."""
         self._break(rule, node, text)
 
     def _break(self, rule: str, node: int, text: str) -> None:
@@ -363,7 +363,7 @@ class Invariants:
 
 
 class WatchedMachine:
-    """A state machine under watch: every apply and restore passes the invariants."""
+    """A state machine whose every apply and restore is checked by the invariants."""
 
     __slots__ = ("_invariants", "_node", "_state", "machine")
 

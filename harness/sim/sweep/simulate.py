@@ -57,7 +57,7 @@ class Simulation(msgspec.Struct, kw_only=True):
 
     A run that an invariant (`broken`) stopped has findings too: the evidence as it was then, with
     the broken rule among the node's assertions. `findings` is None when the run came to no end for
-    another reason, which `error` tells.
+    another reason, which `error` states.
     """
 
     seed: int
@@ -81,7 +81,7 @@ class Simulation(msgspec.Struct, kw_only=True):
 
 
 class _Stage:
-    """Everything that takes part in one run."""
+    """The parts of one run."""
 
     def __init__(self, seed: int, config: SimulationConfig, sink: Sink | None) -> None:
         self.seed = seed
@@ -124,7 +124,7 @@ class _Stage:
         return findings, error
 
     def stopped(self, into: Path | None) -> Findings:
-        """Return what there is to find after an invariant stopped the run."""
+        """Return the findings of a run that an invariant stopped."""
         return Findings(
             history=self.recorder.history(),
             evidence=gather(self.world, into, wals=self.config.wals),
@@ -132,7 +132,7 @@ class _Stage:
         )
 
     def conclude(self, findings: Findings | None, error: str | None, cpu_s: float) -> Simulation:
-        """Put together what the run left."""
+        """Assemble what the run left."""
         world = self.world
         history, digest = self.recorder.history(), world.trace.digest()
         self.runtime.wind_down()

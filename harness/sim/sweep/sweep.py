@@ -1,8 +1,8 @@
 """Many seeds over all cores: find the one that fails.
 
-Each seed is a run of its own with a swarm of its own, judged by the same checkers as any run and by
-what only a simulation can see. Results come as they are ready. A run has a cap on its events, so
-none can hang the sweep; a failing seed is one line that repeats it exactly.
+Each seed is a run with a swarm of its own, judged by the same checkers as any run and by what only
+a simulation can see. Results come as they are ready. A run has a cap on its events, so none can
+hang the sweep; a failing seed is one line that repeats it exactly.
 
     alarm     a broken invariant, an invalid verdict, a failed liveness phase: the node's fault
     trouble   the run could not be judged: the harness's or the simulator's fault
@@ -26,7 +26,7 @@ import msgspec
 from squall.checkers.campaign.recovery import recovered
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, OpType
-from squall.checkers.judge import judge as hear
+from squall.checkers.judge import judge as judge_history
 from squall.checkers.proof_check.self_check import DEFECT
 from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 from squall.harness.cluster import HarnessError
@@ -48,7 +48,7 @@ SLACK_S = 200
 
 
 DEEP_EVERY = 8
-"""One seed in so many has its nodes' WALs read in the end; the invariants watch all of them."""
+"""One seed in so many has its nodes' WALs read at the end; the invariants check all of them."""
 
 
 class Result(StrEnum):
@@ -145,7 +145,8 @@ def sweep(seeds: Iterable[int], what: Sweep, jobs: int) -> Generator[Row, None, 
 def run_seed(seed: int, what: Sweep) -> Row:
     """Run and judge one seed.
 
-    The garbage collector looks at the run once, when it is over and all of it is garbage.
+    The cyclic garbage collector is off during the run, and its objects are freed all at once after
+    it.
     """
     workload = workload_named(what.workload)
     collecting = gc.isenabled()
@@ -229,10 +230,10 @@ def _conclude(
     if not found:
         return Result.IDLE, "", "no fault had any effect"
     if checks:
-        verdict = hear(_judges(run, workload, evidence), run.history, evidence, Budget())
-        if (guilty := _first(verdict, Validity.INVALID)) is not None:
-            words = guilty.anomalies[0].summary if guilty.anomalies else guilty.claim
-            return Result.ALARM, guilty.checker, words
+        verdict = judge_history(_judges(run, workload, evidence), run.history, evidence, Budget())
+        if (invalid := _first(verdict, Validity.INVALID)) is not None:
+            words = invalid.anomalies[0].summary if invalid.anomalies else invalid.claim
+            return Result.ALARM, invalid.checker, words
         if (unknown := _first(verdict, Validity.UNKNOWN)) is not None:
             if (unknown.reason or "").startswith(DEFECT):
                 return Result.TROUBLE, unknown.checker, unknown.reason or DEFECT
@@ -241,15 +242,15 @@ def _conclude(
 
 
 def _judges(run: Simulation, workload: Workload, evidence: Evidence) -> list[Checker]:
-    """Choose who judges a run of a sweep.
+    """Return the checkers of a run of a sweep.
 
-    A swarm may leave a kind of operation without success, or a fault without effect: nobody claims
-    that it was exercised in that very run. WALs that were not read cannot be judged.
+    A swarm may leave a kind of operation without success, or a fault without effect: no single run
+    of a sweep claims to have exercised it. WALs that were not read cannot be judged.
     """
-    deaf = {"statistics", "coverage", "availability"}
+    left_out = {"statistics", "coverage", "availability"}
     if all(not node.entries for node in evidence.nodes.values()):
-        deaf.add("raft-safety")
-    return [checker for checker in workload.checkers(run.faults) if checker.name not in deaf]
+        left_out.add("raft-safety")
+    return [checker for checker in workload.checkers(run.faults) if checker.name not in left_out]
 
 
 def _first(verdict: Verdict, validity: Validity) -> Verdict | None:
@@ -260,7 +261,7 @@ def _first(verdict: Verdict, validity: Validity) -> Verdict | None:
     return next((each for each in below if each is not None), verdict)
 
 
-_what: Any = None  # what this worker process was told to do with every seed
+_what: Any = None  # what this worker process does with every seed
 
 
 def _prepare(what: Sweep) -> None:

@@ -1,9 +1,9 @@
-"""A node's own snapshots, written beside its log as the server's shell does it.
+"""Writes a node's own snapshots beside its log, as the server's shell does.
 
-The state is encoded later than it was taken, while the node goes on applying; the file is written
-in two halves and synced, while log batches come and go; only then does the replica hear of it. A
-kill at any moment leaves half a file under its temporary name, or a whole one that nobody has named
-yet. `squall.node.server.snapshot_writer` is its twin in asyncio.
+The state is encoded after it was taken, while the node goes on applying; the file is written in two
+halves and synced, while log batches are written too; only then is the replica informed. A kill at
+any point leaves half a file under its temporary name, or a complete one that is not named yet.
+`squall.node.server.snapshot_writer` is the counterpart on asyncio.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from squall.node.storage import snapshot
 from squall.node.storage.disk import Append, Create, DiskError, DiskOp, Sync
 
 
-class Host(Protocol):
-    """The node whose snapshots these are."""
+class SnapshotHost(Protocol):
+    """What the writer needs of its node."""
 
     disk: SimDisk
     epoch: int
     paused: bool
     replica: Replica | None
 
-    def later(self, handler: Callable[..., Any], *arguments: Any) -> None:
-        """Let something wait until the process is resumed."""
+    def defer(self, handler: Callable[..., Any], *arguments: Any) -> None:
+        """Defer an event until the process is resumed."""
         ...
 
     def fail_by_disk(self, error: DiskError) -> None:
@@ -35,20 +35,20 @@ class Host(Protocol):
         ...
 
     def pump(self) -> None:
-        """Do what the replica owes."""
+        """Carry out what the replica has to do."""
         ...
 
 
 class SnapshotWriter:
-    """Writes one draft at a time."""
+    """Writes one snapshot at a time."""
 
-    def __init__(self, node: Host, loop: Loop) -> None:
+    def __init__(self, node: SnapshotHost, loop: Loop) -> None:
         self._node = node
         self._loop = loop
         self._event = loop.register(self._on_time)
 
     def begin(self, draft: Draft) -> None:
-        """Begin to write a draft."""
+        """Begin to write a snapshot."""
         self._after((), self._encode, draft)
 
     def _after(self, ops: tuple[DiskOp, ...], step: Callable[..., None], *arguments: Any) -> None:
@@ -64,7 +64,7 @@ class SnapshotWriter:
         if epoch != node.epoch or node.replica is None:
             return
         if node.paused:
-            node.later(self._on_time, due, arguments)
+            node.defer(self._on_time, due, arguments)
             return
         try:
             node.disk.execute(ops)

@@ -77,7 +77,7 @@ class SimWorld:
         self._frozen = [FaultSource(0)] * size
         self.clogs = self.disk_failures = 0
         self._cutting = False
-        self._lying: dict[int, int] = {}  # node -> the furthest it was off since the last reset
+        self._lying: dict[int, int] = {}  # node -> largest offset since the last reset
         self._boot = self.loop.register(self._on_boot)
         self._clog = self.loop.register(self._on_clog)
         self._disk_error = self.loop.register(self._on_disk_error)
@@ -91,34 +91,34 @@ class SimWorld:
             self.loop,
             self.seeds,
             [node.deliver for node in self.nodes],
-            _kind_link(swarm),
+            _healthy_link(swarm),
             lambda m: decode(encode(m)),
         )
         self.network.on_drop = self._dropped
         self.churn = MembershipChurn(self, swarm.churn, swarm.knobs.election_us)
 
-    # Break and mend, by hand.
+    # Break and mend.
 
     def kill(self, number: int, source: FaultSource) -> bool:
-        """Hold a node down; False if its process was not running."""
+        """End a node's process and hold it down; False if it was not running."""
         self._down[number] |= source
         self._frozen[number] &= ~source  # SIGKILL ends a frozen process too; it starts thawed
         return self.nodes[number].kill()
 
     def revive(self, number: int, source: FaultSource) -> None:
-        """Let go of a node; it starts, after a boot's time, when nobody else holds it down."""
+        """Release a node; it starts, after a boot's time, once no fault source holds it down."""
         self._down[number] &= ~source
         if not self._down[number] and not self.nodes[number].running:
             delay_us = self.swarm.boot_us + int(self._boots.random() * self.swarm.boot_us)
             self.loop.after(delay_us, self._boot, number, self.nodes[number].boots)
 
     def pause(self, number: int, source: FaultSource) -> None:
-        """Hold a node frozen."""
+        """Freeze a node's process."""
         self._frozen[number] |= source
         self.nodes[number].pause()
 
     def resume(self, number: int, source: FaultSource) -> None:
-        """Let go of a frozen node; it runs on when nobody else holds it."""
+        """Release a frozen node; it runs on once no fault source holds it."""
         self._frozen[number] &= ~source
         if not self._frozen[number]:
             self.nodes[number].resume()
@@ -155,7 +155,7 @@ class SimWorld:
         self._note(Kind.CLOCK, number, 0, rate_ppm)
 
     def clock_lies(self) -> dict[int, int]:
-        """Say how far off, in nanoseconds, those clocks were at worst that have been touched."""
+        """Return the largest offset in ns of each clock that was changed, by node."""
         return {
             number: max(worst_ns, self._offset_ns(number), key=abs)
             for number, worst_ns in sorted(self._lying.items())
@@ -164,7 +164,7 @@ class SimWorld:
     def reset_clocks(self) -> dict[int, int]:
         """Make every clock true.
 
-        Returns how far off, in nanoseconds, those had been at worst that had been touched.
+        Returns the largest offset in ns of each clock that had been changed, by node.
         """
         furthest = self.clock_lies()
         for number in furthest:
@@ -195,20 +195,20 @@ class SimWorld:
         )
 
     def is_held_down(self, number: int) -> bool:
-        """Whether anybody keeps a node from running."""
+        """Whether any fault source keeps a node from running."""
         return bool(self._down[number])
 
-    # The storm.
+    # The swarm's own faults.
 
     def begin_faults(self) -> None:
-        """Arm triggers and background."""
+        """Begin the swarm's own faults: links, disks, triggers, timed faults, churn."""
         self.injecting = True
         self.triggers.armed = True
         self.network.set_profile(self.swarm.link)
         for node in self.nodes:
-            node.disk.behave(self.swarm.disk)
+            node.disk.set_faults(self.swarm.disk)
         background = self.swarm.background
-        self._note(Kind.PHASE, -1, 1, d="the storm begins")
+        self._note(Kind.PHASE, -1, 1, d="background faults begin")
         if background.clog_every_us:
             self._next_background(self._clog, background.clog_every_us)
         if background.disk_error_every_us:
@@ -216,16 +216,16 @@ class SimWorld:
         self.churn.begin_faults()
 
     def end_faults(self) -> None:
-        """Make the surroundings kind again; what the nemesis broke stays broken."""
+        """End them and mend what they broke; what the nemesis broke stays broken. Idempotent."""
         if not self.injecting:
             return
         self.injecting = False
-        self._note(Kind.PHASE, -1, 2, d="the storm ends")
+        self._note(Kind.PHASE, -1, 2, d="background faults end")
         self.triggers.disarm()
         self.churn.end_faults()
-        self.network.set_profile(_kind_link(self.swarm))
+        self.network.set_profile(_healthy_link(self.swarm))
         for number, node in enumerate(self.nodes):
-            node.disk.behave(_kind_disk(self.swarm))
+            node.disk.set_faults(_healthy_disk(self.swarm))
             self.revive(number, FaultSource.TRIGGER | FaultSource.BACKGROUND)
             self.resume(number, FaultSource.TRIGGER | FaultSource.BACKGROUND)
 
@@ -263,34 +263,34 @@ class SimWorld:
         """Return the highest revision any node has applied."""
         return self.invariants.revision()
 
-    # For turnovers.
+    # For churn.
 
     def hold(self, number: int) -> None:
         """End a node's process and keep it from running."""
         self.kill(number, FaultSource.CHURN)
 
     def release(self, number: int) -> None:
-        """Let the node start, if nobody else holds it."""
+        """Let the node start, unless another fault source holds it down."""
         self.revive(number, FaultSource.CHURN)
 
     def replace(self, number: int) -> None:
-        """Put an empty machine, a member to be, in the place of a node that does not run."""
+        """Replace a node that does not run by an empty machine, a future member."""
         node = self.nodes[number]
         self._ids += 1
         del self.addresses[node.config.member_id]
         self.addresses[self._ids] = number
         config = msgspec.structs.replace(node.config, member_id=self._ids, initial_members=())
         node.replace(config, SimDisk(self.seeds.of("disk", number, self._ids), node.disk.faults))
-        self.network.hang_up(number)
+        self.network.drop_in_flight(number)
         self.invariants.forget(number)
-        self.tell(number, f"wiped, to be member {self._ids}")
+        self.note_member(number, f"wiped, to be member {self._ids}")
 
-    def tell(self, number: int, words: str) -> None:
-        """Note in the transcript what was done."""
-        self._note(Kind.MEMBER, number, d=words)
+    def note_member(self, number: int, text: str) -> None:
+        """Note in the transcript what was done to a member."""
+        self._note(Kind.MEMBER, number, d=text)
 
     def configures(self, number: int) -> None:
-        """Say that a node has just appended a configuration entry."""
+        """Report that a node has just appended a configuration entry."""
         self.triggers.reached(number, TriggerPoint.CONFIGURES)
 
     # What happens.
@@ -352,7 +352,7 @@ class SimWorld:
         self.trace.note(self.loop.now_us, kind, node, x, y, d)
 
     def name_of(self, member_id: int) -> str:
-        """Name the machine of a member; a member whose machine was replaced has none any more."""
+        """Name the node that is a member; a member whose machine was replaced has none."""
         number = self.addresses.get(member_id)
         return self.names[number] if number is not None else f"the former member {member_id}"
 
@@ -371,20 +371,20 @@ class SimWorld:
         )
         rate_ppm = MILLION + int((2 * rng.random() - 1) * swarm.drift_ppm)
         clock = NodeClock(rate_ppm, started_us=int(rng.random() * 10**9))
-        disk = SimDisk(self.seeds.of("disk", number), _kind_disk(swarm))
+        disk = SimDisk(self.seeds.of("disk", number), _healthy_disk(swarm))
         return SimNode(self, number, config, disk, clock)
 
 
-def _kind_link(swarm: Swarm) -> LinkProfile:
-    """Return the links outside of the storm: as far apart, but nothing gets lost."""
+def _healthy_link(swarm: Swarm) -> LinkProfile:
+    """Return the links without faults: the same delays, but nothing is lost or reordered."""
     link = swarm.link
     return LinkProfile(delay_us=link.delay_us, tail_us=link.tail_us, codec_p=link.codec_p)
 
 
-def _kind_disk(swarm: Swarm) -> DiskFaults:
-    """Return the disks outside of the storm: as slow, but they neither stall nor fail.
+def _healthy_disk(swarm: Swarm) -> DiskFaults:
+    """Return the disks without faults: as slow, but they neither stall nor fail.
 
-    What a crash does to unsynced writes is no fault, but what crashes do.
+    What a crash does to unsynced writes is not a fault of the disk, and stays as it was drawn.
     """
     disk = swarm.disk
     return DiskFaults(
