@@ -21,6 +21,10 @@ ELSEWHERE: Final = {
         "squall.harness.cli.check",
         "Write a history for another tool: a run's folder, a file, or - for standard input.",
     ),
+    "prune": (
+        "squall.harness.cli.prune",
+        "Remove old runs, images of patched nodes and copies of broken nodes.",
+    ),
 }
 """Commands that are defined beside what they need: their module, and how their help begins."""
 

@@ -1,7 +1,7 @@
-"""Taking the evidence out of a container: the node's log, its WAL, its snapshots.
+"""Copies the evidence out of a container: the node's log, its WAL, its snapshots.
 
-Files are copied through the engine, so it does not matter whether the node lives. WAL segments are
-mostly preallocated zeros; they stay holes on this side.
+Files are copied through the engine, so the node need not be running. WAL segments are preallocated
+and mostly zeros; the copies are sparse files, in which zeros take up no room.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from squall.harness.docker.engine import Docker, reason
 from squall.harness.docker.nodes import DATA
 
 BLOCK_BYTES = 1 << 20
+HOLE_BYTES = 4096
+"""The block size of common file systems: a smaller hole saves nothing."""
+
 NODE_BYTES_MAX = 8 << 30
 """More data from one node is not copied: a runaway must not fill the controller's disk."""
 
@@ -130,13 +133,18 @@ def unpack(chunks: Iterable[bytes], into: Path) -> None:
 
 
 def _copy_sparse(read: Callable[[int], bytes], path: Path, size: int) -> None:
-    zeros = bytes(BLOCK_BYTES)
+    """Write a file of `size` bytes; what is zero in it, rounded to HOLE_BYTES, becomes holes."""
     with path.open("wb") as file:
         while block := read(BLOCK_BYTES):
-            if block == zeros[: len(block)]:
+            if not block.strip(b"\0"):
                 file.seek(len(block), 1)
-            else:
-                file.write(block)
+                continue
+            for at in range(0, len(block), HOLE_BYTES):
+                piece = block[at : at + HOLE_BYTES]
+                if piece.strip(b"\0"):
+                    file.write(piece)
+                else:
+                    file.seek(len(piece), 1)
         file.truncate(size)
 
 

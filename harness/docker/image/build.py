@@ -80,7 +80,9 @@ def ensure_image(node_source: Path | None, progress: Say) -> ImageRef:
                     if not engine.image_id(deps):
                         _build_deps(recipes, deps, progress)
                     _build_node(recipes, package, deps, tag, progress)
-                    _forget_old_nodes(engine, tag)
+                    for old in old_node_images(engine, NODE_IMAGES_MAX):
+                        if old != tag:
+                            remove_image(engine, old)
                     built = True
         image = engine.client.images.get(tag)
         if source.resolve() == own:
@@ -256,12 +258,18 @@ def _architecture(engine: Docker) -> str:
     )
 
 
-def _forget_old_nodes(engine: Docker, keep: str) -> None:
-    """Remove the oldest images of the node beyond the bound; one that is in use stays."""
+def old_node_images(engine: Docker, newest: int) -> list[str]:
+    """Return the tags of the node's images beyond the `newest`; never `latest`."""
     images = engine.api.images(name=NODE)
     images.sort(key=lambda image: image["Created"], reverse=True)
-    for image in images[NODE_IMAGES_MAX:]:
-        for tag in image.get("RepoTags") or ():
-            if tag not in (keep, f"{NODE}:latest"):
-                with contextlib.suppress(docker.errors.APIError):
-                    engine.api.remove_image(tag)
+    tags = [tag for image in images[newest:] for tag in image.get("RepoTags") or ()]
+    return [tag for tag in tags if tag != f"{NODE}:latest"]
+
+
+def remove_image(engine: Docker, tag: str) -> bool:
+    """Remove an image; returns False if a container uses it, or it is gone already."""
+    try:
+        engine.api.remove_image(tag)
+    except docker.errors.APIError:
+        return False
+    return True
