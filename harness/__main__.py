@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from squall.harness.cli.loading import loading
+from squall.harness.cli.interrupts import loading
 
 
 def main() -> None:

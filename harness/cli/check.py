@@ -25,8 +25,8 @@ from squall.checkers.linearizability.search import Misfit
 from squall.checkers.linearizability.specifications import MODELS
 from squall.checkers.registry import ENTRIES, model_of_workload
 from squall.checkers.verdict import Budget
-from squall.harness.cli.display import Results
-from squall.harness.cli.output import printing
+from squall.harness.cli.broken_pipe import printing
+from squall.harness.cli.terminal import Results
 from squall.harness.cli.types import OneOf, Size, judging_time
 from squall.harness.run.judging import budget, check_path, is_run, read_any
 from squall.harness.run.options import NS_PER_S

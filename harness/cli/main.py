@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from squall.harness.cli.commands import Commands, OutputClosed
-from squall.harness.cli.loading import loading
-from squall.harness.cli.output import discard_the_rest, printing
+from squall.harness.cli.broken_pipe import discard_the_rest, printing
+from squall.harness.cli.command_group import Commands, OutputClosed
+from squall.harness.cli.interrupts import loading
 from squall.harness.cli.types import (
     NODE_COUNTS,
     Concurrency,
@@ -134,7 +134,7 @@ def run(workload: str, **asked: Any) -> int:
     """Run WORKLOAD under faults, then judge what happened."""
     with loading():
         from squall.harness.backends import choose, load_backend
-        from squall.harness.cli.display import Notices, Terminal
+        from squall.harness.cli.terminal import Notices, Terminal
         from squall.harness.node_source import is_loaded, node_package, rerun
         from squall.harness.run.options import Options
         from squall.harness.run.progress import Silent
@@ -183,7 +183,7 @@ def run(workload: str, **asked: Any) -> int:
 def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
     """Print what became of a run."""
     with loading():
-        from squall.harness.cli.display import Results
+        from squall.harness.cli.terminal import Results
         from squall.reports.output import terminal
     if as_json:
         with printing():

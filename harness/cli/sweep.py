@@ -17,8 +17,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from squall.harness.cli.display import Notices
-from squall.harness.cli.output import printing
+from squall.harness.cli.broken_pipe import printing
+from squall.harness.cli.terminal import Notices
 from squall.harness.sim.chaos.effects import words
 from squall.harness.sim.judge.trace import Filter
 from squall.harness.sim.sweep.summary import FAILURES_SHOWN, Summary, failure_lines

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from squall.harness.cluster import HarnessError, NodeStatus
-from squall.harness.docker.evidence import BLOCK_BYTES, HOLE_BYTES, digest, unpack, words_of
+from squall.harness.docker.evidence import BLOCK_BYTES, HOLE_BYTES, digest, final_lines_of, unpack
 
 
 def archive(files: dict[str, bytes]) -> list[bytes]:
@@ -53,9 +53,9 @@ def test_the_last_words_are_the_fatal_event() -> None:
         '{"event": "fatal", "error": "AssertionError: applied > committed"}',
         '{"event": "stopped"}',
     ]
-    assert words_of(lines) == "AssertionError: applied > committed"
+    assert final_lines_of(lines) == "AssertionError: applied > committed"
 
 
 def test_without_a_fatal_event_the_last_lines_are_the_last_words() -> None:
-    assert words_of(["one", "", "two"]) == "one\ntwo"
-    assert words_of([]) == "(it said nothing)"
+    assert final_lines_of(["one", "", "two"]) == "one\ntwo"
+    assert final_lines_of([]) == "(it said nothing)"

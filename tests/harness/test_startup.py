@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from squall.harness import vocabulary
-from squall.harness.cli import commands
+from squall.harness.cli import command_group as commands
 from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.workloads import MODULES, WORKLOADS
 

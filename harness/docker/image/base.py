@@ -103,15 +103,15 @@ def forbidden() -> bool:
 def _pull(engine: Docker, name: str, say: Callable[[str], None]) -> str | None:
     """Pull an image; return why it failed, or None."""
     say(f"pulling {name}")
-    impatient = Docker(timeout_s=PULL_SILENCE_S)
+    short_timeout = Docker(timeout_s=PULL_SILENCE_S)
     try:
-        for line in impatient.api.pull(name, stream=True, decode=True):
+        for line in short_timeout.api.pull(name, stream=True, decode=True):
             if "error" in line:
                 return str(line["error"])
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         return reason(error)
     finally:
-        impatient.close()
+        short_timeout.close()
     return None if engine.image_id(name) else "the pull ended without an image"
 
 

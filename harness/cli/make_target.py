@@ -4,7 +4,7 @@ make turns every failure into its own exit code 2, which among ours would mean `
 last line of a target says what the run came to. The command runs as a child in the foreground:
 Ctrl-C reaches it as it reaches us, and what else would end us is passed on to it.
 
-    python -m squall.harness.cli.under_make squall run register --faults kill
+    python -m squall.harness.cli.make_target squall run register --faults kill
 """
 
 from __future__ import annotations

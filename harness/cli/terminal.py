@@ -37,7 +37,7 @@ class Results(Console):
     """
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `squall.harness.cli.output`."""
+        """Leave it to `squall.harness.cli.broken_pipe`."""
         raise BrokenPipeError
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import click
 
-from squall.harness.cli.loading import loading
-from squall.harness.cli.output import reader_is_gone
+from squall.harness.cli.broken_pipe import reader_is_gone
+from squall.harness.cli.interrupts import loading
 
 ELSEWHERE: Final = {
     "check": (
