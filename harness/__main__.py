@@ -1,4 +1,4 @@
-"""Where the process begins: an interrupt is answered before anything of weight is imported."""
+"""The process's entry point: interrupts are handled before slow modules are imported."""
 
 from __future__ import annotations
 

@@ -68,8 +68,6 @@ U = TypeVar("U")
 class DockerCluster:
     """Implements `squall.harness.cluster.Cluster`; `stop` must be called after construction."""
 
-    world = "docker"
-
     def __init__(
         self,
         *,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from squall.harness import vocabulary
-from squall.harness.cli import command_group as commands
+from squall.harness.cli import command_group
 from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.workloads import MODULES, WORKLOADS
 
@@ -166,10 +166,10 @@ def test_an_unknown_workload_is_a_missing_key():
     assert len(WORKLOADS) == len(list(WORKLOADS.values()))
 
 
-@pytest.mark.parametrize("name", list(commands.ELSEWHERE))
+@pytest.mark.parametrize("name", list(command_group.LAZY))
 def test_a_command_that_is_loaded_late_is_listed_as_it_describes_itself(name: str):
     """The list of commands shows the first paragraph of each command's help."""
-    module, sentence = commands.ELSEWHERE[name]
+    module, sentence = command_group.LAZY[name]
     command = getattr(importlib.import_module(module), name)
     assert command.name == name
     assert command.help.split("\n\n")[0] == sentence
