@@ -130,13 +130,13 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically; raises StoreError."""
-        beside = self.path / f".{name}.new"
+        temporary = self.path / f".{name}.new"
         try:
-            beside.write_bytes(content)
-            beside.replace(self.path / name)
+            temporary.write_bytes(content)
+            temporary.replace(self.path / name)
         except OSError as error:
             with contextlib.suppress(OSError):
-                beside.unlink()
+                temporary.unlink()
             raise explained(error, self.path) from error
 
     def write_json(self, name: str, value: Any) -> None:
@@ -247,10 +247,10 @@ class Store:
 
 def _point(link: Path, target: Path) -> None:
     """Point a symbolic link at a run, atomically."""
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(os.path.relpath(target, link.parent))
-    beside.replace(link)
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(target, link.parent))
+    temporary.replace(link)
 
 
 def _read(path: Path, kind: Any) -> Any:

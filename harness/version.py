@@ -38,7 +38,7 @@ def commit() -> tuple[str, bool]:
     if not (root / ".git").exists():
         return "", False
     try:
-        told = subprocess.run(
+        status = subprocess.run(
             ["git", "status", "--porcelain=v2", "--branch"],
             cwd=root,
             capture_output=True,
@@ -48,10 +48,10 @@ def commit() -> tuple[str, bool]:
         ).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return "", False
-    revision = next((line[len(OID) :] for line in told if line.startswith(OID)), "(initial)")
+    revision = next((line[len(OID) :] for line in status if line.startswith(OID)), "(initial)")
     if revision == "(initial)":
         return "", False
-    return revision[:COMMIT_CHARS], any(not line.startswith("#") for line in told)
+    return revision[:COMMIT_CHARS], any(not line.startswith("#") for line in status)
 
 
 def described() -> str:

@@ -75,8 +75,8 @@ def run_trace(
 
 
 def _ending(row: Row) -> Iterator[str]:
-    told = f": {row.text}" if row.text else ""
-    yield f"seed {row.seed}: {row.result}{told}"
+    text = f": {row.text}" if row.text else ""
+    yield f"seed {row.seed}: {row.result}{text}"
     yield f"    drew: {row.swarm}"
     yield (
         f"    {row.operations:,} operations ({row.ok:,} ok), {row.events:,} events in "

@@ -48,12 +48,13 @@ class ExitCause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def exit_cause(
-    node: str, state: ContainerState, words: str, *, told: str = "", stopped: bool = False
+    node: str, state: ContainerState, words: str, *, requested: str = "", stopped: bool = False
 ) -> ExitCause:
     """Classify the end of a process that the harness did not cause.
 
-    `words` is the end of the node's output; `told` the signal that the engine was asked to send it,
-    as in "SIGTERM", or "" if it knows of none; `stopped` says that the node logged an orderly stop.
+    `words` is the end of the node's output, `requested` the signal that the engine was asked to
+    send it, as in "SIGTERM", or "" if it knows of none; `stopped` says that the node logged an
+    orderly stop.
     """
     code = state.exit_code
     number = signal_of(code)
@@ -63,16 +64,16 @@ def exit_cause(
             f"container may use {MEMORY_MAX}, and the machine must have that free. Free memory or "
             "use --nodes 3, then run again"
         )
-    if number is not None and (number not in SELF_INFLICTED or told == number.name):
+    if number is not None and (number not in SELF_INFLICTED or requested == number.name):
         return _outside(
             f"{node} was killed from outside the harness ({number.name}, exit code {code}). "
-            f"{_who(told)}; {ADVICE}"
+            f"{_sender(requested)}; {ADVICE}"
         )
     if stopped and code == 0:
-        asked = told or signal.SIGTERM.name
+        asked = requested or signal.SIGTERM.name
         return _outside(
             f"{node} was stopped from outside the harness ({asked}, exit code 0, as `docker stop` "
-            f"does). {_who(told)}; {ADVICE}"
+            f"does). {_sender(requested)}; {ADVICE}"
         )
     if code in NEVER_STARTED:
         return _outside(
@@ -184,9 +185,9 @@ def _outside(text: str) -> ExitCause:
     return ExitCause(own=False, text=text)
 
 
-def _who(told: str) -> str:
-    if told:
-        return f"The engine was asked to send it {told} (`docker kill`, `docker stop`)"
+def _sender(requested: str) -> str:
+    if requested:
+        return f"The engine was asked to send it {requested} (`docker kill`, `docker stop`)"
     return (
         "The engine knows of no command that did it: look for `kill` in other jobs, and with "
         "`dmesg` for the kernel's out-of-memory killer"

@@ -97,8 +97,10 @@ class Processes:
                 raise HarnessError(f"{container} could not be killed: {reason(error)}") from error
             already_dead = True
         state = self._await_exit(container)
-        ours = state.exit_code == KILLED_EXIT_CODE and not (state.out_of_memory or already_dead)
-        if ours or node in self._killed:
+        killed_by_us = state.exit_code == KILLED_EXIT_CODE and not (
+            state.out_of_memory or already_dead
+        )
+        if killed_by_us or node in self._killed:
             self._killed.add(node)
         else:
             self.inspect(node)  # it crashed before our SIGKILL
@@ -231,7 +233,7 @@ class Processes:
             node,
             state,
             final_lines_of(lines),
-            told=exit_causes.sent_signal(self._events(self._containers[node])),
+            requested=exit_causes.sent_signal(self._events(self._containers[node])),
             stopped=exit_causes.stopped_in_order(lines),
         )
         if cause.own:

@@ -75,7 +75,7 @@ class Observer:
             try:
                 crashes = await context.cluster.crashed()
                 await note_disturbances(context)
-            except Exception as error:  # noqa: BLE001 - trouble of ours, said once
+            except Exception as error:  # noqa: BLE001 - trouble of the harness, noted once
                 failures += 1
                 if failures == FAILURES_MAX:
                     context.note_trouble(f"could not ask which nodes crashed: {error}")

@@ -1,4 +1,4 @@
-"""A node's own end is evidence against it; an end that was forced upon it is trouble."""
+"""A process that ended by itself is evidence against the node; one that was ended is trouble."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_signal_that_only_the_nodes_own_code_raises_is_evidence(exit_code) -> 
 
 
 def test_a_fatal_signal_that_somebody_sent_through_the_engine_is_not_the_nodes_own() -> None:
-    assert not exit_cause("n3", ended(139), "", told="SIGSEGV").own
+    assert not exit_cause("n3", ended(139), "", requested="SIGSEGV").own
 
 
 @pytest.mark.parametrize("exit_code", [0, 1, 2, 3, 124, 200])
@@ -61,7 +61,7 @@ def test_the_kernels_out_of_memory_killer_is_told_apart_from_a_kill_by_hand() ->
 
 
 def test_whether_the_engine_was_asked_to_send_the_signal_is_said() -> None:
-    asked = exit_cause("n2", ended(137), "", told="SIGKILL").text
+    asked = exit_cause("n2", ended(137), "", requested="SIGKILL").text
     unknown = exit_cause("n2", ended(137), "").text
     assert "The engine was asked to send it SIGKILL" in asked
     assert "dmesg" in unknown
@@ -104,7 +104,7 @@ def test_a_full_or_broken_disk_beneath_a_node_is_trouble(words) -> None:
 
 
 def test_a_nodes_own_assertion_is_evidence_even_if_it_speaks_of_a_disk() -> None:
-    words = "AssertionError: acknowledged before No space left on device was told"
+    words = "AssertionError: acknowledged before No space left on device was requested"
     assert exit_cause("n4", ended(2), words).own
     assert find_environment_trouble(words) == ""
 

@@ -60,7 +60,7 @@ class ImageRef(msgspec.Struct, frozen=True, kw_only=True):
 def ensure_image(node_source: Path | None, progress: Say) -> ImageRef:
     """Return the image for a node package, building what is missing.
 
-    `node_source` is the directory of a `node` package (None: the one beside this package).
+    `node_source` is the directory of a `node` package (None: that of this installation).
     `progress` is called with one line for each step. Raises HarnessError when it cannot be built.
     """
     own = (PACKAGE / "node").resolve()
