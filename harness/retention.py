@@ -50,14 +50,15 @@ def removable_runs(
 
 
 def removable_copies(folder: Path, now: datetime) -> list[Path]:
-    """Return the copies of broken nodes in `folder` that were made more than ACTIVE_S ago."""
+    """Return the copies of broken nodes in `folder` that were made more than ACTIVE_S ago.
+
+    A copy is a folder with nothing but a package `node`; every other folder is left alone.
+    """
     if not folder.is_dir():
         return []
     made_before = now.timestamp() - ACTIVE_S
     return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and not path.is_symlink() and path.stat().st_mtime < made_before
+        path for path in folder.iterdir() if _is_copy(path) and path.stat().st_mtime < made_before
     )
 
 
@@ -87,6 +88,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     except OSError as error:
         raise explained(error, path) from error
+
+
+def _is_copy(path: Path) -> bool:
+    return (
+        not path.is_symlink()
+        and (path / "node" / "__main__.py").is_file()
+        and [each.name for each in path.iterdir()] == ["node"]
+    )
 
 
 def _is_needed(run: RunFolder, *, invalid: bool, now: datetime) -> bool:

@@ -83,8 +83,12 @@ def test_what_cannot_be_read_is_kept(store: Store) -> None:
 
 
 def test_copies_of_broken_nodes_go_after_a_day(tmp_path: Path) -> None:
-    for name, hours in (("new", 1), ("old", 25)):
-        (tmp_path / name).mkdir()
+    for name, hours in (("new", 1), ("old", 25), ("checkout", 25), ("empty", 25)):
+        (tmp_path / name / "node").mkdir(parents=True)
+        if name != "empty":
+            (tmp_path / name / "node" / "__main__.py").touch()
+        if name == "checkout":
+            (tmp_path / name / "README.md").touch()
         at_s = (NOW - timedelta(hours=hours)).timestamp()
         os.utime(tmp_path / name, (at_s, at_s))
     assert removable_copies(tmp_path, NOW) == [tmp_path / "old"]
