@@ -13,7 +13,7 @@ ARGS   ?=
 SEEDED := $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench clean distclean
+.PHONY: help setup setup-dev run test test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench docs clean distclean
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -35,7 +35,11 @@ $(VENV)/.dev-stamp: $(VENV)/.run-stamp pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[uvloop,dev]'
 	@touch $@
 
-run: setup           ## every kind of fault on five containers, one verdict, one report
+$(VENV)/.docs-stamp: $(VENV)/.run-stamp pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+run: setup           ## every fault over five containers, one verdict, one report
 	$(TELL) run register --cluster auto --faults all --time $(TIME) $(SEEDED) $(ARGS)
 
 test: setup-dev lint ## every test, those with containers included where a Docker engine answers
@@ -70,7 +74,7 @@ test-clock: setup     ## register under clock jumps, strobes and drift
 	$(TELL) run register --faults clock --time $(TIME) $(SEEDED) $(ARGS)
 
 MUTANTS ?= leader-local-read ack-before-fsync quorum-off-by-one no-up-to-date-check
-mutants: setup        ## nodes with a planted bug: each must end INVALID
+mutants: setup        ## planted bugs of the node: each must end INVALID
 	@for name in $(MUTANTS); do tests/mutants/catch $$name || exit 1; done
 
 nightly: setup        ## what the nightly job runs, sequentially
@@ -80,6 +84,9 @@ nightly: setup        ## what the nightly job runs, sequentially
 bench: setup-dev      ## benchmarks: the simulator's speed, the checkers compared with others
 	$(BIN)/python -m bench.simulator
 	$(BIN)/python -m bench.checkers --quick
+
+docs: $(VENV)/.docs-stamp ## the documentation as a site, in build/site; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file .github/mkdocs.yml
 
 clean: setup          ## remove containers, networks and volumes that runs left behind
 	$(SQUALL) clean
