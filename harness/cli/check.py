@@ -1,8 +1,8 @@
-"""The commands about recorded histories, ours and other tools': `squall check`, `squall export`.
+"""`squall check` and `squall export`: histories recorded by Squall or by other tools.
 
-A run's folder is judged with its evidence, as it was when it ran. Any other file is judged on what
-it contains: its format is found by looking, its model too unless --model or --workload names one.
-Exports are for other tools: Knossos and Elle read the EDN, Porcupine's page shows the intervals.
+A run's folder is judged with its evidence, as when it ran. Any other file is judged on its
+contents: its format is detected, and its model too unless --model or --workload names one. Exports
+are for other tools: Knossos and Elle read the EDN, Porcupine's visualiser shows the intervals.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from squall.checkers.linearizability.search import Misfit
 from squall.checkers.linearizability.specifications import MODELS
 from squall.checkers.registry import ENTRIES, model_of_workload
 from squall.checkers.verdict import Budget
-from squall.harness.cli.display import Results
-from squall.harness.cli.output import printing
+from squall.harness.cli.broken_pipe import printing
+from squall.harness.cli.terminal import Results
 from squall.harness.cli.types import OneOf, Size, judging_time
 from squall.harness.run.judging import budget, check_path, is_run, read_any
 from squall.harness.run.options import NS_PER_S
@@ -53,11 +53,11 @@ EXPORTS: Final[dict[str, Callable[[Foreign, Budget], Iterable[bytes]]]] = {
     "porcupine": _to_porcupine,
     "jsonl": lambda found, _allowed: jsonl.encode_history(found.history),
 }
-"""What a history can be written as, by name: lines of bytes."""
+"""Export formats by name: functions that yield lines of bytes."""
 
 
 def _show_models(context: click.Context, _option: click.Parameter, asked: bool) -> None:
-    """Print the models and leave."""
+    """Print the models and exit."""
     if asked:
         width = max(map(len, ENTRIES))
         for name, entry in sorted(ENTRIES.items()):

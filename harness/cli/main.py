@@ -1,13 +1,13 @@
-"""The command line: what was typed becomes a request, what came of it becomes an exit code.
+"""The commands of `squall`, and its exit codes.
 
     0 valid   1 invalid   2 unknown   3 the harness or its surroundings failed   4 usage   130
-    interrupted   141 whoever read standard output ended first, and there was no verdict to give
+    interrupted   141 the reader of standard output ended before there was a verdict
 
 Results go to standard output, everything else to standard error. An error is one line that says
-what is wrong and what to do; only an error nobody foresaw shows a traceback.
+what is wrong and what to do; only an unexpected error shows a traceback.
 
-Parsing needs names only (`squall.harness.vocabulary`); each command imports what it works with when
-it runs. So help, usage errors and `--version` cost no more than the parser.
+Parsing needs names only (`squall.harness.vocabulary`); each command imports its dependencies when
+it runs, so that help, usage errors and `--version` cost no more than the parser.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from squall.harness.cli.commands import Commands, OutputClosed
-from squall.harness.cli.loading import loading
-from squall.harness.cli.output import discard_the_rest, printing
+from squall.harness.cli.broken_pipe import discard_the_rest, printing
+from squall.harness.cli.command_group import Commands, OutputClosed
+from squall.harness.cli.interrupts import loading
 from squall.harness.cli.types import (
     NODE_COUNTS,
     Concurrency,
@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 DEFAULT_STORE = Path("store")
 
 OUT_OF_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What a full or failing disk answers."""
+"""Error numbers of a full or failing disk."""
 
 
 def _show_version(context: click.Context, _option: click.Parameter, asked: bool) -> None:
-    """Print version and commit, and leave."""
+    """Print version and commit, and exit."""
     if asked and not context.resilient_parsing:
         with loading():
             from squall.harness import version
@@ -134,7 +134,7 @@ def run(workload: str, **asked: Any) -> int:
     """Run WORKLOAD under faults, then judge what happened."""
     with loading():
         from squall.harness.backends import choose, load_backend
-        from squall.harness.cli.display import Notices, Terminal
+        from squall.harness.cli.terminal import Notices, Terminal
         from squall.harness.node_source import is_loaded, node_package, rerun
         from squall.harness.run.options import Options
         from squall.harness.run.progress import Silent
@@ -176,14 +176,14 @@ def run(workload: str, **asked: Any) -> int:
     else:
         with Terminal(Notices(), asked["time_ns"] / NS_PER_S) as shown:
             outcome = carry_out(request, backend, shown)
-    _tell(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
+    _print_outcome(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
     return outcome.exit_code
 
 
-def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
-    """Print what became of a run."""
+def _print_outcome(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
+    """Print the results of a run."""
     with loading():
-        from squall.harness.cli.display import Results
+        from squall.harness.cli.terminal import Results
         from squall.reports.output import terminal
     if as_json:
         with printing():
@@ -409,13 +409,13 @@ def exit_code_of(words: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted")
         return EXIT_INTERRUPTED
-    except BaseException as error:  # noqa: BLE001 - told apart, and raised again if not ours
+    except BaseException as error:  # noqa: BLE001 - classified below, and raised again if unknown
         return _exit_code_for(error)
     return int(code or 0)
 
 
 def _exit_code_for(error: BaseException) -> int:
-    """Say what went wrong in one line, and whose fault it was by the exit code."""
+    """Print an error as one line; return the exit code that says whose fault it is."""
     import asyncio
 
     if isinstance(error, asyncio.CancelledError):
@@ -431,7 +431,7 @@ def _exit_code_for(error: BaseException) -> int:
     if isinstance(error, HarnessError):
         _fail(str(error))
         return error.exit_code
-    # What is wrong with what was named on the command line, rather than with us.
+    # Errors in what the command line names, not in Squall.
     unreadable = MalformedHistory | UnknownModel | BrokenModel
     if isinstance(error, unreadable | FileNotFoundError | IsADirectoryError | PermissionError):
         _fail(str(error))

@@ -1,7 +1,7 @@
-"""The world of containers: a run on asyncio, real sockets, and an engine that may be interrupted.
+"""Executes a run on containers: asyncio, real sockets, signals.
 
-Only here does a run meet asyncio's loop and signals. What happens within is
-`squall.harness.run.controller.conduct`, which knows neither.
+The asyncio event loop and the signal handlers of a run are set up here. The run itself is
+`squall.harness.run.controller.conduct`, which depends on neither.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ async def _on_asyncio(
 def _interruptible(
     loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any], stop: Event, progress: Progress
 ) -> Iterator[list[int]]:
-    """Let the first interrupt end the load, and the second end the run; healing always happens."""
+    """The first interrupt ends the load, the second cancels the run; healing always happens."""
     interrupts: list[int] = []
 
     def interrupt(number: int) -> None:

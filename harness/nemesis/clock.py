@@ -25,7 +25,7 @@ from squall.harness.run.runtime import Event, Task
 
 VARIANTS = ("jump", "strobe", "drift")
 JUMP_MS = (250, 300_000)
-"""Jumps are log-uniform between these; a smaller one could not be told from a slow answer."""
+"""Jumps are log-uniform between these; smaller ones resemble a slow response."""
 RATES = (0.5, 0.8, 1.25, 2.0)
 OFFSET_SEEN_NS_MIN = 120 * NS_PER_MS
 """An offset below this could be a slow answer; the smallest jump is twice as large."""

@@ -132,8 +132,8 @@ def _rotations(order: Sequence[str]) -> list[list[str]]:
     return [[*order[at:], *order[:at]] for at in range(len(order))]
 
 
-def _drops(deaf: Sequence[str], unheard: Sequence[str]) -> Grudge:
-    return {node: frozenset(unheard) for node in deaf}
+def _drops(receivers: Sequence[str], senders: Sequence[str]) -> Grudge:
+    return {node: frozenset(senders) for node in receivers}
 
 
 def _apart(one: Sequence[str], other: Sequence[str]) -> Grudge:
@@ -171,9 +171,9 @@ def describe(nodes: tuple[str, ...], grudge: Grudge) -> str:
     links = mutual_links(ClusterState(nodes=nodes, grudge=grudge))
     mutual = {node: {other for other in nodes if node in grudge.get(other, ())} for node in nodes}
     if any(mutual[node] != set(grudge.get(node, ())) for node in nodes):
-        deaf = [node for node in nodes if grudge.get(node)]
-        unheard = sorted(set().union(*(grudge[node] for node in deaf)))
-        return f"{' '.join(unheard)} -x> {' '.join(deaf)}"
+        receivers = [node for node in nodes if grudge.get(node)]
+        senders = sorted(set().union(*(grudge[node] for node in receivers)))
+        return f"{' '.join(senders)} -x> {' '.join(receivers)}"
     parts = sorted((sorted(part) for part in nx.connected_components(links)), key=len)
     if len(parts) > 1:
         return " | ".join(" ".join(part) for part in parts)

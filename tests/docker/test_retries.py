@@ -42,13 +42,13 @@ def freeze(refusals: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, obje
 
 
 def test_a_process_that_cannot_be_frozen_just_then_is_frozen_a_little_later(monkeypatch) -> None:
-    """A busy disk keeps a process uninterruptible for a moment; that is no trouble of ours."""
+    """A busy disk keeps a process uninterruptible for a moment; that is no trouble."""
     engine, measured = freeze(processes.FREEZE_ATTEMPTS - 1, monkeypatch)
     assert engine.paused
     assert measured.effective
 
 
 def test_an_engine_that_never_freezes_is_trouble_and_says_why(monkeypatch) -> None:
-    """In the end the refusal counts, with the engine's words."""
+    """The last refusal is raised, with the engine's text."""
     with pytest.raises(HarnessError, match="unable to freeze"):
         freeze(processes.FREEZE_ATTEMPTS, monkeypatch)

@@ -52,8 +52,6 @@ class Door:
 class FakeCluster:
     """Five doors to one store."""
 
-    world = "sim"
-
     def __init__(self, runtime: Any, *, nodes: int = 5, broken: str = "", seed: int = 1) -> None:
         self.runtime, self.broken = runtime, broken
         self.random = Random(seed)

@@ -35,7 +35,7 @@ minority-deaf     n3 n4 n5        n3 n4 n5 -x> n1 n2
 
 @pytest.mark.parametrize("line", [line for line in PICTURES.splitlines() if line])
 def test_a_shape_is_labelled_with_who_may_still_lead(line: str):
-    """Places are taken in order n1..n5, with n1 the leader."""
+    """Places are assigned in the order n1..n5, with n1 the leader."""
     name, able, picture = (part.strip() for part in line.split("  ") if part.strip())
     shape = name if name in SHAPES else "one-way"
     grudge = grudge_of({"shape": shape, "way": name, "order": FIVE}, "n1")
@@ -44,13 +44,13 @@ def test_a_shape_is_labelled_with_who_may_still_lead(line: str):
 
 
 def test_every_shape_has_its_picture():
-    """None is left out of the table above."""
+    """The table above has every shape."""
     names = {line.split()[0] for line in PICTURES.splitlines() if line}
     assert names == {*SHAPES, *ONE_WAYS} - {"one-way"}
 
 
 def test_the_two_sides_of_a_bridge_share_one_node_and_nothing_else():
-    """The shared node sees everybody; whoever leads is on a side."""
+    """The shared node has links to all others; the leader is on one side."""
     grudge = grudge_of({"shape": "bridge", "order": FIVE}, "n1")
     seen = {node: frozenset(FIVE) - grudge.get(node, frozenset()) for node in FIVE}
     assert seen == {
@@ -63,7 +63,7 @@ def test_the_two_sides_of_a_bridge_share_one_node_and_nothing_else():
 
 
 def test_no_two_nodes_of_a_majorities_ring_see_the_same_majority():
-    """Every node sees exactly three of five."""
+    """Every node has links to exactly three of five, itself included."""
     grudge = grudge_of({"shape": "majorities-ring", "order": FIVE}, "")
     seen = {node: frozenset(FIVE) - grudge[node] for node in FIVE}
     assert all(len(each) == 3 for each in seen.values())
@@ -77,7 +77,7 @@ def test_no_two_nodes_of_a_majorities_ring_see_the_same_majority():
     leader=st.sampled_from(("", *FIVE)),
 )
 def test_nobody_drops_its_own_packets_and_every_shape_cuts_something(shape, way, order, leader):
-    """Whatever the places, a grudge is about others, and is never empty."""
+    """A grudge never names the node itself, and is never empty."""
     grudge = grudge_of({"shape": shape, "way": way, "order": list(order)}, leader)
     assert any(grudge.values())
     assert all(node not in dropped for node, dropped in grudge.items())
@@ -91,7 +91,7 @@ def test_nobody_drops_its_own_packets_and_every_shape_cuts_something(shape, way,
     links=st.sets(st.permutations(FIVE).map(lambda order: (order[0], order[1]))),
 )
 def test_who_may_lead_agrees_with_counting_by_hand(down, paused, links):
-    """A node that runs and is in touch, both ways, with two others that run."""
+    """A running node with links in both directions to two other running nodes."""
     grudge = {node: frozenset(b for a, b in links if a == node) for node in FIVE}
     state = ClusterState(nodes=FIVE, down=frozenset(down), paused=frozenset(paused), grudge=grudge)
     running = [node for node in FIVE if node not in down | paused]
@@ -117,7 +117,7 @@ def test_damages_add_up_and_go_away_one_by_one():
 
 
 def test_the_quorum_may_be_taken_away_for_a_quarter_of_the_time():
-    """Else nothing is exercised."""
+    """A load without a quorum exercises nothing."""
     dead = ClusterState(nodes=FIVE, down=frozenset(FIVE))
     budget = QuorumBudget(0)
     assert not budget.admits(2 * SECOND, dead, 2 * SECOND)
@@ -147,7 +147,7 @@ def test_the_leader_is_hit_when_the_leader_is_meant():
 
 
 def test_a_fault_that_would_cost_too_much_comes_in_a_milder_form():
-    """All becomes four, three, two, one: the storm takes the first it can afford."""
+    """All becomes four, three, two, one: the scheduler takes the first that the budget admits."""
     kill = Kill(Random(1), FIVE)
     sizes = [
         len(each.targets) for each in kill.resolve({"scope": "all", "order": list(FIVE)}, view())
@@ -156,7 +156,7 @@ def test_a_fault_that_would_cost_too_much_comes_in_a_milder_form():
 
 
 def test_the_dead_cannot_freeze_but_the_frozen_can_die():
-    """Faults of different kinds meet on one node."""
+    """Faults of different kinds overlap on one node."""
     intent = {"scope": "all", "order": list(FIVE)}
     paused = Pause(Random(1), FIVE).resolve(intent, view(down=frozenset({"n2"})))
     assert all("n2" not in each.targets for each in paused)
@@ -174,7 +174,7 @@ def test_a_partition_that_would_part_nobody_who_talks_is_not_made():
 
 
 def test_nobody_is_parted_while_everybody_still_boots():
-    """Right after a kill of all nobody speaks, so no packet would be dropped."""
+    """Right after a kill of all nodes none sends, so no packet would be dropped."""
     partition = Partition(Random(1), FIVE)
     booting = msgspec.structs.replace(view(leader=""), roles=dict.fromkeys(FIVE, UNREACHABLE))
     for shape in SHAPES:
@@ -184,7 +184,7 @@ def test_nobody_is_parted_while_everybody_still_boots():
 
 
 def test_what_is_drawn_does_not_depend_on_the_world():
-    """Chance is spent before anything is looked at, so a replay draws the same intents."""
+    """Draws precede observation, so a replay draws the same intents."""
     one, other = Partition(Random(9), FIVE), Partition(Random(9), FIVE)
     drawn = []
     for _ in range(20):
