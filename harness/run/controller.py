@@ -20,7 +20,7 @@ from squall.checkers.history import History
 from squall.harness.cluster import Cluster, HarnessError, NodeDied
 from squall.harness.nemesis import Executed, Nemesis
 from squall.harness.nemesis.scheduler import observe_all
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.interpreter import Interpreter
 from squall.harness.run.observer import Observer, note_disturbances
 from squall.harness.run.options import NS_PER_MS, NS_PER_S, Options
@@ -69,63 +69,63 @@ async def conduct(
     could not be written on; other trouble after that is noted in the evidence, so that what was
     recorded still gets judged.
     """
-    scene = Scene(
+    context = RunContext(
         runtime=runtime,
         cluster=cluster,
         recorder=recorder,
         seeds=seeds,
         options=options,
         stop=stop or runtime.event(),
-        calm=runtime.event(),
+        load_over=runtime.event(),
         progress=progress or Silent(),
     )
-    recorder.on_failure(scene.stop.set)
+    recorder.on_failure(context.stop.set)
     deaths: dict[str, str] = {}
     recovery: dict[str, Any] = {}
     try:
-        scene.progress.phase("start")
+        context.progress.phase("start")
         try:
             await cluster.start()
-            await assert_empty(scene)
-            recovery = await _storm(scene, workload, nemesis, deaths)
+            await assert_empty(context)
+            recovery = await _storm(context, workload, nemesis, deaths)
         except NodeDied as death:
             deaths[death.node] = death.text
-        scene.progress.phase("collect")
-        evidence = await _collect(scene, recovery, deaths, into)
+        context.progress.phase("collect")
+        evidence = await _collect(context, recovery, deaths, into)
     finally:
         # Whatever ended the run, its remains go; and that they do not must not hide what ended it.
-        await _remove(scene)
+        await _remove(context)
     recorder.check()
     evidence = msgspec.structs.replace(
-        evidence, trouble=tuple(dict.fromkeys((*scene.trouble, *evidence.trouble)))
+        evidence, trouble=tuple(dict.fromkeys((*context.trouble, *evidence.trouble)))
     )
     return Findings(history=History(recorder.ops), evidence=evidence, schedule=nemesis.executed())
 
 
-async def _remove(scene: Scene) -> None:
+async def _remove(context: RunContext) -> None:
     """Remove the cluster; what cannot be removed is trouble that hides nothing else."""
     try:
-        await scene.cluster.stop()
+        await context.cluster.stop()
     except Exception as error:  # noqa: BLE001 - said, and the run ends as it would have
-        scene.complain(
+        context.note_trouble(
             f"containers of this run could not be removed: {error}. `squall clean` removes them"
         )
 
 
-async def assert_empty(scene: Scene) -> None:
+async def assert_empty(context: RunContext) -> None:
     """Check that nobody wrote to this store before us; raises HarnessError.
 
     Every node is asked, so that the load begins on a cluster of which each node serves.
     """
-    give_up_ns = scene.runtime.now_ns() + EMPTY_TIMEOUT_NS
-    for node in scene.cluster.nodes:
-        while (found := await _ask_whole_store(scene, node)) is None:
-            if scene.runtime.now_ns() > give_up_ns:
+    give_up_ns = context.runtime.now_ns() + EMPTY_TIMEOUT_NS
+    for node in context.cluster.nodes:
+        while (found := await _ask_whole_store(context, node)) is None:
+            if context.runtime.now_ns() > give_up_ns:
                 raise HarnessError(
                     f"{node} answered no read within {EMPTY_TIMEOUT_NS // NS_PER_S} s of the "
                     "cluster's start, before any fault; see its log in the run's folder"
                 )
-            await scene.runtime.sleep_ns(EMPTY_RETRY_NS)
+            await context.runtime.sleep_ns(EMPTY_RETRY_NS)
         if found.kvs:
             raise HarnessError(
                 f"{node} holds the key {found.kvs[0].key!r} before the run has written anything; "
@@ -133,14 +133,14 @@ async def assert_empty(scene: Scene) -> None:
             )
 
 
-async def _ask_whole_store(scene: Scene, node: str) -> RangeAnswer | None:
-    client = await scene.cluster.client(node)
-    call = scene.runtime.spawn(client.call(WHOLE_STORE), "empty?")
-    wait = scene.runtime.event()
-    give_up_ns = scene.runtime.now_ns() + scene.options.op_timeout_ns
+async def _ask_whole_store(context: RunContext, node: str) -> RangeAnswer | None:
+    client = await context.cluster.client(node)
+    call = context.runtime.spawn(client.call(WHOLE_STORE), "empty?")
+    wait = context.runtime.event()
+    give_up_ns = context.runtime.now_ns() + context.options.op_timeout_ns
     try:
         while not call.done():
-            if scene.runtime.now_ns() > give_up_ns:
+            if context.runtime.now_ns() > give_up_ns:
                 call.cancel()
                 return None
             await wait.wait(5 * NS_PER_MS)
@@ -154,27 +154,27 @@ async def _ask_whole_store(scene: Scene, node: str) -> RangeAnswer | None:
 
 
 async def _storm(
-    scene: Scene, workload: Workload, nemesis: Nemesis, deaths: dict[str, str]
+    context: RunContext, workload: Workload, nemesis: Nemesis, deaths: dict[str, str]
 ) -> dict[str, Any]:
     """Load the cluster while it is being broken, then mend it and read everything back."""
     plan = Plan(
-        nodes=scene.cluster.nodes, prefix=scene.options.prefix, options=scene.options.workload
+        nodes=context.cluster.nodes, prefix=context.options.prefix, options=context.options.workload
     )
-    script = workload.begin(scene.seeds.of, plan)
-    scene.runtime.begin()  # every time that is recorded or shown counts from the first operation
-    interpreter = Interpreter(scene, script.invoke, workload.reads)
-    observer, over = Observer(scene), scene.runtime.event()
-    watching = scene.runtime.spawn(observer.watch(over), "observer")
+    script = workload.begin(context.seeds.of, plan)
+    context.runtime.begin()  # every time that is recorded or shown counts from the first operation
+    interpreter = Interpreter(context, script.invoke, workload.reads)
+    observer, over = Observer(context), context.runtime.event()
+    watching = context.runtime.spawn(observer.watch(over), "observer")
     try:
-        await _load(scene, interpreter, script, nemesis)
-        scene.recorder.check()
-        scene.progress.phase("heal")
-        await mend(scene)
-        recovery = await await_recovery(scene)
-        scene.recorder.check()
-        scene.progress.phase("read")
-        recovery |= await _read_back(scene, interpreter, script)
-        recovery |= await compare_digests(scene)
+        await _load(context, interpreter, script, nemesis)
+        context.recorder.check()
+        context.progress.phase("heal")
+        await mend(context)
+        recovery = await await_recovery(context)
+        context.recorder.check()
+        context.progress.phase("read")
+        recovery |= await _read_back(context, interpreter, script)
+        recovery |= await compare_digests(context)
         recovery["quorum_share"] = nemesis.quorum_share()
     finally:
         over.set()
@@ -184,25 +184,29 @@ async def _storm(
     return recovery
 
 
-async def _load(scene: Scene, interpreter: Interpreter, script: Script, nemesis: Nemesis) -> None:
-    options = scene.options
-    scene.progress.phase("load")
-    scene.load_until_ns = scene.runtime.now_ns() + options.time_limit_ns
-    raging = scene.runtime.spawn(nemesis.rage(scene), "nemesis")
-    paced = Stagger(scene.seeds.of("workload/pace"), options.rate, script.load())
+async def _load(
+    context: RunContext, interpreter: Interpreter, script: Script, nemesis: Nemesis
+) -> None:
+    options = context.options
+    context.progress.phase("load")
+    context.load_until_ns = context.runtime.now_ns() + options.time_limit_ns
+    faults = context.runtime.spawn(nemesis.run(context), "nemesis")
+    paced = Stagger(context.seeds.of("workload/pace"), options.rate, script.load())
     try:
         await interpreter.run(TimeLimit(options.time_limit_ns, paced))
     finally:
-        scene.calm.set()
+        context.load_over.set()
         try:
-            await raging.join()
+            await faults.join()
         except Exception as error:  # noqa: BLE001 - the nemesis is ours, and so is its failure
-            scene.complain(f"the nemesis failed: {type(error).__name__}: {error}")
+            context.note_trouble(f"the nemesis failed: {type(error).__name__}: {error}")
 
 
-async def _read_back(scene: Scene, interpreter: Interpreter, script: Script) -> dict[str, Any]:
+async def _read_back(
+    context: RunContext, interpreter: Interpreter, script: Script
+) -> dict[str, Any]:
     """Drive the final reads; they may take as long as the recovery may."""
-    limit_ns = await patience_ns(scene, await observe_all(scene))
+    limit_ns = await patience_ns(context, await observe_all(context))
     await interpreter.hang_up()  # connections of the storm may still be waiting to try again
     drain = script.final()
     await interpreter.run(TimeLimit(limit_ns, drain), heed_stop=False)
@@ -210,15 +214,15 @@ async def _read_back(scene: Scene, interpreter: Interpreter, script: Script) -> 
 
 
 async def _collect(
-    scene: Scene, recovery: dict[str, Any], deaths: dict[str, str], into: Path | None
+    context: RunContext, recovery: dict[str, Any], deaths: dict[str, str], into: Path | None
 ) -> Evidence:
     """Gather what the nodes left behind; what cannot be had is trouble, not silence."""
     try:
-        deaths |= await scene.cluster.crashed()
-        await note_disturbances(scene)
-        evidence = await scene.cluster.collect(into)
+        deaths |= await context.cluster.crashed()
+        await note_disturbances(context)
+        evidence = await context.cluster.collect(into)
     except Exception as error:  # noqa: BLE001 - the history must be judged all the same
-        scene.complain(f"could not collect the nodes' logs: {type(error).__name__}: {error}")
+        context.note_trouble(f"could not collect the nodes' logs: {type(error).__name__}: {error}")
         evidence = Evidence()
     nodes = dict(evidence.nodes)
     for node, words in deaths.items():
@@ -230,5 +234,5 @@ async def _collect(
         evidence,
         nodes=nodes,
         recovery={**evidence.recovery, **recovery},
-        unsupported_faults={**scene.cluster.unsupported, **evidence.unsupported_faults},
+        unsupported_faults={**context.cluster.unsupported, **evidence.unsupported_faults},
     )

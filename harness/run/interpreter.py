@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from squall.checkers.history import Op, OpType
 from squall.harness.cluster import Client
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS
 from squall.workloads.client import Definite, Indefinite, Kv
 from squall.workloads.generator import PENDING, Answer, Context, Generator, Invocation, Pending
@@ -50,25 +50,25 @@ class Worker:
 class Interpreter:
     """Drives generators over a fixed set of workers, spread over all nodes in turn."""
 
-    def __init__(self, scene: Scene, step: Step, reads: frozenset[str]) -> None:
-        self._scene = scene
+    def __init__(self, context: RunContext, step: Step, reads: frozenset[str]) -> None:
+        self._context = context
         self._step = step
         self._reads = reads
-        nodes = scene.cluster.nodes
-        self._concurrency = scene.options.concurrency
+        nodes = context.cluster.nodes
+        self._concurrency = context.options.concurrency
         self._workers = [Worker(at, nodes[at % len(nodes)]) for at in range(self._concurrency)]
         self._free = list(self._workers)
-        self._context = Context(free=self._free)
+        self._generator_context = Context(free=self._free)
         self._deadlines: deque[tuple[int, Worker, Op]] = deque()
         self._patient: list[tuple[int, int, Worker, Op]] = []  # a heap of later deadlines
-        self._wake = scene.runtime.event()
+        self._wake = context.runtime.event()
         self._firm = False  # whether it waits for a moment that no completion brings forward
         self._generator: Generator | None = None
 
     async def run(self, generator: Generator, *, heed_stop: bool = True) -> None:
         """Drive a generator until it is exhausted (or the run is told to stop) and all is quiet."""
         self._generator = generator
-        while not (heed_stop and self._scene.stop.is_set()):
+        while not (heed_stop and self._context.stop.is_set()):
             answer = self._ask(generator)
             if answer is None:
                 break
@@ -91,14 +91,14 @@ class Interpreter:
     def _ask(self, generator: Generator) -> Answer:
         if not self._free:
             return PENDING
-        context = self._context
-        context.now_ns = self._scene.runtime.now_ns()
-        context.busy = len(self._workers) - len(self._free)
-        return generator.next(context)
+        asked = self._generator_context
+        asked.now_ns = self._context.runtime.now_ns()
+        asked.busy = len(self._workers) - len(self._free)
+        return generator.next(asked)
 
     async def _wait(self, until_ns: int | None, *, firm: bool = False) -> None:
         """Wait for a completion (not if firm), a deadline or a moment; expire what is overdue."""
-        now_ns = self._scene.runtime.now_ns()
+        now_ns = self._context.runtime.now_ns()
         wake_ns = now_ns + STOP_POLL_NS
         if until_ns is not None:
             wake_ns = min(wake_ns, until_ns)
@@ -117,9 +117,9 @@ class Interpreter:
         self._expire()
 
     def _launch(self, invocation: Invocation) -> None:
-        scene = self._scene
+        context = self._context
         worker = self._take(invocation.process)
-        op = scene.recorder.invoke(
+        op = context.recorder.invoke(
             worker.process,
             invocation.f,
             key=invocation.key,
@@ -128,13 +128,13 @@ class Interpreter:
             meta=invocation.meta,
         )
         worker.op = op
-        until_ns = op.time_ns + scene.options.op_timeout_ns
+        until_ns = op.time_ns + context.options.op_timeout_ns
         if invocation.patience_ns:
             until_ns += invocation.patience_ns
             heapq.heappush(self._patient, (until_ns, op.index, worker, op))
         else:
             self._deadlines.append((until_ns, worker, op))
-        scene.runtime.spawn(self._perform(worker, op), "op")
+        context.runtime.spawn(self._perform(worker, op), "op")
 
     def _take(self, process: int) -> Worker:
         for at, worker in enumerate(self._free):
@@ -157,14 +157,14 @@ class Interpreter:
         except Exception as error:  # noqa: BLE001 - unclassified: nobody knows, and we are to blame
             words = f"unclassified {type(error).__name__}: {error}"
             completion = Completion(type=OpType.INFO, error=words)
-            self._scene.complain(f"op {op.index} ({op.f}): {words}")
+            self._context.note_trouble(f"op {op.index} ({op.f}): {words}")
         if worker.op is op:  # otherwise its deadline passed: the answer came too late to count
             self._complete(worker, op, completion)
 
     async def _connect(self, worker: Worker, op: Op) -> Client:
         """Open a connection; that it could not be opened proves that nothing was sent."""
         try:
-            client = await self._scene.cluster.client(worker.node)
+            client = await self._context.cluster.client(worker.node)
         except Indefinite as error:
             raise Definite(f"no connection: {error}") from error
         if worker.op is op:
@@ -178,27 +178,27 @@ class Interpreter:
         unknown = outcome is OpType.INFO
         if unknown and op.f in self._reads:
             outcome = OpType.FAIL  # a read has no effect: it certainly did not happen
-        scene = self._scene
-        completed = scene.recorder.complete(
+        context = self._context
+        completed = context.recorder.complete(
             op, outcome, value=completion.value, error=completion.error, meta=completion.meta
         )
         worker.op = None
         if outcome is OpType.OK:
-            scene.oks += 1
+            context.oks += 1
         if unknown:
             self._hang_up(worker)
         if self._generator is not None:
             self._generator.update(completed)
         if outcome is OpType.INFO:
             worker.process += self._concurrency
-        scene.progress.op(completed)
+        context.progress.op(completed)
         if outcome is OpType.OK:
             self._release(worker)
         else:
-            scene.runtime.spawn(self._rest(worker), "rest")
+            context.runtime.spawn(self._rest(worker), "rest")
 
     async def _rest(self, worker: Worker) -> None:
-        await self._scene.runtime.sleep_ns(REST_NS)
+        await self._context.runtime.sleep_ns(REST_NS)
         self._release(worker)
 
     def _release(self, worker: Worker) -> None:
@@ -207,7 +207,7 @@ class Interpreter:
             self._wake.set()
 
     def _expire(self) -> None:
-        now_ns = self._scene.runtime.now_ns()
+        now_ns = self._context.runtime.now_ns()
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_ns:
             self._give_up(*deadlines.popleft())
@@ -225,4 +225,4 @@ class Interpreter:
     def _hang_up(self, worker: Worker) -> None:
         client, worker.client = worker.client, None
         if client is not None:
-            self._scene.runtime.spawn(client.close(), "hang up")
+            self._context.runtime.spawn(client.close(), "hang up")

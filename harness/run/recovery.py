@@ -13,7 +13,7 @@ from typing import Any
 from squall.checkers.history import NEMESIS, OpType
 from squall.harness.cluster import NodeDied, NodeStatus
 from squall.harness.nemesis.scheduler import observe_all
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
 
 POLL_NS = 100 * NS_PER_MS
@@ -26,54 +26,54 @@ DEAD_PATIENCE_NS = 10 * NS_PER_S
 PROCESS = f"{NEMESIS}/recovery"
 
 
-async def mend(scene: Scene) -> None:
+async def mend(context: RunContext) -> None:
     """Resume, restart, heal, reset clocks: all of it, whatever is believed to be broken."""
-    cluster, nodes = scene.cluster, scene.cluster.nodes
-    invocation = scene.recorder.invoke(PROCESS, "recover", key="recovery", value={})
+    cluster, nodes = context.cluster, context.cluster.nodes
+    invocation = context.recorder.invoke(PROCESS, "recover", key="recovery", value={})
     steps: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
         ("resume", lambda: cluster.resume(nodes)),
         ("restart", lambda: cluster.restart(nodes)),
         ("heal", cluster.heal),
         ("reset clocks", cluster.reset_clocks),
     )
-    failed = [name for name, step in steps if not await _persist(scene, name, step)]
-    scene.recorder.complete(
+    failed = [name for name, step in steps if not await _persist(context, name, step)]
+    context.recorder.complete(
         invocation, OpType.INFO if failed else OpType.OK, value={"failed": failed}
     )
 
 
-async def _persist(scene: Scene, name: str, step: Callable[[], Awaitable[object]]) -> bool:
+async def _persist(context: RunContext, name: str, step: Callable[[], Awaitable[object]]) -> bool:
     for attempt in range(1, MEND_ATTEMPTS + 1):
         try:
             await step()
         except NodeDied as death:
-            scene.progress.say(f"✗ {death}")  # the cluster remembers it as a crash
+            context.progress.say(f"✗ {death}")  # the cluster remembers it as a crash
             return False
         except Exception as error:  # noqa: BLE001 - retried, then reported as ours
             if attempt == MEND_ATTEMPTS:
-                scene.complain(f"final phase: {name} failed: {type(error).__name__}: {error}")
-            await scene.runtime.sleep_ns(POLL_NS)
+                context.note_trouble(f"final phase: {name} failed: {type(error).__name__}: {error}")
+            await context.runtime.sleep_ns(POLL_NS)
         else:
             return True
     return False
 
 
-async def await_recovery(scene: Scene) -> dict[str, Any]:
+async def await_recovery(context: RunContext) -> dict[str, Any]:
     """Wait until one leader leads all and every node has applied what it had committed.
 
     Returns {"recovered", "elapsed_s", "leader", "term", "reason", "nodes"}; `reason` says what was
     still missing when the time was up. Leader and term are None when no node said to lead.
     """
-    begin_ns = scene.runtime.now_ns()
+    begin_ns = context.runtime.now_ns()
     target: int | None = None
     while True:
-        statuses = await observe_all(scene)
+        statuses = await observe_all(context)
         leader = _leader(statuses)
         if leader is not None and target is None:
             target = leader.commit
         reason = _missing(statuses, leader, target)
-        elapsed_ns = scene.runtime.now_ns() - begin_ns
-        if not reason or elapsed_ns > await patience_ns(scene, statuses):
+        elapsed_ns = context.runtime.now_ns() - begin_ns
+        if not reason or elapsed_ns > await patience_ns(context, statuses):
             return {
                 "recovered": not reason,
                 "elapsed_s": round(elapsed_ns / NS_PER_S, 3),
@@ -82,15 +82,15 @@ async def await_recovery(scene: Scene) -> dict[str, Any]:
                 "reason": reason,
                 "nodes": {node: _facts(status) for node, status in statuses.items()},
             }
-        await scene.runtime.sleep_ns(POLL_NS)
+        await context.runtime.sleep_ns(POLL_NS)
 
 
-async def patience_ns(scene: Scene, statuses: dict[str, NodeStatus]) -> int:
+async def patience_ns(context: RunContext, statuses: dict[str, NodeStatus]) -> int:
     """Say how long to wait for what is missing."""
     away = {status.node for status in statuses.values() if not status.reachable}
-    if away and away <= {*await scene.cluster.crashed(), *await scene.cluster.disturbed()}:
-        return min(DEAD_PATIENCE_NS, scene.options.recovery_timeout_ns)
-    return scene.options.recovery_timeout_ns
+    if away and away <= {*await context.cluster.crashed(), *await context.cluster.disturbed()}:
+        return min(DEAD_PATIENCE_NS, context.options.recovery_timeout_ns)
+    return context.options.recovery_timeout_ns
 
 
 def _leader(statuses: dict[str, NodeStatus]) -> NodeStatus | None:
@@ -128,15 +128,15 @@ def _facts(status: NodeStatus) -> dict[str, Any]:
     }
 
 
-async def compare_digests(scene: Scene) -> dict[str, Any]:
+async def compare_digests(context: RunContext) -> dict[str, Any]:
     """Wait until all nodes stand at one index, then compare the digests of what they hold there.
 
     Returns {"digests_agree": bool | None, "digests": {node: {...}}}; None if they never stood
     still.
     """
-    begin_ns = scene.runtime.now_ns()
+    begin_ns = context.runtime.now_ns()
     while True:
-        statuses = await observe_all(scene)
+        statuses = await observe_all(context)
         facts = {node: _facts(status) for node, status in statuses.items()}
         level = len({status.applied for status in statuses.values()}) == 1
         if level and all(status.reachable for status in statuses.values()):
@@ -144,6 +144,6 @@ async def compare_digests(scene: Scene) -> dict[str, Any]:
                 "digests_agree": len({s.digest for s in statuses.values()}) == 1,
                 "digests": facts,
             }
-        if scene.runtime.now_ns() - begin_ns > await patience_ns(scene, statuses):
+        if context.runtime.now_ns() - begin_ns > await patience_ns(context, statuses):
             return {"digests_agree": None, "digests": facts}
-        await scene.runtime.sleep_ns(POLL_NS)
+        await context.runtime.sleep_ns(POLL_NS)

@@ -12,24 +12,22 @@ from typing import Any
 
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.history import Op
-from squall.checkers.run import Run
 from squall.harness.run.controller import Findings
 from squall.harness.run.progress import Progress
-from squall.harness.run.run import Request, World
+from squall.harness.run.run import BackendResult, Request
 from squall.harness.run.runtime import Event
 from squall.harness.sim.sweep.simulate import Simulation, calm_plan, simulate
 from squall.harness.store import RunFolder, explained
 from squall.workloads import WORKLOADS
 
 
-def conduct_run(
+def execute(
     request: Request,
-    run: Run,  # noqa: ARG001 - what a world is told; a simulation needs no name
     folder: RunFolder,
     progress: Progress,
     sink: Callable[[Op], None],
-) -> World:
-    """Conduct a run in the simulator, in virtual time."""
+) -> BackendResult:
+    """Execute a run in the simulator, in virtual time."""
     interrupts: list[int] = []
     before = signal.getsignal(signal.SIGINT)
 
@@ -56,7 +54,7 @@ def conduct_run(
         raise explained(error, folder.path) from error
     finally:
         signal.signal(signal.SIGINT, before)
-    return World(
+    return BackendResult(
         findings=simulation.findings or _cut_short(simulation),
         versions={"digest": simulation.digest},
         unsupported={},

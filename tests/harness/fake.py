@@ -14,7 +14,7 @@ import msgspec
 
 from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
 from squall.harness.cluster import HarnessError, Measured, NodeStatus
-from squall.harness.nemesis.cluster_state import Condition
+from squall.harness.nemesis.cluster_state import ClusterState
 from squall.workloads.client import (
     Definite,
     KeyValue,
@@ -54,8 +54,6 @@ class Door:
 class FakeCluster:
     """Five doors to one store."""
 
-    world = "sim"
-
     def __init__(self, runtime: Any, *, nodes: int = 5, broken: str = "", seed: int = 1) -> None:
         self.runtime, self.broken = runtime, broken
         self.random = Random(seed)
@@ -91,8 +89,8 @@ class FakeCluster:
         return self.doors[-1]
 
     @property
-    def condition(self) -> Condition:
-        return Condition(
+    def state(self) -> ClusterState:
+        return ClusterState(
             nodes=self.nodes,
             down=frozenset(self.down),
             paused=frozenset(self.frozen),
@@ -101,12 +99,12 @@ class FakeCluster:
 
     @property
     def leader(self) -> str:
-        return next(iter(self.condition.able), "")
+        return next(iter(self.state.electable), "")
 
     async def until_served(self, node: str, request: Request) -> None:
         serializable = isinstance(request, Range) and request.serializable
         while node in self.down | self.frozen or (
-            not serializable and node not in self.condition.able
+            not serializable and node not in self.state.electable
         ):
             await self.runtime.sleep_ns(20 * MS)
 

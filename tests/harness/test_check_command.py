@@ -161,7 +161,7 @@ def test_what_is_left_out_is_told_and_under_strict_no_pass(capfd: Any, tmp_path:
 def test_a_register_of_ours_in_which_nothing_was_read_is_no_pass(
     capfd: Any, tmp_path: Path
 ) -> None:
-    """Vacuous, as the documents say."""
+    """Valid without operations, as documented."""
     path = tmp_path / "history.jsonl"
     op = '{"index":%d,"time_ns":%d,"process":"a","type":"%s","f":"write","key":"x","value":1}\n'
     header = '{"squall":"history","version":1}\n'
@@ -286,7 +286,7 @@ def test_a_model_of_ones_own_is_named_by_its_file(capfd: Any, tmp_path: Path) ->
 
 
 def test_the_documented_model_has_fifteen_lines() -> None:
-    """As promised."""
+    """As documented."""
     lines = [line for line in BELL.splitlines() if line.strip() and '"""' not in line]
     assert len(lines) <= 15
 

@@ -9,7 +9,7 @@ import pytest
 from squall.checkers.faults import fault_windows
 from squall.checkers.history import OpType
 from squall.harness.cluster import HarnessError, NodeKilled
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder
@@ -44,7 +44,7 @@ def conducted(
             runtime=runtime,
             cluster=cluster,
             workload=WORKLOADS["register"],
-            nemesis=Storm(faults),
+            nemesis=FaultScheduler(faults),
             recorder=Recorder(runtime),
             seeds=Seeds(seed),
             options=Options(prefix="t/", time_limit_ns=seconds * NS_PER_S),

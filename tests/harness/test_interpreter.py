@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from squall.checkers.history import History, Op, OpType
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.interpreter import Interpreter
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder, Sink
@@ -35,23 +35,23 @@ class Rig:
         self.cluster = FakeCluster(self.runtime, nodes=3)
         if unreachable:
             self.cluster.client = self._refuse(unreachable)  # type: ignore[method-assign]
-        self.scene = Scene(
+        self.context = RunContext(
             runtime=self.runtime,
             cluster=self.cluster,
             recorder=Recorder(self.runtime, sink),
             seeds=Seeds(1),
             options=Options(prefix="", concurrency=concurrency, op_timeout_ns=NS_PER_S),
             stop=self.runtime.event(),
-            calm=self.runtime.event(),
+            load_over=self.runtime.event(),
         )
 
         async def perform(kv: Any, op: Op) -> Completion:
             return await step(self.runtime, kv, op)
 
-        self.interpreter = Interpreter(self.scene, perform, frozenset({"read"}))
+        self.interpreter = Interpreter(self.context, perform, frozenset({"read"}))
 
         def ask(context: Context) -> Answer:
-            value = len(self.scene.recorder.ops)
+            value = len(self.context.recorder.ops)
             return Invocation(context.free[0].process, f, "k", value, patience_ns=patience_ns)
 
         self.runtime.run(self.interpreter.run(Limit(count, Draw(ask))))
@@ -65,7 +65,7 @@ class Rig:
 
     @property
     def ops(self) -> list[Op]:
-        return self.scene.recorder.ops
+        return self.context.recorder.ops
 
 
 async def fine(runtime: Any, kv: Any, op: Op) -> Completion:
@@ -152,7 +152,7 @@ def test_an_error_nobody_foresaw_is_info_and_trouble_of_ours():
     rig = Rig(step, concurrency=1, count=1)
     assert rig.ops[-1].type is OpType.INFO
     assert "unclassified KeyError" in (rig.ops[-1].error or "")
-    assert "unclassified KeyError" in rig.scene.trouble[0]
+    assert "unclassified KeyError" in rig.context.trouble[0]
 
 
 def test_an_answer_after_the_deadline_is_dropped():
@@ -210,4 +210,4 @@ def test_a_connection_that_cannot_be_opened_proves_that_nothing_was_sent():
     assert [op.type for op in rig.ops] == [OpType.INVOKE, OpType.FAIL] * 2
     assert rig.ops[-1].error == "no connection: no route to host"
     assert not sent
-    assert not rig.scene.trouble
+    assert not rig.context.trouble

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import Options
 from squall.harness.run.progress import Progress, Silent
@@ -126,7 +126,7 @@ class _Stage:
             wals=plan.wals,
         )
         self.recorder = Recorder(self.runtime, sink)
-        self.nemesis = Storm(self.faults, alone=not self.swarm.triggers)
+        self.nemesis = FaultScheduler(self.faults, alone=not self.swarm.triggers)
 
     def play(self, main: Coroutine[Any, Any, Findings]) -> tuple[Findings | None, str | None]:
         """Run to the end, or until something stops it; returns the findings, or what went wrong."""
