@@ -13,7 +13,7 @@ ARGS   ?=
 SEEDED := $(if $(SEED),--seed $(SEED))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench docs clean distclean
+.PHONY: help setup setup-dev run test coverage test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench docs clean distclean
 
 help:                ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -57,6 +57,10 @@ test-lowest:         ## the fast tests, with the lowest version of everything th
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
 	  --resolution lowest-direct --editable '.[uvloop,dev]'
 	$(LOWEST)/bin/python -m pytest -q -m 'not docker' $(FAST) --ignore tests/reports/test_report_page.py
+
+coverage: setup-dev  ## branch coverage of the fast tests and the simulation, as text and coverage.json
+	$(BIN)/pytest -q -m 'not docker' --cov --cov-report=term:skip-covered --cov-report=json \
+	  $(FAST) tests/sim tests/node/replica --ignore tests/reports/test_report_page.py
 
 lint: setup-dev      ## style, types, direction of imports
 	$(BIN)/ruff check --quiet

@@ -49,7 +49,7 @@ def force_single_member(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -
     return others
 
 
-def _newest_configuration(found: recovery.Found) -> Configuration:
+def _newest_configuration(found: recovery.Recovered) -> Configuration:
     for entry in reversed(found.log.entries):
         if entry.kind == CONFIGURATION:
             return decode_entry(entry.data).configuration

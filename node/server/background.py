@@ -47,7 +47,7 @@ class BackgroundTasks:
     def observe(self, status: Status, now_us: int) -> None:
         """Start what is due in this state at this time."""
         leads = status.role == ROLE_NAMES[LEADER]
-        self.lessor.stand(status.term if leads else 0, now_us)
+        self.lessor.set_leading_term(status.term if leads else 0, now_us)
         for revocation in self.lessor.tick(now_us):
             self._begin(self._propose(revocation))
         old = self._compactor.tick(now_us, status.revision, leads)

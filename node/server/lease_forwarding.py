@@ -16,7 +16,7 @@ from squall.node.api.backend import LeaseView
 from squall.node.api.errors import NO_LEADER, TIMEOUT, TOO_MANY_REQUESTS, ApiError
 from squall.node.mvcc.lease.lessor import Lessor
 from squall.node.mvcc.store import Store
-from squall.node.raft.messages import LeaseAsk, LeaseTold, Message
+from squall.node.raft.messages import LeaseQuery, LeaseReply, Message
 
 RETRY_S = 0.5
 """Between two requests to the leader, as etcd."""
@@ -70,9 +70,9 @@ class LeaseForwarder:
         """Return a lease's remaining TTL and its keys. Raises ApiError."""
         return await self._ask(lease_id, renew=False)
 
-    def receive(self, message: LeaseAsk | LeaseTold) -> None:
+    def receive(self, message: LeaseQuery | LeaseReply) -> None:
         """Process another member's request or answer."""
-        if isinstance(message, LeaseTold):
+        if isinstance(message, LeaseReply):
             future = self._pending.get(message.sequence)
             if message.nonce == self._nonce and future is not None and not future.done():
                 future.set_result(
@@ -112,7 +112,7 @@ class LeaseForwarder:
         self._sequence = sequence = self._sequence + 1
         future: asyncio.Future[LeaseView] = asyncio.get_running_loop().create_future()
         self._pending[sequence] = future
-        node.send(leader, LeaseAsk(node.member_id, self._nonce, sequence, lease_id, renew))
+        node.send(leader, LeaseQuery(node.member_id, self._nonce, sequence, lease_id, renew))
         return await _within(RETRY_S, future, lambda: self._pending.pop(sequence))
 
     async def _serve(self, lease_id: int, renew: bool) -> LeaseView | None:
@@ -130,14 +130,14 @@ class LeaseForwarder:
         left_s = node.lessor.remaining_s(lease_id, node.now_us())
         return LeaseView(left_s, lease.ttl_s, tuple(node.store.leases.keys_of(lease_id)))
 
-    async def _answer(self, ask: LeaseAsk) -> None:
+    async def _answer(self, ask: LeaseQuery) -> None:
         try:
             view = await self._serve(ask.lease_id, ask.renew)
         except ApiError:
             return  # the member that asked repeats its request
         if view is not None:
             me = self._node.member_id
-            answer = LeaseTold(
+            answer = LeaseReply(
                 me, ask.nonce, ask.sequence, view.ttl_s, view.granted_ttl_s, list(view.keys)
             )
             self._node.send(ask.sender, answer)

@@ -34,7 +34,7 @@ from squall.node.mvcc.store import Store
 from squall.node.peer.handshake import PeerNames
 from squall.node.peer.removal import RemovedMembers
 from squall.node.peer.transport import Transport
-from squall.node.raft.messages import LeaseAsk, LeaseTold, Message
+from squall.node.raft.messages import LeaseQuery, LeaseReply, Message
 from squall.node.replica import (
     Change,
     Member,
@@ -116,7 +116,7 @@ class Server:
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._next_ticket = 0
         self._disk_thread = DiskThread(disk, self.metrics.wal_fsync.observe, self._on_written)
-        self._snapshot_writer = SnapshotWriter(disk, self._on_drafted)
+        self._snapshot_writer = SnapshotWriter(disk, self._on_snapshot_written)
         self._pump_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0  # when it fires
@@ -241,7 +241,7 @@ class Server:
 
     def _on_message(self, message: Message) -> None:
         try:
-            if isinstance(message, LeaseAsk | LeaseTold):
+            if isinstance(message, LeaseQuery | LeaseReply):
                 self.lease_forwarder.receive(message)
                 return
             self._replica.receive(message, _now_us())
@@ -279,7 +279,7 @@ class Server:
                 self._removed_members.update(self._replica.settled().removed)
                 self._update_peers(self._status.members)
             elif event.name == "snapshot-begun":
-                self._snapshot_writer.begin(self._replica.draft)
+                self._snapshot_writer.begin(self._replica.pending_snapshot)
         for reply in out.replies:
             future = self._waiting.pop(reply.ticket, None)
             if future is not None and not future.done():
@@ -313,11 +313,11 @@ class Server:
             self.crash(bug)
         self._wake()
 
-    def _on_drafted(self, data: bytes, error: BaseException | None) -> None:
+    def _on_snapshot_written(self, data: bytes, error: BaseException | None) -> None:
         if error is not None:
             self._replica.disk_failed(error)
             self.crash(error)
-        self._replica.drafted(data)
+        self._replica.snapshot_written(data)
         self._wake()
 
     def _observe(self, status: Status, now_us: int) -> None:
@@ -472,7 +472,7 @@ def replica_config(config: Config, who: Identity) -> ReplicaConfig:
         strict_reconfig=config.strict_reconfig_check,
         snapshot_count=config.snapshot_count,
         snapshot_ahead=_snapshot_ahead(config.snapshot_count, who),
-        snapshots_apart=True,
+        background_snapshots=True,
         max_wals=config.max_wals,
         max_snapshots=config.max_snapshots,
         digest_every=config.digest_every,

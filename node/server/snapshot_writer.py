@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from squall.node.replica import Draft
+from squall.node.replica import PendingSnapshot
 from squall.node.storage import snapshot
 from squall.node.storage.real import RealDisk
 
@@ -28,7 +28,7 @@ class SnapshotWriter:
         self._done = done
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self, draft: Draft | None) -> None:
+    def begin(self, draft: PendingSnapshot | None) -> None:
         """Start writing a draft."""
         assert draft is not None
         assert self._task is None, "a second draft before the first was durable"
@@ -40,7 +40,7 @@ class SnapshotWriter:
             self._task.cancel()
             await asyncio.wait((self._task,))
 
-    async def _write(self, draft: Draft) -> None:
+    async def _write(self, draft: PendingSnapshot) -> None:
         data = b""
         failure: BaseException | None = None
         try:
@@ -49,10 +49,10 @@ class SnapshotWriter:
                 machine.append(piece)
                 await asyncio.sleep(0)  # lets other tasks run
             path = snapshot.path_of(draft.term, draft.index) + snapshot.TEMPORARY
-            pieces = snapshot.encode_pieces(draft.at, draft.sessions, machine)
+            pieces = snapshot.encode_file_in_pieces(draft.at, draft.sessions, machine)
             del machine
-            await asyncio.to_thread(self._disk.write_apart, path, pieces)
-            stored = snapshot.StoredState(self._disk.mapped(path), draft.at)
+            await asyncio.to_thread(self._disk.write_file, path, pieces)
+            stored = snapshot.StoredState(self._disk.map_file(path), draft.at)
             data = cast("bytes", stored)  # Raft slices it and asks for its length
         except Exception as error:  # noqa: BLE001 - passed to the node, which stops
             failure = error

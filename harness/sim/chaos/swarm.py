@@ -49,7 +49,7 @@ class Knobs(ReplicaSettings, frozen=True, kw_only=True):
 
     segment_bytes: int = 256 * KIB
     max_snapshots: int = 5
-    snapshots_apart: bool = True
+    background_snapshots: bool = True
 
 
 class BackgroundFaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +103,7 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
         yield f"snapshot every {knobs.snapshot_count if knobs.snapshot_count < NEVER else 'never'}"
         if any(kept):
             yield f"{kept[0] or 'all'} segments and {kept[1] or 'all'} snapshots kept"
-        if knobs.snapshots_apart and knobs.snapshot_count < NEVER:
+        if knobs.background_snapshots and knobs.snapshot_count < NEVER:
             yield "written beside the log"
         if not knobs.pre_vote:
             yield "no pre-vote"
@@ -267,7 +267,7 @@ def _knobs(rng: Random, latency_us: int, *, notice_us: int, apart: bool) -> Knob
         max_apply=_pick(rng, (1, 16, 512)),
         max_wals=_pick(rng, (0, 0, 2, 5)),
         max_snapshots=_pick(rng, (1, 5, 5)),
-        snapshots_apart=apart,
+        background_snapshots=apart,
     )
 
 

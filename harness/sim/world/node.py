@@ -413,8 +413,10 @@ class SimNode:
             term, index = event.fields.get("term", 0), event.fields.get("index", 0)
             world.trace.note(now_us, Kind.NOTE, number, term, index, event)
             assert self.replica is not None
-            if event.name == "snapshot-begun" and (draft := self.replica.draft) is not None:
-                self._snapshot_writer.begin(draft)
+            if event.name == "snapshot-begun":
+                pending = self.replica.pending_snapshot
+                if pending is not None:
+                    self._snapshot_writer.begin(pending)
             elif event.name == "became-leader":
                 self.led_terms.append(term)
                 log = self.replica.raft.log

@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from squall.harness.sim.world.disk import SimDisk
 from squall.harness.sim.world.loop import Loop
-from squall.node.replica import Draft, Replica
+from squall.node.replica import PendingSnapshot, Replica
 from squall.node.storage import snapshot
 from squall.node.storage.disk import Append, Create, DiskError, DiskOp, Sync
 
@@ -47,9 +47,9 @@ class SnapshotWriter:
         self._loop = loop
         self._event = loop.register(self._on_time)
 
-    def begin(self, draft: Draft) -> None:
+    def begin(self, pending: PendingSnapshot) -> None:
         """Begin to write a snapshot."""
-        self._after((), self._encode, draft)
+        self._after((), self._encode, pending)
 
     def _after(self, ops: tuple[DiskOp, ...], step: Callable[..., None], *arguments: Any) -> None:
         node = self._node
@@ -73,18 +73,18 @@ class SnapshotWriter:
             return
         step(*arguments)
 
-    def _encode(self, draft: Draft) -> None:
-        path = snapshot.path_of(draft.term, draft.index) + snapshot.TEMPORARY
-        pieces = snapshot.encode_pieces(draft.at, draft.sessions, list(draft.machine))
+    def _encode(self, pending: PendingSnapshot) -> None:
+        path = snapshot.path_of(pending.term, pending.index) + snapshot.TEMPORARY
+        pieces = snapshot.encode_file_in_pieces(pending.at, pending.sessions, list(pending.machine))
         content = b"".join(pieces)
         half = len(content) // 2
         begun = (Create(path, 0), Append(path, 0, content[:half]))
         ended = (Append(path, half, content[half:]), Sync(path))
-        self._after(begun, self._after, ended, self._done, draft, path)
+        self._after(begun, self._after, ended, self._done, pending, path)
 
-    def _done(self, draft: Draft, path: str) -> None:
+    def _done(self, pending: PendingSnapshot, path: str) -> None:
         node = self._node
         assert node.replica is not None
-        stored = snapshot.StoredState(node.disk.read(path), draft.at)
-        node.replica.drafted(cast("bytes", stored))
+        stored = snapshot.StoredState(node.disk.read(path), pending.at)
+        node.replica.snapshot_written(cast("bytes", stored))
         node.pump()

@@ -11,7 +11,7 @@ from squall.node.api.errors import NO_LEADER, ApiError
 from squall.node.mvcc.commands import LeaseGrant, encode
 from squall.node.mvcc.lease.lessor import US_PER_S, Lessor
 from squall.node.mvcc.store import Store
-from squall.node.raft.messages import LeaseAsk, Message
+from squall.node.raft.messages import LeaseQuery, Message
 from squall.node.server.lease_forwarding import LeaseForwarder
 
 TERM = 3
@@ -52,7 +52,7 @@ class Member:
 def pair() -> tuple[Member, Member]:
     network: dict[int, Member] = {}
     leader, follower = Member(1, network), Member(2, network)
-    leader.lessor.stand(TERM, 0)
+    leader.lessor.set_leading_term(TERM, 0)
     return leader, follower
 
 
@@ -71,13 +71,13 @@ async def test_who_loses_its_office_while_it_confirms_it_renews_nothing() -> Non
     leader, follower = pair()
 
     def deposed() -> None:
-        leader.lessor.stand(0, 0)
+        leader.lessor.set_leading_term(0, 0)
         leader.known_leader = follower.known_leader = 2
-        follower.lessor.stand(TERM + 1, 0)
+        follower.lessor.set_leading_term(TERM + 1, 0)
 
     leader.during_barrier = deposed
     assert await leader.desk.keep_alive(7) == 10
-    assert [type(message) for message in leader.sent] == [LeaseAsk], "it asked its successor"
+    assert [type(message) for message in leader.sent] == [LeaseQuery], "it asked its successor"
 
 
 async def test_without_a_leader_nobody_is_told_anything() -> None:

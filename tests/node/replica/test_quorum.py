@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from squall.node.replica import Outcome
-from tests.node.raft.cluster import Cluster
+from tests.node.replica.cluster import Cluster
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "quorum.md"
 SIZES = range(1, 10)

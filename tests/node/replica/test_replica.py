@@ -10,7 +10,7 @@ from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE
 from squall.node.raft.messages import Forward
 from squall.node.replica import Outcome
 from squall.node.replica.sessions import MAX_HOLES, MAX_SESSIONS, Sessions
-from tests.node.raft.cluster import Cluster
+from tests.node.replica.cluster import Cluster
 
 
 @pytest.fixture
@@ -103,6 +103,106 @@ def test_a_deposed_leaders_waiters_are_served_by_the_new_one(cluster: Cluster) -
     cluster.agree()
 
 
+def test_a_request_of_an_earlier_boot_answers_nobody() -> None:
+    """Both boots number their requests from 1; only the boot's nonce tells them apart."""
+    cluster = Cluster(3, seed=1)
+    cluster.run(2_000_000)
+    n = follower_of(cluster)
+    cluster.propose(n, b"before the crash")
+    cluster.delay_us = (20_000, 20_000)  # it is on its way, its effect will be later
+    cluster.run(3_000)
+    cluster.crash(n)
+    cluster.start(n)
+    isolate(cluster, n)
+    ticket = cluster.propose(n, b"after it")
+    cluster.run(200_000)
+    assert ticket not in cluster.replies
+    cluster.cut.clear()
+    cluster.delay_us = (200, 2_000)
+    cluster.run(2_000_000)
+    commands = cluster.nodes[n].machine.commands
+    assert commands == [b"before the crash", b"after it"]
+    reply = cluster.replies[ticket]
+    assert (reply.outcome, reply.result) == (Outcome.DONE, 2)
+
+
+def test_a_backlog_is_applied_to_its_end_without_any_other_input() -> None:
+    """With one entry applied at a time: what is left makes the replica due again at once."""
+    cluster = Cluster(1, seed=1, max_apply=1)
+    cluster.run(2_000_000)
+    node = cluster.nodes[1]
+    replica = node.replica
+    assert replica is not None
+    for ticket in range(1, 101):
+        replica.propose(ticket, b"x%d" % ticket, cluster.now_us)
+    cluster.settle(node)
+    cluster.run(20_000)
+    assert len(node.machine.commands) == 100
+
+
+def test_what_is_committed_is_applied_only_when_it_is_durable_here() -> None:
+    """A follower hears that an entry is committed while it still saves it: it must not apply it."""
+    cluster = Cluster(3, seed=1)
+    cluster.run(2_000_000)
+    n = follower_of(cluster)
+    node, leader = cluster.nodes[n], cluster.leader()
+    assert leader is not None
+    write, cluster.write = cluster.write, lambda each, batch: each is node or write(each, batch)  # type: ignore[method-assign]
+    ticket = cluster.propose(leader, b"x")
+    cluster.run(200_000)
+    assert cluster.replies[ticket].outcome == Outcome.DONE
+    assert node.replica is not None
+    assert node.replica.raft.log.commit == node.replica.raft.log.last_index
+    assert node.machine.commands == []
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_restart_goes_on_from_the_own_snapshot(background: bool) -> None:
+    """The snapshot and the entries behind it give every command once."""
+    cluster = Cluster(
+        3, seed=1, snapshot_count=10, catch_up_entries=0, background_snapshots=background
+    )
+    cluster.run(2_000_000)
+    commands = [b"x%d" % k for k in range(37)]
+    for command in commands:
+        cluster.propose(1, command)
+        cluster.run(5_000)
+    cluster.run(500_000)
+    assert any(name == "snapshot-saved" for _, _, name, _ in cluster.events)
+    for n in cluster.nodes:
+        cluster.crash(n)
+    cluster.heal()
+    cluster.run(2_000_000)
+    assert [node.machine.commands for node in cluster.nodes.values()] == [commands] * 3
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_crash_while_a_snapshot_is_written_loses_nothing(background: bool) -> None:
+    """Segments of the log are removed only when the snapshot that replaces them is durable."""
+    rng = Random(1)
+    cluster = Cluster(
+        1,
+        seed=1,
+        election_us=50_000,
+        snapshot_count=7,
+        catch_up_entries=0,
+        segment_bytes=256,
+        max_wals=1,
+        max_snapshots=1,
+        background_snapshots=background,
+    )
+    for _ in range(100):
+        cluster.run(200_000)
+        for _ in range(rng.randrange(12)):
+            cluster.propose(1, b"x%d" % cluster.tickets)
+            cluster.run(rng.choice([10, 500, 3_000]))
+        cluster.crash(1, torn=rng.random() < 0.5)
+        cluster.start(1)
+    cluster.run(1_000_000)
+    assert len(cluster.acknowledged) > 200
+    cluster.agree()
+
+
 def test_a_repeated_forward_is_applied_once(cluster: Cluster) -> None:
     """The network doubles a request on its way; the state sees it once."""
     cluster.duplicate = 1.0
@@ -121,7 +221,13 @@ def test_a_failed_disk_ends_everything(cluster: Cluster) -> None:
     replica = cluster.nodes[leader].replica
     assert replica is not None
     first = cluster.propose(leader, b"x")
+    replica.propose(1_000_000, b"appended and not sent yet", cluster.now_us)
     replica.disk_failed(OSError("no space left"))
+    out = replica.take()
+    assert (out.messages, out.batch) == ([], None)
+    assert {reply.ticket for reply in out.replies} == {first, 1_000_000}
+    for reply in out.replies:
+        cluster.answer(cluster.nodes[leader], reply)
     cluster.settle(cluster.nodes[leader])
     second = cluster.propose(leader, b"y")
     read = cluster.read(leader)

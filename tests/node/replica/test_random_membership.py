@@ -8,8 +8,8 @@ import pytest
 
 from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE
 from squall.node.replica import Outcome
-from tests.node.raft.cluster import Cluster
-from tests.node.raft.test_random_faults import knobs_of
+from tests.node.replica.cluster import Cluster
+from tests.node.replica.test_random_faults import knobs_of
 
 SEEDS = 12
 JOINERS = 4

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from squall.node.replica import Outcome
-from tests.node.raft.cluster import Cluster
+from tests.node.replica.cluster import Cluster
 
 SEEDS = 30
 
@@ -31,11 +31,11 @@ def knobs_of(rng: Random) -> dict[str, Any]:
         "max_apply": rng.choice([1, 512]),
         "retry_us": rng.choice([20_000, 500_000]),
         "digest_every": 4,
-        "snapshots_apart": rng.random() < 0.5,
+        "background_snapshots": rng.random() < 0.5,
     }
 
 
-def storm(cluster: Cluster, rng: Random, steps: int) -> None:
+def inject_faults(cluster: Cluster, rng: Random, steps: int) -> None:
     """Ask, break and mend at random."""
     size = cluster.size
     slow = rng.choice([2_000, 30_000, 200_000])
@@ -76,7 +76,7 @@ def test_a_cluster_keeps_its_promises_under_random_faults(seed: int) -> None:
     """Drop, duplicate, reorder, cut, crash with unsynced loss: nothing promised is broken."""
     rng = Random(f"faults {seed}")
     cluster = Cluster(rng.choice([3, 5]), seed, **knobs_of(rng))
-    storm(cluster, rng, 400)
+    inject_faults(cluster, rng, 400)
     cluster.heal()
     cluster.disk_us = (10, 100)
     cluster.run(5_000_000)

@@ -9,7 +9,15 @@ from typing import Any, cast
 
 from squall.node.raft.messages import Message
 from squall.node.raft.roles import LEADER
-from squall.node.replica import Change, Draft, Member, Outcome, Replica, ReplicaConfig, Reply
+from squall.node.replica import (
+    Change,
+    Member,
+    Outcome,
+    PendingSnapshot,
+    Replica,
+    ReplicaConfig,
+    Reply,
+)
 from squall.node.storage import snapshot
 from squall.node.storage.disk import Append, Batch, Create, Sync
 from tests.node.storage.memory_disk import MemoryDisk
@@ -138,9 +146,9 @@ class Cluster:
             self.write(node, out.batch)
         for event in out.events:
             self.events.append((self.now_us, node.id, event.name, event.fields))
-            if event.name == "snapshot-begun" and replica.draft is not None:
+            if event.name == "snapshot-begun" and replica.pending_snapshot is not None:
                 delay_us = 5 * self.rng.randint(*self.disk_us)
-                self.at(delay_us, ("draft", node.id, node.epoch, replica.draft))
+                self.at(delay_us, ("draft", node.id, node.epoch, replica.pending_snapshot))
             if event.name == "became-leader":
                 term = event.fields["term"]
                 assert self.leaders.setdefault(term, node.id) == node.id, f"two leaders in {term}"
@@ -163,13 +171,15 @@ class Cluster:
         left = list(batch.ops)
         self.at(self.rng.randint(*self.disk_us), ("disk", node.id, node.epoch, batch.id, left))
 
-    def write_draft(self, node: Node, draft: Draft) -> None:
+    def write_draft(self, node: Node, draft: PendingSnapshot) -> None:
         """Write an own snapshot beside the log, as a shell does."""
         path = snapshot.path_of(draft.term, draft.index) + snapshot.TEMPORARY
-        content = b"".join(snapshot.encode_pieces(draft.at, draft.sessions, list(draft.machine)))
+        content = b"".join(
+            snapshot.encode_file_in_pieces(draft.at, draft.sessions, list(draft.machine))
+        )
         node.disk.execute((Create(path), Append(path, 0, content), Sync(path)))
         assert node.replica is not None
-        node.replica.drafted(cast("bytes", snapshot.StoredState(content, draft.at)))
+        node.replica.snapshot_written(cast("bytes", snapshot.StoredState(content, draft.at)))
         self.settle(node)
 
     def run(self, for_us: int) -> None:
