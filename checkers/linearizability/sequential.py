@@ -23,7 +23,13 @@ from typing import Any, Final, NamedTuple
 
 from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.history import History, Operation
-from squall.checkers.linearizability.registers import FOREVER, NOTHING, freeze, register_history
+from squall.checkers.linearizability.registers import (
+    FOREVER,
+    NOTHING,
+    freeze,
+    register_history,
+    thaw,
+)
 from squall.checkers.text.proof import LANES_OPS_MAX, Cast, anomaly, phrase, value_phrase, who
 from squall.checkers.text.words import counted
 from squall.checkers.verdict import Anomaly, Budget, Validity, Verdict
@@ -48,6 +54,11 @@ class _Step(NamedTuple):
     answered: bool
     operation: Operation
 
+    @property
+    def tells(self) -> bool:
+        """Whether its answer says something of the register."""
+        return self.answered and (self.seen is not NOTHING or self.unlike is not NOTHING)
+
 
 def check_sequential(history: History, budget: Budget, initial: Any = None) -> Verdict:
     """Judge all registers of a history together; `initial` is what each holds at first."""
@@ -57,7 +68,7 @@ def check_sequential(history: History, budget: Budget, initial: Any = None) -> V
     anomalies: list[Anomaly] = []
     reason, method = odd, "none"
     if not reason:
-        reads = sum(one.answered and one.seen is not NOTHING for one in steps)
+        reads = sum(one.tells for one in steps)
         thin = _thin_air(history, steps, first)
         if thin is not None:
             anomalies, method = [thin], "values"
@@ -117,7 +128,7 @@ def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anom
             continue
         if (one.key, one.seen) in written:
             continue
-        value = value_phrase(_thawed(one.seen))
+        value = value_phrase(thaw(one.seen))
         failed = register_history(history.by_key[one.key]).failed.get(one.seen, [])
         cast = Cast([*failed, one.operation])
         name = cast.name(one.operation)
@@ -128,7 +139,7 @@ def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anom
             [
                 (
                     f"Then somebody wrote {value} to {one.key}, because {name} saw it, and at "
-                    f"first {one.key} held {value_phrase(_thawed(first))}."
+                    f"first {one.key} held {value_phrase(thaw(first))}."
                 ),
                 f"However, only {', '.join(map(cast.name, failed))} would have written {value} to "
                 f"{one.key}, and failed for certain."
@@ -136,6 +147,7 @@ def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anom
                 else f"However, no operation writes {value} to {one.key}.",
             ],
             cast,
+            data={"begun": thaw(first)},
         )
     return None
 
@@ -335,7 +347,7 @@ def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
     small = _smaller(steps, first, meter)
     operations = [one.operation for one in small]
     shown = operations if len(operations) <= LANES_OPS_MAX else []
-    last = next(one for one in reversed(small) if one.answered and one.seen is not NOTHING)
+    last = next(one for one in reversed(small) if one.tells)
     cast = Cast(operations if shown else [last.operation])
     clients = len({one.process for one in operations})
     return anomaly(
@@ -354,7 +366,7 @@ def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
         ],
         cast,
         shown=shown,
-        data={"operations": len(operations), "begun": _thawed(first)},
+        data={"operations": len(operations), "begun": thaw(first)},
     )
 
 
@@ -389,7 +401,3 @@ def _still_wrong(steps: list[_Step], first: Hashable, meter: Meter) -> bool:
         return not _order(steps, first, small, unique=unique)
     except OutOfBudget:
         return False
-
-
-def _thawed(value: Hashable) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -125,8 +125,9 @@ def check(
     """Judge a recorded history: a run's folder, a file, or - for standard input.
 
     Files are read as Jepsen, Knossos and Elle write them (EDN, history.txt, jepsen.log), as
-    elle-cli reads them (JSON), as Porcupine's logs, or as Squall's own history.jsonl; folders also
-    as Jepsen's store and the reports of etcd's robustness tests have them.
+    elle-cli reads them (JSON), as Porcupine's logs or operations, or as Squall's own
+    history.jsonl; folders also as Jepsen's store and the reports of etcd's robustness tests have
+    them.
 
     Exits 0 if it is valid, 1 if it is invalid, 2 if that stays unknown, 4 if it cannot be read.
     """

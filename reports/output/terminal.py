@@ -14,7 +14,7 @@ from rich.text import Text
 from squall.checkers.evidence import Evidence
 from squall.checkers.run import Run
 from squall.checkers.text.words import counted
-from squall.checkers.verdict import Anomaly, Verdict
+from squall.checkers.verdict import Anomaly, Validity, Verdict
 from squall.reports import formatting
 from squall.reports.view import judgement, reproduce
 from squall.reports.view.judgement import Property
@@ -55,7 +55,7 @@ def final_lines(
     verdict_word = judgement.word(verdict, evidence)
     if folder is None:
         blocks = [_properties_in_full(rows), *_anomalies_in_full(rows, operations, width)]
-        blocks.append(_accounting(verdict))
+        blocks.append([*_hint(verdict), *_accounting(verdict)])
     else:
         blocks = [_property_lines(rows), *_anomaly_blocks(rows, operations)]
     if evidence.trouble:
@@ -76,6 +76,13 @@ def final_lines(
         blocks.append([last])
         last = ""
     return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}".rstrip() + "\n"
+
+
+def _hint(verdict: Verdict) -> list[str]:
+    """Return what an invalid verdict depends on, where the user can state it with an option."""
+    if verdict.validity is not Validity.INVALID or "--" not in (verdict.reason or ""):
+        return []
+    return [f"hint: {formatting.shortened(verdict.reason or '', REASON_CHARS_MAX)}"]
 
 
 def _accounting(verdict: Verdict) -> list[str]:

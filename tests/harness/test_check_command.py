@@ -348,3 +348,28 @@ def test_what_cannot_be_exported_is_one_line(
     assert (code, out) == (4, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_what_a_verdict_depends_on_is_said_below_it(capfd: Any, tmp_path: Path) -> None:
+    """An option that would change it, where the user alone can know; and what a bank claims."""
+    path = tmp_path / "history.edn"
+    path.write_text(
+        "{:process 0 :type :invoke :f :read :value nil}{:process 0 :type :ok :f :read :value 0}"
+        "{:process 0 :type :invoke :f :write :value 1}{:process 0 :type :ok :f :write :value 1}"
+    )
+    code, out, _ = squall(capfd, "check", str(path))
+    assert code == 1
+    assert "hint: if it was there at the start, say so with --initial '0'\n" in out
+    code, out, _ = squall(capfd, "check", str(path), "--initial", "0")
+    assert code == 0
+    assert "hint" not in out
+    path.write_text(
+        "{:process 0 :type :invoke :f :read :value nil}"
+        "{:process 0 :type :ok :f :read :value {0 9, 1 -1}}"
+    )
+    code, out, _ = squall(capfd, "check", str(path), "--model", "bank")
+    assert code == 1
+    assert "hint: if accounts may be overdrawn, judge by --model bank:negative\n" in out
+    code, out, _ = squall(capfd, "check", str(path), "--model", "bank:negative")
+    assert code == 0
+    assert "judged by --model bank-linearizable\n" in out
