@@ -16,7 +16,9 @@ A model is a record of pure functions, as in Porcupine. A new one takes fifteen 
             return f"{given[0]} {given[1]} -> {answer}"
 
 `given` is the pair (function, argument); `answer` is what came back, or UNKNOWN when nothing did.
-States are immutable and hashable. A method `show(state)` may say a state in words, for proofs.
+States are immutable and hashable. A method `show(state)` may say a state in words, for proofs. Of
+an object made with what it holds at first `begun` is that, as JSON. `choices` are functions whose
+unanswered call may leave one of several states, while `step` knows one of them.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ class Register:
     name = "register"
 
     def __init__(self, init: Any = None) -> None:
+        self.begun = init
         self.init: Hashable = freeze(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
@@ -93,6 +96,7 @@ class CasRegister:
     name = "cas-register"
 
     def __init__(self, init: Any = None) -> None:
+        self.begun = init
         self.init: Hashable = freeze(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:

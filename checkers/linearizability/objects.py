@@ -29,6 +29,7 @@ class KeyValue:
     name = "kv"
 
     def __init__(self, init: Any = "") -> None:
+        self.begun = init
         self.init: Hashable = "" if init is None else str(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
@@ -58,7 +59,8 @@ class Set:
     name = "set"
 
     def __init__(self, init: Any = ()) -> None:
-        self.init: Hashable = frozenset(map(freeze, _elements(init)))
+        self.begun = [*_elements(init)]
+        self.init: Hashable = frozenset(map(freeze, self.begun))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -87,6 +89,7 @@ class Counter:
     name = "counter"
 
     def __init__(self, init: Any = 0) -> None:
+        self.begun = init
         self.init: Hashable = _amount(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
@@ -111,7 +114,8 @@ class FifoQueue:
     name = "fifo-queue"
 
     def __init__(self, init: Any = ()) -> None:
-        self.init: Hashable = tuple(map(freeze, _elements(init)))
+        self.begun = [*_elements(init)]
+        self.init: Hashable = tuple(map(freeze, self.begun))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -138,13 +142,15 @@ class UnorderedQueue(FifoQueue):
     """Each element comes out at most once, in any order. State: the elements, sorted.
 
     An unanswered dequeue may have taken any element, so it is no function of the state: without an
-    answer it takes nothing here, which is sound only while no answer says that the queue was empty.
+    answer it takes nothing here. An order found so is one; where there is none, the rest is open.
     """
 
     name = "unordered-queue"
+    choices = frozenset({"dequeue"})
 
     def __init__(self, init: Any = ()) -> None:
-        self.init: Hashable = _sorted(map(freeze, _elements(init)))
+        self.begun = [*_elements(init)]
+        self.init: Hashable = _sorted(map(freeze, self.begun))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -249,6 +255,7 @@ class MultiRegister:
     init: Hashable = ()
 
     def __init__(self, init: Any = UNKNOWN) -> None:
+        self.begun = init
         self._one = UNKNOWN if isinstance(init, dict) else init
         given = init if isinstance(init, dict) else {}
         values = {freeze(key): freeze(value) for key, value in given.items()}

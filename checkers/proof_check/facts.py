@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from squall.checkers.evidence import Evidence
-from squall.checkers.history import History, Operation, OpType
+from squall.checkers.history import History, Operation, OpType, process_name
 from squall.checkers.linearizability.registers import freeze, swapped
 
 
@@ -49,6 +49,11 @@ class Facts:
         for one in self.history.operations:
             found.setdefault(one.process, []).append(one)
         return found
+
+    @cached_property
+    def clients(self) -> frozenset[str]:
+        """What clients are called."""
+        return frozenset(map(process_name, self.by_process))
 
     def hasty(self, process: int | str) -> frozenset[int]:
         """A process's operations that were called in the instant in which it was answered."""

@@ -9,11 +9,11 @@ of a history that was searched it shows it as it was when the answer came that n
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from squall.checkers.history import Operation, OpType
+from squall.checkers.history import Operation, OpType, process_name
 from squall.checkers.proof_check.grammar import Contradicted, Unverified
 from squall.checkers.proof_check.introductions import part_of
 from squall.checkers.proof_check.proof import Proof
@@ -52,26 +52,51 @@ def check_lanes(proof: Proof) -> None:
 
 
 def _lane(proof: Proof, line: str) -> list[_Interval]:
-    names = {
-        f"p{process}" if isinstance(process, int) else str(process): process
-        for process in proof.facts.by_process
-    }
-    fitting = [name for name in names if line.startswith(f"{name}:")]
-    if not fitting:
-        raise Contradicted(f"no client is the one of the lane {line.partition(':')[0]!r}")
-    name = max(fitting, key=len)
-    operations = proof.facts.by_process[names[name]]
-    found, at = [], line.find("|", len(name))
+    name = line.partition(":")[0]
+    clients = [one for one in proof.facts.by_process if _may_be_called(one, name)]
+    refused = Contradicted(f"no client is the one of the lane {name!r}")
+    found: list[_Interval] = []
+    for client in clients:  # one as a rule: names that differ in signs only are told apart by both
+        try:
+            its = _intervals(proof, line, len(name), proof.facts.by_process[client])
+        except Contradicted as why:
+            refused = why
+            continue
+        found = [_either(*both) for both in zip(found, its, strict=False)] if found else its
+    if not found:
+        raise refused
+    return found
+
+
+def _may_be_called(process: int | str, name: str) -> bool:
+    """Whether a lane of this name may be a process's: signs that no name has are underscores.
+
+    Where several would have one name, all but the first have a number behind it.
+    """
+    plain = re.sub(r"[^\w/-]", "_", process_name(process)) or "_"
+    return name == plain or re.fullmatch(rf"{re.escape(plain)}_\d+", name) is not None
+
+
+def _either(one: _Interval, other: _Interval) -> _Interval:
+    return one._replace(options=[*one.options, *other.options])
+
+
+def _intervals(proof: Proof, line: str, at: int, operations: list[Operation]) -> list[_Interval]:
+    labels = _labels(proof, operations)
+    found, at = [], line.find("|", at)
     while at >= 0:
-        one = _interval(proof, line, at, operations)
+        one = _interval(proof, line, at, labels)
         found.append(one)
         at = line.find("|", one.stop + 1)
     return found
 
 
-def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> _Interval:
+_Label = tuple[str, str, Operation, int]
+"""How an operation may be shown: its text, its closing mark, itself, and when it is to end."""
+
+
+def _interval(proof: Proof, line: str, at: int, labels: list[_Label]) -> _Interval:
     """Find what the interval that begins at a column can be."""
-    labels = _labels(proof, operations)
     options: list[tuple[Operation, int]] = []
     stop, text = 0, ""
     for label, mark, one, until in labels:
@@ -96,11 +121,7 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
     return _Interval(at, stop, text, options)
 
 
-def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, Operation, int]]:
-    """How each operation of a process may be shown: label, mark, and when it is shown to end."""
-    key: Any = ("labels", operations[0].process)
-    if key in proof.memory:
-        return list(proof.memory[key])
+def _labels(proof: Proof, operations: list[Operation]) -> list[_Label]:
     stuck = proof.memory.get("stuck")
     answered = None if stuck is None else stuck.real.completed_ns
     limit = FOREVER if answered is None else answered
@@ -114,7 +135,6 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
         if until is not None and until > limit:
             cut = msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
             labels.append((describe(cut), "?", one, FOREVER))
-    proof.memory[key] = labels
     return labels
 
 
