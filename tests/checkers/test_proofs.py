@@ -311,7 +311,7 @@ from squall.harness.sim.sweep.sweep import Sweep, workload_named
 judges.self_checked = lambda verdict, *_: verdict
 workload = workload_named(sys.argv[1])
 for seed in range(3):
-    run = simulate(seed, workload, Sweep(time_s=5.0, workload=sys.argv[1]).plan(seed))
+    run = simulate(seed, workload, Sweep(time_s=5.0, workload=sys.argv[1]).config(seed))
     if run.findings is None:
         continue
     evidence = run.findings.evidence
