@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -229,9 +230,12 @@ def _is_there(
 ) -> None:
     if w is not None:
         require(_looked_at(w.real) == at, f"{w.name} is of revision {_looked_at(w.real)}")
-        require((verb == "showed") is (w.real.f == "range"), f"{w.name} is a {w.real.f}")
         if verb == "showed":
-            require(_held(w.real, key) == there, f"{w.name} showed {_held(w.real, key)}")
+            require(there in _shown_at(w.real, key), f"{w.name} showed {_shown_at(w.real, key)}")
+        else:
+            require(_changed(w.real, key), f"{w.name} did not change {key}")
+    else:
+        require(at > 1 or there == "nothing", "the store was empty at the start")
     require(at <= rev, f"revision {at} came later")
     if w is None and at > 1:
         require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
@@ -241,6 +245,20 @@ def _is_there(
         made = one.output.get("revision") or 0
         if one.f == "put" and one.input["key"] == key and at < made <= rev:
             raise Contradicted(f"op {one.index} put {key} at revision {made}")
+    proof.memory["there"] = (key, there)
+
+
+@sentence(
+    "Then {there} is at {key} at revision {rev:int}, because {w:op} showed it at revision "
+    "{at:int}, and it is of revision {mod:int}."
+)
+def _was_there_already(
+    proof: Proof, there: str, key: str, rev: int, w: Told, at: int, mod: int
+) -> None:
+    require(_looked_at(w.real) == at, f"{w.name} is of revision {_looked_at(w.real)}")
+    require(there in _shown_at(w.real, key), f"{w.name} showed {_shown_at(w.real, key)}")
+    require(json.loads(there)[2] == mod, f"{there} is not of revision {mod}")
+    require(mod <= rev <= at, "these revisions are in another order")
     proof.memory["there"] = (key, there)
 
 
@@ -267,6 +285,7 @@ def _is_of(proof: Proof, key: str, rev: int, at: int, at2: int, w: Told | None =
     require(at == at2 <= rev, "these revisions are in another order")
     if w is not None:
         require(at == _looked_at(w.real), f"{w.name} is of revision {_looked_at(w.real)}")
+        require(_changed(w.real, key), f"{w.name} did not change {key}")
     else:
         require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
     proof.memory["bound"] = (at, None)
@@ -309,6 +328,29 @@ def _replayed(proof: Proof, b: Told, expected: str, w: Told | None = None) -> No
 
 def _looked_at(one: Operation) -> int:
     return int(one.input.get("revision") or one.output["revision"])
+
+
+def _changed(one: Operation, key: str) -> bool:
+    """Whether an acknowledged request changed a key, alone or with others."""
+    made = ran(one.input, one.output) if one.f == "txn" else [(one.f, one.input, one.output)]
+    return any(
+        (f == "put" and str(asked.get("key")) == key)
+        or (f == "delete" and covers(asked, key) and answer.get("deleted", 1))
+        for f, asked, answer in made
+    )
+
+
+def _shown_at(one: Operation, key: str) -> list[str]:
+    """What an answer shows at a key, the ranges within a transaction too."""
+    if one.f != "txn":
+        return [_held(one, key)]
+    return [
+        value_text(list(kv[1:]))
+        for f, _, answer in ran(one.input, one.output)
+        if f == "range"
+        for kv in answer.get("kvs") or ()
+        if str(kv[0]) == key
+    ]
 
 
 def _held(one: Operation, key: str) -> str:
