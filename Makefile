@@ -1,12 +1,12 @@
-# One line a target; each calls the command line, so a person and CI take the same path.
-# Note that make turns every failure into its own exit code 2: the last line of a target says in
-# words what its run came to, and CI calls `squall` itself.
+# Every target calls the command line, so that people and CI run the same code.
+# make turns every failure into its own exit code 2: the last line of a target prints the result of
+# its run, and CI calls `squall` itself.
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 SQUALL := $(BIN)/squall
-TELL   := @$(BIN)/python -m squall.harness.cli.under_make $(SQUALL)
+TELL   := @$(BIN)/python -m squall.harness.cli.make_target $(SQUALL)
 TIME   ?= 60s
 SEED   ?=
 ARGS   ?=
@@ -15,7 +15,7 @@ SEEDED := $(if $(SEED),--seed $(SEED))
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test coverage test-lowest lint test-partition test-kill test-pause test-clock mutants nightly bench docs clean distclean
 
-help:                ## say what there is
+help:                ## list the targets
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 setup: $(VENV)/.run-stamp     ## make the virtual environment
@@ -47,7 +47,7 @@ test: setup-dev lint ## every test, those with containers included where a Docke
 	$(BIN)/pytest -q -m 'not docker'
 	$(BIN)/pytest -q -m docker
 
-# No containers, browsers or clusters of processes: what the dependencies themselves can break.
+# Without containers, browsers and clusters of processes: tests that depend on library versions only.
 FAST := tests/checkers tests/workloads tests/harness tests/node/raft tests/node/mvcc \
         tests/node/storage tests/node/rpc tests/node/tls tests/reports tests/test_architecture.py
 LOWEST := $(VENV)/lowest
@@ -81,11 +81,11 @@ MUTANTS ?= leader-local-read ack-before-fsync quorum-off-by-one no-up-to-date-ch
 mutants: setup        ## planted bugs of the node: each must end INVALID
 	@for name in $(MUTANTS); do tests/mutants/catch $$name || exit 1; done
 
-nightly: setup        ## what the nightly job runs, one after another
+nightly: setup        ## what the nightly job runs, sequentially
 	@status=0; for faults in kill pause partition clock all; do \
 	  $(TELL:@%=%) run register --faults $$faults --time 120s --keep $(ARGS) || status=$$?; done; exit $$status
 
-bench: setup-dev      ## measurements: the simulator against the clock, the checkers beside their peers
+bench: setup-dev      ## benchmarks: the simulator's speed, the checkers compared with others
 	$(BIN)/python -m bench.simulator
 	$(BIN)/python -m bench.checkers --quick
 

@@ -174,7 +174,7 @@ def judge_file(
         left = msgspec.structs.replace(budget, time_s=meter.remaining_s)
         hint = initial_hint(found, left)
         verdict = msgspec.structs.replace(verdict, reason=hint)
-    if found.model == BANK and verdict.validity is Validity.VALID:
+    if _base(found.model) == BANK and verdict.validity is Validity.VALID:
         found = found._replace(accounting=_noted(found.accounting, SUMS_ONLY))
     spent_s = meter.now_s() + budget.time_s - meter.until_s
     verdict = msgspec.structs.replace(
@@ -183,7 +183,7 @@ def judge_file(
     return accounted(found, verdict, strict=strict)
 
 
-def judge_history(
+def judge_by_model(
     history: Sequence[Op],
     model: str | Callable[[], Model],
     budget: Budget | None = None,

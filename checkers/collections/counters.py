@@ -183,5 +183,5 @@ def _tell(
         cast,
         # What was added only after the read answered has no part in it.
         shown=[*called, read],
-        data={"least": low, "most": high},
+        data={"least": low, "most": high} | ({"begun": initial} if initial else {}),
     )

@@ -111,14 +111,14 @@ def _wrong_total(read: Operation, sure: int, added: Sequence[Operation], initial
     return anomaly(
         "wrong-final-total",
         f"{who(read)} read {read.output} from {read.key} in the end, where {sure} was "
-        f"acknowledged.",
+        f"acknowledged{begun}.",
         [
             f"Then {name} shows {sure}, the sum of all that was acknowledged{begun}{doubt}.",
             f"However, in the end {name} showed {read.output}.",
         ],
         cast,
         shown=sorted([*added, read], key=lambda one: one.index),
-        data={"acknowledged": sure},
+        data={"acknowledged": sure} | ({"begun": initial} if initial else {}),
     )
 
 

@@ -26,6 +26,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter as Multiset
 from collections.abc import Hashable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -34,7 +35,11 @@ from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.history import History, MalformedHistory, Operation, OpType
 from squall.checkers.linearizability.checker import check_linearizability
 from squall.checkers.linearizability.models import FifoQueue, UnorderedQueue
-from squall.checkers.linearizability.registers import FOREVER, freeze
+from squall.checkers.linearizability.registers import (
+    FOREVER,
+    freeze,
+    thaw,
+)
 from squall.checkers.text.proof import Cast, anomaly, value_phrase, who
 from squall.checkers.text.words import counted
 from squall.checkers.verdict import Anomaly, Budget, Validity, Verdict, worst
@@ -115,7 +120,8 @@ def check_queues(
             continue
         left = msgspec.structs.replace(budget, time_s=meter.remaining_s)
         part = History([op for op in history if op.is_client and op.key == key])
-        verdict = _search(part, discipline, initial, left, unanswered=bool(queue.unanswered))
+        make = FifoQueue if discipline == FIFO else UnorderedQueue
+        verdict = check_linearizability(part, left, partial(make, initial))
         methods["search"] += 1
         anomalies += verdict.anomalies
         if verdict.validity is Validity.UNKNOWN:
@@ -171,21 +177,6 @@ def check_unnamed_queue(
     )
 
 
-def _search(
-    part: History, discipline: str, initial: Sequence[Any], budget: Budget, *, unanswered: bool
-) -> Verdict:
-    make = FifoQueue if discipline == FIFO else UnorderedQueue
-    verdict = check_linearizability(part, budget, lambda: make(initial))
-    if verdict.validity is Validity.INVALID and discipline != FIFO and unanswered:
-        # The unordered model lets an unanswered dequeue take nothing: no proof against it.
-        return Verdict(
-            checker=discipline,
-            validity=Validity.UNKNOWN,
-            reason="which elements the unanswered dequeues took is open",
-        )
-    return verdict
-
-
 def _sorted_out(operations: Sequence[Operation], initial: Sequence[Any]) -> _Queue:
     """Pair enqueues with dequeues; what is wrong with an element by itself is found here."""
     puts: dict[Hashable, list[Operation]] = {}
@@ -219,7 +210,7 @@ def _sorted_out(operations: Sequence[Operation], initial: Sequence[Any]) -> _Que
     if None in puts:
         return _Queue([], empty, unanswered, found, "nil was enqueued")
     if repeated:
-        what = value_phrase(_thawed(repeated[0]))
+        what = value_phrase(thaw(repeated[0]))
         return _Queue([], empty, unanswered, found, f"{what} was enqueued twice")
     elements = [
         _Element(
@@ -381,10 +372,6 @@ def _shown(queue: _Queue) -> list[Operation]:
     return sorted({one.index: one for one in ops}.values(), key=lambda one: one.index)
 
 
-def _thawed(value: Hashable) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _too_often(
     outs: Sequence[Operation], ins: Sequence[Operation], failed: Operation | None, begun: int
 ) -> Anomaly:
@@ -454,7 +441,7 @@ def _was_not_empty(empty: Operation, chain: Sequence[_Element]) -> Anomaly:
     key, name = empty.key, cast.name(empty)
     sentences = []
     for at, one in enumerate(needed):
-        value = value_phrase(_thawed(one.value))
+        value = value_phrase(thaw(one.value))
         word = "Then" if not at else "And"
         until = (
             f"until {cast.name(one.taken)} was called at {cast.at(one.leaves)}"
@@ -483,7 +470,7 @@ def _went_in_first(stayed: _Element, over: _Element, cast: Cast) -> str:
 def _overtaken(stayed: _Element, over: _Element) -> Anomaly:
     assert over.taken is not None
     cast = Cast(one for one in (stayed.put, stayed.taken, over.put, over.taken) if one is not None)
-    mine, its = (value_phrase(_thawed(one.value)) for one in (stayed, over))
+    mine, its = (value_phrase(thaw(one.value)) for one in (stayed, over))
     key, first = over.taken.key, _went_in_first(stayed, over, cast)
     end = (
         f"However, {cast.name(over.taken)} took {its} out, and no dequeue took {mine} out."
@@ -514,14 +501,14 @@ def _too_many_skipped(
     last = skipped[-1]
     assert last[2].taken is not None
     key = last[2].taken.key
-    stay = ", ".join(value_phrase(_thawed(one.value)) for _, one, _ in skipped)
+    stay = ", ".join(value_phrase(thaw(one.value)) for _, one, _ in skipped)
     return anomaly(
         "queue-out-of-order",
         f"{stay} never came out of {key}, while what had gone in later did.",
         [
             *(
-                f"{'And' if at else 'Then'} {value_phrase(_thawed(stayed.value))} went in before "
-                f"{value_phrase(_thawed(over.value))}, because "
+                f"{'And' if at else 'Then'} {value_phrase(thaw(stayed.value))} went in before "
+                f"{value_phrase(thaw(over.value))}, because "
                 + _went_in_first(stayed, over, cast)
                 + f", so it had left when {cast.name(over.taken)} answered."
                 for at, (_, stayed, over) in enumerate(skipped)
@@ -671,7 +658,7 @@ def _phantom(
     key: str | None, value: Hashable, shown: Operation, failed: Operation | None
 ) -> Anomaly:
     cast = Cast([shown] if failed is None else [failed, shown])
-    text = value_phrase(_thawed(value))
+    text = value_phrase(thaw(value))
     return anomaly(
         "unexpected-element",
         f"{who(shown)} got {text} from {key}, which "
@@ -688,7 +675,7 @@ def _phantom(
 
 def _lost(put: Operation, value: Hashable, by: Operation, doubt: int) -> Anomaly:
     cast = Cast([put, by])
-    text = value_phrase(_thawed(value))
+    text = value_phrase(thaw(value))
     verb = "took all that was left" if by.f == "drain" else "read all that was left"
     sentences = [
         f"Then {text} was in {put.key}, because {cast.order(put, by)}, unless it had come out.",

@@ -202,10 +202,13 @@ def _judge(
         tally.never += _settle(value, element, found, tally.latencies)
     if not found:
         found += _without_order(elements, shown)
+    begun = {"begun": sorted(map(thaw, initial), key=value_text)} if initial else {}
     for one in found:
         tally.counts[one.name] = tally.counts.get(one.name, 0) + 1
         if (linearizable or one.name not in LATE) and len(tally.anomalies) < ANOMALIES_MAX:
-            tally.anomalies.append(_tell(one, history))
+            told = _tell(one, history)
+            told = msgspec.structs.replace(told, data={**told.data, **begun}) if begun else told
+            tally.anomalies.append(told)
 
 
 def _read(

@@ -39,7 +39,15 @@ from squall.checkers.etcd.model import (
     misshapen,
     misshapen_answer,
 )
-from squall.checkers.etcd.replay import Answers, Difference, Early, Gap, Replay
+from squall.checkers.etcd.replay import (
+    Answers,
+    Difference,
+    Early,
+    Gap,
+    Replay,
+    changed_keys,
+    leaves,
+)
 from squall.checkers.etcd.requests import changed, keys_of, unrelated
 from squall.checkers.evidence import Evidence
 from squall.checkers.gc_pause import uncollected
@@ -449,9 +457,10 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
     named = [witness] if witness is not None and not _is_witnessed(witness) else []
     cast = Cast([*named, operation])
     name = cast.name(operation)
-    if found.key is not None:
+    if found.key is not None and _is_established(found):
         sentences = _about_key(found, cast)
     else:
+        told, there = value_text(said), value_text(found.expected)
         last = f", the last to say of it being {cast.name(named[0])}" if named else ""
         then = (
             f"Then, all changes before it replayed, {name} is answered with {there}{last}; no "
@@ -459,6 +468,18 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
         )
         sentences = [then, f"However, {name} was answered with {told}."]
     return _Break("wrong-answer", (*named, operation), sentences, summary, certain=certain)
+
+
+def _is_established(found: Difference) -> bool:
+    """Whether some answer says what is at the key, rather than the replay as a whole."""
+    asked, mod = _looked_at(found.operation), found.shown[3] if found.shown is not None else None
+    if mod is not None and mod > asked:
+        return True  # it is from the future, whatever was there
+    witness = found.witness
+    overwritten = mod is not None and witness is not None and mod < _looked_at(witness)
+    return leaves(witness, found.key or "", found.there) or (
+        overwritten and witness is not None and witness.f != "range"
+    )
 
 
 def _held(kv: KeyValue | None) -> str:
@@ -483,7 +504,16 @@ def _about_key(found: Difference, cast: Cast) -> list[str]:
         )
         return [then, shown]
     at = _looked_at(witness)
-    if mod is not None and witness.f != "range" and mod < at:
+    there = found.there
+    changed_it = changed_keys(witness.f, witness.input, witness.output)
+    shows = witness.f == "range" or (there is not None and key not in changed_it)
+    if shows and there is not None and at > asked:
+        then = (
+            f"Then {_held(there)} is at {key} at revision {asked}, because {cast.name(witness)} "
+            f"showed it at revision {at}, and it is of revision {there[3]}."
+        )
+        return [then, shown]
+    if mod is not None and not shows and mod < at:
         told = (
             "a watch was sent its change of"
             if _is_witnessed(witness)
@@ -496,7 +526,7 @@ def _about_key(found: Difference, cast: Cast) -> list[str]:
         return [then, f"However, {name} shows it of revision {mod}."]
     why = f"a watch was sent its change of revision {at}"
     if not _is_witnessed(witness):
-        verb = "showed" if witness.f == "range" else "changed"
+        verb = "showed" if shows else "changed"
         why = f"{cast.name(witness)} {verb} it at revision {at}"
     then = (
         f"Then {_held(found.there)} is at {key} at revision {asked}, because {why}, and no request "

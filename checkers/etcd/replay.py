@@ -218,6 +218,9 @@ class Replay:
                     witness = self._last_change(key, place)
                     if not _overwritten(shown, witness):
                         witness = self._witness(key, place, gone=there is None)
+                        if there is not None and not leaves(witness, key, there):
+                            # An unanswered request put it there: somebody else was shown it.
+                            witness = self._shown_to(key, there, operation)
                     return Difference(
                         operation, expected, witness, key, shown, there, True, (window,)
                     )
@@ -281,7 +284,7 @@ class Replay:
             for at, row in enumerate(order):
                 operation = operations[row]
                 if not claims[row] & 1:
-                    for one in _changed_keys(operation.f, operation.input, operation.output):
+                    for one in changed_keys(operation.f, operation.input, operation.output):
                         self._places[True].setdefault(one, []).append(at)
                 elif operation.f == "range" and "end" not in operation.input:
                     self._places[False].setdefault(operation.input["key"], []).append(at)
@@ -316,10 +319,45 @@ class Replay:
         found = [row for row in rows if row is not None]
         return operations[max(found, key=claims.__getitem__)] if found else None
 
+    def _shown_to(self, key: str, there: KeyValue, but: Operation) -> Operation | None:
+        """An answer, other than one, that shows this at a key; the earliest by its revision."""
+        operations = self._answers.operations
+        rows = (row for row in self._answers.order if operations[row] is not but)
+        return next((operations[r] for r in rows if there in shown_of(operations[r], key)), None)
+
     def _looked(self, key: str, place: int) -> int:
         """The revision as of which a key was read last."""
         row = self._index(place, key, change=False)
         return self._first if row is None else self._answers.claim[row] >> 1
+
+
+def shown_of(operation: Operation, key: str) -> list[KeyValue]:
+    """What the ranges of an answer show at a key, those within a transaction too."""
+    f, request, answer = operation.f, operation.input, operation.output
+    made = ran(request, answer) if f == "txn" else ((f, request, answer),)
+    return [
+        list(kv)
+        for inner, _, said in made
+        if inner == "range"
+        for kv in said.get("kvs") or ()
+        if kv[0] == key
+    ]
+
+
+def leaves(witness: Operation | None, key: str, there: KeyValue | None) -> bool:
+    """Whether an answer says that this is at a key: by showing it, or by having put it there.
+
+    Without a witness nothing is there: the store was empty at the start.
+    """
+    if witness is None:
+        return there is None
+    if there is None:
+        f, request, answer = witness.f, witness.input, witness.output
+        made = ran(request, answer) if f == "txn" else ((f, request, answer),)
+        put = any(inner == PUT and one["key"] == key for inner, one, _ in made)
+        return not put and not shown_of(witness, key)
+    changed = key in changed_keys(witness.f, witness.input, witness.output)
+    return (changed and witness.output["revision"] == there[3]) or there in shown_of(witness, key)
 
 
 def _overwritten(shown: KeyValue | None, change: Operation | None) -> bool:
@@ -337,10 +375,10 @@ def _deletes_range(operation: Operation, key: str) -> bool:
     )
 
 
-def _changed_keys(f: str, request: Any, answer: Any) -> set[str]:
+def changed_keys(f: str, request: Any, answer: Any) -> set[str]:
     """Keys that a request certainly changed, being answered like this."""
     if f == "txn":
-        return {key for one in ran(request, answer) for key in _changed_keys(*one)}
+        return {key for one in ran(request, answer) for key in changed_keys(*one)}
     if f == PUT or (f == DELETE and answer.get("deleted") and "end" not in request):
         return {request["key"]}
     return set()

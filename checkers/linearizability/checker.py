@@ -21,7 +21,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -91,6 +91,9 @@ SHRINK_STATES_MAX: Final = 20_000
 STATES_TOLD_MAX: Final = 8
 """States of an object named in a proof."""
 
+OPEN_CHOICE: Final = "which elements the unanswered dequeues took is open"
+"""Why an object is left open of which an unanswered call may have left one of several states."""
+
 SHRINK_TIME_S: Final = 5.0
 """Seconds spent on making one counterexample smaller."""
 
@@ -117,6 +120,7 @@ def check_linearizability(
     started_s = meter.now_s()
     tally = _Tally()
     searches: list[tuple[int, str | None, list[Operation], str]] = []
+    open_choices: set[str | None] = set()
     sample = make()
     known = sample.name in MODELS or sample.name == EtcdKv.name
     wrong = mismatches(history, RULES if known else {})
@@ -139,6 +143,8 @@ def check_linearizability(
         judged = _judge_cheaply(key, all_of_key, make())
         if isinstance(judged, str):
             searches.append((len(mine), key, mine, judged))
+            if _open_choice(all_of_key, sample):
+                open_choices.add(key)
         else:
             tally.add(key, judged)
     searches.sort(key=lambda waiting: waiting[0])
@@ -147,7 +153,10 @@ def check_linearizability(
         if tally.invalid_keys:
             left_s = min(left_s, AFTER_PROOF_S)
         share = msgspec.structs.replace(budget, time_s=left_s / (len(searches) - at))
-        tally.add(key, _judge_by_search(key, mine, make(), Meter(share), why))
+        judged = _judge_by_search(key, mine, make(), Meter(share), why)
+        if judged.validity is Validity.INVALID and key in open_choices:
+            judged = _Judged(Validity.UNKNOWN, "search", None, OPEN_CHOICE, judged.visited)
+        tally.add(key, judged)
     keys = len(history.by_key)
     validity, reason = tally.conclude()
     return Verdict(
@@ -234,7 +243,7 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
         initial = cast("Iterable[Hashable]", model.init)
         strange = unexpected_element(key, operations, initial, puts=puts, takes=takes)
         if strange is not None:
-            return _Judged(Validity.INVALID, "answer", strange)
+            return _Judged(Validity.INVALID, "answer", lambda: _with_begun(strange(), model))
     if model.name not in REGISTERS:
         return f"a {model.name} is no register"
     register = register_history(operations)
@@ -375,6 +384,17 @@ def _judge_by_search(
     )
 
 
+def _open_choice(operations: list[Operation], model: Model) -> bool:
+    """Whether an unanswered call may have had an effect that the model does not try."""
+    choices = choices_of(model)
+    return any(one.f in choices and one.outcome is OpType.INFO for one in operations)
+
+
+def choices_of(model: Model) -> frozenset[str]:
+    """Functions whose unanswered call may leave one of several states."""
+    return getattr(model, "choices", frozenset())
+
+
 def constrains(operation: Operation, model: Model) -> bool:
     """Whether an operation constrains anything: it happened, or may have changed something.
 
@@ -439,7 +459,8 @@ def _explain_stuck(
 
     assert found.stuck is not None
     known = {one.index: one for one in operations}
-    smaller = cut_behind(operations, operations[found.stuck])
+    choices = choices_of(model)
+    smaller = operations if choices else cut_behind(operations, operations[found.stuck])
     if model.name in REGISTERS:
         smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
         # What is left is often decided without search, and then better explained; and of whole
@@ -453,10 +474,12 @@ def _explain_stuck(
     until = "what had answered before {}"
     if again is not None:
         operations, found = smaller, again
-    else:
-        until = "the answers, later ones too, of all that takes effect before {}"
     assert found.stuck is not None
     stuck = operations[found.stuck]
+    if again is None or choices:
+        again = None  # what is answered later keeps its answer
+        until = "the answers, later ones too, of all that takes effect before {}"
+        operations = [one for one in operations if one.invoked_ns <= (stuck.completed_ns or 0)]
     cast = Cast([stuck])
     # Lanes show what was answered later as open, for that is what was known at that moment.
     at = stuck.completed_ns or 0
@@ -493,8 +516,22 @@ def _explain_stuck(
             "states": states,
             "model": model.name,
             "searched": [one.index for one in operations],
+            **begun_of(model),
         },
     )
+
+
+def begun_of(model: Model) -> dict[str, Any]:
+    """What an object was made to hold at first, as an anomaly's data; nothing if nothing was."""
+    fresh = MODELS.get(model.name)
+    value = getattr(model, "begun", UNKNOWN)
+    if fresh is None or value is UNKNOWN or value == getattr(fresh(), "begun", UNKNOWN):
+        return {}
+    return {"begun": value}
+
+
+def _with_begun(told: Anomaly, model: Model) -> Anomaly:
+    return msgspec.structs.replace(told, data={**told.data, **begun_of(model)})
 
 
 def _told_of_whole(

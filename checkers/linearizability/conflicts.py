@@ -67,9 +67,19 @@ class _Scene(NamedTuple):
         """Name the operations the proof speaks about."""
         return Cast(operations, self.surroundings.proofs)
 
-    def anomaly(self, kind: str, summary: str, sentences: Sequence[str], cast: Cast) -> Anomaly:
-        """Put the anomaly together."""
-        return anomaly(kind, summary, sentences, cast, shown=self.surroundings.operations)
+    def anomaly(
+        self,
+        kind: str,
+        summary: str,
+        sentences: Sequence[str],
+        cast: Cast,
+        *,
+        shown: Sequence[Operation] | None = None,
+    ) -> Anomaly:
+        """Put the anomaly together; `shown` are the lanes' operations, else the surroundings."""
+        data = {} if self.initial is None else {"begun": thaw(self.initial)}
+        shown = self.surroundings.operations if shown is None else shown
+        return anomaly(kind, summary, sentences, cast, shown=shown, data=data)
 
 
 def explain_conflict(
@@ -116,7 +126,9 @@ def _unwritten(scene: _Scene) -> Anomaly:
             ],
             cast,
         )
-        return msgspec.structs.replace(told, data={"initial": thaw(value)}) if hint else told
+        if not hint:
+            return told
+        return msgspec.structs.replace(told, data={**told.data, "initial": thaw(value)})
     cast = scene.cast([*failed, reader])
     only, *others = failed
     because = f" ({only.error})" if only.error else ""
@@ -125,7 +137,7 @@ def _unwritten(scene: _Scene) -> Anomaly:
     if others:
         write, names = "every write", listed([cast.name(one) for one in failed])
         however = f"all that would have written {text} failed for certain, as {names} did."
-    return anomaly(
+    return scene.anomaly(
         "aborted-read",
         f"{who(reader)} found {text} in {key}, although {write} of it had failed.",
         [

@@ -4,7 +4,7 @@ A model is a record of pure functions, as in Porcupine. A new one takes fifteen 
 
     class Counter:
         name = "counter"
-    functions = frozenset({"add", "read"})
+        functions = frozenset({"add", "read"})
         init = 0
         def step(self, state, given, answer):
             f, amount = given
@@ -17,7 +17,9 @@ A model is a record of pure functions, as in Porcupine. A new one takes fifteen 
             return f"{given[0]} {given[1]} -> {answer}"
 
 `given` is the pair (function, argument); `answer` is what came back, or UNKNOWN when nothing did.
-States are immutable and hashable. A method `show(state)` may say a state in words, for proofs.
+States are immutable and hashable. A method `show(state)` may say a state in words, for proofs. Of
+an object made with what it holds at first `begun` is that, as JSON. `choices` are functions whose
+unanswered call may leave one of several states, while `step` knows one of them.
 
 What an operation of the models here is asked and answered:
 
@@ -91,6 +93,7 @@ class Register:
     functions = frozenset({"read", "write"})
 
     def __init__(self, init: Any = None) -> None:
+        self.begun = init
         self.init: Hashable = freeze(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
@@ -116,6 +119,7 @@ class CasRegister:
     functions = frozenset({"read", "write", "cas"})
 
     def __init__(self, init: Any = None) -> None:
+        self.begun = init
         self.init: Hashable = freeze(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
@@ -163,6 +167,7 @@ class KeyValue:
     functions = frozenset({"get", "put", "append"})
 
     def __init__(self, init: Any = "") -> None:
+        self.begun = init
         self.init: Hashable = "" if init is None else str(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
@@ -193,7 +198,8 @@ class Set:
     functions = frozenset({"add", "remove", "read"})
 
     def __init__(self, init: Any = ()) -> None:
-        self.init: Hashable = frozenset(map(freeze, _elements(init)))
+        self.begun = [*_elements(init)]
+        self.init: Hashable = frozenset(map(freeze, self.begun))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -223,6 +229,7 @@ class Counter:
     functions = frozenset({"add", "read"})
 
     def __init__(self, init: Any = 0) -> None:
+        self.begun = init
         self.init: Hashable = _amount(init)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
@@ -248,7 +255,8 @@ class FifoQueue:
     functions = frozenset({"enqueue", "dequeue"})
 
     def __init__(self, init: Any = ()) -> None:
-        self.init: Hashable = tuple(map(freeze, _elements(init)))
+        self.begun = [*_elements(init)]
+        self.init: Hashable = tuple(map(freeze, self.begun))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -275,13 +283,15 @@ class UnorderedQueue(FifoQueue):
     """Each element comes out at most once, in any order. State: the elements, sorted.
 
     An unanswered dequeue may have taken any element, so it is no function of the state: without an
-    answer it takes nothing here, which is sound only while no answer says that the queue was empty.
+    answer it takes nothing here. An order found so is one; where there is none, the rest is open.
     """
 
     name = "unordered-queue"
+    choices = frozenset({"dequeue"})
 
     def __init__(self, init: Any = ()) -> None:
-        self.init: Hashable = _sorted(map(freeze, _elements(init)))
+        self.begun = [*_elements(init)]
+        self.init: Hashable = _sorted(map(freeze, self.begun))
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call."""
@@ -389,6 +399,7 @@ class MultiRegister:
     init: Hashable = ()
 
     def __init__(self, init: Any = UNKNOWN) -> None:
+        self.begun = init
         self._one = UNKNOWN if isinstance(init, dict) else init
         given = init if isinstance(init, dict) else {}
         values = {freeze(key): freeze(value) for key, value in given.items()}

@@ -169,7 +169,11 @@ def shrink(
 
 
 def cut_behind(operations: Iterable[Operation], stuck: Operation) -> list[Operation]:
-    """Return a history as it was when one answer came: what came later is not known of it."""
+    """Return a history as it was when one answer came: what came later is not known of it.
+
+    That is sound where an unanswered call leaves one state, which the model knows: of an unordered
+    queue it is not, where a dequeue that is answered later may have taken any element.
+    """
     at = stuck.completed_ns or 0
     return [
         one

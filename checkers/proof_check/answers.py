@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 from squall.checkers.etcd.requests import covers, ran
 from squall.checkers.history import Operation, OpType
-from squall.checkers.proof_check.grammar import Contradicted, Unverified, require, sentence, summary
+from squall.checkers.proof_check.grammar import (
+    Contradicted,
+    Unverified,
+    moment,
+    require,
+    sentence,
+    summary,
+)
 from squall.checkers.proof_check.proof import Proof, Told
-from squall.checkers.proof_check.stores import replayed
+from squall.checkers.proof_check.stores import replayed, sent, watches_of
 from squall.checkers.text.lanes import value_text
 
 _DIFFERS = re.compile(r"(?:the \w+ |no )?(.*) was asked, (.*) answered", re.DOTALL)
@@ -93,6 +101,7 @@ def _was_put(proof: Proof, value: str, key: str, r: Told) -> None:
 @sentence("However, no {puts} of {value} was called, and it was not there at the start.")
 def _no_put(proof: Proof, puts: str, value: str) -> None:
     require(proof.memory.get("value") == value, "another element was shown")
+    require(not _began_with(proof, value), "it was there at the start")
     found = _asked_for(proof, puts, value)
     require(not found, f"op {found[0].index if found else ''} asked for it")
 
@@ -108,6 +117,8 @@ def _every_put_failed(proof: Proof, puts: str, value: str, names: str) -> None:
 
 @sentence("However, no operation adds {value}, and it was not there at the start.")
 def _no_add(proof: Proof, value: str) -> None:
+    require(proof.memory.get("value", value) == value, "another element was shown")
+    require(not _began_with(proof, value), "it was there at the start")
     found = _asked_for(proof, "add", value)
     require(not found, f"op {found[0].index if found else ''} adds {value}")
 
@@ -118,6 +129,10 @@ def _only_failed(proof: Proof, names: str) -> None:
     named = [proof.named(name).real for name in re.findall(r"[A-Z]\d+", names)]
     require(sorted(map(id, found)) == sorted(map(id, named)), f"{len(found)} operations add it")
     require(all(one.outcome is OpType.FAIL for one in named), "one of them did not fail")
+
+
+def _began_with(proof: Proof, value: str) -> bool:
+    return isinstance(proof.begun, list) and value in map(value_text, proof.begun)
 
 
 def _asked_for(proof: Proof, puts: str, value: str) -> list[Operation]:
@@ -136,15 +151,37 @@ def _shown(one: Operation) -> list[str]:
 # --- totals
 
 
+def _lasted(one: Told, called: str, answered: str) -> None:
+    """Check when an operation was called and when it answered."""
+    real = moment(one.real.invoked_ns, called), moment(one.real.completed_ns or 0, answered)
+    require((called, answered) == real, f"{one.name} lasted from {real[0]} to {real[1]}")
+
+
 @sentence(
     "Then {r:op} shows at least {low:int}, what had been acknowledged when it was called at "
     "{called:ns} with all that was subtracted until it answered at {answered:ns}, and at most "
-    "{high:int}, all that had been added by then without what was subtracted for certain."
+    "{high:int}, all that had been added by then without what was subtracted for certain.",
+    "Then {r:op} shows at least {low:int}, {least:int} at the start and what had been acknowledged "
+    "when it was called at {called:ns} with all that was subtracted until it answered at "
+    "{answered:ns}, and at most {high:int}, {most:int} at the start and all that had been added by "
+    "then without what was subtracted for certain.",
 )
-def _signed_bounds(proof: Proof, r: Told, low: int, called: str, answered: str, high: int) -> None:
+def _signed_bounds(
+    proof: Proof,
+    r: Told,
+    low: int,
+    called: str,
+    answered: str,
+    high: int,
+    least: int = 0,
+    most: int = 0,
+) -> None:
     real = r.real
     at = real.completed_ns or 0
-    sums = [0, 0]
+    begun = proof.begun or 0
+    require(least == most == begun, f"it was {begun} at the start")
+    _lasted(r, called, answered)
+    sums = [proof.begun or 0, proof.begun or 0]
     for one in proof.facts.of_key(proof.key):
         if one.f != "add" or one.outcome is OpType.FAIL:
             continue
@@ -193,9 +230,12 @@ def _is_there(
 ) -> None:
     if w is not None:
         require(_looked_at(w.real) == at, f"{w.name} is of revision {_looked_at(w.real)}")
-        require((verb == "showed") is (w.real.f == "range"), f"{w.name} is a {w.real.f}")
         if verb == "showed":
-            require(_held(w.real, key) == there, f"{w.name} showed {_held(w.real, key)}")
+            require(there in _shown_at(w.real, key), f"{w.name} showed {_shown_at(w.real, key)}")
+        else:
+            require(_changed(w.real, key), f"{w.name} did not change {key}")
+    else:
+        require(at > 1 or there == "nothing", "the store was empty at the start")
     require(at <= rev, f"revision {at} came later")
     if w is None and at > 1:
         require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
@@ -205,6 +245,20 @@ def _is_there(
         made = one.output.get("revision") or 0
         if one.f == "put" and one.input["key"] == key and at < made <= rev:
             raise Contradicted(f"op {one.index} put {key} at revision {made}")
+    proof.memory["there"] = (key, there)
+
+
+@sentence(
+    "Then {there} is at {key} at revision {rev:int}, because {w:op} showed it at revision "
+    "{at:int}, and it is of revision {mod:int}."
+)
+def _was_there_already(
+    proof: Proof, there: str, key: str, rev: int, w: Told, at: int, mod: int
+) -> None:
+    require(_looked_at(w.real) == at, f"{w.name} is of revision {_looked_at(w.real)}")
+    require(there in _shown_at(w.real, key), f"{w.name} showed {_shown_at(w.real, key)}")
+    require(json.loads(there)[2] == mod, f"{there} is not of revision {mod}")
+    require(mod <= rev <= at, "these revisions are in another order")
     proof.memory["there"] = (key, there)
 
 
@@ -231,6 +285,7 @@ def _is_of(proof: Proof, key: str, rev: int, at: int, at2: int, w: Told | None =
     require(at == at2 <= rev, "these revisions are in another order")
     if w is not None:
         require(at == _looked_at(w.real), f"{w.name} is of revision {_looked_at(w.real)}")
+        require(_changed(w.real, key), f"{w.name} did not change {key}")
     else:
         require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
     proof.memory["bound"] = (at, None)
@@ -275,6 +330,29 @@ def _looked_at(one: Operation) -> int:
     return int(one.input.get("revision") or one.output["revision"])
 
 
+def _changed(one: Operation, key: str) -> bool:
+    """Whether an acknowledged request changed a key, alone or with others."""
+    made = ran(one.input, one.output) if one.f == "txn" else [(one.f, one.input, one.output)]
+    return any(
+        (f == "put" and str(asked.get("key")) == key)
+        or (f == "delete" and covers(asked, key) and answer.get("deleted", 1))
+        for f, asked, answer in made
+    )
+
+
+def _shown_at(one: Operation, key: str) -> list[str]:
+    """What an answer shows at a key, the ranges within a transaction too."""
+    if one.f != "txn":
+        return [_held(one, key)]
+    return [
+        value_text(list(kv[1:]))
+        for f, _, answer in ran(one.input, one.output)
+        if f == "range"
+        for kv in answer.get("kvs") or ()
+        if str(kv[0]) == key
+    ]
+
+
 def _held(one: Operation, key: str) -> str:
     for kv in one.output.get("kvs") or ():
         if str(kv[0]) == key:
@@ -287,14 +365,17 @@ def _held(one: Operation, key: str) -> str:
 
 @summary("{p:who}'s watch was sent {event}, which nobody put.")
 def _sent_unwritten(proof: Proof, p: str, event: str) -> None:
-    proof.someone(p, "is a watch", lambda one: one.real.f == "watch")
+    watches_of(proof, p)
+    sent(proof, event)
+    require(proof.memory.get("event", event) == event, "its proof is of another change")
 
 
 @sentence("Then some request put {what}, because the watch was sent {event}.")
 def _some_request(proof: Proof, what: str, event: str) -> None:
     value, _, key = what.rpartition(" to ")
     require(event.startswith(f"`put {key} {value}`"), f"{event} is another change")
-    proof.memory["put"] = what
+    sent(proof, event)
+    proof.memory["put"], proof.memory["event"] = what, event
 
 
 @sentence(

@@ -66,6 +66,7 @@ def _phantom(proof: Proof, p: str, value: str, key: str) -> None:
     proof.about(key)
     proof.someone(p, f"was answered with {value}", lambda one: got(one.real, value))
     require(not puts(proof, value), "somebody enqueued it")
+    require(value not in begun(proof), "it was there at first")
 
 
 @summary("{p:who} dequeued {value} from {key}, which was refused when it was enqueued.")
@@ -94,6 +95,7 @@ def _had_been(proof: Proof, value: str, key: str, d: Told) -> None:
 def _nobody_enqueues(proof: Proof, value: str) -> None:
     require(value == proof.memory.get("element"), "another element came out")
     require(not puts(proof, value), "somebody enqueues it")
+    require(value not in begun(proof), "it was there at first")
 
 
 @sentence("However, {e:op} is its only enqueue, and failed for certain.")
@@ -119,8 +121,14 @@ def _too_often(proof: Proof, value: str, key: str, often: str, had: str) -> None
         raise NotThis
     require(len(takes(proof, value)) == _times(often), "it came out as often as not")
     require(_times(often) > _times(had), "it did not come out too often")
+    _was_in_times(proof, value, had)
+
+
+def _was_in_times(proof: Proof, value: str, had: str) -> None:
+    """Check how often an element was put into a queue, or was in it at first."""
     likely = [one for one in puts(proof, value) if one.outcome is not OpType.FAIL]
-    require(len(likely) <= _times(had), f"it was enqueued {len(likely)} times")
+    times = len(likely) + begun(proof).count(value)
+    require(times == _times(had), f"it was in it {times} times")
 
 
 @sentence("Then {value} came out {often}, because {names} each took it.")
@@ -135,8 +143,7 @@ def _each_took(proof: Proof, value: str, often: str, names: str) -> None:
 def _put_into(proof: Proof, key: str, had: str) -> None:
     proof.about(key)
     value = str(proof.memory.get("element"))
-    likely = [one for one in puts(proof, value) if one.outcome is not OpType.FAIL]
-    require(len(likely) <= _times(had), f"it was enqueued {len(likely)} times")
+    _was_in_times(proof, value, had)
     require(_times(had) < proof.memory.get("often", 0), "it did not come out more often")
 
 
@@ -147,6 +154,7 @@ def _before_enqueued(proof: Proof, p: str, value: str, key: str) -> None:
     ends = one.completed_ns or 0
     mine = [put for put in puts(proof, value) if put.outcome is not OpType.FAIL]
     require(mine and all(put.invoked_ns > ends for put in mine), "it had been enqueued")
+    require(value not in begun(proof), "it was there at first")
 
 
 @sentence(
@@ -158,6 +166,7 @@ def _not_in_before(proof: Proof, value: str, key: str, e: Told) -> None:
     mine = [put for put in puts(proof, value) if put.outcome is not OpType.FAIL]
     require(e.real in mine, f"{e.name} does not enqueue {value}")
     require(all(put.invoked_ns >= e.real.invoked_ns for put in mine), "another was called earlier")
+    require(value not in begun(proof), "it was there at first")
     proof.memory["element"] = value
 
 
@@ -424,6 +433,25 @@ def _was_there(proof: Proof, value: str, key: str, order: tuple[Told, Told]) -> 
     proof.memory["element"] = value
 
 
+@sentence(
+    "And {n:int} dequeue without an answer took at most one element each, fewer than are missing."
+)
+@sentence(
+    "And {n:int} dequeues without an answer took at most one element each, fewer than are missing."
+)
+def _fewer_than_missing(proof: Proof, n: int) -> None:
+    mine = proof.facts.of_key(proof.key)
+    doubt = sum(one.f == "dequeue" and one.outcome is OpType.INFO for one in mine)
+    require(n == doubt, f"there are {doubt}")
+    acked: dict[str, int] = {}
+    for one in mine:
+        if one.f == "enqueue" and one.outcome is OpType.OK:
+            value = value_phrase(one.input)
+            acked[value] = acked.get(value, 0) + 1
+    missing = sum(max(0, count - len(takes(proof, value))) for value, count in acked.items())
+    require(missing > n, f"{missing} are missing")
+
+
 @sentence("However, {r:op} took all that was left without {value}, and no other operation got it.")
 @sentence("However, {r:op} read all that was left without {value}, and no other operation got it.")
 def _all_that_was_left(proof: Proof, r: Told, value: str) -> None:
@@ -534,6 +562,7 @@ def _seen(one: Operation) -> str | None:
 def _somebody_wrote(proof: Proof, value: str, key: str, r: Told, k: str, begun: str) -> None:
     proof.about(key)
     require(k == key and begun != value, "it was there at first")
+    require(begun == value_phrase(proof.begun), f"at first it held {value_phrase(proof.begun)}")
     require(_seen(r.real) == value, f"{r.name} saw {_seen(r.real)}")
     proof.memory["wrote"] = value
 
@@ -572,6 +601,10 @@ def _no_own_order(proof: Proof, what: str) -> None:
 
 @sentence(
     "Then the {n:int} operations of {m:int} clients have one order, in which each client's are as "
+    "it called them and each read shows what was written last."
+)
+@sentence(
+    "Then the {n:int} operation of {m:int} client have one order, in which each client's are as "
     "it called them and each read shows what was written last."
 )
 @sentence(
@@ -729,15 +762,26 @@ def _changed(proof: Proof, account: str, had: int, r: Told, has: int, s: Told, b
 
 
 @summary("{p:who} read {shown:int} from {key} in the end, where {sure:int} was acknowledged.")
-def _wrong_total(proof: Proof, p: str, shown: int, key: str, sure: int) -> None:
+@summary(
+    "{p:who} read {shown:int} from {key} in the end, where {sure:int} was acknowledged, with the "
+    "{begun:int} there was at first."
+)
+def _wrong_total(proof: Proof, p: str, shown: int, key: str, sure: int, begun: int = 0) -> None:
     proof.about(key)
+    _began_with(proof, begun)
     proof.someone(p, f"read {shown}", lambda one: one.real.output == shown)
     require(_acknowledged_sum(proof) == sure, f"{_acknowledged_sum(proof)} was acknowledged")
 
 
 def _acknowledged_sum(proof: Proof) -> int:
     mine = proof.facts.of_key(proof.key)
-    return sum(one.input for one in mine if one.f == "add" and one.outcome is OpType.OK)
+    begun = int(proof.begun or 0)
+    acked = [int(one.input) for one in mine if one.f == "add" and one.outcome is OpType.OK]
+    return begun + sum(acked)
+
+
+def _began_with(proof: Proof, begun: int) -> None:
+    require(begun == (proof.begun or 0), f"at first there was {proof.begun or 0}")
 
 
 @sentence(
@@ -745,8 +789,17 @@ def _acknowledged_sum(proof: Proof) -> int:
     "{names}, which nobody acknowledged."
 )
 @sentence("Then {r:op} shows {sure:int}, the sum of all that was acknowledged.")
-def _shows_sum(proof: Proof, r: Told, sure: int, names: str = "") -> None:
+@sentence(
+    "Then {r:op} shows {sure:int}, the sum of all that was acknowledged, with the {begun:int} "
+    "there was at first and any selection of {names}, which nobody acknowledged."
+)
+@sentence(
+    "Then {r:op} shows {sure:int}, the sum of all that was acknowledged, with the {begun:int} "
+    "there was at first."
+)
+def _shows_sum(proof: Proof, r: Told, sure: int, names: str = "", begun: int = 0) -> None:
     require(r.real.f == "read", f"{r.name} is no read")
+    _began_with(proof, begun)
     require(_acknowledged_sum(proof) == sure, f"{_acknowledged_sum(proof)} was acknowledged")
     told = {proof.named(name).real.index for name in names.split(", ") if name}
     mine = proof.facts.of_key(proof.key)

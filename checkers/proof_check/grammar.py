@@ -4,7 +4,7 @@ A pattern is text with slots in braces, `{name:kind}`. What a slot may hold is s
 text may be taken apart in several ways, since a value may hold any words, and every way is tried:
 
     op      the name of an operation that was introduced: W1
-    who     a process as lanes name it: p3
+    who     a process: p3, or the name it has, whatever that is
     ns      a moment in seconds, as precise as the proof needs: 0.020 s
     int     a whole number, which may have commas
     order   a clause "W1 had returned at 0.016 s when W2 was called at 0.020 s"
@@ -45,7 +45,7 @@ def require(holds: object, says: str) -> None:
 
 _KINDS: Final = {
     "op": re.compile(r"[A-Z]\d+"),
-    "who": re.compile(r"\S+"),
+    "who": re.compile(r"\S|\S.*\S", re.DOTALL),
     "ns": re.compile(r"-?\d+\.\d+ s"),
     "int": re.compile(r"-?\d[\d,]*"),
     "order": re.compile(r"[A-Z]\d+ had returned at \S+ s when [A-Z]\d+ was called at \S+ s"),
@@ -175,7 +175,11 @@ def read(grammar: Grammar, proof: Any, text: str) -> Any:
 
 
 def _arguments(proof: Any, held: dict[str, str], kinds: dict[str, str]) -> dict[str, Any]:
-    """Turn what slots hold into what the checks want; raises Contradicted at an unknown name."""
+    """Turn what slots hold into what the checks want.
+
+    Raises Contradicted at the name of an operation that was not introduced, NotThis where words
+    stand in the place of a client's or a node's name.
+    """
     found: dict[str, Any] = {}
     for name, text in held.items():
         kind = kinds[name]
@@ -185,6 +189,8 @@ def _arguments(proof: Any, held: dict[str, str], kinds: dict[str, str]) -> dict[
             found[name] = number(text)
         elif kind == "order":
             found[name] = proof.order(text)
+        elif kind == "who" and not proof.may_be_named(text):
+            raise NotThis(text)
         else:
             found[name] = text
     return found

@@ -1,4 +1,4 @@
-"""What proofs say of sets, counters, banks, locks, leases and forks."""
+"""What proofs say of sets, counters, banks, locks and leases."""
 
 from __future__ import annotations
 
@@ -60,6 +60,11 @@ def lacks_it(one: Told, value: str) -> None:
     require(not holds(one.real, value), f"{one.name} shows {value}")
 
 
+def began_with(proof: Proof, value: str) -> bool:
+    """Whether an element was in the set at the start."""
+    return value in map(value_text, proof.begun or ())
+
+
 def only_grows(proof: Proof) -> None:
     """Check that nothing is removed from the set."""
     removed = next((one for one in proof.facts.of_key(proof.key) if one.f == "remove"), None)
@@ -73,7 +78,7 @@ def _twice(proof: Proof, p: str, value: str) -> None:
 
 @sentence("Then the set {key} holds {value} twice, because {r:op} shows it twice.")
 def _holds_twice(proof: Proof, key: str, value: str, r: Told) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(
         elements(r).count(value) > 1, f"{r.name} shows {value} {elements(r).count(value)} times"
     )
@@ -88,6 +93,7 @@ def _each_once(proof: Proof) -> None:
 def _unexpected(proof: Proof, p: str, value: str) -> None:
     proof.someone(p, f"shows {value}", lambda one: value in elements(one))
     require(not adds(proof, proof.key, value), "somebody added it")
+    require(not began_with(proof, value), "it was there at the start")
 
 
 @summary("{p:who} read {value}, which was refused when it was added.")
@@ -95,11 +101,12 @@ def _refused_element(proof: Proof, p: str, value: str) -> None:
     proof.someone(p, f"shows {value}", lambda one: value in elements(one))
     failed = [one.outcome is OpType.FAIL for one in adds(proof, proof.key, value)]
     require(failed and all(failed), "it was not refused")
+    require(not began_with(proof, value), "it was there at the start")
 
 
 @sentence("Then {value} was added to {key} once: {r:op} shows it.")
 def _was_added(proof: Proof, value: str, key: str, r: Told) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     shows_it(r, value)
     proof.memory["value"] = value
 
@@ -117,8 +124,35 @@ def _only_failed_add(proof: Proof, a: Told) -> None:
 @sentence("However, no operation adds {value}, and the set was empty at the start.")
 def _no_add(proof: Proof, value: str) -> None:
     require(value == proof.memory.get("value"), "another element was shown")
+    require(not proof.begun, f"it held {proof.begun} at the start")
     found = adds(proof, proof.key, value)
     require(not found, f"op {found[0].index if found else ''} adds {value}")
+
+
+@summary("{value} was in {key} at the start and is gone: {p:who} did not find it.")
+def _begun_is_gone(proof: Proof, value: str, key: str, p: str) -> None:
+    proof.about(key, "the set")
+    require(began_with(proof, value), f"it held {proof.begun} at the start")
+    require(proof.memory.get("value", value) == value, "its proof is of another element")
+    proof.someone(
+        p, f"lacks {value}", lambda one: one.real.f == "read" and not holds(one.real, value)
+    )
+
+
+@sentence("Then {value} is in {key}, because it was at the start, and nothing removes it.")
+def _is_still_there(proof: Proof, value: str, key: str) -> None:
+    proof.about(key, "the set")
+    require(began_with(proof, value), f"it held {proof.begun} at the start")
+    only_grows(proof)
+    proof.memory["value"] = value
+
+
+@sentence("However, {r:op} lacks it.")
+def _lacks_what_began(proof: Proof, r: Told) -> None:
+    value = proof.memory.get("value")
+    if value is None:
+        raise Contradicted("nothing was said of an element")
+    lacks_it(r, value)
 
 
 @summary("{p:who} found {x} and not {y}, {q:who} found {z} and not {w}.")
@@ -154,7 +188,7 @@ def _added_otherwise(proof: Proof, r: Told, y: str, x: str, its: str, mine: str)
 
 @summary("{p:who} found {shown} in {key}, but not {value}, added before it.")
 def _out_of_order(proof: Proof, p: str, shown: str, key: str, value: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     proof.someone(
         p,
         f"shows {shown} and lacks {value}",
@@ -164,7 +198,7 @@ def _out_of_order(proof: Proof, p: str, shown: str, key: str, value: str) -> Non
 
 @sentence("Then {x} was in {key} before {y}, because {order:order}.")
 def _was_in_before(proof: Proof, x: str, key: str, y: str, order: tuple[Told, Told]) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     for one, value in zip(order, (x, y), strict=True):
         require(
             one.real.f == "add" and value_text(one.real.input) == value,
@@ -211,7 +245,7 @@ def _only_it_added(proof: Proof, a: Told, r: Told, value: str) -> None:
 
 @summary("{value} was added to {key} and is gone: {p:who} no longer found it.")
 def _is_gone(proof: Proof, value: str, key: str, p: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(proof.memory.get("known", (value,))[0] == value, "its proof is of another element")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and value not in elements(one)
@@ -220,7 +254,7 @@ def _is_gone(proof: Proof, value: str, key: str, p: str) -> None:
 
 @summary("{p:who} did not find {value} in {key}, after it had been added.")
 def _not_found(proof: Proof, p: str, value: str, key: str) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(proof.memory.get("known", (value,))[0] == value, "its proof is of another element")
     proof.someone(
         p, f"lacks {value}", lambda one: one.real.f == "read" and value not in elements(one)
@@ -236,7 +270,7 @@ def _not_found(proof: Proof, p: str, value: str, key: str) -> None:
 def _was_in_from(
     proof: Proof, value: str, key: str, since: str, k: Told, again: str | None = None
 ) -> None:
-    require(key == str(proof.key), f"the set is {proof.key}")
+    proof.about(key, "the set")
     require(k.real.outcome is OpType.OK, f"{k.name} was not acknowledged")
     returned = moment(k.real.completed_ns or 0, since)
     require(returned == since, f"{k.name} returned at {returned}")
@@ -282,7 +316,7 @@ def _lacks(proof: Proof, r: Told, at: str, again: Told | None = None) -> None:
 
 def _sums(proof: Proof, read: Operation) -> tuple[int, int]:
     """The least and the most that a read of a counter can show, by the definition."""
-    low = high = 0
+    low = high = proof.begun or 0
     for one in proof.facts.of_key(read.key):
         if one.f != "add" or one.outcome is OpType.FAIL:
             continue
@@ -300,7 +334,7 @@ def _sums(proof: Proof, read: Operation) -> tuple[int, int]:
 def _beyond(
     proof: Proof, p: str, value: int, key: str, least: int | None = None, most: int | None = None
 ) -> None:
-    require(key == str(proof.key), f"the counter is {proof.key}")
+    proof.about(key, "the counter")
     one = proof.someone(p, f"read {value}", lambda one: one.real.output == value)
     low, high = _sums(proof, one.real)
     require(least in {None, low} and most in {None, high}, f"it must be from {low} to {high}")
@@ -309,12 +343,25 @@ def _beyond(
 
 @sentence(
     "Then {r:op} shows at least {low:int}, the sum of what had been acknowledged when it was "
-    "called "
-    "at {called:ns}, and at most {high:int}, the sum of all that had been called when it answered "
-    "at {answered:ns}."
+    "called at {called:ns}, and at most {high:int}, the sum of all that had been called when it "
+    "answered at {answered:ns}.",
+    "Then {r:op} shows at least {low:int}, {least:int} at the start and the sum of what had been "
+    "acknowledged when it was called at {called:ns}, and at most {high:int}, {most:int} at the "
+    "start and the sum of all that had been called when it answered at {answered:ns}.",
 )
-def _bounds(proof: Proof, r: Told, low: int, called: str, high: int, answered: str) -> None:
+def _bounds(
+    proof: Proof,
+    r: Told,
+    low: int,
+    called: str,
+    high: int,
+    answered: str,
+    least: int = 0,
+    most: int = 0,
+) -> None:
     real = r.real
+    begun = proof.begun or 0
+    require(least == most == begun, f"it was {begun} at the start")
     require(
         moment(real.invoked_ns, called) == called, f"{r.name} was called at {real.invoked_ns} ns"
     )
@@ -712,50 +759,3 @@ def _lives_on(proof: Proof, k: Told, order: tuple[Told, Told]) -> None:
     require(k.real.f == "keepalive" and k.real.outcome is OpType.OK, f"{k.name} is no keepalive")
     require(k.real.output.get("ttl_ms", 0) > 0, f"{k.name} was told that it is gone")
     require(freeze(lease_of(k.real)) == freeze(lease_of(said[2].real)), "they are of two leases")
-
-
-# --- forks
-
-
-def _seen_keys(one: Told) -> dict[str, bool]:
-    """The keys a transaction read, by whether it found them written."""
-    return {str(freeze(key)): value is not None for f, key, value in one.real.output if f == "r"}
-
-
-def _saw_and_lacked(one: Told, saw: str, lacked: str) -> None:
-    seen = _seen_keys(one)
-    require(
-        seen.get(saw) is True and seen.get(lacked) is False, f"{one.name} read {one.real.output}"
-    )
-
-
-@summary(
-    "{p:who} saw key {first} written and key {second} not yet; {q:who} saw it the other way round."
-)
-def _other_way_round(proof: Proof, p: str, first: str, second: str, q: str) -> None:
-    for each, saw, lacked in ((p, first, second), (q, second, first)):
-        found = proof.by(
-            each,
-            lambda one, s=saw, k=lacked: (
-                _seen_keys(one).get(s) is True and _seen_keys(one).get(k) is False
-            ),  # type: ignore[misc]
-        )
-        require(found, f"{each} did not see {saw} and lack {lacked}")
-
-
-@sentence(
-    "Then the write of key {first} came before that of key {second}, because {one:op} saw the one "
-    "and lacked the other."
-)
-def _write_came_before(proof: Proof, first: str, second: str, one: Told) -> None:
-    _saw_and_lacked(one, first, second)
-    proof.memory["fork"] = (first, second)
-
-
-@sentence(
-    "However, {other:op} saw key {second} and lacked key {first}, so that one came first: the two "
-    "saw different pasts."
-)
-def _different_pasts(proof: Proof, other: Told, second: str, first: str) -> None:
-    require((first, second) == proof.memory.get("fork"), "something else was said")
-    _saw_and_lacked(other, second, first)

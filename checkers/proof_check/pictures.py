@@ -9,15 +9,16 @@ of a history that was searched it shows it as it was when the answer came that n
 from __future__ import annotations
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from squall.checkers.history import Operation, OpType
+from squall.checkers.history import Operation, OpType, process_name
+from squall.checkers.proof_check.facts import believed
 from squall.checkers.proof_check.grammar import Contradicted, Unverified
 from squall.checkers.proof_check.introductions import part_of
 from squall.checkers.proof_check.proof import Proof
-from squall.checkers.text.lanes import describe
+from squall.checkers.text.lanes import describe, value_text
 
 STEPS_MAX: Final = 5_000
 """Ways to match intervals with operations that are tried."""
@@ -52,26 +53,58 @@ def check_lanes(proof: Proof) -> None:
 
 
 def _lane(proof: Proof, line: str) -> list[_Interval]:
-    names = {
-        f"p{process}" if isinstance(process, int) else str(process): process
-        for process in proof.facts.by_process
-    }
-    fitting = [name for name in names if line.startswith(f"{name}:")]
-    if not fitting:
-        raise Contradicted(f"no client is the one of the lane {line.partition(':')[0]!r}")
-    name = max(fitting, key=len)
-    operations = proof.facts.by_process[names[name]]
-    found, at = [], line.find("|", len(name))
+    name = line.partition(":")[0]
+    clients = [one for one in proof.facts.by_process if _may_be_called(one, name)]
+    refused = Contradicted(f"no client is the one of the lane {name!r}")
+    found: list[_Interval] = []
+    for client in clients:  # one as a rule: names that differ in signs only are told apart by both
+        try:
+            its = _intervals(proof, line, len(name), proof.facts.by_process[client])
+        except Contradicted as why:
+            refused = why
+            continue
+        found = [_either(*both) for both in zip(found, its, strict=False)] if found else its
+    if not found:
+        raise refused
+    return found
+
+
+def _may_be_called(process: int | str, name: str) -> bool:
+    """Whether a lane of this name may be a process's: signs that no name has are underscores.
+
+    Where several would have one name, all but the first have a number behind it.
+    """
+    plain = re.sub(r"[^\w/-]", "_", process_name(process)) or "_"
+    return name == plain or re.fullmatch(rf"{re.escape(plain)}_\d+", name) is not None
+
+
+def _either(one: _Interval, other: _Interval) -> _Interval:
+    return one._replace(options=[*one.options, *other.options])
+
+
+def _intervals(proof: Proof, line: str, at: int, operations: list[Operation]) -> list[_Interval]:
+    labels = _labels(proof, [one for one in operations if _may_stand(one, line)])
+    found, at = [], line.find("|", at)
     while at >= 0:
-        one = _interval(proof, line, at, operations)
+        one = _interval(proof, line, at, labels)
         found.append(one)
         at = line.find("|", one.stop + 1)
     return found
 
 
-def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> _Interval:
+def _may_stand(one: Operation, line: str) -> bool:
+    """Whether a lane can show an operation, by its keys; cheap, as a process has thousands."""
+    if one.f != "txn" or not isinstance(one.input, list | tuple) or not one.input:
+        return True
+    return any(f":{value_text(mop[1])}" in line for mop in one.input)
+
+
+_Label = tuple[str, str, Operation, int]
+"""How an operation may be shown: its text, its closing mark, itself, and when it is to end."""
+
+
+def _interval(proof: Proof, line: str, at: int, labels: list[_Label]) -> _Interval:
     """Find what the interval that begins at a column can be."""
-    labels = _labels(proof, operations)
     options: list[tuple[Operation, int]] = []
     stop, text = 0, ""
     for label, mark, one, until in labels:
@@ -84,7 +117,8 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
     if bare is not None and (not options or bare.end() - 1 == stop):
         stop, text = bare.end() - 1, bare[1]
         whole = {one.index for one, _ in options}
-        introduced = {one.real.index for one in proof.cast.values()}
+        shown = proof.memory.get("lanes in part", ())
+        introduced = {one.real.index for one in proof.cast.values() if one.name not in shown}
         for _, mark, one, until in labels:
             fits = mark == bare[2] and one.index not in whole and one.index not in introduced
             if fits and part_of(one, text) is not None:
@@ -96,11 +130,7 @@ def _interval(proof: Proof, line: str, at: int, operations: list[Operation]) -> 
     return _Interval(at, stop, text, options)
 
 
-def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, Operation, int]]:
-    """How each operation of a process may be shown: label, mark, and when it is shown to end."""
-    key: Any = ("labels", operations[0].process)
-    if key in proof.memory:
-        return list(proof.memory[key])
+def _labels(proof: Proof, operations: list[Operation]) -> list[_Label]:
     stuck = proof.memory.get("stuck")
     answered = None if stuck is None else stuck.real.completed_ns
     limit = FOREVER if answered is None else answered
@@ -111,10 +141,14 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[tuple[str, str, O
         shown = FOREVER if one.outcome is OpType.INFO or until is None else until
         text = describe(shown_as.get(one.index, one))  # in the lanes as in the proof
         labels.append((text, _MARKS[one.outcome], one, shown))
+        if one.f == "txn" and one.outcome is OpType.OK and not believed(one):
+            part = shown_as.get(one.index, one)
+            asked = [mop for mop in part.input if mop[0] != "r"]
+            cut = msgspec.structs.replace(one, input=asked, outcome=OpType.INFO, output=None)
+            labels.append((describe(cut), "?", one, FOREVER))  # its answer is not shown
         if until is not None and until > limit:
             cut = msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
             labels.append((describe(cut), "?", one, FOREVER))
-    proof.memory[key] = labels
     return labels
 
 
@@ -147,6 +181,8 @@ class _Matching:
         column, kind, interval = self._events[at]
         if kind:
             one, until = self._chosen[interval]
+            if until == FOREVER:  # where it is shown to end says nothing
+                return self.fits(at + 1, last)
             event = (column, (until, 1), self._is_hasty(one))
             return self._follows(last, event) and self.fits(at + 1, event)
         used = {one.index for one, _ in self._chosen.values()}

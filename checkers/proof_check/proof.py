@@ -68,9 +68,18 @@ class Proof:
         """The key the anomaly is about."""
         return self.anomaly.key
 
-    def about(self, key: str) -> None:
-        """Check the name of the key; a history with one register has no name for it."""
-        real = "the register" if self.key is None else str(self.key)
+    @property
+    def begun(self) -> Any:
+        """What the object held at first, as JSON: a value, elements, a number; None for nothing."""
+        return self.anomaly.data.get("begun")
+
+    def may_be_named(self, text: str) -> bool:
+        """Whether a client or a node may have this name; only clients' names have blanks."""
+        return not re.search(r"\s", text) or text in self.facts.clients
+
+    def about(self, key: str, what: str = "the register") -> None:
+        """Check the name of the key; a history of one object, which is `what`, has none for it."""
+        real = what if self.key is None else str(self.key)
         require(key in {real, str(self.key)}, f"the operations are on {real}")
 
     def order(self, text: str) -> tuple[Told, Told]:

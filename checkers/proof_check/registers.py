@@ -54,7 +54,13 @@ def once(proof: Proof, value: str, *, until_ns: int | None = None) -> Operation:
     if until_ns is not None:
         writers = [one for one in writers if one.invoked_ns <= until_ns]
     require(len(writers) == 1, f"{len(writers)} operations on {proof.key} may have written {value}")
+    require(value != at_first(proof), f"{proof.key} was {value} at the start, too")
     return writers[0]
+
+
+def at_first(proof: Proof) -> str:
+    """What a register held at first, as text."""
+    return value_phrase(proof.begun)
 
 
 def never(proof: Proof, value: str) -> None:
@@ -89,7 +95,7 @@ def _was_the_value(proof: Proof, value: str, key: str, r: Told) -> None:
 def _nobody_wrote(proof: Proof, key: str, value: str) -> None:
     proof.about(key)
     require(value == proof.memory.get("value", value), "another value was read")
-    require(value != "nil", f"{key} was nil at the start")
+    require(value != at_first(proof), f"{key} was {value} at the start")
     never(proof, value)
 
 
@@ -152,8 +158,16 @@ def _written_once(proof: Proof, value: str) -> None:
 
 @sentence("However, nobody removed it" + _GONE)
 def _nobody_removed(proof: Proof) -> None:
+    require(proof.begun is None, f"{proof.key} was {at_first(proof)} at the start")
     require(proof.memory.get("value") == "nil", "the value was not nil")
     never(proof, "nil")
+
+
+@sentence("However, {value} was there at the start, and nobody wrote it" + _GONE)
+def _was_there(proof: Proof, value: str) -> None:
+    require(value == proof.memory.get("value"), "another value was replaced")
+    require(value == at_first(proof), f"{proof.key} was {at_first(proof)} at the start")
+    never(proof, value)
 
 
 # --- compare-and-sets in a circle
@@ -283,20 +297,32 @@ def _replaced_for_good(
         require(e is early, f"{e.name} is not {early.name}")
         require(joined(c, e, glued(proof, links)), f"{e.name} {saw(e.real)}")
     writers = written_by(proof, value, cast_ops(proof))
-    require(len(writers) == (value != "nil"), f"{len(writers)} operations may have written {value}")
+    once_more = value != at_first(proof)
+    require(len(writers) == once_more, f"{len(writers)} operations may have written {value}")
     proof.claims(late, early)
 
 
 @sentence(
-    "Then the time in which {key} was nil came before {a:op}: {same} was nil at the start, and "
-    "nobody wrote nil again.",
-    "Then the time in which {key} was nil came before {a:op}: {same} was nil at the start, and "
-    "nobody wrote nil again" + _GLUE + ".",
+    "Then the time in which {key} was {value} came before {a:op}: {same} was {begun} at the start, "
+    "and nobody wrote {again} again.",
+    "Then the time in which {key} was {value} came before {a:op}: {same} was {begun} at the start, "
+    "and nobody wrote {again} again" + _GLUE + ".",
 )
-def _nil_came_first(proof: Proof, key: str, a: Told, same: str, links: str | None = None) -> None:
+def _begun_came_first(
+    proof: Proof,
+    key: str,
+    value: str,
+    a: Told,
+    same: str,
+    begun: str,
+    again: str,
+    links: str | None = None,
+) -> None:
     proof.about(key)
     proof.about(same)
-    never(proof, "nil")
+    require(value == begun == again, "these are several values")
+    require(begun == at_first(proof), f"{key} was {at_first(proof)} at the start")
+    never(proof, begun)
     proof.memory["stretch"] = (None, a, glued(proof, links))
 
 
@@ -342,12 +368,14 @@ def _still(proof: Proof, order: tuple[Told, Told], r: Told, what: str) -> None:
         raise Contradicted("nothing was said of a stretch of time")
     before, after, glue = stretch
     found = expects(r.real)
-    value = proof.memory.get("value", "nil") if before is not None else None
+    value = proof.memory.get("value") if before is not None else None
     if value is not None:
         require(says(found, value), f"{r.name} {saw(r.real)}")
     for one, other in ((before, r), (after, then)):
         start = (
-            freeze(None) in reached_from(other, glue) if one is None else joined(one, other, glue)
+            freeze(proof.begun) in reached_from(other, glue)
+            if one is None
+            else joined(one, other, glue)
         )
         name = "the start" if one is None else one.name
         require(start, f"nothing joins what {name} and {other.name} saw")
@@ -386,6 +414,14 @@ def _reports(proof: Proof, c: Told, value: str) -> None:
 @summary("A compare-and-set on {key} succeeded on a value that nobody else wrote.")
 def _on_its_own(proof: Proof, key: str) -> None:
     _several_in_a_circle(proof, 1, key)
+
+
+@summary("{p:who} found {value} in {key}, which nobody ever wrote there.")
+def _found_unwritten(proof: Proof, p: str, value: str, key: str) -> None:
+    proof.about(key)
+    proof.someone(p, f"found {value}", lambda one: says(expects(one.real), value))
+    require(value != at_first(proof), f"{key} was {value} at the start")
+    never(proof, value)
 
 
 @summary(

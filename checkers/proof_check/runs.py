@@ -11,7 +11,7 @@ from typing import Any
 
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.faults import FaultWindow, fault_windows
-from squall.checkers.history import Operation, OpType
+from squall.checkers.history import OBSERVER, Operation, OpType
 from squall.checkers.linearizability.registers import freeze
 from squall.checkers.proof_check.facts import expects, puts, sees
 from squall.checkers.proof_check.grammar import (
@@ -272,6 +272,26 @@ def _in_the_logs(proof: Proof, held: str) -> None:
     require(told == others, f"{others} have it not")
 
 
+@sentence(
+    "{node:who}, which led term {term:int}, counted it as committed, although of the {n:int} logs "
+    "that were collected no more than {some:int} has it: it was committed without a durable "
+    "majority, or a majority lost it afterwards.",
+    "{node:who}, which led term {term:int}, counted it as committed, although of the {n:int} logs "
+    "that were collected no more than {some:int} have it: it was committed without a durable "
+    "majority, or a majority lost it afterwards.",
+)
+def _counted_it(proof: Proof, node: str, term: int, n: int, some: int) -> None:
+    require(node in leading_nodes(proof, term), f"{node} did not lead term {term}")
+    found = list(places(proof, _lost(proof)))
+    mine = [entry for held_by, entry in found if held_by.node == node and entry.term == term]
+    until = committed(node_of(proof, node))
+    require(any(entry.index <= until for entry in mine), f"{node} did not count it as committed")
+    logged, holding = _logged(proof), {held_by.node for held_by, _ in found}
+    require(n == len(logged), f"{len(logged)} logs were collected")
+    require(some == len(holding), f"{len(holding)} have it")
+    require(some <= n // 2, "that is a majority")
+
+
 @sentence("However, the log of {node:who} ({what}) has no such entry.")
 def _no_such_entry(proof: Proof, node: str, what: str) -> None:
     log = node_of(proof, node)
@@ -374,13 +394,25 @@ def _did_not_recover(proof: Proof, what: str) -> None:
 
 
 @sentence(
-    "Let H be the moment when every node was running, unfrozen, reachable and on true time again."
+    "Let H be the end of the healing, after which nothing of the harness kept any node from "
+    "running, from reaching the others or from telling the time.",
+    "Let H be the end of the healing at {at:ns}, after which nothing of the harness kept any node "
+    "from running, from reaching the others or from telling the time.",
 )
-def _moment_of_healing(proof: Proof) -> None:
+def _end_of_healing(proof: Proof, at: str | None = None) -> None:
+    ended = next(
+        (one.completed_ns for one in proof.facts.history.nemesis_operations if one.f == "recover"),
+        None,
+    )
+    real = None if ended is None else moment(ended, at or "0.000 s")
+    require(at == real, f"it ended at {real}")
+    for window in fault_windows(proof.facts.history):
+        late = ended is not None and window.until_ns is not None and window.until_ns > ended
+        require(not late, f"{window.id} was at work until {window.until_ns} ns")
     proof.memory["healed"] = True
 
 
-@sentence("Then a quorum is connected, so a leader is elected and every node catches up with it.")
+@sentence("Then a leader is elected, and every node catches up with it.")
 def _leader_elected(proof: Proof) -> None:
     require(proof.memory.get("healed"), "nothing was healed")
 
@@ -396,6 +428,13 @@ def _not_within(proof: Proof, what: str) -> None:
         raise NotThis
 
 
+def member(proof: Proof, number: int) -> str:
+    """What a member is called: its node's name where some log says which that is."""
+    nodes = evidence(proof).nodes.values()
+    named = [node.node for node in nodes if number and node.member_id == number]
+    return named[-1] if named else f"member {number:x}" if number else "none"
+
+
 def _regressed_words(proof: Proof, what: str) -> None:
     said = proof.memory.get("states")
     if said is None:
@@ -407,8 +446,8 @@ def _regressed_words(proof: Proof, what: str) -> None:
     if new.commit < old.commit:
         words.append(f"its commit index went back from {old.commit} to {new.commit}")
     if new.term == old.term and old.vote and new.vote != old.vote:
-        to = f"one for {new.vote:x}" if new.vote else "none"
-        words.append(f"its vote for {old.vote:x} in term {new.term} became {to}")
+        to = f"one for {member(proof, new.vote)}" if new.vote else "none"
+        words.append(f"its vote for {member(proof, old.vote)} in term {new.term} became {to}")
     require(what in words, f"it is so: {'; '.join(words) or 'nothing went back'}")
     proof.memory["words"] = what
 
@@ -416,16 +455,36 @@ def _regressed_words(proof: Proof, what: str) -> None:
 # --- Raft, by what nodes left behind
 
 
-@summary("{names} both became leader of term {term:int}.")
+@summary(
+    "{names} both became leader of term {term:int}.",
+    "{names} all became leader of term {term:int}.",
+)
 def _both_led(proof: Proof, names: str, term: int) -> None:
-    for name in _split(names):
-        require(term in node_of(proof, name).led_terms, f"{name} did not lead term {term}")
+    leading = leading_nodes(proof, term)
+    require(_split(names) == leading, f"they are {leading}")
 
 
 @sentence("Let {names} be the nodes which report that they became leader of term {term:int}.")
 def _report_leading(proof: Proof, names: str, term: int) -> None:
-    leading = [node.node for node in evidence(proof).nodes.values() if term in node.led_terms]
+    leading = leading_nodes(proof, term)
     require(_split(names) == leading, f"they are {leading}")
+    require(len(leading) > 1, "it is one")
+
+
+def leading_nodes(proof: Proof, term: int) -> list[str]:
+    """Which nodes said that they led a term: in their logs, or when the observer asked."""
+    found = {node.node for node in evidence(proof).nodes.values() if term in node.led_terms}
+    for op in proof.facts.history:
+        if op.process == OBSERVER and isinstance(op.value, dict):
+            found |= {name for name, seen in op.value.items() if _led(seen, term)}
+    return sorted(found)
+
+
+def _led(seen: Any, term: int) -> bool:
+    """Whether a node, when it was asked, called itself the leader of a term."""
+    if not isinstance(seen, dict) or not seen.get("reachable", True):
+        return False
+    return seen.get("role") == "leader" and seen.get("term") == term
 
 
 @sentence("Then each had the votes of a majority, and two majorities share a node.")
@@ -566,8 +625,7 @@ def _on_node(proof: Proof, a: str, what: str) -> None:
 
 @sentence(
     "Let H1 and H2 be the durable states {i:int} and {j:int} in {a:who}'s WAL: (term {t1:int}, "
-    "vote "
-    "{v1:who}, commit {c1:int}) and (term {t2:int}, vote {v2:who}, commit {c2:int})."
+    "vote {v1}, commit {c1:int}) and (term {t2:int}, vote {v2}, commit {c2:int})."
 )
 def _durable_states(
     proof: Proof,
@@ -585,7 +643,7 @@ def _durable_states(
     require(0 < i == j - 1 < len(states), f"{a} has {len(states)}")
     old, new = states[i - 1], states[j - 1]
     for state, told in ((old, (t1, v1, c1)), (new, (t2, v2, c2))):
-        real = (state.term, f"{state.vote:x}", state.commit)
+        real = (state.term, member(proof, state.vote), state.commit)
         require(real == told, f"it is term {real[0]}, vote {real[1]}, commit {real[2]}")
     proof.memory["states"] = (old, new)
     proof.memory["node"] = a
@@ -692,6 +750,79 @@ def _digests_held(proof: Proof, held: str) -> None:
     require(held == real, f"they are {real}")
 
 
+@summary("{a:who} would not start from its own disk, which no fault had damaged.")
+def _would_not_start(proof: Proof, a: str) -> None:
+    require(node_of(proof, a).refusals, f"{a} refused nothing")
+    undamaged(proof, a)
+
+
+def undamaged(proof: Proof, name: str) -> None:
+    """Check that no fault was aimed at a node's disk."""
+    disks = ("disk", "corrupt", "bitflip", "truncate", "lose")
+    for window in fault_windows(proof.facts.history):
+        touched = window.kind.startswith(disks) and name in window.targets
+        require(not touched, f"{window.id} touched it")
+
+
+@sentence(
+    "Let D be the data directory of {a:who}, to which only {b:who} ever wrote and which only "
+    "crashes of {c:who} touched."
+)
+def _data_directory(proof: Proof, a: str, b: str, c: str) -> None:
+    require(a == b == c, "these are several nodes")
+    node_of(proof, a)
+    undamaged(proof, a)
+    proof.memory["node"] = a
+
+
+@sentence(
+    "Then {a:who} starts from D, because what a crash may leave of unsynced writes is cut off, and "
+    "all else is as it was written."
+)
+def _starts_from(proof: Proof, a: str) -> None:
+    require(proof.memory.get("node") == a, "D is another node's")
+
+
+@sentence("However, {a:who} says: {words}")
+def _refuses(proof: Proof, a: str, words: str) -> None:
+    require(proof.memory.get("node") == a, "D is another node's")
+    said = node_of(proof, a).refusals
+    require(any(one.startswith(words) for one in said), f"it said {list(said)}")
+
+
+# --- what the simulator saw
+
+
+@sentence("Let B be what the simulator saw {a:who} do at {at:ns}.")
+def _seen_by_the_simulator(proof: Proof, a: str, at: str) -> None:
+    found = [one for one in evidence(proof).breaches if one.node == a]
+    found = [one for one in found if moment(one.at_ns, at) == at]
+    require(found, f"it saw nothing of {a} at that moment")
+    proof.memory["breaches"] = found
+
+
+@sentence("Then B keeps the rule: {claim}")
+def _keeps_the_rule(proof: Proof, claim: str) -> None:
+    rules = [one.rule for one in proof.memory.get("breaches", ())]
+    require(proof.anomaly.data.get("rule") in rules, f"the rule is {rules}")
+    require(claim, "no rule is told")
+
+
+@sentence("However, {a:who} {text} The simulator ended the run there.")
+def _broke_the_rule(proof: Proof, a: str, text: str) -> None:
+    found = [one for one in proof.memory.get("breaches", ()) if one.node == a]
+    require(any(text in {one.text, f"{one.text}."} for one in found), "it saw something else")
+
+
+@summary("{a:who} {text}")
+def _broke_it(proof: Proof, a: str, text: str) -> None:
+    found = proof.memory.get("breaches")
+    if found is None:
+        raise NotThis
+    same = [one for one in found if one.node == a and text in {one.text, f"{one.text}."}]
+    require(same, "the simulator saw something else")
+
+
 @summary("{a:who} stopped by itself: {why}")
 def _stopped(proof: Proof, a: str, why: str) -> None:
     words = node_of(proof, a).assertions
@@ -701,10 +832,7 @@ def _stopped(proof: Proof, a: str, why: str) -> None:
 @summary("The WAL of {a:who} is damaged, and no fault touched its disk.")
 def _wal_damaged(proof: Proof, a: str) -> None:
     require(node_of(proof, a).damage, "it is whole")
-    disks = ("disk", "corrupt", "bitflip", "truncate", "lose")
-    for window in fault_windows(proof.facts.history):
-        touched = window.kind.startswith(disks) and a in window.targets
-        require(not touched, f"{window.id} touched it")
+    undamaged(proof, a)
 
 
 @sentence("Let D be the damage: {damage}.")

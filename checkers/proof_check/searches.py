@@ -9,9 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Final
 
+import msgspec
+
 from squall.checkers.etcd.model import EtcdKv
 from squall.checkers.history import Operation, OpType
-from squall.checkers.linearizability.models import MODELS, UNKNOWN, Model
+from squall.checkers.linearizability.models import (
+    MODELS,
+    REGISTERS,
+    UNKNOWN,
+    Model,
+    UnorderedQueue,
+)
+from squall.checkers.linearizability.registers import IGNORED, freeze, swapped
+from squall.checkers.proof_check.facts import held_values, puts, sees
 from squall.checkers.proof_check.grammar import (
     Contradicted,
     Unverified,
@@ -34,10 +44,11 @@ STATES_TOLD_MAX: Final = 8
 
 def _model(proof: Proof) -> Model:
     name = proof.anomaly.data.get("model")
-    make: Callable[[], Model] | None = SPECIFICATIONS.get(str(name))
+    make: Callable[..., Model] | None = SPECIFICATIONS.get(str(name))
     if make is None:
         raise Unverified(f"no specification of {name!r} is at hand")
-    return make()
+    data = proof.anomaly.data
+    return make(data["begun"]) if "begun" in data else make()
 
 
 @summary("No order of the operations on {what} explains {phrase}.")
@@ -98,6 +109,7 @@ def _in_every_order(
     require(len(indexes) == n, f"they are {len(indexes)}")
     model = _model(proof)
     known = proof.facts.by_index
+    _nothing_needed_is_left_out(proof, model, answered, whole=late is not None)
     require(all(index in known for index in indexes), "some of them are no operations")
     ops = [known[index] for index in indexes]
     require(r.real.index in indexes, f"{r.name} is not among them")
@@ -107,6 +119,39 @@ def _in_every_order(
     real = sorted(map(show, reached))
     require(real == sorted(said), f"it is {', '.join(real) or 'nothing: an earlier answer fails'}")
     proof.memory["reached"] = (model, reached)
+
+
+def _nothing_needed_is_left_out(proof: Proof, model: Model, until: int, *, whole: bool) -> None:
+    """Check that what has no order in part has none as a whole.
+
+    Operations may be left out that were called later, or change nothing; of registers also values,
+    with all that wrote them and all that saw them: then another value was there for longer.
+    """
+    indexes = frozenset(proof.anomaly.data.get("searched") or ())
+    mine = [
+        one if whole or (one.completed_ns or 0) <= until else _unanswered(one)
+        for one in proof.facts.of_key(proof.key)
+        if one.invoked_ns <= until and one.outcome is not OpType.FAIL and one.f not in IGNORED
+    ]
+    shown = [one for one in mine if one.index in indexes]
+    held = {value for one in shown for value in held_values(one)}
+    opaque = any(one.f == "cas" and _refused(one) and sees(one) is None for one in shown)
+    for one in mine:
+        answer = one.output if one.outcome is OpType.OK else UNKNOWN
+        is_choice = model.name == UnorderedQueue.name and answer is UNKNOWN
+        idle = model.read_only((one.f, one.input), answer) and not is_choice
+        if one.index not in indexes and not idle:
+            value = puts(one) if model.name in REGISTERS else None
+            gone = value is not None and not opaque and freeze(value[0]) not in held
+            require(gone, f"op {one.index} is left out, which may change what {model.name} holds")
+
+
+def _unanswered(one: Operation) -> Operation:
+    return msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
+
+
+def _refused(one: Operation) -> bool:
+    return one.outcome is OpType.OK and not swapped(one.output)
 
 
 @sentence("What was answered only after that is shown as still open.")
@@ -178,15 +223,27 @@ def _reachable(
                     continue
                 known = one.index in returned or (whole and one.outcome is OpType.OK)
                 answer: Any = one.output if known else UNKNOWN
-                fits, after = model.step(state, given[one.index], answer)
-                following = (after, done | {one.index})
-                if fits and following not in reached:
-                    reached.add(following)
-                    todo.append(following)
+                for after in _after(model, state, given[one.index], answer):
+                    following = (after, done | {one.index})
+                    if following not in reached:
+                        reached.add(following)
+                        todo.append(following)
         if at.index == stuck.index:
             return {state for state, done in reached if stuck.index not in done}
         configurations = {(state, done - {at.index}) for state, done in reached if at.index in done}
     return set()
+
+
+def _after(model: Model, state: Any, given: tuple[str, Any], answer: Any) -> list[Hashable]:
+    """The states that a call may leave, by the definition; none if the answer is wrong.
+
+    A dequeue of an unordered queue that nobody answered took any one element, or none: no function
+    of the state, so that the model itself cannot say it.
+    """
+    if model.name == UnorderedQueue.name and given[0] == "dequeue" and answer is UNKNOWN:
+        return [state, *((*state[:at], *state[at + 1 :]) for at in range(len(state)))]
+    fits, after = model.step(state, given, answer)
+    return [after] if fits else []
 
 
 # --- texts, where they are too many to be searched

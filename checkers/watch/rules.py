@@ -257,42 +257,48 @@ def _own_rules(watch: _Watch) -> Iterator[_Broken]:
                 f"However, {what} came in another response than the one before it.",
                 (event.mod,),
             )
-        if event.mod <= floor:
-            yield _Broken(
-                "bookmarkable",
-                operation,
-                f"{who(operation)}'s watch was sent {what} after progress to revision {floor}.",
-                f"Then everything up to revision {floor} had been sent, because progress said so.",
-                f"However, {what} came after it.",
-                (event.mod,),
-            )
-        if event.mod < watch.start:
-            asked = operation.input.get("start")
-            yield _Broken(
-                "resumable" if asked else "no-past",
-                operation,
-                f"{who(operation)}'s watch was sent {what}, from before its start.",
-                f"Then nothing before revision {watch.start} is sent, because "
-                + (
-                    "it was asked to start there."
-                    if asked
-                    else f"it was created at revision {watch.created} and asked for no past."
-                ),
-                f"However, {what} was sent.",
-                (event.mod,),
-            )
-        if not watch.wants(event):
-            yield _Broken(
-                "filtered",
-                operation,
-                f"{who(operation)}'s watch was sent {what}, which it had not asked for.",
-                f"Then it is sent only what it asked for: {value_text(operation.input)}.",
-                f"However, {what} was sent.",
-                (event.mod,),
-            )
+        yield from _unwanted(watch, event, floor)
         seen.setdefault((event.mod, event.key), event)
         if event.mod >= latest:
             latest, latest_response = event.mod, number
+
+
+def _unwanted(watch: _Watch, event: Event, floor: int) -> Iterator[_Broken]:
+    """Check that an event was due: after the last progress, and among what was asked for."""
+    operation, what = watch.operation, _phrase(event)
+    if event.mod <= floor:
+        yield _Broken(
+            "bookmarkable",
+            operation,
+            f"{who(operation)}'s watch was sent {what} after progress to revision {floor}.",
+            f"Then everything up to revision {floor} had been sent, because progress said so.",
+            f"However, {what} came after it.",
+            (event.mod,),
+        )
+    if event.mod < watch.start:
+        asked = operation.input.get("start")
+        yield _Broken(
+            "resumable" if asked else "no-past",
+            operation,
+            f"{who(operation)}'s watch was sent {what}, from before its start.",
+            f"Then nothing before revision {watch.start} is sent, because "
+            + (
+                "it was asked to start there."
+                if asked
+                else f"it was created at revision {watch.created} and asked for no past."
+            ),
+            f"However, {what} was sent.",
+            (event.mod,),
+        )
+    if not watch.wants(event):
+        yield _Broken(
+            "filtered",
+            operation,
+            f"{who(operation)}'s watch was sent {what}, which it had not asked for.",
+            f"Then it is sent only what it asked for: {value_text(operation.input)}.",
+            f"However, {what} was sent.",
+            (event.mod,),
+        )
 
 
 def _repeated(watch: _Watch, event: Event, first: Event) -> _Broken:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from squall.checkers.assumptions import Initial
     from squall.checkers.budget import UNTIMED, Budget
-    from squall.checkers.files import judge_history as judge
+    from squall.checkers.files import judge_by_model as judge
     from squall.checkers.history import History, MalformedHistory, Op, Operation, OpType
     from squall.checkers.linearizability import models
     from squall.checkers.linearizability.models import Model
@@ -77,7 +77,7 @@ _HOMES: Final = {
     "Validity": "squall.checkers.verdict:Validity",
     "Verdict": "squall.checkers.verdict:Verdict",
     "check_file": "squall.harness.check:check_file",
-    "judge": "squall.checkers.files:judge_history",
+    "judge": "squall.checkers.files:judge_by_model",
     "models": "squall.checkers.linearizability.models:",
 }
 """Where each public name is defined: its module, and what it is called there."""

@@ -112,7 +112,7 @@ def operations(calls: list[Call], key: str = "x") -> list[Operation]:
     ]
 
 
-def history(calls: list[Call], key: str = "x") -> History:
+def history(calls: list[Call], key: str | None = "x") -> History:
     """The same as a history, one process each."""
     events: list[tuple[int, int, int, Call]] = []
     for i, call in enumerate(calls):

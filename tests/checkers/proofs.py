@@ -6,12 +6,14 @@ the tests of each judge, and damaged more.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
 import msgspec
 
+from squall.checkers.assumptions import Initial
 from squall.checkers.campaign.final_reads import check_read_back
 from squall.checkers.campaign.lost_commits import check_lost_commits
 from squall.checkers.collections.leases import check_leases
@@ -20,23 +22,29 @@ from squall.checkers.collections.sets import check_sets
 from squall.checkers.etcd.order import check_etcd_order
 from squall.checkers.etcd.revisions import check_revisions
 from squall.checkers.evidence import Evidence
-from squall.checkers.history import History, Op, OpType
+from squall.checkers.history import History, MalformedHistory, Op, OpType
 from squall.checkers.linearizability.checker import check_linearizability
+from squall.checkers.linearizability.models import MODELS, UNKNOWN
+from squall.checkers.linearizability.registers import FOREVER
+from squall.checkers.linearizability.search import Call
 from squall.checkers.registry import judge_of
 from squall.checkers.transactions.bank import check_bank
 from squall.checkers.transactions.checker import check_isolation
 from squall.checkers.transactions.long_fork import check_long_fork
-from squall.checkers.verdict import Budget, Verdict
+from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.checkers.watch.end_state import check_watch_end
 from squall.checkers.watch.rules import check_watches
 from tests.checkers import (
     oracle,
+    test_bank_order,
     test_definitions,
     test_etcd_order,
     test_false_alarms,
     test_linearizability,
     test_locks_and_leases,
     test_objects,
+    test_queues,
+    test_sequential,
     test_sets,
     test_transactions,
     test_watch_oracle,
@@ -53,7 +61,8 @@ def registers(seed: int) -> Judged:
 
 def failed(history: History, random: Random) -> History:
     """The same, with one write that failed instead of succeeding."""
-    writes = [op for op in history if op.type is OpType.OK and op.f == "write"]
+    changing = {"write", "cas", "enqueue", "add", "put", "append"}
+    writes = [op for op in history if op.type is OpType.OK and op.f in changing]
     if not writes:
         return history
     gone = random.choice(writes)
@@ -94,6 +103,290 @@ def objects(name: str) -> Callable[[int], Judged]:
         return history, None, judge_of(name)(history, Budget())
 
     return source
+
+
+def strange(random: Random, history: History, values: list[Any]) -> History:
+    """Sometimes let a read, a get or a dequeue be answered with something else."""
+    ops = list(history)
+    answers = [
+        at
+        for at, op in enumerate(ops)
+        if op.type is OpType.OK and op.f in {"read", "get", "dequeue", "generate"}
+    ]
+    if answers and random.random() < 0.3:
+        at, value = random.choice(answers), random.choice(values)
+        if isinstance(ops[at].value, list):
+            value = [*ops[at].value, value]
+        ops[at] = msgspec.structs.replace(ops[at], value=value)
+    return History(ops)
+
+
+BEGUN: dict[str, list[Any]] = {
+    "kv": ["ab", "7"],
+    "set": [[1, 2], [0]],
+    "counter": [5, -3],
+    "fifo-queue": [[91, 92], ["a", 93, 94], [91, 91]],
+    "unordered-queue": [[91, 92], [93], [91, 91]],
+    "queue": [[91, 92], [93]],
+    "multi-register": [{"x": 7, "y": 8}, 9],
+}
+"""What objects hold at first, by model."""
+
+
+def begun(name: str) -> Callable[[int], Judged]:
+    """An object that holds something at first; it may be used as if it did not."""
+    drawn = {"queue": "fifo-queue"}.get(name, name)
+
+    def source(seed: int) -> Judged:
+        random = Random(f"begun {name} {seed}")
+        value = random.choice(BEGUN[name])
+        state = frozenset(value) if name == "set" else value
+        state = tuple(value) if name.endswith("queue") else state
+        if name == "multi-register":
+            state = value if isinstance(value, dict) else {"x": value, "y": value}
+        calls = test_objects.drawn(drawn, seed, None if random.random() < 0.3 else state)
+        history = oracle.history(calls, random.choice([None, "o"]))
+        history = strange(random, failed(history, random), [99, 91, 1, None, "ab"])
+        judge = judge_of(name, initial=Initial.of(value))
+        try:
+            return history, None, judge(history, Budget())
+        except MalformedHistory:  # a total that is no number, say
+            return history, None, Verdict(checker=name, validity=Validity.UNKNOWN)
+
+    return source
+
+
+def begun_registers(seed: int) -> Judged:
+    """Registers that hold something at first, which most reads before a write show."""
+    random = Random(f"begun register {seed}")
+    value = random.choice([7, "a b", True, [1, 2], {"a": 1}, 1])
+    values = None if seed % 2 else 3
+    calls = oracle.random_calls(random, ops_max=7, values=values, noise=0.2)
+
+    def first(shown: Any) -> Any:
+        return value if shown is None and random.random() < 0.9 else shown
+
+    for at, one in enumerate(calls):
+        if one.given[0] == "read" and one.ret != FOREVER:
+            calls[at] = one._replace(answer=first(one.answer))
+        elif one.given[0] == "cas":
+            answer = one.answer
+            if isinstance(answer, dict) and "seen" in answer:
+                answer = {**answer, "seen": first(answer["seen"])}
+            calls[at] = one._replace(given=("cas", [*map(first, one.given[1])]), answer=answer)
+    history = failed(oracle.history(calls, random.choice([None, "x"])), random)
+    name = random.choice(["cas-register", "sequential-register"])
+    return history, None, judge_of(name, initial=Initial.of(value))(history, Budget())
+
+
+def begun_sets(seed: int) -> Judged:
+    """Sets that hold elements at first, which some reads lack and somebody may add again."""
+    random = Random(f"begun set {seed}")
+    value: list[Any] = random.choice([[50], [50, 51], ["a"], [10, 11, 50]])
+    calls, _ = test_sets.drawn(seed)
+    calls = [
+        one._replace(answer=[*value, *(each for each in one.answer if each not in value)])
+        if one.given[0] == "read" and one.ret != FOREVER and random.random() < 0.8
+        else one
+        for one in calls
+    ]
+    history = strange(random, failed(oracle.history(calls, "s"), random), [77, 50, 10])
+    name = random.choice(["set", "set-eventual"])
+    return history, None, judge_of(name, initial=Initial.of(value))(history, Budget())
+
+
+def begun_counters(seed: int) -> Judged:
+    """Counters that hold something at first, with and without amounts below zero."""
+    random = Random(f"begun counter {seed}")
+    value = random.choice([5, 1, -3])
+    calls = [
+        one._replace(answer=one.answer + value)
+        if one.given[0] == "read" and one.ret != FOREVER
+        else one
+        for one in test_definitions.counting(random)
+    ]
+    if random.random() < 0.5:
+        calls = [
+            one._replace(given=("add", abs(one.given[1]))) if one.given[0] == "add" else one
+            for one in calls
+        ]
+    history = oracle.history(calls, "c")
+    return history, None, judge_of("counter", initial=Initial.of(value))(history, Budget())
+
+
+def final_totals(seed: int) -> Judged:
+    """Counters of which the end is judged, from something or from nothing."""
+    random = Random(f"pn {seed}")
+    value = random.choice([0, 0, 5, -3])
+    calls = test_definitions.counting(random)
+    end = max((one.ret for one in calls if one.ret != FOREVER), default=0) + 1
+    total = value + sum(one.given[1] for one in calls if one.given[0] == "add")
+    shown = total + random.choice([0, 0, 1, -1, 2])
+    calls = [
+        one._replace(answer=one.answer + value)
+        if one.given[0] == "read" and one.ret != FOREVER
+        else one
+        for one in calls
+    ]
+    history = oracle.history([*calls, Call(end, end + 1, ("read", None), shown)], "c")
+    ops = list(history)
+    if random.random() < 0.7:
+        ops = [
+            msgspec.structs.replace(op, meta={"final": True}) if op.time_ns >= end else op
+            for op in ops
+        ]
+    history = History(ops)
+    return history, None, judge_of("pn-counter", initial=Initial.of(value))(history, Budget())
+
+
+def busy_texts(seed: int) -> Judged:
+    """Long use of texts; sometimes a get shows what another showed, or lacks what was appended."""
+    random = Random(f"texts {seed}")
+    calls: list[Call] = []
+    state: Any = None
+    for fresh, (call, ret, happens) in enumerate(
+        oracle.intervals(random, random.choice([8, 12, 50]), clients=4, crash=0.05), 1
+    ):
+        given, answer, after = test_objects.kv(random, state, fresh)
+        if given[0] == "put" and random.random() < 0.8:
+            given, after = ("append", given[1]), (state or "") + given[1]
+        calls.append(Call(call, ret, given, UNKNOWN if ret == FOREVER else answer))
+        state = after if happens else state
+    gets = [at for at, one in enumerate(calls) if one.given[0] == "get" and one.ret != FOREVER]
+    if len(gets) > 1:
+        at, other = random.sample(gets, 2)
+        shown = calls[other].answer if random.random() < 0.7 else calls[at].answer[:-3]
+        calls[at] = calls[at]._replace(answer=shown)
+    history = oracle.history(calls, random.choice([None, "t"]))
+    history = failed(history, random) if random.random() < 0.2 else history
+    return history, None, judge_of("kv")(history, Budget())
+
+
+def failing_sets(seed: int) -> Judged:
+    """Sets of which adds failed, one of an element that shows nonetheless."""
+    random = Random(f"failing set {seed}")
+    calls, _ = test_sets.drawn(seed)
+    history = failed(oracle.history(calls, random.choice([None, "s"])), random)
+    return history, None, judge_of("set")(history, Budget())
+
+
+def failing_queues(seed: int) -> Judged:
+    """Queues of which an enqueue failed; what it would have put in may come out."""
+    random = Random(f"failing queue {seed}")
+    name = random.choice(["fifo-queue", "unordered-queue", "total-queue"])
+    steps = test_queues.unordered_steps if name == "unordered-queue" else test_queues.fifo_steps
+    history = oracle.history(test_queues.drawn(random, steps, ()), random.choice([None, "q"]))
+    history = strange(random, failed(history, random), [99, 1])
+    return history, None, judge_of(name)(history, Budget())
+
+
+def strange_watches(seed: int) -> Judged:
+    """Watches that are sent what nobody put, or what was put too late or in vain."""
+    random = Random(f"strange watch {seed}")
+    history, _, _ = watches(seed)
+    ops = list(history)
+    at = random.randrange(len(ops))
+    if ops[at].f == "watch" and isinstance(ops[at].value, dict) and "responses" in ops[at].value:
+        answer = json.loads(json.dumps(ops[at].value))
+        sent = [event for one in answer["responses"] for event in one.get("events", ())]
+        if sent:
+            random.choice(sent)[2] = 77
+            ops[at] = msgspec.structs.replace(ops[at], value=answer)
+    elif ops[at].type is OpType.OK and ops[at].f == "put":
+        ops[at] = msgspec.structs.replace(ops[at], type=OpType.FAIL, value=None)
+    history = History(ops)
+    return history, None, check_watches(history)
+
+
+def ids(seed: int) -> Judged:
+    """Ids, some of which were given before."""
+    random = Random(f"ids {seed}")
+    calls = [
+        Call(call, ret, ("generate", None), UNKNOWN if ret == FOREVER else random.randrange(12))
+        for call, ret, _ in oracle.intervals(random, random.randint(2, 7), crash=0.1)
+    ]
+    history = oracle.history(calls)
+    return history, None, judge_of("unique-ids")(history, Budget())
+
+
+def queues(seed: int) -> Judged:
+    """Queues as their own tests draw them: elements repeat, and some were there at first."""
+    random = Random(f"queues {seed}")
+    name = random.choice(["fifo-queue", "unordered-queue"])
+    steps = test_queues.fifo_steps if name == "fifo-queue" else test_queues.unordered_steps
+    value: Any = random.choice([(), (), (91, 92), (1,), (91, 91)])
+    history = oracle.history(test_queues.drawn(random, steps, value), random.choice([None, "q"]))
+    history = failed(history, random) if seed % 3 == 0 else history
+    return history, None, judge_of(name, initial=Initial.of([*value]))(history, Budget())
+
+
+def searched_queues(seed: int) -> Judged:
+    """Queues without a discipline's own rules: what a search alone tells of them."""
+    random = Random(f"searched {seed}")
+    name = random.choice(["fifo-queue", "unordered-queue"])
+    steps = test_queues.fifo_steps if name == "fifo-queue" else test_queues.unordered_steps
+    calls = [one for one in test_queues.drawn(random, steps, ()) if one.ret != FOREVER]
+    history = oracle.history(calls, "q")
+    return history, None, check_linearizability(history, Budget(), MODELS[name])
+
+
+def total_queues(seed: int) -> Judged:
+    """Queues that are drained or read in the end, when elements are missing, strange, or twice."""
+    random = Random(f"total {seed}")
+    held: list[int] = []
+    calls: list[Call] = []
+    at = 0
+    for fresh, (call, ret, happens) in enumerate(
+        oracle.intervals(random, random.randint(2, 9), crash=0.2), 1
+    ):
+        at = max(at, call, 0 if ret == FOREVER else ret)
+        if random.random() < 0.6:
+            calls.append(Call(call, ret, ("enqueue", fresh), UNKNOWN if ret == FOREVER else None))
+            held += [fresh] if happens and random.random() < 0.8 else []
+        else:
+            taken = held.pop(random.randrange(len(held))) if held and happens else None
+            calls.append(Call(call, ret, ("dequeue", None), UNKNOWN if ret == FOREVER else taken))
+            held += [taken] if taken is not None and random.random() < 0.2 else []
+    shown = [*held, *([99] if random.random() < 0.2 else [])]
+    calls.append(Call(at + 1, at + 2, (random.choice(["drain", "read"]), None), shown))
+    history = failed(oracle.history(calls, random.choice([None, "q"])), random)
+    return history, None, judge_of("total-queue")(history, Budget())
+
+
+def sequential(seed: int) -> Judged:
+    """Registers judged by each client's own order, from nothing or something."""
+    random = Random(f"sequential {seed}")
+    history = test_sequential.recorded(test_sequential.drawn(random))
+    history = strange(random, failed(history, random), [99, 1, 7])
+    value = random.choice([None, None, 7, "a b", 1])
+    judge = judge_of("sequential-register", initial=Initial.of(value))
+    return history, None, judge(history, Budget())
+
+
+def ordered_banks(seed: int) -> Judged:
+    """Banks of which each read shows one moment, with balances that are told or found out."""
+    random = Random(f"ordered bank {seed}")
+    opening = {one: random.randrange(3) for one in test_bank_order.ACCOUNTS}
+    calls = test_bank_order.drawn(random, opening)
+    history = oracle.history(calls, random.choice([None, "b"]))
+    told = Initial.of(opening) if random.random() < 0.5 else None
+    return history, None, judge_of("bank-linearizable:negative", initial=told)(history, Budget())
+
+
+def named_clients(seed: int) -> Judged:
+    """Registers whose clients have names with blanks and other signs."""
+    history, evidence, _ = busy_registers(seed)
+    names: dict[int | str, str] = {
+        0: "client 1",
+        1: "10.0.0.5:2379",
+        2: "client_1",
+        3: "a, b and c",
+    }
+    named = [
+        msgspec.structs.replace(op, process=names.get(op.process, op.process)) for op in history
+    ]
+    history = History(named)
+    return history, evidence, check_linearizability(history, Budget())
 
 
 def lists(seed: int) -> Judged:
@@ -372,6 +665,22 @@ SOURCES: dict[str, Callable[[int], Judged]] = {
     "failing-registers": failing_registers,
     "busy-registers": busy_registers,
     **{name: objects(name) for name in test_objects.DRAWS},
+    **{f"begun-{name}": begun(name) for name in BEGUN},
+    "begun-registers": begun_registers,
+    "begun-grown-sets": begun_sets,
+    "begun-counters": begun_counters,
+    "final-totals": final_totals,
+    "busy-texts": busy_texts,
+    "failing-sets": failing_sets,
+    "failing-queues": failing_queues,
+    "strange-watches": strange_watches,
+    "ids": ids,
+    "queues": queues,
+    "searched-queues": searched_queues,
+    "total-queues": total_queues,
+    "sequential-registers": sequential,
+    "ordered-banks": ordered_banks,
+    "named-clients": named_clients,
     "lists": lists,
     "txn-registers": txn_registers,
     "sets": sets,

@@ -16,7 +16,7 @@ from squall.checkers.collections.sets import check_sets
 from squall.checkers.etcd.order import check_etcd_order
 from squall.checkers.files import check_file
 from squall.checkers.history import History, Op, OpType
-from squall.checkers.linearizability.checker import check_linearizability
+from squall.checkers.linearizability.checker import check_linearizability, choices_of
 from squall.checkers.linearizability.models import MODELS, UNKNOWN, CasRegister, Given
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call
@@ -389,9 +389,20 @@ def test_objects_of_several_keys_are_judged_one_by_one(name: str) -> None:
         parts = [(used(name, 3 * seed + n), f"k{n}") for n in range(3)]
         wrong = {key for calls, key in parts if not brute_force(MODELS[name](), calls)}
         verdict = check_linearizability(_keyed(parts), Budget(), MODELS[name])
-        assert {one.key for one in verdict.anomalies} == wrong, (seed, parts)
+        found = {one.key for one in verdict.anomalies}
+        assert wrong - _open_choices(name, parts) <= found <= wrong, (seed, parts)
         outcomes.add(len(wrong))
     assert {0, 1} <= outcomes or name == "mutex"
+
+
+def _open_choices(name: str, parts: list[tuple[list[Call], str]]) -> set[str]:
+    """Keys of which an unanswered call may have had an effect that the model does not try."""
+    choices = choices_of(MODELS[name]())
+    return {
+        key
+        for calls, key in parts
+        if any(one.ret == FOREVER and one.given[0] in choices for one in calls)
+    }
 
 
 @pytest.mark.parametrize("name", ["set", "counter", "lock"])

@@ -99,8 +99,8 @@ DRAWS = {
 }
 
 
-def drawn(name: str, seed: int) -> list[Call]:
-    """Use an object under concurrency; some answers are exchanged, some never come."""
+def drawn(name: str, seed: int, begun: Any = None) -> list[Call]:
+    """Use an object that holds `begun`; some answers are exchanged, some never come."""
     random = Random(f"{name}{seed}")
     free = [0] * 3
     plan = []
@@ -110,7 +110,7 @@ def drawn(name: str, seed: int) -> list[Call]:
         ret = call + random.randrange(5)
         free[client] = ret + 1
         plan.append((random.uniform(call, ret), call, ret, random.random() < 0.15))
-    state: Any = None
+    state: Any = begun
     calls: list[Call] = []
     for fresh, (_, call, ret, crashed) in enumerate(sorted(plan), 1):
         given, answer, after = DRAWS[name](random, state, fresh)

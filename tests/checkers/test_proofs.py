@@ -231,6 +231,31 @@ def test_a_verdict_stays_invalid_while_one_of_its_proofs_stands() -> None:
     assert any(line[:60] in text for text in _properties_in_full(properties(verdict)))
 
 
+@pytest.mark.parametrize(
+    ("field", "true", "false"),
+    [("lanes", "write x 2", "write x 3"), ("summary", "p1 read 1", "p1 read 7")],
+)
+def test_what_only_repeats_a_proof_is_recorded_and_never_changes_the_verdict(
+    field: str, true: str, false: str
+) -> None:
+    """A drawing or a summary that errs takes nothing away from the proof."""
+    text = getattr(stale(), field)
+    assert true in text
+    drawn = msgspec.structs.replace(stale(), **{field: text.replace(true, false)})
+    verdict = self_checked(accuse(drawn), STALE, None, Budget(), 1.0)
+    assert verdict.validity is Validity.INVALID
+    assert verdict.anomalies == (drawn,)
+    assert len(verdict.stats[FLAWS]) == 1
+
+
+def test_a_drawing_that_errs_beside_a_false_proof_is_not_the_reason() -> None:
+    """The reason names the sentence that is false."""
+    drawn = msgspec.structs.replace(lying(), lanes=lying().lanes.replace("write x 2", "write x 3"))
+    verdict = self_checked(accuse(drawn), STALE, None, Budget(), 1.0)
+    assert verdict.validity is Validity.UNKNOWN
+    assert "R1 read 1" in (verdict.reason or "")
+
+
 def test_the_verdict_of_a_run_is_that_of_the_proofs_which_stand() -> None:
     """A false proof of one checker leaves the run unknown, not invalid."""
     liar = Checker("made-up", lambda _history, _evidence, _budget: accuse(lying()))
@@ -286,7 +311,7 @@ from squall.harness.sim.sweep.sweep import Sweep, workload_named
 judges.self_checked = lambda verdict, *_: verdict
 workload = workload_named(sys.argv[1])
 for seed in range(3):
-    run = simulate(seed, workload, Sweep(time_s=5.0, workload=sys.argv[1]).plan(seed))
+    run = simulate(seed, workload, Sweep(time_s=5.0, workload=sys.argv[1]).config(seed))
     if run.findings is None:
         continue
     evidence = run.findings.evidence

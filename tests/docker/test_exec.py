@@ -55,7 +55,7 @@ async def test_programs_at_work_side_by_side_are_all_heard(cluster: DockerCluste
     container = cluster._containers["n1"]
 
     async def says(number: int) -> str:
-        return await cluster._call(cluster._hands.run, container, ["echo", str(number)])
+        return await cluster._call(cluster._exec.run, container, ["echo", str(number)])
 
     heard = await asyncio.gather(*(says(number) for number in range(40)))
     assert heard == [f"{number}\n" for number in range(40)]

@@ -14,16 +14,16 @@ from squall.checkers.history import Op
 from squall.checkers.verdict import Validity
 from squall.harness import store as store_module
 from squall.harness.cluster import Measured
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import conduct
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.run import Outcome, Request, World, carry_out, relative
+from squall.harness.run.run import BackendResult, Outcome, Request, carry_out, relative
 from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder, StoreError
 from squall.workloads import WORKLOADS
 from tests.harness.fake import FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
 
 KILLED = "n2 was killed from outside the harness (SIGKILL, exit code 137)"
 
@@ -45,11 +45,11 @@ class Listener:
         pass
 
 
-class Trial:
+class Rig:
     """One run of the register workload on a cluster in memory."""
 
     def __init__(self, path: Path, *, seconds: int = 20, **made: Any) -> None:
-        self.runtime = ManualRuntime()
+        self.runtime = virtual_runtime()
         self.cluster = FakeCluster(self.runtime, **made)
         self.listener = Listener()
         self.path = path
@@ -73,15 +73,14 @@ class Trial:
         return carry_out(request, self._conduct, self.listener)
 
     def _conduct(
-        self, request: Request, run: Any, folder: RunFolder, progress: Any, sink: Any
-    ) -> World:
-        del run
+        self, request: Request, folder: RunFolder, progress: Any, sink: Any
+    ) -> BackendResult:
         findings = self.runtime.run(
             conduct(
                 runtime=self.runtime,
                 cluster=self.cluster,
                 workload=WORKLOADS[request.workload],
-                nemesis=Storm(request.faults),
+                nemesis=FaultScheduler(request.faults),
                 recorder=Recorder(self.runtime, sink),
                 seeds=Seeds(request.seed),
                 options=request.options,
@@ -89,14 +88,14 @@ class Trial:
                 into=folder.nodes,
             )
         )
-        return World(findings=findings, versions={}, unsupported={})
+        return BackendResult(findings=findings, versions={}, unsupported={})
 
     def later(self, seconds: int, act: Callable[[], None]) -> None:
         async def wait() -> None:
             await self.runtime.sleep_ns(seconds * NS_PER_S)
             act()
 
-        self.runtime.spawn(wait(), "somebody else")
+        self.runtime.spawn(wait(), "later")
 
 
 @pytest.fixture
@@ -122,35 +121,35 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_a_store_that_fills_up_ends_the_run_with_one_line(tmp_path, disk, room) -> None:
     """The cluster goes all the same, and what was recorded is a history without a torn line."""
     disk(room)
-    trial = Trial(tmp_path)
+    rig = Rig(tmp_path)
     with pytest.raises(StoreError, match="no space left for the store") as found:
-        trial.run()
+        rig.run()
     assert found.value.exit_code == 3
     assert "\n" not in str(found.value)
-    assert trial.cluster.stopped
-    assert not [line for line in trial.listener.lines if line.startswith("trouble")]
+    assert rig.cluster.stopped
+    assert not [line for line in rig.listener.lines if line.startswith("trouble")]
     if room < 100:
         assert list((tmp_path / "register").iterdir()) == [], "nothing had happened yet"
     else:
-        reading = trial.folder.read_history()
+        reading = rig.folder.read_history()
         assert reading.cut_line is None
         assert len(reading.history) > 20
         assert [op.index for op in reading.history] == list(range(len(reading.history)))
-        assert trial.listener.lines[-1].startswith("what was recorded is kept: squall check")
+        assert rig.listener.lines[-1].startswith("what was recorded is kept: squall check")
 
 
 def test_a_store_that_fills_up_ends_the_load_at_once(tmp_path, disk) -> None:
-    """Nothing is healed, read back or judged for a history that nobody keeps."""
+    """Nothing is healed, read back or judged for a history that is not stored."""
     disk(10_000)
-    trial = Trial(tmp_path, seconds=600)
+    rig = Rig(tmp_path, seconds=600)
     with pytest.raises(StoreError):
-        trial.run()
-    assert trial.runtime.now_ns() < 60 * NS_PER_S
-    assert "read" not in trial.listener.phases
+        rig.run()
+    assert rig.runtime.now_ns() < 60 * NS_PER_S
+    assert "read" not in rig.listener.phases
 
 
 def test_a_disk_that_cannot_even_sync_hides_nothing(tmp_path, disk, monkeypatch) -> None:
-    """What ended the run is what is told."""
+    """The error that ended the run is the one that is reported."""
 
     def refuse(_descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -158,46 +157,46 @@ def test_a_disk_that_cannot_even_sync_hides_nothing(tmp_path, disk, monkeypatch)
     monkeypatch.setattr(store_module.os, "fsync", refuse)
     disk(10_000)
     with pytest.raises(StoreError, match=r"no space left|cannot be written: Input/output error"):
-        Trial(tmp_path).run()
+        Rig(tmp_path).run()
 
 
 @pytest.mark.parametrize(("broken", "code"), [("", 3), ("stale", 1)])
 def test_a_store_that_fills_up_while_judging_takes_no_proof_away(
     tmp_path, monkeypatch, broken, code
 ) -> None:
-    """The verdict is still told, with its exit code; a sound run is no pass without its files."""
+    """The verdict is still printed, with its exit code; a valid run needs its files too."""
 
     def refuse(_path: Path, _content: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    trial = Trial(tmp_path, broken=broken)
-    trial.later(1, lambda: monkeypatch.setattr(Path, "write_bytes", refuse))
-    outcome = trial.run()
+    rig = Rig(tmp_path, broken=broken)
+    rig.later(1, lambda: monkeypatch.setattr(Path, "write_bytes", refuse))
+    outcome = rig.run()
     monkeypatch.undo()
     assert outcome.exit_code == code
     (line,) = outcome.evidence.trouble
     assert line.startswith("no space left for the store")
-    assert len(trial.folder.read_history().history) == len(outcome.history)
-    assert not list(trial.folder.path.glob(".*")), "no half of a file is left"
+    assert len(rig.folder.read_history().history) == len(outcome.history)
+    assert not list(rig.folder.path.glob(".*")), "no half of a file is left"
 
 
 def test_a_node_that_was_killed_from_outside_is_trouble_and_ends_the_load(tmp_path) -> None:
-    trial = Trial(tmp_path, seconds=600)
-    trial.later(10, lambda: trial.cluster.outside.update(n2=(KILLED,)))
-    outcome = trial.run()
+    rig = Rig(tmp_path, seconds=600)
+    rig.later(10, lambda: rig.cluster.outside.update(n2=(KILLED,)))
+    outcome = rig.run()
     assert outcome.exit_code == 3
     assert outcome.evidence.trouble == (KILLED,)
     assert outcome.evidence.nodes["n2"].assertions == ()
     assert outcome.verdict.validity is Validity.UNKNOWN
     assert outcome.history.duration_ns < 30 * NS_PER_S
-    assert f"trouble: {KILLED}" in trial.listener.lines
+    assert f"trouble: {KILLED}" in rig.listener.lines
 
 
 def test_a_violation_stays_one_when_somebody_kills_a_node_as_well(tmp_path) -> None:
-    """What was proved elsewhere stays proved; the trouble is told beside it."""
-    trial = Trial(tmp_path, seconds=60, broken="stale")
-    trial.later(50, lambda: trial.cluster.outside.update(n2=(KILLED,)))
-    outcome = trial.run()
+    """What was proved elsewhere stays proved; the trouble is reported as well."""
+    rig = Rig(tmp_path, seconds=60, broken="stale")
+    rig.later(50, lambda: rig.cluster.outside.update(n2=(KILLED,)))
+    outcome = rig.run()
     assert outcome.exit_code == 1
     assert outcome.evidence.trouble == (KILLED,)
     linearizable = next(c for c in outcome.verdict.children if c.checker == "linearizable")
@@ -206,8 +205,8 @@ def test_a_violation_stays_one_when_somebody_kills_a_node_as_well(tmp_path) -> N
 
 def test_a_cluster_that_somebody_took_away_is_not_blamed_for_staying_away(tmp_path) -> None:
     """Nor is it waited for as long as for one that ought to come back."""
-    trial = Trial(tmp_path, seconds=60)
-    cluster = trial.cluster
+    rig = Rig(tmp_path, seconds=60)
+    cluster = rig.cluster
 
     async def restart(nodes: tuple[str, ...]) -> Measured:
         cluster.down -= set(nodes) - {"n2"}
@@ -218,8 +217,8 @@ def test_a_cluster_that_somebody_took_away_is_not_blamed_for_staying_away(tmp_pa
         cluster.outside["n2"] = ("the container of n2 was removed from outside the harness",)
         cluster.restart = restart  # type: ignore[assignment,method-assign]
 
-    trial.later(10, take_away)
-    outcome = trial.run()
+    rig.later(10, take_away)
+    outcome = rig.run()
     assert outcome.exit_code == 3
     recovery = next(c for c in outcome.verdict.children if c.checker == "recovery")
     assert recovery.validity is Validity.UNKNOWN
@@ -227,9 +226,9 @@ def test_a_cluster_that_somebody_took_away_is_not_blamed_for_staying_away(tmp_pa
 
 
 def test_containers_that_cannot_be_removed_hide_no_verdict(tmp_path) -> None:
-    trial = Trial(tmp_path, broken="stale")
-    trial.cluster.failing = {"stop"}
-    outcome = trial.run()
+    rig = Rig(tmp_path, broken="stale")
+    rig.cluster.failing = {"stop"}
+    outcome = rig.run()
     assert outcome.exit_code == 1
     (line,) = outcome.evidence.trouble
     assert "could not be removed: the engine refused to stop" in line
@@ -238,11 +237,11 @@ def test_containers_that_cannot_be_removed_hide_no_verdict(tmp_path) -> None:
 
 def test_containers_that_cannot_be_removed_hide_no_full_disk(tmp_path, disk) -> None:
     disk(10_000)
-    trial = Trial(tmp_path)
-    trial.cluster.failing = {"stop"}
+    rig = Rig(tmp_path)
+    rig.cluster.failing = {"stop"}
     with pytest.raises(StoreError, match="no space left"):
-        trial.run()
-    assert any("squall clean" in line for line in trial.listener.lines)
+        rig.run()
+    assert any("squall clean" in line for line in rig.listener.lines)
 
 
 def test_an_engine_that_does_not_answer_for_a_moment_ends_nothing(tmp_path) -> None:
@@ -250,7 +249,7 @@ def test_an_engine_that_does_not_answer_for_a_moment_ends_nothing(tmp_path) -> N
 
     def silent_for(times: int) -> Callable[[], None]:
         def fall_silent() -> None:
-            asked, left = trial.cluster.crashed, [times]
+            asked, left = rig.cluster.crashed, [times]
 
             async def crashed() -> dict[str, str]:
                 left[0] -= 1
@@ -258,16 +257,16 @@ def test_an_engine_that_does_not_answer_for_a_moment_ends_nothing(tmp_path) -> N
                     raise OSError("connection refused")
                 return await asked()
 
-            trial.cluster.crashed = crashed  # type: ignore[method-assign]
+            rig.cluster.crashed = crashed  # type: ignore[method-assign]
 
         return fall_silent
 
-    trial = Trial(tmp_path / "moment", seconds=30)
-    trial.later(10, silent_for(2))
-    assert trial.run().evidence.trouble == ()
-    trial = Trial(tmp_path / "gone", seconds=600)
-    trial.later(10, silent_for(5))
-    outcome = trial.run()
+    rig = Rig(tmp_path / "moment", seconds=30)
+    rig.later(10, silent_for(2))
+    assert rig.run().evidence.trouble == ()
+    rig = Rig(tmp_path / "gone", seconds=600)
+    rig.later(10, silent_for(5))
+    outcome = rig.run()
     assert outcome.exit_code == 3
     assert "could not ask which nodes crashed" in outcome.evidence.trouble[0]
     assert outcome.history.duration_ns < 60 * NS_PER_S

@@ -20,7 +20,7 @@ from squall.harness.vocabulary import (
 )
 
 ROOT = Path(__file__).parents[2]
-UNDER_MAKE = [sys.executable, "-m", "squall.harness.cli.under_make"]
+UNDER_MAKE = [sys.executable, "-m", "squall.harness.cli.make_target"]
 
 
 def ended(*command: str) -> tuple[int, list[str]]:

@@ -1,8 +1,8 @@
-"""Ctrl-C while modules are loaded: nothing has begun, so the process ends at once with exit 130.
+"""Ctrl-C during imports ends the process at once with exit code 130: nothing has begun.
 
-An exception would not do: raised inside an import it can be swallowed by a module that tries
-alternatives, turned into an ImportError by an extension module, or print a traceback from a
-callback of the collector.
+KeyboardInterrupt is not reliable there: raised inside an import it can be swallowed by a module
+that tries alternatives, turned into an ImportError by an extension module, or printed as a
+traceback from a callback of the garbage collector.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def _end(_number: int, _frame: object) -> NoReturn:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Let an interrupt end the process until the block is left.
+    """Let an interrupt end the process at once while in this block.
 
-    Wherever interrupts are ignored, as in a shell's background jobs, they stay ignored; a handler
-    that somebody else has installed stays in force.
+    Interrupts that are ignored (in a shell's background jobs) stay ignored, and a handler that was
+    installed before stays in force.
     """
     try:
         before = signal.getsignal(signal.SIGINT)

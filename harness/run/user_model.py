@@ -1,7 +1,7 @@
-"""A model of the user's own: `path/to/file.py:Name` on the command line becomes a class.
+"""User-defined models: loads the class named by `path/to/file.py:Name`.
 
-The file is run as Python, with the rights of whoever typed its name. What is wrong with it is told
-in one line with the place, for it is the user's file and not the history that must be mended.
+The file is executed as Python, with the rights of the user who named it. An error in it is reported
+in one line with the place (file:line), as the user has to fix that file and not the history.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from squall.checkers.registry import ENTRIES, Judge
 from squall.checkers.verdict import Budget, Verdict
 
 NEEDED: Final = ("name", "init", "step", "read_only", "describe")
-"""What a model has, as in `squall.checkers.linearizability.models.Model`."""
+"""The attributes a model must have, see `squall.checkers.linearizability.models.Model`."""
 
 MODULE: Final = "squall_user_model"
 
@@ -30,7 +30,7 @@ class BrokenModel(ValueError):
 
 
 def is_path(model: str) -> bool:
-    """Whether a model is asked for by file and name rather than by name alone."""
+    """Whether a model is named by file and class."""
     return ".py:" in model or model.endswith(".py")
 
 
@@ -81,7 +81,7 @@ def _load(path: Path, name: str) -> Callable[[], Model]:
 
 
 def _broken(path: Path, error: Exception) -> BrokenModel:
-    """Say in one line what was raised, and where in the user's file."""
+    """Return the error in one line: what was raised, and where in the user's file."""
     line = next(
         (
             frame.lineno

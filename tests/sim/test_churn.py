@@ -10,12 +10,12 @@ import pytest
 from squall.checkers.history import History
 from squall.checkers.raft.safety import check_raft_safety
 from squall.harness.run.options import NS_PER_S, Options
-from squall.harness.sim.chaos.membership import NOBODY, Step, Turnover, choose_bit
+from squall.harness.sim.chaos.churn import NO_TARGET, Churn, Step, choose_bit
 from squall.harness.sim.chaos.swarm import Knobs, Swarm
 from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.judge.evidence import gather
 from squall.harness.sim.runtime import DeadlockError, SimRuntime
-from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.sweep.simulate import SimulationConfig, simulate
 from squall.harness.sim.sweep.sweep import Result, judge
 from squall.harness.sim.world.disk import DiskFaults, SimDisk
 from squall.harness.sim.world.node import SimNode
@@ -29,14 +29,14 @@ from squall.workloads.register import WORKLOAD
 S = NS_PER_S
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * S, rate=100.0, concurrency=10)
 QUICK = Knobs(election_us=200_000, heartbeat_us=50_000, segment_bytes=2048, snapshot_count=50)
-OFTEN = Turnover(every_us=400_000, linger_us=200_000)
+OFTEN = Churn(every_us=400_000, linger_us=200_000)
 
 
 class Stage:
     """A running cluster of five, whose members can be replaced by hand."""
 
-    def __init__(self, turnover: Turnover = OFTEN) -> None:
-        self.world = SimWorld(3, 5, Swarm(knobs=QUICK, turnover=turnover))
+    def __init__(self, churn: Churn = OFTEN) -> None:
+        self.world = SimWorld(3, 5, Swarm(knobs=QUICK, churn=churn))
         self.runtime = SimRuntime(self.world.loop)
         self.cluster = SimCluster(self.world, self.runtime, op_timeout_ns=2 * S)
 
@@ -58,15 +58,15 @@ class Stage:
 
     async def until_settled(self) -> None:
         for _ in range(200):
-            if self.world.turnovers.target == NOBODY:
+            if self.world.churn.target == NO_TARGET:
                 return
             await self.runtime.sleep_ns(S // 10)
-        raise AssertionError(self.world.turnovers.stage())
+        raise AssertionError(self.world.churn.stage())
 
 
 def test_a_replaced_member_is_another_one_and_serves():
     async def scene(stage):
-        stage.world.turnovers.begin(2, rot=False)
+        stage.world.churn.begin(2, rot=False)
         await stage.until_settled()
         assert stage.world.nodes[2].config.member_id == 6
         voters = {node.replica.raft.voter_ids for node in stage.world.nodes}
@@ -79,9 +79,9 @@ def test_a_replaced_member_is_another_one_and_serves():
 @pytest.mark.parametrize(("learner_p", "promoted"), [(0.0, 0), (1.0, 1)])
 def test_a_machine_joins_as_a_learner_or_at_once_as_a_voter(learner_p, promoted):
     async def scene(stage):
-        stage.world.turnovers.begin(4, rot=False)
+        stage.world.churn.begin(4, rot=False)
         await stage.until_settled()
-        return stage.world.turnovers.done
+        return stage.world.churn.done
 
     done = Stage(msgspec.structs.replace(OFTEN, learner_p=learner_p)).play(scene)
     assert (done[Step.REMOVED], done[Step.ADDED], done[Step.PROMOTED]) == (1, 1, promoted)
@@ -104,22 +104,22 @@ def test_a_node_whose_log_rotted_refuses_to_start_and_its_successor_serves():
     async def scene(stage):
         node, world = await rot_a_log(stage, by_us=True), stage.world
         assert node.refused
-        assert "is damaged" in node.last_words
-        assert recovery.REJOIN in node.last_words
+        assert "is damaged" in node.exit_text
+        assert recovery.REJOIN in node.exit_text
         assert world.invariants.broken is None
-        world.turnovers.begin(1, rot=False)
+        world.churn.begin(1, rot=False)
         await stage.until_settled()
-        assert world.turnovers.done[Step.REFUSED] == 1
+        assert world.churn.done[Step.REFUSED] == 1
         return await stage.put("n2")
 
     assert isinstance(Stage().play(scene), PutAnswer)
 
 
 def test_a_node_that_stumbles_over_rot_instead_of_refusing_is_an_alarm(monkeypatch):
-    def stumble(*_: object) -> None:
+    def fail_by_disk(*_: object) -> None:
         raise ValueError("what is this")
 
-    monkeypatch.setattr(recovery.frames, "any_record_after", stumble)
+    monkeypatch.setattr(recovery.frames, "any_record_after", fail_by_disk)
     stage = Stage()
     with pytest.raises(DeadlockError):
         stage.play(lambda stage: rot_a_log(stage, by_us=True))
@@ -156,34 +156,40 @@ def test_any_byte_may_rot_but_those_of_the_last_record():
 
 
 def test_a_storm_of_replacements_and_rot_is_survived_and_every_step_is_counted():
-    turnover = msgspec.structs.replace(OFTEN, rot_p=0.5, learner_p=0.5)
-    plan = Plan(options=OPTIONS, swarm=Swarm(knobs=QUICK, turnover=turnover), faults=("kill",))
-    run = simulate(2, WORKLOAD, plan)
+    churn = msgspec.structs.replace(OFTEN, rot_p=0.5, learner_p=0.5)
+    config = SimulationConfig(
+        options=OPTIONS, swarm=Swarm(knobs=QUICK, churn=churn), faults=("kill",)
+    )
+    run = simulate(2, WORKLOAD, config)
     row = judge(run, WORKLOAD)
     assert row.result is Result.OK, row
     for step in Step:
         assert row.effects[step] > 0, (step, row.effects)
     assert run.liveness.replaced
-    assert run.world.turnovers.target == NOBODY
+    assert run.world.churn.target == NO_TARGET
 
 
 @pytest.mark.parametrize(("size", "replaced"), [(1, False), (2, False), (3, True), (4, True)])
 def test_clusters_of_other_sizes_replace_members_if_they_can(size, replaced):
-    turnover = msgspec.structs.replace(OFTEN, rot_p=0.3)
-    swarm = Swarm(knobs=QUICK, turnover=turnover)
-    run = simulate(4, WORKLOAD, Plan(options=OPTIONS, swarm=swarm, faults=("kill",), size=size))
+    churn = msgspec.structs.replace(OFTEN, rot_p=0.3)
+    swarm = Swarm(knobs=QUICK, churn=churn)
+    run = simulate(
+        4, WORKLOAD, SimulationConfig(options=OPTIONS, swarm=swarm, faults=("kill",), size=size)
+    )
     assert (run.broken, run.error) == (None, None)
     assert bool(run.liveness.replaced) == replaced
 
 
 def test_a_core_that_cannot_replace_a_member_fails_the_liveness_phase(monkeypatch):
-    plan = Plan(options=OPTIONS, swarm=Swarm(knobs=QUICK, turnover=OFTEN), faults=("kill",))
+    config = SimulationConfig(
+        options=OPTIONS, swarm=Swarm(knobs=QUICK, churn=OFTEN), faults=("kill",)
+    )
 
     def never(*_: object) -> bool:
         return False
 
     monkeypatch.setattr(membership_changes, "propose", never)
-    run = simulate(2, WORKLOAD, plan)
+    run = simulate(2, WORKLOAD, config)
     assert run.broken is not None
     assert run.broken.rule == "liveness"
     assert "is not removed" in run.broken.text

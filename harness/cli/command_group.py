@@ -1,4 +1,4 @@
-"""The group of commands: those that cost much to define are loaded when they are asked for."""
+"""The command group: commands whose modules are slow to import are loaded on demand."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import click
 
-from squall.harness.cli.loading import loading
-from squall.harness.cli.output import reader_is_gone
+from squall.harness.cli.broken_pipe import reader_is_gone
+from squall.harness.cli.interrupts import loading
 
-ELSEWHERE: Final = {
+LAZY: Final = {
     "check": (
         "squall.harness.cli.check",
         "Judge a recorded history: a run's folder, a file, or - for standard input.",
@@ -21,12 +21,16 @@ ELSEWHERE: Final = {
         "squall.harness.cli.check",
         "Write a history for another tool: a run's folder, a file, or - for standard input.",
     ),
+    "prune": (
+        "squall.harness.cli.prune",
+        "Remove old runs, images of patched nodes and copies of broken nodes.",
+    ),
 }
-"""Commands that are defined beside what they need: their module, and how their help begins."""
+"""Commands that are loaded on demand: their module, and the first line of their help."""
 
 
 class OutputClosed(Exception):
-    """The reader of the output has ended. Of a BrokenPipeError click makes exit code 1: invalid."""
+    """The reader of the output has ended. click would turn BrokenPipeError into exit code 1."""
 
 
 @contextlib.contextmanager
@@ -42,28 +46,28 @@ def _output_may_close() -> Iterator[None]:
 
 
 class Commands(click.Group):
-    """The commands, of which some are loaded only when they are asked for."""
+    """A click group, some of whose commands are loaded on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name every command, sorted."""
-        return sorted({*super().list_commands(ctx), *ELSEWHERE})
+        """Return the name of every command, sorted."""
+        return sorted({*super().list_commands(ctx), *LAZY})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, loaded if need be."""
-        if cmd_name not in ELSEWHERE:
+        """Return a command, importing its module if necessary."""
+        if cmd_name not in LAZY:
             return super().get_command(ctx, cmd_name)
         with loading():
-            module = importlib.import_module(ELSEWHERE[cmd_name][0])
+            module = importlib.import_module(LAZY[cmd_name][0])
         command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without loading any."""
+        """Write the list of commands without importing any."""
         names = self.list_commands(ctx)
         width = formatter.width - 6 - max(map(len, names))
         rows = []
         for name in names:
-            known = self.commands.get(name) or click.Command(name, help=ELSEWHERE[name][1])
+            known = self.commands.get(name) or click.Command(name, help=LAZY[name][1])
             rows.append((name, known.get_short_help_str(width)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)

@@ -1,22 +1,22 @@
-"""How the moments that triggers wait for are told from outside.
+"""Detects the trigger points of one node from outside.
 
-A node's lookout asks its Raft, or looks at what comes and goes, after the fact, and changes
-nothing. What no trigger of the run waits for is not looked at.
+A probe reads the node's Raft state, or inspects messages and disk operations, after the fact; it
+changes nothing. Points that no trigger of the run uses are not looked for.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from squall.harness.sim.chaos.triggers import Moment, Triggers
+from squall.harness.sim.chaos.triggers import TriggerPoint, Triggers
 from squall.node.raft.messages import AppendEntries, AppendReply
 from squall.node.raft.quorum import agreed
 from squall.node.raft.raft import Raft
 from squall.node.storage.disk import Append, Create, DiskOp
 
 
-class Lookout:
-    """Watches one node for the moments that triggers wait for."""
+class TriggerProbes:
+    """Looks at one node for the points that triggers of this run wait for."""
 
     __slots__ = (
         "_lapsing_us",
@@ -34,40 +34,40 @@ class Lookout:
         self._number = number
         self._lapsing_us = 0  # when the lease that is about to expire was last renewed
         watches = triggers.watches
-        self.configurations = watches(Moment.CONFIGURES)
-        self.acknowledgements = watches(Moment.ACKNOWLEDGES)
-        self.replication = watches(Moment.REPLICATES)
-        self.leases = watches(Moment.LAPSES)
-        self.disk = watches(Moment.APPENDS) or watches(Moment.SNAPSHOTS)
+        self.configurations = watches(TriggerPoint.CONFIGURES)
+        self.acknowledgements = watches(TriggerPoint.ACKNOWLEDGES)
+        self.replication = watches(TriggerPoint.REPLICATES)
+        self.leases = watches(TriggerPoint.LAPSES)
+        self.disk = watches(TriggerPoint.APPENDS) or watches(TriggerPoint.SNAPSHOTS)
 
     def arrives(self, message: Any) -> None:
-        """Note whether a message brings a configuration entry."""
+        """Check whether a message brings a configuration entry."""
         if type(message) is AppendEntries and any(entry.kind for entry in message.entries):
-            self._triggers.reached(self._number, Moment.CONFIGURES)
+            self._triggers.reached(self._number, TriggerPoint.CONFIGURES)
 
     def acknowledged(self, raft: Raft, message: AppendReply) -> None:
-        """Note whether a leader has just been acknowledged entries of earlier terms alone."""
+        """Check whether a leader was just acknowledged entries of earlier terms only."""
         if replicates(raft, message):
-            self._triggers.reached(self._number, Moment.REPLICATES)
+            self._triggers.reached(self._number, TriggerPoint.REPLICATES)
 
     def writes(self, ops: tuple[DiskOp, ...]) -> None:
-        """Note what kind of thing goes to the disk."""
+        """Check what a batch writes: log records, or a snapshot."""
         kinds = set(map(type, ops))
         if Append in kinds:
-            self._triggers.reached(self._number, Moment.APPENDS)
+            self._triggers.reached(self._number, TriggerPoint.APPENDS)
         if Create in kinds and any(type(op) is Create and "snap/" in op.path for op in ops):
-            self._triggers.reached(self._number, Moment.SNAPSHOTS)
+            self._triggers.reached(self._number, TriggerPoint.SNAPSHOTS)
 
     def looks_at_lease(self, raft: Raft, now_us: int) -> None:
-        """Note, once for each time it does, that a leader's lease is about to expire."""
+        """Check whether a leader's lease is about to expire; reported once for each renewal."""
         heard_us = lapsing(raft, now_us)
         if heard_us and heard_us != self._lapsing_us:
             self._lapsing_us = heard_us
-            self._triggers.reached(self._number, Moment.LAPSES)
+            self._triggers.reached(self._number, TriggerPoint.LAPSES)
 
 
 def replicates(raft: Raft, message: AppendReply) -> bool:
-    """Whether a leader has just been acknowledged entries of earlier terms alone."""
+    """Whether a leader was just acknowledged entries of earlier terms only (Raft, §5.4.2)."""
     leadership = raft.leadership
     if leadership is None or message.rejected or message.term != raft.term:
         return False
@@ -75,9 +75,9 @@ def replicates(raft: Raft, message: AppendReply) -> bool:
 
 
 def lapsing(raft: Raft, now_us: int) -> int:
-    """Return when a leader last heard of a majority if its lease is about to expire, else 0.
+    """Return when a leader last reached a majority if its lease is about to expire, else 0.
 
-    About to expire is: within a quarter of an election timeout. `now_us` is the node's own time.
+    About to expire: within a quarter of an election timeout. `now_us` is the node's own time.
     """
     leadership = raft.leadership
     if leadership is None or not raft.config.check_quorum:

@@ -1,7 +1,7 @@
-"""Standard output whose reader has ended (`squall check FILE | head -1`): no error, no message.
+"""Handles a standard output whose reader has ended (`squall check FILE | head -1`).
 
-What a command found out does not depend on who reads it, so where the exit code is a verdict it
-stays one.
+There is no error message, and an exit code that is a verdict stays the same: a verdict does not
+depend on whether it is read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def printing() -> Iterator[None]:
-    """Print results; when the reader has ended, the rest of the block is left out quietly."""
+    """Print results in this block; it ends silently if the reader has ended."""
     try:
         yield
         if sys.stdout is not None:
@@ -26,7 +26,7 @@ def printing() -> Iterator[None]:
 
 
 def reader_is_gone() -> bool:
-    """Whether standard output or standard error leads to a pipe that nobody reads any more."""
+    """Whether standard output or standard error is a pipe whose reader has ended."""
     poll = select.poll()
     poll.register(1, 0)
     poll.register(2, 0)
@@ -34,9 +34,9 @@ def reader_is_gone() -> bool:
 
 
 def discard_the_rest() -> None:
-    """Let whatever is still to be written to standard output vanish, buffered text included.
+    """Redirect standard output to /dev/null, buffered text included.
 
-    Otherwise the interpreter's last flush fails, which it reports, with an exit code of its own.
+    Otherwise the interpreter's final flush fails, and it exits with a message and code of its own.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

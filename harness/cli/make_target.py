@@ -1,10 +1,10 @@
-"""Run a command for make, and say at its end in words what its exit code means.
+"""Runs a command for a make target, and prints what its exit code means.
 
-make turns every failure into its own exit code 2, which among ours would mean `unknown`; so the
-last line of a target says what the run came to. The command runs as a child in the foreground:
-Ctrl-C reaches it as it reaches us, and what else would end us is passed on to it.
+make turns every failure into its own exit code 2, which for squall would mean `unknown`; so the
+last line of a target states the result. The command runs as a child in the foreground: Ctrl-C
+reaches it directly, and SIGTERM and SIGHUP are forwarded to it.
 
-    python -m squall.harness.cli.under_make squall run register --faults kill
+    python -m squall.harness.cli.make_target squall run register --faults kill
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MEANINGS = {
 
 
 def meaning(code: int) -> str:
-    """Say what an exit code of squall means; of a signal's number below zero, which it was."""
+    """Return the meaning of an exit code of squall; a negative one is the number of a signal."""
     if code < 0:
         return (
             f"squall was killed by {signal.Signals(-code).name}: no verdict (make itself exits 2 "
@@ -40,9 +40,9 @@ def main(command: list[str]) -> int:
     """Run a command to its end; returns its exit code, as a shell would give it."""
     print(" ".join(command), flush=True)
     children: list[subprocess.Popen[bytes]] = []
-    early: list[int] = []  # what came before there was a child to pass it on to
+    early: list[int] = []  # signals that arrived before the child was started
 
-    def pass_on(number: int, _: FrameType | None) -> None:
+    def forward(number: int, _: FrameType | None) -> None:
         if children:
             children[0].send_signal(number)
         else:
@@ -50,8 +50,8 @@ def main(command: list[str]) -> int:
 
     # Handlers, not SIG_IGN: a child does not inherit them.
     signal.signal(signal.SIGINT, lambda *_: None)  # the terminal sends it to the child as well
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGHUP, pass_on)
+    signal.signal(signal.SIGTERM, forward)
+    signal.signal(signal.SIGHUP, forward)
     children.append(subprocess.Popen(command))
     for number in early:
         children[0].send_signal(number)

@@ -1,8 +1,7 @@
-"""The terminal while a run lasts: one line that is redrawn, or plain lines where nobody looks.
+"""Progress of a run on the terminal: a status line that is redrawn, or plain lines in a log.
 
-Everything goes to standard error, so that standard output holds nothing but results. On a terminal
-the last line lives; elsewhere one plain line comes every ten seconds, and one at each fault: logs
-of CI stay readable.
+Everything goes to standard error, so that standard output has only results. On a terminal the last
+line is redrawn; elsewhere there is one plain line every ten seconds and one for each fault.
 """
 
 from __future__ import annotations
@@ -37,23 +36,23 @@ class Results(Console):
     """
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `squall.harness.cli.output`."""
+        """Raise, for `squall.harness.cli.broken_pipe` to handle."""
         raise BrokenPipeError
 
 
 class Notices(Console):
-    """Standard error. When its reader has ended, what goes on goes on in silence."""
+    """Standard error. When its reader has ended, nothing more is printed."""
 
     def __init__(self) -> None:
         super().__init__(stderr=True)
 
     def on_broken_pipe(self) -> None:
-        """Print nothing any more."""
+        """Stop printing."""
         self.quiet = True
 
 
 class Terminal:
-    """Listens to a run (`squall.harness.run.progress.Progress`) and shows it."""
+    """Shows a run's progress (implements `squall.harness.run.progress.Progress`)."""
 
     def __init__(self, console: Console, time_limit_s: float) -> None:
         self._console = console
@@ -63,7 +62,7 @@ class Terminal:
         self._now_ns = 0
         self._leader, self._term = "", 0
         self._faults: dict[str, None] = {}
-        self._spoke_s = time.monotonic()
+        self._printed_s = time.monotonic()
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -82,7 +81,7 @@ class Terminal:
             self._live.stop()
 
     def phase(self, name: str) -> None:
-        """Say which phase begins."""
+        """Print which phase begins."""
         if name in _PHASES:
             self._print(f"{self._at()}{_PHASES[name]}")
 
@@ -91,7 +90,7 @@ class Terminal:
         self._print(f"{self._at()}{line}")
 
     def op(self, op: Op) -> None:
-        """Count a client's op, show a fault, note a leader."""
+        """Count a client's op, show a fault, update the leader."""
         self._now_ns = op.time_ns
         if op.process == OBSERVER:
             self._observe(op.value)
@@ -101,7 +100,7 @@ class Terminal:
         elif op.type in self._counts:
             self._loading = True
             self._counts[op.type] += 1
-        if self._live is None and time.monotonic() - self._spoke_s >= PLAIN_EVERY_S:
+        if self._live is None and time.monotonic() - self._printed_s >= PLAIN_EVERY_S:
             self._print(self._line().plain)
 
     def _observe(self, reading: dict[str, dict[str, Any]]) -> None:
@@ -124,7 +123,7 @@ class Terminal:
         self._print(line)
 
     def _elapsed_s(self) -> float:
-        """Seconds since the load began: the history's own clock, as in every report."""
+        """Return seconds since the load began, on the history's clock."""
         return self._now_ns / NS_PER_S
 
     def _at(self) -> str:
@@ -149,5 +148,5 @@ class Terminal:
         )
 
     def _print(self, line: str) -> None:
-        self._spoke_s = time.monotonic()
+        self._printed_s = time.monotonic()
         self._console.print(Text(line), highlight=False, soft_wrap=True)

@@ -7,7 +7,7 @@ import pytest
 
 from squall.harness.cluster import HarnessError
 from squall.harness.docker import processes
-from squall.harness.docker.exec import State
+from squall.harness.docker.exec import ContainerState
 
 
 class Engine:
@@ -23,30 +23,32 @@ class Engine:
         self.paused = True
 
 
-class Hands:
+class ContainerExec:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def state(self, container: str) -> State:
-        return State(running=True, paused=self._engine.paused, exit_code=0, out_of_memory=False)
+    def state(self, container: str) -> ContainerState:
+        return ContainerState(
+            running=True, paused=self._engine.paused, exit_code=0, out_of_memory=False
+        )
 
 
 def freeze(refusals: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Engine, object]:
     monkeypatch.setattr(processes, "RETRY_S", 0)
     engine = Engine(refusals)
-    made = processes.Processes(engine, Hands(engine), {"n1": "box"})  # type: ignore[arg-type]
+    made = processes.Processes(engine, ContainerExec(engine), {"n1": "box"})  # type: ignore[arg-type]
     made.freeze("n1")
-    return engine, made.thawed(("n1",))
+    return engine, made.measured_thaw(("n1",))
 
 
 def test_a_process_that_cannot_be_frozen_just_then_is_frozen_a_little_later(monkeypatch) -> None:
-    """A busy disk keeps a process uninterruptible for a moment; that is no trouble of ours."""
+    """A busy disk keeps a process uninterruptible for a moment; that is no trouble."""
     engine, measured = freeze(processes.FREEZE_ATTEMPTS - 1, monkeypatch)
     assert engine.paused
     assert measured.effective
 
 
 def test_an_engine_that_never_freezes_is_trouble_and_says_why(monkeypatch) -> None:
-    """In the end the refusal counts, with the engine's words."""
+    """The last refusal is raised, with the engine's text."""
     with pytest.raises(HarnessError, match="unable to freeze"):
         freeze(processes.FREEZE_ATTEMPTS, monkeypatch)

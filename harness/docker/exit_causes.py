@@ -1,9 +1,10 @@
-"""Why a node's process ended: by its own doing, or because something outside took it away.
+"""Why a node's process ended: by itself, or by an action from outside the harness.
 
-A node ends by its own doing when it exits with a code of its own, or dies of a signal that only its
-own instructions raise (an abort, a bad memory access). Every other signal was sent, and where the
-harness did not send it, somebody else did: that is trouble of the surroundings and evidence of
-nothing. So is a disk without room under the node, and a container that failed before its node.
+A process ends by itself if it exits with a code of its own, or dies of a signal that only its own
+instructions raise (an abort, an invalid memory access): evidence against the node. Every other
+signal was sent, and if the harness did not send it, something outside did: trouble, and no
+evidence. A full disk beneath the node, and a container that failed before its node started, are
+trouble too.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from typing import Any, Final
 
 import msgspec
 
-from squall.harness.docker.exec import State
+from squall.harness.docker.exec import ContainerState
 from squall.harness.docker.nodes import MEMORY_MAX
 
-RAISED_BY_ITS_OWN_CODE: Final = frozenset(
+SELF_INFLICTED: Final = frozenset(
     {
         *(signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE),
         *(signal.SIGILL, signal.SIGTRAP, signal.SIGSYS),
     }
 )
 SIGNALLED: Final = 128
-"""An exit code above this says which signal ended the process."""
+"""Exit codes above this are 128 + the number of the signal that ended the process."""
 
-NEVER_BEGUN: Final = frozenset({125, 126, 127})
+NEVER_STARTED: Final = frozenset({125, 126, 127})
 """The entry point failed before the node, or there was no program to execute."""
 
 ADVICE: Final = "keep other jobs away from containers named squall-*, then run again"
@@ -36,23 +37,24 @@ _NO_DISK = re.compile(
     r"\[Errno (5|28|30|122)\]|OSError\((5|28|30|122),|No space left on device"
     r"|Disk quota exceeded|Input/output error|Read-only file system"
 )
-"""EIO, ENOSPC, EROFS, EDQUOT: the disk beneath a node, which is ours to provide."""
+"""EIO, ENOSPC, EROFS, EDQUOT: failures of the disk beneath a node, which the harness provides."""
 
 
-class Death(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended. `own`: the text is the node's and evidence; else it is trouble."""
+class ExitCause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a process ended. `own`: by itself, and the text is evidence; else the text is trouble."""
 
     own: bool
     text: str
 
 
-def cause_of_death(
-    node: str, state: State, words: str, *, told: str = "", stopped: bool = False
-) -> Death:
-    """Tell a node's own end from one that was forced upon it. Not for deaths the harness caused.
+def exit_cause(
+    node: str, state: ContainerState, words: str, *, requested: str = "", stopped: bool = False
+) -> ExitCause:
+    """Classify the end of a process that the harness did not cause.
 
-    `words` are the node's last; `told` is the signal that the engine was asked to send it, as in
-    "SIGTERM", or "" where it knows of none; `stopped` says that the node logged an orderly stop.
+    `words` is the end of the node's output, `requested` the signal that the engine was asked to
+    send it, as in "SIGTERM", or "" if it knows of none; `stopped` says that the node logged an
+    orderly stop.
     """
     code = state.exit_code
     number = signal_of(code)
@@ -62,37 +64,37 @@ def cause_of_death(
             f"container may use {MEMORY_MAX}, and the machine must have that free. Free memory or "
             "use --nodes 3, then run again"
         )
-    if number is not None and (number not in RAISED_BY_ITS_OWN_CODE or told == number.name):
+    if number is not None and (number not in SELF_INFLICTED or requested == number.name):
         return _outside(
             f"{node} was killed from outside the harness ({number.name}, exit code {code}). "
-            f"{_who(told)}; {ADVICE}"
+            f"{_sender(requested)}; {ADVICE}"
         )
     if stopped and code == 0:
-        asked = told or signal.SIGTERM.name
+        asked = requested or signal.SIGTERM.name
         return _outside(
             f"{node} was stopped from outside the harness ({asked}, exit code 0, as `docker stop` "
-            f"does). {_who(told)}; {ADVICE}"
+            f"does). {_sender(requested)}; {ADVICE}"
         )
-    if code in NEVER_BEGUN:
+    if code in NEVER_STARTED:
         return _outside(
             f"the container of {node} failed before its node began (exit code {code}): "
             f"{_one_line(words)}. `squall image` builds the image anew where it has changed"
         )
-    if why := trouble_in(words):
-        return _outside(forced_by(node, why))
-    return Death(own=True, text=f"exit code {code}: {words}")
+    if why := find_environment_trouble(words):
+        return _outside(environment_trouble(node, why))
+    return ExitCause(own=True, text=f"exit code {code}: {words}")
 
 
 def signal_of(exit_code: int) -> signal.Signals | None:
-    """Return the signal that an exit code tells of; None when it is the process's own."""
+    """Return the signal that an exit code stands for; None for a code of the process's own."""
     try:
         return signal.Signals(exit_code - SIGNALLED) if exit_code > SIGNALLED else None
     except ValueError:
         return None
 
 
-def trouble_in(words: str) -> str:
-    """Return the line in which a node says that its disk failed or it was interrupted; or ""."""
+def find_environment_trouble(words: str) -> str:
+    """Return the line of a node's output that reports a failed disk or an interrupt; else ""."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     if any("AssertionError" in line for line in lines) or not lines:
         return ""
@@ -101,8 +103,8 @@ def trouble_in(words: str) -> str:
     return next((line for line in lines if _NO_DISK.search(line)), "")
 
 
-def forced_by(node: str, why: str) -> str:
-    """Say that the surroundings ended a node, in its own words."""
+def environment_trouble(node: str, why: str) -> str:
+    """Return the trouble that ended a node: `why` is the line of its output that reports it."""
     if why.startswith("KeyboardInterrupt"):
         return f"{node} was interrupted from outside the harness (SIGINT); {ADVICE}"
     return (
@@ -112,10 +114,10 @@ def forced_by(node: str, why: str) -> str:
 
 
 def sent_signal(events: Iterable[Mapping[str, Any]]) -> str:
-    """Return the last signal that an engine's events say was sent to a container since its start.
+    """Return the last signal that the engine was asked to send to a container since its start.
 
-    The engine records what it was asked to send (`docker kill`, `docker stop`, `docker rm -f`); of
-    a signal that another process sent directly it knows nothing.
+    The engine records such requests (`docker kill`, `docker stop`, `docker rm -f`) as events; it
+    does not know of a signal that another process sent directly.
     """
     found = ""
     for event in events:
@@ -129,10 +131,10 @@ def sent_signal(events: Iterable[Mapping[str, Any]]) -> str:
     return found
 
 
-def ended_in_order(lines: Iterable[str]) -> bool:
-    """Whether the last event a node logged is an orderly stop that was asked of it.
+def stopped_in_order(lines: Iterable[str]) -> bool:
+    """Whether the last event a node logged is an orderly stop that was requested.
 
-    A node that believes it was removed from its cluster stops in order too, by its own doing.
+    A node that was removed from its cluster also stops in order, but by itself.
     """
     last, left = "", False
     for line in lines:
@@ -147,24 +149,24 @@ def ended_in_order(lines: Iterable[str]) -> bool:
 
 
 def removed(node: str) -> str:
-    """Say that a container is gone."""
+    """Return the text for a container that was removed."""
     return f"the container of {node} was removed from outside the harness; {ADVICE}"
 
 
 def restarted(node: str, *, killed: bool) -> str:
-    """Say that a process is another one than the harness had started."""
+    """Return the text for a process that the harness did not start."""
     if killed:
         return f"{node} was started from outside the harness while a fault kept it dead; {ADVICE}"
     return f"{node} was restarted from outside the harness (as `docker restart` does); {ADVICE}"
 
 
 def frozen(node: str, how: str) -> str:
-    """Say that a process was frozen by another: `how` is "docker pause" or "SIGSTOP"."""
+    """Return the text for a process frozen from outside; `how` is "docker pause" or "SIGSTOP"."""
     return f"{node} was frozen from outside the harness ({how}); {ADVICE}"
 
 
 def thawed(node: str) -> str:
-    """Say that a fault's freeze was ended by another."""
+    """Return the text for a process frozen by a fault and thawed from outside."""
     return (
         f"{node} was resumed from outside the harness (`docker unpause`) while a fault kept it "
         f"frozen; {ADVICE}"
@@ -172,20 +174,20 @@ def thawed(node: str) -> str:
 
 
 def disconnected(node: str) -> str:
-    """Say that a container lost its network."""
+    """Return the text for a container that was disconnected from its network."""
     return (
         f"{node} was disconnected from its network from outside the harness (as `docker network "
         f"disconnect` does); {ADVICE}"
     )
 
 
-def _outside(text: str) -> Death:
-    return Death(own=False, text=text)
+def _outside(text: str) -> ExitCause:
+    return ExitCause(own=False, text=text)
 
 
-def _who(told: str) -> str:
-    if told:
-        return f"The engine was asked to send it {told} (`docker kill`, `docker stop`)"
+def _sender(requested: str) -> str:
+    if requested:
+        return f"The engine was asked to send it {requested} (`docker kill`, `docker stop`)"
     return (
         "The engine knows of no command that did it: look for `kill` in other jobs, and with "
         "`dmesg` for the kernel's out-of-memory killer"

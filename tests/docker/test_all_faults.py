@@ -1,4 +1,4 @@
-"""The main job, short but whole: containers, faults, verdict, report, and nothing left behind."""
+"""A short but complete run: containers, faults, verdict, report, and nothing left behind."""
 
 from __future__ import annotations
 
