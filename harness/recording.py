@@ -26,7 +26,6 @@ nothing. A `Client` does one operation at a time; each thread or task has one of
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -36,8 +35,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from squall.checkers.formats.jsonl import encode_header, encode_op
 from squall.checkers.history import History, Op, OpType, is_client
+from squall.harness.history_file import HistoryFile
 
 READS: Final = frozenset({"read", "serializable-read", "get", "range", "dequeue", "pop"})
 """Functions whose answer is what they are for: `ok` asks for it, if only for None."""
@@ -76,18 +75,13 @@ class Recorder:
         self._ops: list[Op] = []
         self._names: set[int | str] = set()
         self._lock = threading.Lock()
-        self._failure: OSError | None = None
-        first = encode_header(**self._header)
-        how = os.O_TRUNC if overwrite else os.O_EXCL
         try:
-            self._file: int | None = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | how)
+            self._file = HistoryFile(path, overwrite=overwrite, **self._header)
         except FileExistsError:
             raise FileExistsError(
                 f"{os.fspath(path)} exists, and a history is of one run: remove it, choose another "
                 f"path, or say overwrite=True"
             ) from None
-        self._whole_bytes = 0
-        self._write(first)
 
     def client(self, name: str | int | None = None) -> Client:
         """Return a new client; without a name it is called by the lowest number that is free.
@@ -112,12 +106,7 @@ class Recorder:
     def close(self) -> None:
         """Make the file durable and close it; nothing can be recorded afterwards. Idempotent."""
         with self._lock:
-            if self._file is not None:
-                try:
-                    os.fsync(self._file)
-                finally:
-                    os.close(self._file)
-                    self._file = None
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -155,7 +144,7 @@ class Recorder:
                 node=node,
                 error=error,
             )
-            self._write(encode_op(op))
+            self._file.append(op)
             self._latest_ns = time_ns
             self._ops.append(op)
 
@@ -177,23 +166,6 @@ class Recorder:
         while number in self._names:
             number += 1
         return number
-
-    def _write(self, line: bytes) -> None:
-        """Append one line whole, or leave the file as it was and refuse every further line."""
-        if self._file is None:
-            raise ValueError("the recorder is closed")
-        if self._failure is not None:
-            raise self._failure
-        left = line
-        try:
-            while left:
-                left = left[os.write(self._file, left) :]
-        except OSError as error:
-            self._failure = error
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._whole_bytes)
-            raise
-        self._whole_bytes += len(line)
 
 
 class Client:

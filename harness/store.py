@@ -26,11 +26,12 @@ from typing import Any
 import msgspec
 
 from squall.checkers.evidence import Evidence
-from squall.checkers.formats.jsonl import Reading, encode_header, encode_op, read_history
+from squall.checkers.formats.jsonl import Reading, read_history
 from squall.checkers.history import Op
 from squall.checkers.run import Run
 from squall.checkers.verdict import Verdict
 from squall.harness.cluster import HarnessError
+from squall.harness.history_file import HistoryFile
 
 HISTORY, RUN, VERDICT, EVIDENCE, SCHEDULE, REPORT, NODES = (
     "history.jsonl",
@@ -68,9 +69,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._history: int | None = None
-        self._whole_bytes = 0  # of the history: up to the end of its last whole line
-        self._failure: StoreError | None = None
+        self._history: HistoryFile | None = None
 
     def __str__(self) -> str:
         return str(self.path)
@@ -90,18 +89,10 @@ class RunFolder:
 
         If the header cannot be written, no file is left: a history begins with its header.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         try:
-            self._history = os.open(self.path / HISTORY, flags, 0o644)
+            self._history = HistoryFile(self.path / HISTORY, overwrite=False, **header)
         except OSError as error:
             raise explained(error, self.path) from error
-        try:
-            self._append(encode_header(**header))
-        except StoreError:
-            os.close(self._history)
-            self._history = None
-            (self.path / HISTORY).unlink()
-            raise
 
     def record(self, op: Op) -> None:
         """Append one Op; on return the operating system has it. Raises StoreError.
@@ -109,24 +100,28 @@ class RunFolder:
         After a failure every further Op is refused, so that the history is a prefix of what was
         recorded; it ends with the last line that was written completely.
         """
-        self._append(encode_op(op))
+        assert self._history is not None, "the history is open"
+        try:
+            self._history.append(op)
+        except OSError as error:
+            raise explained(error, self.path) from error
 
     def sync_history(self) -> None:
         """Fsync the history; raises StoreError."""
         if self._history is not None:
             try:
-                os.fsync(self._history)
+                self._history.sync()
             except OSError as error:
                 raise explained(error, self.path) from error
 
     def end_history(self) -> None:
         """Fsync and close the history; raises StoreError, after closing it."""
         if self._history is not None:
+            history, self._history = self._history, None
             try:
-                self.sync_history()
-            finally:
-                os.close(self._history)
-                self._history = None
+                history.close()
+            except OSError as error:
+                raise explained(error, self.path) from error
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file atomically; raises StoreError."""
@@ -178,21 +173,6 @@ class RunFolder:
             lines = log.read_text(errors="replace").splitlines()
             logs[log.parent.name] = lines[-LOG_LINES_MAX:]
         return logs
-
-    def _append(self, line: bytes) -> None:
-        assert self._history is not None, "the history is open"
-        if self._failure is not None:
-            raise self._failure
-        left = line
-        try:
-            while left:
-                left = left[os.write(self._history, left) :]
-        except OSError as error:
-            self._failure = explained(error, self.path)
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._history, self._whole_bytes)
-            raise self._failure from error
-        self._whole_bytes += len(line)
 
 
 def pretty(value: Any) -> bytes:

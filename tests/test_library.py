@@ -189,7 +189,7 @@ def test_a_client_does_one_thing_at_a_time_and_answers_once(tmp_path: Path) -> N
             op.ok(4)
     recorder.close()
     recorder.close()
-    with pytest.raises(ValueError, match="the recorder is closed"):
+    with pytest.raises(ValueError, match="the history is closed"):
         client.invoke("read").__enter__()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from bench.corpus import TIME_LIMIT_S
 from squall.checkers import files
-from squall.checkers.budget import Meter
+from squall.checkers.budget import UNTIMED, Meter
 from squall.checkers.evidence import Evidence
 from squall.checkers.files import judge_file, read_file
 from squall.checkers.history import History
@@ -150,7 +150,7 @@ STALE = parse("p0: |-write x 1-|  |-write x 2-|\np1:                            
 
 
 def stale() -> Anomaly:
-    (found,) = check_linearizability(STALE, Budget()).anomalies
+    (found,) = check_linearizability(STALE, UNTIMED).anomalies
     return found
 
 
@@ -214,7 +214,7 @@ def accuse(*anomalies: Anomaly) -> Verdict:
 
 def test_a_verdict_whose_every_proof_is_false_is_unknown_for_a_defect_of_the_checker() -> None:
     """Nobody is accused by a proof that is known to be false, and nobody acquitted."""
-    verdict = self_checked(accuse(lying()), STALE, None, Budget(), 1.0)
+    verdict = self_checked(accuse(lying()), STALE, None, UNTIMED, 1.0)
     assert verdict.validity is Validity.UNKNOWN
     assert (verdict.reason or "").startswith(DEFECT)
     assert not verdict.anomalies
@@ -223,7 +223,7 @@ def test_a_verdict_whose_every_proof_is_false_is_unknown_for_a_defect_of_the_che
 
 def test_a_verdict_stays_invalid_while_one_of_its_proofs_stands() -> None:
     """The one that stands is told first; the other's flaw is told beside it."""
-    verdict = self_checked(accuse(lying(), stale()), STALE, None, Budget(), 1.0)
+    verdict = self_checked(accuse(lying(), stale()), STALE, None, UNTIMED, 1.0)
     assert verdict.validity is Validity.INVALID
     assert verdict.anomalies == (stale(), lying())
     (line,) = verdict.stats[FLAWS]
@@ -242,7 +242,7 @@ def test_what_only_repeats_a_proof_is_recorded_and_never_changes_the_verdict(
     text = getattr(stale(), field)
     assert true in text
     drawn = msgspec.structs.replace(stale(), **{field: text.replace(true, false)})
-    verdict = self_checked(accuse(drawn), STALE, None, Budget(), 1.0)
+    verdict = self_checked(accuse(drawn), STALE, None, UNTIMED, 1.0)
     assert verdict.validity is Validity.INVALID
     assert verdict.anomalies == (drawn,)
     assert len(verdict.stats[FLAWS]) == 1
@@ -251,7 +251,7 @@ def test_what_only_repeats_a_proof_is_recorded_and_never_changes_the_verdict(
 def test_a_drawing_that_errs_beside_a_false_proof_is_not_the_reason() -> None:
     """The reason names the sentence that is false."""
     drawn = msgspec.structs.replace(lying(), lanes=lying().lanes.replace("write x 2", "write x 3"))
-    verdict = self_checked(accuse(drawn), STALE, None, Budget(), 1.0)
+    verdict = self_checked(accuse(drawn), STALE, None, UNTIMED, 1.0)
     assert verdict.validity is Validity.UNKNOWN
     assert "R1 read 1" in (verdict.reason or "")
 
@@ -259,15 +259,15 @@ def test_a_drawing_that_errs_beside_a_false_proof_is_not_the_reason() -> None:
 def test_the_verdict_of_a_run_is_that_of_the_proofs_which_stand() -> None:
     """A false proof of one checker leaves the run unknown, not invalid."""
     liar = Checker("made-up", lambda _history, _evidence, _budget: accuse(lying()))
-    verdict = judge([liar], STALE, Evidence(), Budget())
+    verdict = judge([liar], STALE, Evidence(), UNTIMED)
     assert verdict.validity is Validity.UNKNOWN
     assert DEFECT in (verdict.reason or "")
 
 
 def test_a_true_verdict_is_not_touched() -> None:
     """Whose proofs hold is told as it was."""
-    verdict = check_linearizability(STALE, Budget())
-    assert self_checked(verdict, STALE, None, Budget(), 1.0) is verdict
+    verdict = check_linearizability(STALE, UNTIMED)
+    assert self_checked(verdict, STALE, None, UNTIMED, 1.0) is verdict
 
 
 def test_reading_proofs_stops_when_its_share_of_the_time_is_spent() -> None:
@@ -305,7 +305,7 @@ import sys
 import squall.checkers.judge as judges
 from squall.checkers.proof_check import check_verdict
 from squall.checkers.proof_check.reading import anomalies_of
-from squall.checkers.verdict import Budget
+from squall.checkers.budget import UNTIMED
 from squall.harness.sim.sweep.simulate import simulate
 from squall.harness.sim.sweep.sweep import Sweep, workload_named
 judges.self_checked = lambda verdict, *_: verdict
@@ -315,7 +315,7 @@ for seed in range(3):
     if run.findings is None:
         continue
     evidence = run.findings.evidence
-    verdict = judges.judge(workload.checkers(run.faults), run.history, evidence, Budget())
+    verdict = judges.judge(workload.checkers(run.faults), run.history, evidence, UNTIMED)
     print("anomalies", len(list(anomalies_of(verdict))))
     for flaw in check_verdict(run.history, verdict, evidence):
         if flaw.standing != "unverified":
