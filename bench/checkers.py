@@ -1,13 +1,13 @@
-"""How long the checkers take, beside the figures published or measured for their peers.
+"""Measures the checkers' time and memory, beside figures published or measured for their peers.
 
     python -m bench.checkers [--quick] [--plot docs/checkers-cost.svg]
 
-Histories are generated: clients always busy, latency 100 + Exp(1000) ticks, an operation acts at
-one instant of its interval, 5 % are never answered (of the store's 0.1 %, where nothing else is
-said). Parsing is not timed, pairing is not: what is timed, in seconds of processor, begins with the
-operations of a history and ends with the verdict. Peers' figures were measured on two shared cores
-(Porcupine 55508eb in Go, Elle ccdee6f on a cold JVM); a ratio below 1 is faster than the peer. Each
-row runs in a process of its own, so that memory is its own, too; it includes the history.
+Histories are generated: clients are always busy, latency is 100 + Exp(1000) ticks, an operation
+takes effect at one instant of its interval, 5 % are never answered (0.1 % of the store's, unless
+stated). Measured are seconds of processor time from a history's paired operations to the verdict,
+without parsing and pairing. Peers were measured on two shared cores (Porcupine 55508eb in Go, Elle
+ccdee6f on a cold JVM); a ratio below 1 is faster than the peer. Each row runs in a process of its
+own, whose peak memory includes the history.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def registers(
     stale: bool = False,
     values: int | None = None,
 ) -> History:
-    """Half reads, a quarter writes, a quarter compare-and-sets; `values` None: all unique."""
+    """Generate half reads, a quarter writes, a quarter compare-and-sets; `values` None: unique."""
     chance = random.Random(7)
     state: dict[str, Any] = {}
     operations = []
@@ -127,7 +127,7 @@ def registers(
 
 
 def revisioned(n: int, clients: int, crash: float = 0.001) -> History:
-    """Puts, gets, ranges, deletes and transactions on one store."""
+    """Generate puts, gets, ranges, deletes and transactions on one store."""
     chance = random.Random(7)
     store = Store()
     operations = []
@@ -160,7 +160,7 @@ def revisioned(n: int, clients: int, crash: float = 0.001) -> History:
 
 
 def txns(n: int, *, appends: bool, stale: bool = False) -> History:
-    """One to four micro-operations, half reads, ten active keys that retire after 32 writes."""
+    """Generate transactions of one to four micro-operations; keys retire after 32 writes."""
     chance = random.Random(7)
     state: dict[int, Any] = {}
     active, count = list(range(10)), {}
@@ -295,7 +295,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def states_per_second() -> float:
-    """Visit configurations of a history on which the search explodes."""
+    """Return how many configurations a second the search visits, on a history that needs many."""
     # Porcupine, with a counter added, cached 370,000-480,000 states a second of this history and
     # tried 1.1-1.6 million calls a second (Go 1.19, one core, a loaded machine).
     history = registers(3000, 30, values=5, crash=0.0)
@@ -310,7 +310,7 @@ def states_per_second() -> float:
 
 
 def budgets() -> list[str]:
-    """Spend a budget of time, then one of memory, on a history made to explode."""
+    """Exceed a budget of time, then one of memory, on a history that needs more."""
     history = registers(3000, 30, values=5, crash=0.0)
 
     def rss_bytes() -> int:
@@ -336,7 +336,7 @@ def budgets() -> list[str]:
 
 
 def slope(rows: list[str], results: dict[str, dict[str, Any]]) -> float:
-    """The exponent of the growth: least squares over the logarithms. n log n has 1.08 here."""
+    """Return the exponent of the growth, by least squares over logarithms. n log n has 1.08."""
     points = [
         (math.log(SIZES[row.split(", ")[1].split()[0]]), math.log(results[row]["s"]))
         for row in rows

@@ -1,12 +1,11 @@
-"""Judges a corpus of other people's histories and prints what came out, file by file.
+"""Judges a corpus of histories with known verdicts, file by file.
 
     python -m bench.corpus FOLDER [--slowest N]
 
-FOLDER holds `manifest.tsv` with the columns `file` and `expected` (valid, invalid, unstated); every
-file is judged by what it looks like, its format and its model found by detection alone. The columns
-printed are file, model, verdict, the path that decided, and seconds of processor time. The exit
-code is 1 if a verdict differs from the one that is known. A history in which nothing is to be
-judged is called vacuous.
+FOLDER holds `manifest.tsv` with the columns `file` and `expected` (valid, invalid, unstated).
+Format and model of every file are detected. Prints file, model, verdict, the path that decided, and
+seconds of processor time; a history in which nothing can be judged is called vacuous. The exit code
+is 1 if a verdict differs from the expected one.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ DISPUTED = {
     "elle-cli/elle/rw-register.edn": "invalid",
     "elle-cli/elle/rw-register.json": "invalid",
 }
-"""Files whose stated verdict is a tool's that does not judge values which nobody wrote: in these a
-write of 2 is acknowledged, and then 3 is read, which no transaction writes."""
+"""Files whose stated verdict is that of a tool which does not judge values without a writer: 3 is
+read after a write of 2 was acknowledged, and no transaction writes 3."""
 
 
 class Row(NamedTuple):
-    """One history and what became of it; `took_s` is processor time, reading included."""
+    """One history with its verdict; `took_s` is processor time, reading included."""
 
     file: str
     expected: str
@@ -42,18 +41,18 @@ class Row(NamedTuple):
 
     @property
     def word(self) -> str:
-        """Valid, invalid, unknown or vacuous."""
+        """Return valid, invalid, unknown or vacuous."""
         if (self.verdict.reason or "").startswith("vacuous"):
             return "vacuous"
         return self.verdict.validity.value
 
     @property
     def wrong(self) -> bool:
-        """Whether the verdict is another than the one that is known."""
+        """Whether the verdict differs from the expected one."""
         return self.word not in {"vacuous", self.expected}
 
     def text(self) -> str:
-        """One line of the table."""
+        """Return one line of the table."""
         model, method = self.verdict.stats["model"] or "-", self.verdict.method
         mark = f"  expected {self.expected}" if self.wrong else ""
         return f"{self.file:64} {model:14} {self.word:8} {method:34} {self.took_s:7.3f}{mark}"

@@ -1,18 +1,18 @@
-"""Squall's node beside etcd in one run: five nodes of each on loopback, the same load on both.
+"""Measures the node beside etcd: five nodes of each on loopback under the same load.
 
     python -m bench.etcd [--rounds 5] [--seconds 3] [--failovers 10] [--puts 60000] [--no-check]
                          [--data DIRECTORY] [--only squall]
 
-Both clusters are up all the time, with the same timers and their data directories side by side on
-one disk. They are loaded in turn, slice by slice, so that both see the same noise; a figure is the
-median of its slices, a ratio the median of the ratios of neighbouring slices. Nodes and load share
-the machine's cores, for etcd as for Squall. `bench/load.py` says what the load is; its share of the
-processor and what strangers used meanwhile are in the table.
+Both clusters run all the time, with the same timers and their data directories on one disk. They
+are loaded in turn, slice by slice, so that noise affects both alike; a figure is the median of its
+slices, a ratio the median of the ratios of neighbouring slices. Nodes and load share the machine's
+cores, for etcd as for Squall. `bench/load.py` describes the load; the table shows its share of the
+processor and that of other processes.
 
 Failover: SIGKILL to the leader, then a put at each survivor with 100 ms a try until the first is
 acknowledged. Memory: VmRSS after the same number of puts, before anything else.
 
-Prints Markdown. Exit code 0: every target met, 1: not, 3: cannot be measured here.
+Prints Markdown. Exit code: 0 every target met, 1 not, 3 cannot be measured here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class CannotMeasureError(Exception):
 
 
 class Cluster:
-    """Five processes on loopback, started and watched alike whatever they are."""
+    """Five processes on loopback, started and measured alike for both systems."""
 
     def __init__(self, name: str, command: list[str], port: int, root: Path) -> None:
         self.name = name
@@ -161,7 +161,7 @@ def _resident_bytes(pid: int) -> int:
 
 
 def busy_s() -> float:
-    """Return the processor time everybody on the machine has used so far."""
+    """Return the processor time of all processes of the machine so far."""
     fields = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]))
     user, nice, system, _, _, irq, softirq, steal = fields[:8]
     return (user + nice + system + irq + softirq + steal) / HERTZ
@@ -169,7 +169,7 @@ def busy_s() -> float:
 
 @dataclass
 class Slice:
-    """What one slice of load saw."""
+    """The measurements of one slice of load."""
 
     ops_per_s: float
     p50_ms: float
@@ -251,7 +251,7 @@ def failover_s(cluster: Cluster) -> float:
 
 @dataclass
 class Measured:
-    """Everything there is about one cluster."""
+    """All measurements of one cluster."""
 
     memory: list[int] = field(default_factory=list)
     slices: dict[tuple[str, int], list[Slice]] = field(default_factory=dict)

@@ -1,12 +1,12 @@
-"""Feeds damaged histories to the checkers: every file is judged or refused with one clear line.
+"""Fuzzes the checkers with damaged histories: each must be judged, or refused in one clear line.
 
     python -m bench.fuzz_checkers SECONDS SEED FILE...
 
-Files are cut, bytes flipped, lines swapped, repeated and dropped, values exchanged. Anything but a
-verdict, a MalformedHistory whose message is one line that begins with the file's name, or an
-UnknownModel is a bug: the seed and the traceback are printed, and the exit code is 1. What could be
-read is written as EDN, and must be readable again. A file of lanes (`.txt`, as the checkers' own
-test cases are) is damaged after it was written as JSON lines.
+Files are cut, bytes flipped, lines swapped, repeated and dropped, values exchanged. Any result but
+a verdict, a MalformedHistory whose message is one line that begins with the file's name, or an
+UnknownModel is a bug: seed and traceback are printed, and the exit code is 1. What could be read is
+written as EDN and must be readable again. A file of lanes (`.txt`, as the checkers' test cases) is
+converted to JSON lines before it is damaged.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def main() -> int:
     seconds, seed = float(sys.argv[1]), int(sys.argv[2])
     files = [Path(name) for name in sys.argv[3:]]
     contents = [(path.name, read(path)) for path in files]
-    # Whole files make slow tests: the first lines teach as much.
+    # The first lines find as much as whole files, and faster.
     contents = [(name, b"\n".join(data.split(b"\n")[:60])) for name, data in contents]
     until_s = time.monotonic() + seconds
     judged = refused = 0

@@ -1,16 +1,16 @@
-"""Load for a system that speaks etcd's gRPC: as cheap as Python makes it, and the same for all.
+"""Load for a system that speaks etcd's gRPC, with as little processor time as Python allows.
 
     python -m bench.load put|get ENDPOINT,... [--clients 64] [--seconds 3 | --count 60000]
 
-A client is a closed loop: it has one call under way, and begins the next when that was answered.
-The clients share one connection to each endpoint and are dealt out over them in turn; a single
-client goes round the endpoints, call by call. Gets are linearizable. A grpc client costs more than
-the systems measured here, so this speaks HTTP/2 itself: requests are two constant frames with a
-key between, and of an answer only the status is read. It runs in a process of its own and prints
-one JSON object, its own CPU time included, so that a reader can see that it was not the limit.
+A client is a closed loop: one call at a time, the next after the answer. Clients share one
+connection to each endpoint and are assigned to them in turn; a single client changes the endpoint
+with each call. Gets are linearizable. A grpc client costs more than the systems measured here, so
+HTTP/2 is written directly: a request is two constant frames with a key between, and only the status
+of an answer is read. It runs in a process of its own and prints one JSON object, with its own CPU
+time, which shows that it was not the limit.
 
 Keys are 10 000 in a fixed order, values 256 bytes. A call that is not answered OK ends the
-measurement: a slice with errors is no measurement.
+measurement.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WINDOW_BYTES_MAX = (1 << 31) - 1
 FRAME_HEADER_BYTES = 9
 
 Done = Callable[[str], None]
-"""Told how a call ended: empty when it was answered OK."""
+"""Called with the error of a call, empty when it was answered OK."""
 
 
 class CallError(Exception):
@@ -56,7 +56,7 @@ def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
 
 
 def body(op: str, number: int) -> bytes:
-    """Return a PutRequest or a RangeRequest, framed as gRPC wants it. Shorter than 16 KiB."""
+    """Return a PutRequest or a RangeRequest as a gRPC message, shorter than 16 KiB."""
     key = b"load/%08d" % (number % KEYS)
     message = b"\x0a" + bytes((len(key),)) + key
     if op == "put":
@@ -65,7 +65,7 @@ def body(op: str, number: int) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """One HTTP/2 connection; `call` begins a call and tells `done` of its end."""
+    """One HTTP/2 connection; `call` begins a call and calls `done` at its end."""
 
     def __init__(self, authority: str) -> None:
         self.calls: dict[int, Done] = {}
@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._fail(f"connection lost: {exc or 'closed'}")
 
     def close(self) -> None:
-        """Hang up; calls under way end with an error."""
+        """Close the connection; open calls end with an error."""
         if self._transport is not None:
             self._transport.close()
         self._fail("closed here")
@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         return stream
 
     def cancel(self, stream: int) -> None:
-        """Give a call up; its `done` is not called any more."""
+        """Cancel a call; its `done` is not called any more."""
         if self.calls.pop(stream, None) is not None:
             self._write(frame(RST_STREAM, 0, stream, struct.pack("!I", CANCEL)))
 
@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
             (":authority", self._authority), ("te", "trailers"),
             ("content-type", "application/grpc"), ("user-agent", "squall-bench"),
         ]  # fmt: skip
-        # As if all were sensitive: never indexed, so that the block is the same every time.
+        # Never indexed, so that the block is the same for every call.
         return hpack.Encoder().encode([hpack.NeverIndexedHeaderTuple(*field) for field in fields])
 
     def data_received(self, data: bytes) -> None:
@@ -200,7 +200,7 @@ async def connect(endpoint: str) -> Connection:
 
 
 class Load:
-    """Closed loops over connections until the time is up or the count is begun."""
+    """Closed loops over connections until the time is up or the count is reached."""
 
     def __init__(self, op: str, connections: list[Connection], seconds: float, count: int) -> None:
         self.latencies_s: list[float] = []
@@ -234,7 +234,7 @@ class Load:
             return
         number = self._begun
         self._begun += 1
-        # One client alone goes round; many stay where they were dealt to.
+        # A single client changes the endpoint with each call; of several each keeps its own.
         where = number if self._alone else client
         connection = self._connections[where % len(self._connections)]
 

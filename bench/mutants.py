@@ -1,15 +1,14 @@
-"""How many seeds, and how much CPU time, until the sweep finds a planted bug.
+"""Measures how many seeds, and how much CPU time, the sweep needs to find each planted bug.
 
     python bench/mutants.py [NAME ...] [--all] [--ranges 20] [--seeds 300] [--cpu 120]
                             [--workload NAME] [--time 20] [--clients]
 
 Each mutant (tests/mutants/*.patch) is planted in a copy of the node and swept from several starting
-seeds, each until the first alarm or the end of its range: so many seeds, or so many CPU seconds.
-What was not found within a range counts as if found by its last seed; so do read the second column.
-With --clients only what clients saw counts: the simulator's invariants are off, and the workload's
-own checkers alone are heard.
-A patch that a certain workload has to find says so, in a line `Workload: watch`; of the others it
-is register, unless --workload names another.
+seeds, each until the first alarm or the end of its range: that many seeds, or that many CPU
+seconds. A range in which the bug was not found counts with its last seed; the column `found` says
+how many. With --clients only the workload's own checkers count; the simulator's invariants are off.
+The workload is the one that the patch names in a line `Workload: watch`, register otherwise, unless
+--workload names another.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ OF_THE_RACE = (
     "read-index-before-term-commit",
 )
 APART = 10_000
-"""Between the first seeds of two ranges."""
+"""Distance of the first seeds of two ranges."""
 
 HUNT = """
 import json, sys, time
@@ -110,7 +109,9 @@ def main() -> None:
     asked.add_argument("--cpu", type=float, default=120, help="seconds at most, in each range")
     asked.add_argument("--workload")
     asked.add_argument("--time", type=float, default=20, help="simulated seconds of load")
-    asked.add_argument("--clients", action="store_true", help="only what clients saw counts")
+    asked.add_argument(
+        "--clients", action="store_true", help="only the workload's own checkers count"
+    )
     words = asked.parse_args()
     names = words.names or OF_THE_RACE
     if words.all:

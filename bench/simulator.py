@@ -1,13 +1,13 @@
-"""How fast the simulator is, where its time goes, and whether a seed's cost is linear in its time.
+"""Measures the simulator: its speed, a profile, and how a seed's cost grows with its length.
 
     python -m bench.simulator [--seeds 30] [--time 20] [--repeat 2] [--growth 3] [--profile 20]
 
 Five nodes, 200 client operations a simulated second, every kind of fault as the swarm draws it,
-invariants on, history recorded. User CPU time of this process is what counts, so that a busy
-machine does not pass for a slow program; each seed is run `--repeat` times and its best time taken.
-Judging a run, as a sweep does with each, is timed beside it; so is the garbage that a run leaves.
-Caches and hyperthreads are shared all the same: the yardstick, a fixed loop over a heap and a
-dictionary timed between the runs, says how much slower than at its best this machine was.
+invariants on, history recorded. The measure is user CPU time of this process, so that other load
+does not count; each seed is run `--repeat` times, and its best time taken. Judging a run, as a
+sweep does, and collecting its garbage are measured separately. As caches and hyperthreads are
+shared with other load, the yardstick, a fixed loop over a heap and a dictionary between the runs,
+shows how much slower than at its best the machine was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def cpu_s() -> float:
 
 
 def yardstick_s() -> float:
-    """Time a fixed piece of work of the simulator's own kind."""
+    """Time a fixed loop that resembles the simulator's work."""
     begun_s = cpu_s()
     heap: list[tuple[int, int, int, None]] = []
     table: dict[int, tuple[int, list[int]]] = {}
@@ -65,7 +65,7 @@ def timed(seed: int, what: Sweep) -> tuple[Simulation, float, float]:
 
 
 def garbage_s() -> float:
-    """Time the collection of what was let go of."""
+    """Time the collection of garbage."""
     begun_s = cpu_s()
     gc.collect()
     return cpu_s() - begun_s

@@ -1,10 +1,10 @@
-"""How long puts are held up when members save their snapshots, and what the members then weigh.
+"""Measures how long puts wait while members save snapshots, and the members' memory afterwards.
 
     python -m bench.snapshots [--nodes 3] [--puts 120000] [--snapshot-count 20000] [--clients 64]
 
-starts members of ours on loopback, loads them with puts, and prints the longest time in which not
-one put was acknowledged: near each snapshot (from half a second before it was begun to half a
-second after it was saved), and away from all of them.
+Starts members on loopback, loads them with puts, and prints the longest time in which no put was
+acknowledged: near a snapshot (from half a second before it began to half a second after it was
+saved), and away from all of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEAR_S = 0.5
 
 
 async def load(endpoints: list[str], puts: int, clients: int) -> tuple[list[float], float]:
-    """Do that many puts; returns when each was acknowledged, and the longest that one took."""
+    """Do that many puts; returns the times of acknowledgement, and the longest latency."""
     connections = [await connect(endpoint) for endpoint in endpoints]
     acknowledged: list[float] = []
     slowest = 0.0

@@ -1,10 +1,10 @@
-"""Where the processor time of a put or a get goes, over five nodes.
+"""Measures which part of the node uses the processor time of a put or a get, over five nodes.
 
     python -m bench.where [put|get] [--clients 64] [--seconds 5]
 
-Every node runs with clocks around the doors between its parts; what a part spends is what passes
-inside it and in no other. The clocks cost some 1 us a door, so shares are what to read here, and
-`bench/etcd.py` for totals. Time is that of threads, kernel included: waiting costs nothing.
+Every node runs with timers around the entry points of its parts; time inside a part and not inside
+another is the part's own. A timer costs some 1 us a call, so only shares are meaningful here;
+`bench/etcd.py` measures totals. Time is that of threads, kernel included, without waiting.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ REST = "event loop, tasks, services"
 
 
 class Clocks(threading.local):
-    """What each part of this thread's work has cost, exclusively."""
+    """The time each part of this thread has used, exclusively of others."""
 
     def __init__(self) -> None:
         self.spent_ns: defaultdict[str, int] = defaultdict(int)
@@ -58,7 +58,7 @@ clocks = Clocks()
 
 
 def watch(part: str, owner: Any, *names: str) -> None:
-    """Put a clock around functions."""
+    """Put a timer around functions."""
     for name in names:
         inner = getattr(owner, name)
 
@@ -75,10 +75,10 @@ def watch(part: str, owner: Any, *names: str) -> None:
 
 
 def node() -> None:
-    """Be a node with clocks; what they show is written to a file at the end."""
+    """Run a node with timers, which are written to a file at the end."""
     watch("gRPC: frames in", Connection, "data_received")
     watch("gRPC: frames out", Connection, "answer", "pump", "_flush")
-    watch("peers: in", transport._Incoming, "data_received")  # noqa: SLF001
+    watch("peers: in", transport._InboundConnection, "data_received")  # noqa: SLF001
     watch("peers: out", transport.Transport, "send", "flush")
     watch("Raft and replica", Replica, "receive", "propose", "read_barrier", "take", "persisted")
     watch("WAL encoding", Wal, "save")
@@ -101,7 +101,7 @@ def node() -> None:
 
 
 def snapshot(cluster: Cluster, directory: Path) -> defaultdict[str, int]:
-    """Return what all nodes have spent so far, in nanoseconds."""
+    """Return the time all nodes have used so far, in nanoseconds."""
     total: defaultdict[str, int] = defaultdict(int)
     for process in cluster.processes.values():
         path = directory / f"{process.pid}.json"

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from squall.checkers.etcd.requests import unrelated
-from squall.checkers.history import History, Operation, OpType
+from squall.checkers.history import History, MalformedHistory, Operation, OpType
 from squall.checkers.linearizability.registers import freeze, swapped
 from squall.checkers.text.lanes import value_text
 from squall.checkers.text.proof import Cast, anomaly, who
@@ -30,11 +30,23 @@ Rule = Callable[[Operation], str | None]
 def repeats(one: Operation) -> str | None:
     """The answer, if it gives a value, repeats the argument."""
     asked, answer = one.input, one.output
-    if answer is None or answer == asked or acknowledges(answer, asked):
+    if answer is None or _same(answer, asked) or acknowledges(answer, asked):
         return None
+    if answer is False and one.f not in NEVER_FALSE:
+        return None  # an element that is added was there already, or one that is removed was not
     if freeze(answer) == freeze(asked) or str(answer) == str(asked):
         return None
     return f"{value_text(asked)} was asked, {value_text(answer)} answered"
+
+
+def _same(answer: Any, asked: Any) -> bool:
+    """Whether two values are equal: 1 and 1.0 are, 1 and true are not."""
+    if type(answer) is type(asked) and isinstance(answer, int | str):
+        return bool(answer == asked)
+    mixed = isinstance(answer, bool) is not isinstance(asked, bool)
+    if mixed or isinstance(answer, list | tuple | dict):
+        return freeze(answer) == freeze(asked)
+    return bool(answer == asked)
 
 
 def acknowledges(answer: Any, asked: Any) -> bool:
@@ -43,10 +55,16 @@ def acknowledges(answer: Any, asked: Any) -> bool:
     A map without the field `value` (a revision, a number of rows) is such an answer as well.
     """
     if isinstance(answer, bool):
-        return not isinstance(asked, bool)
+        return answer and not isinstance(asked, bool)
     if isinstance(answer, dict):
         return not isinstance(asked, dict) and "value" not in answer
     return isinstance(answer, str) and answer.lower() == "ok"
+
+
+NEVER_FALSE: Final = frozenset(
+    {"write", "put", "append", "enqueue", "acquire", "release", "transfer"}
+)
+"""Functions that have not succeeded if they answered false."""
 
 
 def swaps(one: Operation) -> str | None:
@@ -133,7 +151,8 @@ def mismatches(history: History, rules: Mapping[str, Rule] = RULES) -> dict[int,
     """Return what is wrong with answers to other questions, by index of the operation.
 
     `rules` are {} for a model whose functions only its author knows; keys are compared even then.
-    A completion without a key or a value names none.
+    A completion without a key or a value names none. Raises MalformedHistory where something is
+    said to have been done and not to have been done at once.
     """
     found: dict[int, str] = {}
     events = list(history)
@@ -152,7 +171,12 @@ def mismatches(history: History, rules: Mapping[str, Rule] = RULES) -> dict[int,
             found[one.index] = f"{asked} was asked, {key} answered"
             continue
         rule = rules.get(one.f)
-        if rule is None or (rule is repeats and answer == one.input):
+        if answer is False and one.f in NEVER_FALSE and not isinstance(one.input, bool):
+            raise MalformedHistory(
+                f"op {one.index}: {one.f} is ok and answered false; what did not happen is a "
+                f"fail, and what may not have happened an info"
+            )
+        if rule is None or (rule is repeats and _same(answer, one.input)):
             continue
         wrong = rule(one)
         if wrong is not None:

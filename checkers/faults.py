@@ -1,30 +1,74 @@
 """The faults of a history, as windows in time.
 
-How a fault is written into the history: process `nemesis/<kind>`; `key` is the fault's id within
-the run ("partition-3"); `f` is `start` or `stop`. The invocation's value is the intent, the
-completion's value what was found:
+A fault is recorded under the process `nemesis/<kind>`. `key` is the fault's id within the run
+("partition-3"); `f` is `start` or `stop`. The value of an invocation is the intent, the value of a
+completion what was found; each is the JSON form of a struct of this module:
 
-    start invoke   {"kind": "partition", "intent": {"shape": "isolate-leader"}}
-    start ok       {"targets": ["n3"], "roles": {"n1": "follower", ..., "n3": "leader"},
-                    "detail": "n3 | n1 n2 n4 n5", "expect": "available"}
-    stop  invoke   {}
-    stop  ok       {"healed": true, "effective": true, "effect": "1,204 packets dropped"}
+    start invoke   FaultIntent   {"kind": "partition", "intent": {"shape": "isolate-leader"}}
+    start ok       FaultStart    {"targets": ["n3"], "roles": {"n1": "follower", ...},
+                                  "detail": "n3 | n1 n2 n4 n5", "expect": "available",
+                                  "able": ["n1", "n2", "n4", "n5"]}
+    stop  invoke                 {}
+    stop  ok       FaultStop     {"healed": true, "effective": true,
+                                  "effect": "1,204 packets dropped", "command": "iptables ..."}
 
-A fault whose kind has no end (a kill's restart is its end) still has both. `effective` is true only
-if measured; false if measured and absent; null if it could not be measured.
+A kill has both too: its stop is the restart. `effective` is true only if the effect was measured,
+false if it was measured and absent, null if it could not be measured.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from squall.checkers.history import History, OpType
+from squall.checkers.history import History, Operation, OpType
+
+
+class FaultIntent(msgspec.Struct, frozen=True, kw_only=True):
+    """What the nemesis means to do: the invocation of `start`.
+
+    `intent` is what the kind drew (shape, scope, order of nodes); its keys belong to the kind.
+    """
+
+    kind: str = ""
+    intent: dict[str, Any] = {}
+
+
+class FaultStart(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done, and to which cluster: the completion of `start`.
+
+    `roles` are the nodes' roles just before, `able` the nodes that can be elected while every fault
+    in force lasts, `expect` is "available" if there is one, else "unavailable" ("" if unknown). The
+    last three are unset unless they were known at the start already.
+    """
+
+    targets: tuple[str, ...] = ()
+    roles: dict[str, str] = {}
+    detail: str | UnsetType = UNSET
+    expect: str = ""
+    able: tuple[str, ...] | UnsetType = UNSET
+    effective: bool | UnsetType | None = UNSET
+    effect: str | UnsetType = UNSET
+    command: str | UnsetType = UNSET
+
+
+class FaultStop(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the fault was healed, and its measured effect: the completion of `stop`.
+
+    `command` is what was run to inject it, as one can type it. The effect is unset where the stop
+    failed before it was measured.
+    """
+
+    healed: bool = True
+    effective: bool | UnsetType | None = UNSET
+    effect: str | UnsetType = UNSET
+    command: str | UnsetType = UNSET
 
 
 class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault from its injection to its healing, in the controller's time."""
+    """One fault from its injection to its healing, in nanoseconds of the controller's clock."""
 
     id: str
     kind: str
@@ -42,48 +86,82 @@ class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):
     command: str = ""
 
 
+_OUTCOMES = {OpType.FAIL: "skipped", OpType.INFO: "indeterminate"}
+
+
 def fault_windows(history: History) -> tuple[FaultWindow, ...]:
     """Pair every fault's start with its stop; one that was never stopped has `until_ns` None."""
-    starts: dict[str, dict[str, Any]] = {}
+    windows: dict[str, FaultWindow] = {}
     for operation in history.nemesis_operations:
         key = operation.key or ""
-        found = operation.output if isinstance(operation.output, dict) else {}
         if operation.f == "start":
-            intent = operation.input if isinstance(operation.input, dict) else {}
-            skipped = operation.outcome is OpType.FAIL
-            starts[key] = {
-                "id": key,
-                "kind": intent.get("kind", str(operation.process).partition("/")[2]),
-                "from_ns": operation.invoked_ns,
-                "until_ns": None,
-                "targets": tuple(found.get("targets", ())),
-                "roles": found.get("roles", {}),
-                "intent": intent.get("intent", {}),
-                "detail": found.get("detail", operation.error or ""),
-                "expect": found.get("expect", ""),
-                "command": found.get("command", ""),
-                "effective": found.get("effective"),
-                "effect": found.get("effect", ""),
-                "outcome": "skipped"
-                if skipped
-                else "indeterminate"
-                if operation.outcome is OpType.INFO
-                else "installed",
-            }
-        elif key in starts:
-            window = starts[key]
-            window["until_ns"] = operation.completed_ns or operation.invoked_ns
-            window["healed"] = operation.outcome is OpType.OK and found.get("healed", True)
-            for name in ("effective", "effect"):
-                if found.get(name) is not None:
-                    window[name] = found[name]
-    return tuple(FaultWindow(**window) for window in starts.values())
+            windows[key] = _opened(key, operation)
+        elif key in windows:
+            windows[key] = _closed(windows[key], operation)
+    return tuple(windows.values())
+
+
+def _opened(key: str, operation: Operation) -> FaultWindow:
+    intended = _convert(operation.input, FaultIntent)
+    started = _convert(operation.output, FaultStart)
+    return FaultWindow(
+        id=key,
+        kind=intended.kind or str(operation.process).partition("/")[2],
+        from_ns=operation.invoked_ns,
+        until_ns=None,
+        targets=started.targets,
+        roles=started.roles,
+        intent=intended.intent,
+        detail=(operation.error or "") if started.detail is UNSET else started.detail,
+        expect=started.expect,
+        command=_known(started.command, ""),
+        effective=_known(started.effective, None),
+        effect=_known(started.effect, ""),
+        outcome=_OUTCOMES.get(operation.outcome, "installed"),
+    )
+
+
+def _closed(window: FaultWindow, operation: Operation) -> FaultWindow:
+    stopped = _convert(operation.output, FaultStop)
+    effective = _known(stopped.effective, None)
+    return msgspec.structs.replace(
+        window,
+        until_ns=operation.completed_ns or operation.invoked_ns,
+        healed=operation.outcome is OpType.OK and stopped.healed,
+        effective=window.effective if effective is None else effective,
+        effect=_known(stopped.effect, window.effect),
+        command=window.command or _known(stopped.command, ""),
+    )
+
+
+def to_value(found: FaultIntent | FaultStart | FaultStop) -> dict[str, Any]:
+    """Return the value to record: the same plain JSON data that a reader of the file gets."""
+    value: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
+    return value
+
+
+T = TypeVar("T")
+Value = TypeVar("Value", bound=msgspec.Struct)
+
+
+def _known(value: T | UnsetType, default: T) -> T:
+    return default if isinstance(value, UnsetType) else value
+
+
+def _convert(value: Any, kind: type[Value]) -> Value:
+    """Decode a value of the history; one of another shape (another tool's) tells nothing."""
+    if isinstance(value, dict):
+        try:
+            return msgspec.convert(value, kind)
+        except msgspec.ValidationError:
+            pass
+    return kind()
 
 
 def mending_ns(history: History) -> int:
-    """When the final phase began to mend whatever was still broken; the history's end without it.
+    """Return when the final phase began to heal all faults; the history's end if there was none.
 
-    A fault that was never stopped lasts until then at most.
+    A fault that was never stopped ends there at the latest.
     """
     return next(
         (each.invoked_ns for each in history.nemesis_operations if each.f == "recover"),

@@ -45,7 +45,7 @@ from squall.checkers.collections.queues import (
 from squall.checkers.collections.sets import check_sets
 from squall.checkers.etcd.order import check_etcd_order
 from squall.checkers.formats.foreign import MIXED, Foreign, load
-from squall.checkers.history import History, MalformedHistory, Operation, OpType
+from squall.checkers.history import Accounting, History, MalformedHistory, Operation, OpType
 from squall.checkers.judge import ALL
 from squall.checkers.linearizability.checker import check_linearizability
 from squall.checkers.linearizability.registers import IGNORED
@@ -53,6 +53,7 @@ from squall.checkers.linearizability.sequential import NAME as SEQUENTIAL
 from squall.checkers.linearizability.sequential import check_sequential
 from squall.checkers.linearizability.specifications import BEGINS, MODELS
 from squall.checkers.proof_check.self_check import self_checked
+from squall.checkers.text.lanes import value_text
 from squall.checkers.text.words import counted
 from squall.checkers.transactions.bank import check_bank
 from squall.checkers.transactions.bank_order import check_bank_order
@@ -121,7 +122,21 @@ def judge_of(
     if name == LONG_FORK and initial is None:
         return lambda history, _budget: check_long_fork(history, closed=closed)
     judge = _judge_of(name, initial, file)
+    if base in UNDERSTOOD:
+        judge = _understood(base, judge)
     return _answered(base, judge) if base in COMPARED else judge
+
+
+def _understood(name: str, judge: Judge) -> Judge:
+    """Conclude nothing where operations that a judge does not know may have changed the state."""
+
+    def judged(history: History, budget: Budget) -> Verdict:
+        strangers = {one.f for one in history.operations} - UNDERSTOOD[name] - IGNORED
+        if strangers:
+            return undecided(name, f"a {name} has no operation {', '.join(sorted(strangers))}")
+        return judge(history, budget)
+
+    return judged
 
 
 def _judge_of(name: str, initial: Initial | None, file: str) -> Judge:
@@ -432,6 +447,13 @@ JUDGES: Final[dict[str, Judge]] = {
 }
 """Judges of a whole history by name; transactional ones are made by `judge_of`."""
 
+UNDERSTOOD: Final = {
+    **dict.fromkeys(BANKS, frozenset({"read", "transfer"})),
+    PN_COUNTER: frozenset({"add", "read"}),
+    UNIQUE_IDS: frozenset({"generate"}),
+}
+"""Functions of models whose judges pass over others."""
+
 COMPARED: Final = frozenset({*BANKS, *(FIFO, UNORDERED, TOTAL, UNNAMED), *(PN_COUNTER, SEQUENTIAL)})
 """Models whose judges leave it to `answers` to compare answers with what was asked."""
 
@@ -608,14 +630,87 @@ def judge_file(
         raise _in_one_line(MalformedHistory(f"{name}: {error}")) from None
     except OutOfBudget as spent:
         verdict = undecided(found.model, str(spent))
-    verdict = self_checked(
-        verdict, found.history, None, budget, meter.now_s() + budget.time_s - meter.until_s
-    )
+    took_s = meter.now_s() + budget.time_s - meter.until_s
+    verdict = _read_again(verdict, found, budget, took_s)
+    if verdict.validity is Validity.INVALID and verdict.reason is None and assume.initial is None:
+        left = msgspec.structs.replace(budget, time_s=meter.remaining_s)
+        hint = initial_hint(found, left)
+        verdict = msgspec.structs.replace(verdict, reason=hint)
+    if _base(found.model) == BANK and verdict.validity is Validity.VALID:
+        found = found._replace(accounting=_noted(found.accounting, SUMS_ONLY))
     spent_s = meter.now_s() + budget.time_s - meter.until_s
     verdict = msgspec.structs.replace(
         verdict, stats={**verdict.stats, **stats}, elapsed_s=verdict.elapsed_s or spent_s
     )
     return accounted(found, verdict, strict=strict)
+
+
+def _read_again(verdict: Verdict, found: Foreign, budget: Budget, took_s: float) -> Verdict:
+    """Read the proofs again: those about an independent key by what is known of that key alone."""
+    history = found.history
+    if _base(found.model) not in APART or len(history.by_key) < 2 or not verdict.anomalies:
+        return self_checked(verdict, history, None, budget, took_s)
+    key_of = {op.index: op.key for op in history}
+    checked = []
+    for key in dict.fromkeys(key_of[one.ops[0]] for one in verdict.anomalies if one.ops):
+        mine = tuple(one for one in verdict.anomalies if one.ops and key_of[one.ops[0]] == key)
+        part = History([op for op in history if op.key == key], header=history.header)
+        of_key = msgspec.structs.replace(verdict, anomalies=mine)
+        checked.append(self_checked(of_key, part, None, budget, took_s))
+    sound = [one for one in checked if one.validity is Validity.INVALID]
+    if not sound:
+        return checked[0] if checked else verdict
+    flaws = [flaw for one in checked for flaw in one.stats.get("proof_flaws", ())]
+    return msgspec.structs.replace(
+        verdict,
+        anomalies=tuple(found for one in sound for found in one.anomalies),
+        stats={**verdict.stats, **({"proof_flaws": flaws} if flaws else {})},
+    )
+
+
+APART: Final = frozenset({LIST_APPEND, RW_REGISTER, *BANKS})
+"""Models of which each independent key is a history by itself."""
+
+SUMS_ONLY: Final = (
+    f"{BANK} claims sums only; which moment each read shows is judged by --model {BANK_ORDER}"
+)
+"""What is said of a bank that was found to be right."""
+
+
+def _noted(told: Accounting, note: str) -> Accounting:
+    return msgspec.structs.replace(told, notes=(*told.notes, note))
+
+
+HINT_OPERATIONS_MAX: Final = 2_000
+"""Histories longer than this are not judged again to learn what may have been there at first."""
+
+HINTED: Final = frozenset({"counter", "kv", SEQUENTIAL, FIFO, UNORDERED, UNNAMED})
+"""Models that say by being judged again what may have been there at first."""
+
+
+def initial_hint(found: Foreign, budget: Budget) -> str | None:
+    """Say how to name what an object may have held at first, if that would explain everything."""
+    operations = found.history.operations
+    if found.model not in HINTED or len(operations) > HINT_OPERATIONS_MAX:
+        return None
+    answers = [one for one in operations if one.outcome is OpType.OK and one.output is not None]
+    if found.model in {FIFO, UNORDERED, UNNAMED}:
+        put = [one.input for one in operations if one.f == "enqueue"]
+        candidate: Any = [
+            one.output for one in answers if one.f == "dequeue" and one.output not in put
+        ]
+    else:
+        first = next((one.output for one in answers if one.f in {"read", "get"}), None)
+        candidate = first
+    if candidate in (None, []) or (found.model == "kv" and not isinstance(candidate, str)):
+        return None
+    try:
+        judged = judge_of(found.model, initial=Initial.of(candidate))(found.history, budget)
+    except (MalformedHistory, UnknownModel, OutOfBudget):
+        return None
+    if judged.validity is not Validity.VALID:
+        return None
+    return f"if it was there at the start, say so with --initial '{value_text(candidate)}'"
 
 
 def accounted(found: Foreign, verdict: Verdict, *, strict: bool = False) -> Verdict:

@@ -1,23 +1,22 @@
 /*
- * A process's sense of time, lied to from outside.
+ * Shows a process skewed clocks, as set from outside the process.
  *
- * Preloaded (LD_PRELOAD) into the node alone. A mapped control file, SQUALL_CLOCK, says how each
- * clock runs; its layout is written by squall-clock, which must agree with `struct control` below.
+ * Preloaded (LD_PRELOAD) into the node only. A mapped control file, SQUALL_CLOCK, says how each clock
+ * runs; it is written by squall-clock, whose layout must agree with `struct control` below.
  * A segment is a straight line through an anchor:
  *
  *     shown = shown_anchor + (true - true_anchor) * rate_ppb / 1e9
  *
- * for the wall clock and for the monotonic clock alike. A new segment begins where the old one is,
- * so no clock ever leaps unless a leap was asked for, and the monotonic one never goes back.
+ * for the wall clock and for the monotonic clock alike. A new segment begins where the old one ends,
+ * so a clock jumps only if a jump was requested, and the monotonic one never goes back.
  *
- * Reading a clock is half of a sense of time; waiting is the other half. A deadline that was reckoned
- * on the shown clock is translated to the true one before the kernel sees it, and a timeout is
- * stretched by the rate. Without that a fast clock leaves CPython's own lock of the interpreter
- * waiting for seconds, and a slow one makes it spin.
+ * Waiting is translated as well as reading: a deadline computed from the shown clock is converted to
+ * the true one before the kernel sees it, and a timeout is scaled by the rate. Without that a fast
+ * clock leaves CPython's interpreter lock waiting for seconds, and a slow one makes it spin.
  *
- * Whoever does not ask libc for the time (a static Go program, say) is not reached. Anything that
- * goes wrong here, a missing file above all, leaves the true clocks in place: the harness verifies
- * the effect through the node's own report and never takes it for granted.
+ * Programs that do not read the time through libc (a static Go program, for example) are not
+ * affected. Any failure here, such as a missing file, leaves the true clocks in place: the harness
+ * measures the effect by the node's own report.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -38,15 +37,15 @@
 
 #define MAGIC 0x314b4c435553ULL /* "SUCLK1", little-endian */
 #define BILLION 1000000000LL
-/* No machine has been up since 2001: a deadline later than that is told by the wall clock. */
+/* No machine has been up since 2001: a deadline later than that is one of the wall clock. */
 #define OLDEST_WALL_NS (1000000000LL * BILLION)
-/* Later than this (year 2262) is somebody's way of writing "for ever". */
+/* Deadlines later than this (year 2262) mean "never". */
 #define FOREVER_S (INT64_MAX / BILLION)
 
 struct segment {
   int64_t true_wall, shown_wall, true_mono, shown_mono, rate_ppb;
 };
-/* The writer fills the slot that is not in use and then bumps `generation`, whose parity picks. */
+/* The writer fills the unused slot and then increments `generation`, whose parity selects it. */
 struct control {
   uint64_t magic, generation;
   struct segment slots[2];
@@ -73,7 +72,7 @@ __attribute__((constructor)) static void begin(void) {
   real_clock_nanosleep = next("clock_nanosleep");
   real_sem_timedwait = next("sem_timedwait");
   real_sem_clockwait = next("sem_clockwait");
-  /* x86-64 keeps a pre-2003 version of this one, and dlsym would find that. */
+  /* x86-64 has a pre-2003 version of this function, which dlsym would return. */
   real_cond_timedwait = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
   if (!real_cond_timedwait) real_cond_timedwait = next("pthread_cond_timedwait");
   real_cond_clockwait = next("pthread_cond_clockwait");
@@ -117,7 +116,7 @@ static void timespec_of(int64_t ns, struct timespec *t) {
 }
 
 int clock_gettime(clockid_t id, struct timespec *t) {
-  /* Others' constructors may run before ours and want to know the time already. */
+  /* Other libraries' constructors may run before ours and read the time. */
   if (!real_clock_gettime) real_clock_gettime = next("clock_gettime");
   int failed = real_clock_gettime(id, t);
   struct segment s;
@@ -146,7 +145,7 @@ time_t time(time_t *into) {
   return now.tv_sec;
 }
 
-/* A deadline on a shown clock, as the true clock tells it. */
+/* Converts a deadline of a shown clock to the true clock. */
 static const struct timespec *true_deadline(const struct timespec *shown, struct timespec *space) {
   struct segment s;
   if (!shown || shown->tv_sec >= FOREVER_S || !segment(&s)) return shown;
@@ -158,7 +157,7 @@ static const struct timespec *true_deadline(const struct timespec *shown, struct
   return space;
 }
 
-/* A timeout in milliseconds of the shown clock, in true ones; none and zero stay as they are. */
+/* Converts a timeout from shown to true milliseconds; infinite and zero ones are unchanged. */
 static int true_timeout(int ms) {
   struct segment s;
   if (ms <= 0 || !segment(&s) || s.rate_ppb == BILLION) return ms;
@@ -202,7 +201,7 @@ int poll(struct pollfd *fds, nfds_t count, int ms) {
   return real_poll(fds, count, true_timeout(ms));
 }
 
-/* Abseil, inside gRPC, waits on futexes without asking libc; with this operation, to a deadline. */
+/* Abseil, inside gRPC, waits on futexes by system call; this operation has a deadline. */
 long syscall(long number, ...) {
   va_list list;
   long a[6];

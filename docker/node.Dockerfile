@@ -1,4 +1,4 @@
-# The node on top of what it needs; built again whenever a file of the node changes.
+# The node on top of its dependencies; rebuilt whenever a file of the node changes.
 ARG DEPS=squall-deps:latest
 FROM ${DEPS}
 LABEL squall=1

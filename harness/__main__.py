@@ -1,10 +1,10 @@
-"""Where the process begins: an interrupt is answered before anything of weight is imported."""
+"""The process's entry point: interrupts are handled before slow modules are imported."""
 
 from __future__ import annotations
 
 import sys
 
-from squall.harness.cli.loading import loading
+from squall.harness.cli.interrupts import loading
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""The worlds a run can take place in, by name. Each is loaded only when it is asked for.
+"""The backends a run can execute on, by name. Each is loaded only when it is asked for.
 
-A world's module has one function, `conduct_run` (`squall.harness.run.run.Conductor`). Loading
-containers costs the Docker SDK and gRPC; loading the simulator costs the node. Judging an old run
-needs neither.
+A backend's module has one function, `execute` (`squall.harness.run.run.Backend`). Loading the
+containers costs the Docker SDK and gRPC; loading the simulator costs the node. Judging a recorded
+run needs neither.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from __future__ import annotations
 import importlib
 
 from squall.harness.cluster import HarnessError
-from squall.harness.run.run import Conductor
-from squall.harness.vocabulary import AUTO, WORLDS
+from squall.harness.run.run import Backend
+from squall.harness.vocabulary import AUTO, BACKENDS
 
 
-def settle(world: str) -> tuple[str, str]:
-    """Return the world to use, and why not the preferred one (empty when it is that)."""
-    if world != AUTO:
-        return world, ""
+def choose(name: str) -> tuple[str, str]:
+    """Return the backend to use for `name` (`auto` included).
+
+    The second value is the reason why the preferred backend is not used, "" when it is.
+    """
+    if name != AUTO:
+        return name, ""
     try:
         importlib.import_module("squall.harness.docker.engine").Docker().close()
     except HarnessError as error:
@@ -25,10 +28,10 @@ def settle(world: str) -> tuple[str, str]:
     return "docker", ""
 
 
-def conductor_of(world: str) -> Conductor:
-    """Return what conducts a run in the named world; raises HarnessError if it is not there."""
+def load_backend(name: str) -> Backend:
+    """Import a backend and return its `execute`; raises HarnessError if it cannot be imported."""
     try:
-        conductor: Conductor = importlib.import_module(WORLDS[world]).conduct_run
+        backend: Backend = importlib.import_module(BACKENDS[name]).execute
     except ImportError as error:
-        raise HarnessError(f"this installation lacks the world {world!r}: {error}") from error
-    return conductor
+        raise HarnessError(f"this installation lacks the world {name!r}: {error}") from error
+    return backend

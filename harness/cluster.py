@@ -1,12 +1,12 @@
-"""A cluster of nodes that can be run, broken, healed, watched and taken apart for evidence.
+"""The interface of a cluster under test: start, inject and heal faults, observe, collect evidence.
 
-One interface, two worlds: containers (`squall.harness.docker.cluster`) and the deterministic
-simulation (`squall.harness.sim.cluster`). Workloads, faults, checkers and reports do not know which
-they are in.
+Two backends implement it: containers (`squall.harness.docker.cluster`) and the deterministic
+simulation (`squall.harness.sim.cluster`). Workloads, faults, checkers and reports do not depend on
+which of them is used.
 
-Break and heal are pairs, and every heal is idempotent: it may be called when nothing is broken.
-A method that breaks something returns only when the breakage is in force; what it measured about
-its effect is returned by its healing twin.
+Methods that inject a fault and methods that heal it are pairs. Every healing method is idempotent:
+it may be called when nothing is broken. An injecting method returns only when the fault is in
+force; the healing method returns the measured effect.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from typing import Any, Protocol
 import msgspec
 
 from squall.checkers.evidence import Evidence
-from squall.workloads.client import Kv
+from squall.checkers.history import Op
+from squall.workloads.client import Answer, Kv, Put
 
 Grudge = Mapping[str, frozenset[str]]
 """Who drops whom: node -> the nodes whose packets it drops on arrival. One-way by nature."""
 
 
 class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a node says of itself. `clock_ns` is its own wall clock, to verify skew.
+    """A node's report of its own state. `clock_ns` is its own wall clock, to verify skew.
 
     `role` is leader, follower, candidate, pre-candidate, learner or "" when unreachable.
     """
@@ -47,7 +48,10 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a fault was seen to do. `effective` None: it could not be measured."""
+    """The measured effect of a fault. `effective` None: it could not be measured.
+
+    `effect` is one phrase for people, `command` what was run, `data` the figures behind `effect`.
+    """
 
     effective: bool | None
     effect: str = ""
@@ -56,7 +60,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class HarnessError(Exception):
-    """Trouble of the harness or its surroundings; never blames the database. Exit code 3."""
+    """Failure of the harness or its environment, not of the database. Exit code 3."""
 
     exit_code = 3
 
@@ -66,15 +70,15 @@ class NodeNeverReady(HarnessError):
 
 
 class NodeDisturbed(HarnessError):
-    """Somebody outside the harness took a node away. Trouble: it is evidence of nothing."""
+    """A node was stopped or cut off from outside the harness: trouble, and no evidence."""
 
 
 class NodeKilled(Exception):
-    """A fault found its victim dead by another fault of ours: neither evidence nor trouble."""
+    """The target of a fault was killed by another fault: neither evidence nor trouble."""
 
 
 class NodeDied(Exception):
-    """A node's process ended by itself: its own assertion, or a crash. Evidence, not trouble."""
+    """A node's process ended by itself (a failed assertion, a crash): evidence, not trouble."""
 
     def __init__(self, node: str, text: str) -> None:
         super().__init__(f"{node} died by itself: {text}")
@@ -82,28 +86,39 @@ class NodeDied(Exception):
 
 
 class Client(Kv, Protocol):
-    """A connection that can be closed; closing it abandons what is outstanding."""
+    """A connection to one node; closing it abandons outstanding requests."""
 
     async def close(self) -> None:
-        """Hang up. Never raises, and may be called twice."""
+        """Close the connection. Never raises, and may be called twice."""
+        ...
+
+
+class Journal(Protocol):
+    """Records writes that a backend makes on its own account, as those of clients are recorded."""
+
+    def invoked(self, node: str, request: Put) -> Op:
+        """Record that a write is about to be sent to a node."""
+        ...
+
+    def completed(self, invocation: Op, outcome: Answer | Exception) -> None:
+        """Record its answer, or why there is none: all but Definite leaves it undecided."""
         ...
 
 
 class Cluster(Protocol):
-    """N nodes and everything one can do to them."""
+    """N nodes, and every operation on them."""
 
-    world: str  # "docker" or "sim"
     nodes: tuple[str, ...]
-    unsupported: dict[str, str]  # fault mechanism -> why this world lacks it
+    unsupported: dict[str, str]  # fault mechanism -> why the backend lacks it
     versions: dict[str, str]  # what runs: image digest, engine, node version ...
-    election_timeout_ms: int  # for so long voters trust a leader that fell silent
+    election_timeout_ms: int  # how long voters wait for a silent leader
 
     async def start(self) -> None:
-        """Start every node from nothing and wait until all answer; raises NodeNeverReady."""
+        """Start every node with empty data and wait until all answer; raises NodeNeverReady."""
         ...
 
     async def stop(self) -> None:
-        """Remove everything this cluster made. Never raises for what is already gone."""
+        """Remove everything this cluster created. Never raises for what is already gone."""
         ...
 
     async def client(self, node: str) -> Client:
@@ -111,11 +126,11 @@ class Cluster(Protocol):
         ...
 
     async def kill(self, nodes: tuple[str, ...]) -> None:
-        """SIGKILL the nodes' processes, all as near to one instant as can be."""
+        """SIGKILL the nodes' processes, as close to simultaneously as possible."""
         ...
 
     async def restart(self, nodes: tuple[str, ...]) -> Measured:
-        """Start what is not running. Measured: every target was seen dead in between."""
+        """Start nodes that are not running. Measured: which of them the harness had killed."""
         ...
 
     async def pause(self, nodes: tuple[str, ...]) -> None:
@@ -123,49 +138,66 @@ class Cluster(Protocol):
         ...
 
     async def resume(self, nodes: tuple[str, ...]) -> Measured:
-        """Thaw them. Measured: each was seen frozen."""
+        """Thaw the processes. Measured: which of them were observed frozen."""
         ...
 
     async def cut(self, grudge: Grudge) -> None:
-        """Drop packets as the grudge says, established connections included."""
+        """Drop packets as the grudge says, those of established connections included."""
         ...
 
     async def dropped(self) -> int:
-        """Count the packets that the cuts in force have dropped so far."""
+        """Return how many packets the cuts in force have dropped so far."""
         ...
 
     async def heal(self) -> Measured:
-        """Drop nothing any more. Measured: packets that the cut rules dropped, per link."""
+        """Restore all links. Measured: packets that were dropped, per link."""
         ...
 
     async def jump_clock(self, node: str, offset_ms: int) -> None:
-        """Set a node's wall clock off by `offset_ms` from true; its monotonic clock stays."""
+        """Set a node's wall clock off by `offset_ms` from true time; its monotonic clock stays."""
         ...
 
     async def drift_clock(self, node: str, rate: float) -> None:
-        """Make a node's clocks (wall and monotonic) run at `rate` times true speed."""
+        """Let a node's clocks (wall and monotonic) run at `rate` times true speed."""
         ...
 
     async def clock_lied(self) -> bool:
-        """Whether a node was seen to believe a wrong clock since the last reset."""
+        """Whether a node reported a skewed clock since the last reset."""
         ...
 
     async def reset_clocks(self) -> Measured:
-        """Make every clock true again. Measured: offsets seen through the nodes' own status."""
+        """Reset every clock. Measured: the offsets that the nodes themselves reported."""
         ...
 
     async def observe(self, node: str) -> NodeStatus:
-        """Ask a node what it thinks it is; unreachable is an answer, not an exception."""
+        """Return a node's status; an unreachable node is a result, not an exception."""
+        ...
+
+    async def begin_background_faults(self) -> None:
+        """Begin the faults that are the backend's own and no nemesis injects, if it has any."""
+        ...
+
+    async def end_background_faults(self) -> None:
+        """End them, and mend what they broke; what the nemesis broke stays broken. Idempotent."""
+        ...
+
+    async def prove_liveness(self, journal: Journal) -> bool:
+        """Check that a bare quorum commits while every other node is down.
+
+        It breaks nothing that healing does not mend, and every write it makes passes the journal.
+        A quorum that does not commit is a finding about the database, which the backend reports as
+        it does every other. False: this backend has no such phase.
+        """
         ...
 
     async def crashed(self) -> dict[str, str]:
-        """Nodes whose process ended by its own doing, with the last words of each."""
+        """Return nodes whose process ended by itself, with the end of the output of each."""
         ...
 
     async def disturbed(self) -> dict[str, tuple[str, ...]]:
-        """What was done to nodes from outside the harness: a sentence each, with what to do."""
+        """Return what was done to nodes from outside the harness, as sentences with a remedy."""
         ...
 
     async def collect(self, into: Path | None) -> Evidence:
-        """Gather logs and WALs (into `into/<node>/`) and digest them into Evidence."""
+        """Copy logs and WALs into `into/<node>/` and extract Evidence from them."""
         ...

@@ -1,8 +1,8 @@
-"""Another copy of the node under test: a patched one, or that of another checkout.
+"""Runs Squall with another copy of the node: a patched one, or that of another checkout.
 
 Containers are built from the copy. The simulator runs the node in its own process, which can load
-only one package `squall.node`; so the command is run once more in a process that finds a `squall`
-first whose `node` is that copy and whose other packages are ours (`overlay`).
+only one package `squall.node`; so the command is run again in a child process whose
+`squall` consists of that copy and of the other packages of this installation (`overlay`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAIN = "from squall.harness.__main__ import main; main()"
 PACKAGE = Path(__file__).parents[1]
 """The package `squall`, not resolved: in a checkout its folders are links."""
 RERUN_OF = "SQUALL_RERUN_OF"
-"""Environment variable of the second process: the copy that it must have loaded."""
+"""Environment variable of the child process: the copy that it must have loaded."""
 
 
 def node_package(source: Path | None) -> Path | None:
-    """Accept the node package itself, or a checkout that contains it."""
+    """Return the node package of `source`, which is that package or a checkout with it."""
     if source is None or (source / "__main__.py").is_file():
         return source
     return source / "node"
@@ -40,7 +40,7 @@ def is_loaded(source: Path) -> bool:
 
 
 def overlay(source: Path, folder: Path) -> None:
-    """Make a `squall` in `folder` out of links: `source` is its node, all else is this package."""
+    """Create a `squall` in `folder` from links: its node is `source`, the rest is our own."""
     whole = folder / "squall"
     whole.mkdir()
     parts = {path.name: path for path in PACKAGE.iterdir() if path.name != "__pycache__"}
@@ -49,9 +49,9 @@ def overlay(source: Path, folder: Path) -> None:
 
 
 def rerun(source: Path, words: list[str]) -> int:
-    """Run a command line of ours once more with that copy of the node; returns its exit code.
+    """Run a command line of Squall in a child with that copy of the node; returns its exit code.
 
-    Raises HarnessError in a second process: it did not load the copy, and neither would a third.
+    Raises HarnessError in such a child: it did not load the copy, and another one would not either.
     """
     if RERUN_OF in os.environ:
         raise HarnessError(f"{source} was put first on PYTHONPATH, and another node was loaded")
@@ -62,10 +62,10 @@ def rerun(source: Path, words: list[str]) -> int:
             "PYTHONPATH": os.pathsep.join(filter(None, found_first)),
             RERUN_OF: str(source),
         }
-        # The child hears Ctrl-C as well, and it is the child that ends the run in good order.
+        # Ctrl-C reaches the child as well, which ends the run in order.
         before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
         try:
-            # -P: the folder in which one happens to stand must not come first.
+            # -P: keeps the current directory out of the module search path.
             command = [sys.executable, "-P", "-c", MAIN, *words]
             return subprocess.run(command, env=environment, check=False).returncode
         finally:

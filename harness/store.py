@@ -1,14 +1,15 @@
-"""The store: one folder a run, and the folder is the product.
+"""The store: one folder for each run, with everything that is known of the run.
 
     store/<workload>/<UTC time>-<seed>/
-      run.json        what suffices to repeat it       schedule.json  the faults as executed
-      history.jsonl   one Op a line, as it happens     evidence.json  what the nodes left behind
+      run.json        what is needed to repeat it      schedule.json  the faults as executed
+      history.jsonl   one Op a line, as it happens     evidence.json  from logs and data
       verdict.json    report.html  junit.xml  summary.md              nodes/  logs and data
-    store/latest      the newest run of all; store/<workload>/latest the newest of its kind
+    store/latest      the newest run; store/<workload>/latest the newest of its workload
 
-Each Op reaches the operating system before its recording returns, so a controller that is killed
-loses nothing it had recorded; a machine that loses power may lose what came after the last phase.
-Everything but the history is written beside its place and renamed into it.
+Each Op is written to the operating system before `record` returns, so a killed controller loses no
+recorded Op; a power failure may lose the Ops since the last phase ended (the history is fsynced
+then). Every other file is written under a temporary name and renamed. `squall.harness.retention`
+says which runs `squall prune` removes.
 """
 
 from __future__ import annotations
@@ -43,18 +44,18 @@ HISTORY, RUN, VERDICT, EVIDENCE, SCHEDULE, REPORT, NODES = (
 LATEST = "latest"
 NODE_LOG = "node.log"
 LOG_LINES_MAX = 20_000
-"""Of each node's log the report reads the last lines only; the folder has them all."""
+"""The report reads only so many last lines of each node's log; the folder has them all."""
 
 RUNS_A_SECOND_MAX = 100
 VERDICT_FORMAT = 1
 
 
 class StoreError(HarnessError):
-    """The store could not be written: full, read-only, or not there."""
+    """The store could not be written: full, read-only, or missing."""
 
 
 class VerdictFile(msgspec.Struct, frozen=True, kw_only=True):
-    """verdict.json: the verdict, the one word for it, and the exit code that went with it."""
+    """verdict.json: the verdict, the word for it, and the exit code."""
 
     word: str
     exit_code: int
@@ -85,9 +86,9 @@ class RunFolder:
         return (self.path / HISTORY).exists()
 
     def begin_history(self, **header: Any) -> None:
-        """Open the history for appending and write its header line; raises StoreError.
+        """Create the history and write its header line; raises StoreError.
 
-        A history without its header would be none: then there is no file either.
+        If the header cannot be written, no file is left: a history begins with its header.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         try:
@@ -103,15 +104,15 @@ class RunFolder:
             raise
 
     def record(self, op: Op) -> None:
-        """Append one Op; when this returns the operating system has it. Raises StoreError.
+        """Append one Op; on return the operating system has it. Raises StoreError.
 
-        After one failure every further Op is refused, so that none is missing in between, and the
-        history ends with the last line that was written whole.
+        After a failure every further Op is refused, so that the history is a prefix of what was
+        recorded; it ends with the last line that was written completely.
         """
         self._append(encode_op(op))
 
     def sync_history(self) -> None:
-        """Make what was recorded so far durable; raises StoreError."""
+        """Fsync the history; raises StoreError."""
         if self._history is not None:
             try:
                 os.fsync(self._history)
@@ -119,7 +120,7 @@ class RunFolder:
                 raise explained(error, self.path) from error
 
     def end_history(self) -> None:
-        """Make the history durable and close it; raises StoreError once it is closed."""
+        """Fsync and close the history; raises StoreError, after closing it."""
         if self._history is not None:
             try:
                 self.sync_history()
@@ -128,41 +129,41 @@ class RunFolder:
                 self._history = None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file whole, or not at all."""
-        beside = self.path / f".{name}.new"
+        """Write a file atomically; raises StoreError."""
+        temporary = self.path / f".{name}.new"
         try:
-            beside.write_bytes(content)
-            beside.replace(self.path / name)
+            temporary.write_bytes(content)
+            temporary.replace(self.path / name)
         except OSError as error:
             with contextlib.suppress(OSError):
-                beside.unlink()
+                temporary.unlink()
             raise explained(error, self.path) from error
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a value as JSON that people can read."""
+        """Write a value as indented JSON; raises StoreError."""
         self.write(name, pretty(value))
 
     def discard(self) -> None:
         """Remove a folder in which nothing was recorded."""
-        assert not (self.path / HISTORY).exists(), "what happened is kept"
+        assert not (self.path / HISTORY).exists(), "recorded operations are kept"
         shutil.rmtree(self.path, ignore_errors=True)
 
     def discard_nodes(self) -> None:
-        """Drop the nodes' logs and data: nobody will need them."""
+        """Remove the nodes' logs and data, which a valid run does not need."""
         shutil.rmtree(self.nodes, ignore_errors=True)
 
     def read_run(self) -> Run | None:
-        """Return what identifies the run, if it was written."""
+        """Return run.json; None if there is none. Raises StoreError."""
         found: Run | None = _read(self.path / RUN, Run)
         return found
 
     def read_evidence(self) -> Evidence | None:
-        """Return the evidence, if the run lived to gather it."""
+        """Return the evidence; None if the run ended before collecting it. Raises StoreError."""
         found: Evidence | None = _read(self.path / EVIDENCE, Evidence)
         return found
 
     def read_verdict(self) -> VerdictFile | None:
-        """Return the verdict, if there was one."""
+        """Return the verdict; None if the run was not judged. Raises StoreError."""
         found: VerdictFile | None = _read(self.path / VERDICT, VerdictFile)
         return found
 
@@ -171,7 +172,7 @@ class RunFolder:
         return read_history_file(self.path / HISTORY)
 
     def node_logs(self) -> dict[str, list[str]]:
-        """Return the last lines of each node's log, where logs were kept."""
+        """Return the last LOG_LINES_MAX lines of each node's log that was kept."""
         logs: dict[str, list[str]] = {}
         for log in sorted(self.nodes.glob(f"*/{NODE_LOG}")):
             lines = log.read_text(errors="replace").splitlines()
@@ -195,7 +196,7 @@ class RunFolder:
 
 
 def pretty(value: Any) -> bytes:
-    """Encode a value as JSON that people can read."""
+    """Encode a value as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
@@ -206,13 +207,13 @@ def read_history_file(path: Path) -> Reading:
 
 
 class Store:
-    """All runs, in a directory."""
+    """The directory of all runs."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def create(self, workload: str, seed: int, now: datetime) -> RunFolder:
-        """Make a new run's folder; raises StoreError."""
+        """Create a new run's folder; raises StoreError."""
         stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         parent = self.root / workload
         try:
@@ -230,7 +231,7 @@ class Store:
         raise StoreError(f"{parent} holds {RUNS_A_SECOND_MAX} runs of this second and seed already")
 
     def publish(self, folder: RunFolder) -> None:
-        """Let `latest` point at a run: it has begun to happen."""
+        """Point both `latest` links at a run that has begun; raises StoreError."""
         try:
             _point(folder.path.parent / LATEST, folder.path)
             _point(self.root / LATEST, folder.path)
@@ -245,11 +246,11 @@ class Store:
 
 
 def _point(link: Path, target: Path) -> None:
-    """Let a symbolic link point at a run; never at one moment is there none."""
-    beside = link.with_name(f".{link.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    beside.symlink_to(os.path.relpath(target, link.parent))
-    beside.replace(link)
+    """Point a symbolic link at a run, atomically."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(target, link.parent))
+    temporary.replace(link)
 
 
 def _read(path: Path, kind: Any) -> Any:
@@ -262,7 +263,7 @@ def _read(path: Path, kind: Any) -> Any:
 
 
 def explained(error: OSError, where: Path) -> StoreError:
-    """Return the StoreError that says what a failed write to the store means, and what to do."""
+    """Return the StoreError for a failed write: the cause, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"no space left for the store at {where}: free some, or choose another with --store"

@@ -1,7 +1,7 @@
-"""Which Squall this is: its version, and the commit it was checked out from or built from.
+"""The version of this Squall, and the commit it was checked out or built from.
 
-A checkout asks git. A wheel carries the commit it was built from in `_commit.txt`. Code that runs
-from a checkout without having been installed has no recorded version.
+In a checkout the commit comes from git; a wheel has the commit it was built from in `_commit.txt`.
+A checkout that was not installed has no recorded version.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NOT_INSTALLED = "0+checkout"
 GIT_TIMEOUT_S = 10
 COMMIT_CHARS = 12
 OID = "# branch.oid "
-"""How git's status begins the line that names the commit."""
+"""Prefix of the line with the commit in the output of `git status --porcelain=v2`."""
 
 
 @functools.cache
@@ -29,7 +29,7 @@ def version() -> str:
 
 @functools.cache
 def commit() -> tuple[str, bool]:
-    """Return the commit this code comes from, and whether it was changed since; "" if unknown."""
+    """Return the commit ("" if unknown), and whether the code was changed since."""
     root = Path(__file__).resolve().parent.parent
     recorded = root / "_commit.txt"
     if recorded.is_file():
@@ -38,7 +38,7 @@ def commit() -> tuple[str, bool]:
     if not (root / ".git").exists():
         return "", False
     try:
-        told = subprocess.run(
+        status = subprocess.run(
             ["git", "status", "--porcelain=v2", "--branch"],
             cwd=root,
             capture_output=True,
@@ -48,14 +48,14 @@ def commit() -> tuple[str, bool]:
         ).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return "", False
-    revision = next((line[len(OID) :] for line in told if line.startswith(OID)), "(initial)")
+    revision = next((line[len(OID) :] for line in status if line.startswith(OID)), "(initial)")
     if revision == "(initial)":
         return "", False
-    return revision[:COMMIT_CHARS], any(not line.startswith("#") for line in told)
+    return revision[:COMMIT_CHARS], any(not line.startswith("#") for line in status)
 
 
 def described() -> str:
-    """Return version and commit in one phrase, for `--version`."""
+    """Return version and commit as one phrase, for `--version`."""
     revision, changed = commit()
     built = f" ({revision}{', changed since' if changed else ''})" if revision else ""
     return f"{version()}{built}"

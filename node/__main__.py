@@ -1,4 +1,4 @@
-"""`squall-node`: read the settings, open the data directory, serve until told to stop.
+"""`squall-node`: reads the settings, opens the data directory, serves until it is stopped.
 
 Exit codes: 0 stopped when asked, 2 the node found itself broken or its disk failed (`fatal` in its
 log), 3 it cannot start here (an address taken, a damaged or foreign data directory), 4 usage.
@@ -16,21 +16,23 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from squall.node.bootstrap import restore
-from squall.node.bootstrap.force_new_cluster import begin_anew
+from squall.node.bootstrap.force_new_cluster import force_single_member
 from squall.node.bootstrap.identity import CannotJoinError, identify
 from squall.node.bootstrap.wal_dir import WalElsewhereError, open_disk
-from squall.node.config.settings import USAGE_EXIT_CODE, Config, ConfigError, parse
+from squall.node.config.endpoints import ConfigError
+from squall.node.config.settings import USAGE_EXIT_CODE, Config, parse
+from squall.node.logs import Log
+from squall.node.peer.removal import RemovedError
 from squall.node.server import tls
 from squall.node.server.corruption import CorruptError
 from squall.node.server.event_loop import new_loop
-from squall.node.server.logs import Log
 from squall.node.server.shell import FATAL_EXIT_CODE, Server, report_fatal
 from squall.node.storage.disk import DiskError
 from squall.node.storage.recovery import DamagedError
 
 CANNOT_START_EXIT_CODE = 3
 GC_THRESHOLDS = (50_000, 20, 100)
-"""New objects before a look at the youngest, and looks before the older two generations' turn."""
+"""As for `gc.set_threshold`."""
 
 
 def main() -> None:
@@ -84,13 +86,13 @@ def _directories(config: Config) -> dict[Path, str]:
 async def _serve(config: Config, log: Log) -> int:
     """Recover and serve; raises OSError when an address is taken."""
     try:
-        if restore.is_etcds(Path(config.data_dir)):
+        if restore.is_etcd_directory(Path(config.data_dir)):
             restore.convert(config)
             log.info("converted", msg="the data directory was an etcd's; see member.etcd")
         disk = open_disk(config)
         identity = await identify(config, disk, tls.for_joining(config))
         if config.force_new_cluster:
-            left = begin_anew(disk, identity, config.initial_advertise_peer_urls)
+            left = force_single_member(disk, identity, config.initial_advertise_peer_urls)
             log.warn(
                 "new-cluster",
                 msg="--force-new-cluster: this member goes on alone; leave the flag out next time",
@@ -100,16 +102,16 @@ async def _serve(config: Config, log: Log) -> int:
     except WalElsewhereError as error:
         log.fatal("cannot-start", msg=str(error))
         return CANNOT_START_EXIT_CODE
-    except CannotJoinError as error:
+    except (CannotJoinError, RemovedError) as error:
         log.fatal("cannot-join", msg=str(error))
         return CANNOT_START_EXIT_CODE
     except (DamagedError, restore.RestoreError) as error:
         log.fatal("damaged", msg=str(error))
         return CANNOT_START_EXIT_CODE
-    except Exception as bug:  # noqa: BLE001 - whatever it is, the node must say it and go
+    except Exception as bug:  # noqa: BLE001 - logged as `fatal`; the node exits
         report_fatal(log, bug)
         return FATAL_EXIT_CODE
-    _collect_seldom()
+    _tune_garbage_collector()
     try:
         await server.run()
     except CorruptError as error:
@@ -118,10 +120,10 @@ async def _serve(config: Config, log: Log) -> int:
     return 0
 
 
-def _collect_seldom() -> None:
-    """Keep the cycle collector off what stays anyway: modules, and the store as it was recovered.
+def _tune_garbage_collector() -> None:
+    """Exclude long-lived objects from the cycle collector: modules, and the recovered store.
 
-    Requests leave next to no cycles behind, so it is run for every so many new objects only.
+    Requests leave almost no cycles behind, so the thresholds are high.
     """
     gc.collect()
     gc.freeze()
@@ -130,7 +132,7 @@ def _collect_seldom() -> None:
 
 @contextmanager
 def _locked(directory: Path, what: str) -> Iterator[None]:
-    """Keep a second node out of the directory; the kernel drops the lock with the process."""
+    """Lock the directory against a second node; the kernel releases the lock with the process."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (directory / "lock").open("w") as lock:
         try:

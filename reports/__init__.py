@@ -1,9 +1,12 @@
-"""A run as people read it: (Run, History, Verdict, Evidence, node logs) -> bytes.
+"""What a reader sees of a run: (Run, History, Verdict, Evidence, node logs) -> bytes.
 
-Pure: nothing here opens a file of a run, asks a clock or draws lots, so a report can be rebuilt
-from a run's folder at any time by newer code, and the same run gives the same bytes.
-`squall.reports.view.report` works out what there is to say; `html`, `summary`, `junit` and
-`terminal` only say it.
+Pure: nothing here opens a file of a run, reads a clock or uses randomness. The same run gives the
+same bytes, and a report can be rebuilt from a run's folder at any time.
+
+    view/       the parts of the view model: what there is to show, one noun a module
+    proof/      a counterexample: its card, and the drawing of its operations
+    report.py   the view model of a run: everything that any output shows
+    output/     the view model as HTML, JUnit XML, Markdown, terminal lines; the index of runs
 """
 
 from __future__ import annotations
@@ -25,13 +28,13 @@ def render_all(
     *,
     folder: str = "",
 ) -> dict[str, bytes]:
-    """Write every file of a report: name -> content.
+    """Render every file of a report: name -> content.
 
-    `node_logs` holds each node's log lines; `folder` is the run's folder as the reader would type
-    it (by default where the store keeps it).
+    `node_logs` holds the log lines of each node; `folder` is the run's folder as the reader would
+    type it, by default where the store keeps it.
     """
     from squall.reports.output import html, junit, summary
-    from squall.reports.view.report import Report
+    from squall.reports.report import Report
 
     report = Report.of(run, history, verdict, evidence, node_logs, folder=folder)
     return {

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-REAL = ("docker", "harness", "node/api", "node/auth", "node/bolt", "node/clients", "node/rpc")
-REAL += ("node/server", "node/tls", "reports/test_report_page.py")
+REAL = ("docker", "harness", "node/api", "node/auth", "node/bootstrap", "node/clients")
+REAL += ("node/config", "node/peer", "node/server", "node/tls", "reports/test_report_page.py")
 """Where tests start processes, containers and browsers, on cores that they share with strangers."""
 
 # How long an example takes says how busy the machine is.

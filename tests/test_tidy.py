@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
+import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from squall.harness.cli.main import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("checkers", "harness", "node", "reports", "workloads")
@@ -84,3 +90,89 @@ def test_every_make_target_the_readme_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"make ([a-z-]+)", (ROOT / "README.md").read_text()):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+DOCUMENTS = sorted(
+    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")] if path.stem != "CHANGELOG"
+)
+NAMED_PATH = re.compile(
+    r"(?<![\w./~-])((?:bench|checkers|docker|docs|harness|node|reports|src|tests|workloads"
+    r"|\.github|\.ci)/[\w./*-]*)"
+)
+NAMED_MODULE = re.compile(rf"(?<![\w./-])squall\.(?:{'|'.join(PACKAGES)})(?:\.\w+)*")
+PLACEHOLDER = re.compile(r"NAME|ROOM")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_and_module_that_a_document_names_exists(path: Path) -> None:
+    """A document does not outlive what it describes. `NAME` stands for a name of the reader's."""
+    text = re.sub(r"\]\([^)]*\)", "]", path.read_text())  # links have a test of their own
+    for named in NAMED_PATH.findall(text):
+        wanted = named.rstrip(".")
+        if not PLACEHOLDER.search(wanted):
+            assert any(ROOT.glob(wanted.rstrip("/"))), f"{path.name} names {wanted}"
+    for named in NAMED_MODULE.findall(text):
+        assert resolved(named), f"{path.name} names {named}"
+
+
+def resolved(dotted: str) -> bool:
+    """Whether a dotted name is a module, or a name within one."""
+    parts = dotted.split(".")
+    for end in range(len(parts), 1, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[end:]:
+            found = getattr(found, part, None)
+        return found is not None
+    return False
+
+
+def blocks(path: Path, *languages: str) -> Iterator[str]:
+    """The code blocks of a document: fenced in these languages, and indented ones as ""."""
+    text = path.read_text()
+    for language, body in re.findall(r"^```(\w*)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if language in languages:
+            yield body
+    if "" in languages:
+        unfenced = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        yield "\n".join(line[4:] for line in unfenced.split("\n") if line.startswith("    "))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_a_document_shows_is_understood(path: Path) -> None:
+    """The commands exist, and so do their options."""
+    for body in blocks(path, "console", "sh", ""):
+        for line in body.replace("\\\n", " ").splitlines():
+            typed = re.match(r"(?:\$ )?(?:\.venv/bin/)?squall (?P<rest>[a-z].*)", line)
+            if typed:
+                name, *rest = shlex.split(typed["rest"], comments=True)
+                command = cli.get_command(click.Context(cli), name)
+                assert command is not None, f"{path.name}: squall {name}"
+                known = {opt for param in command.params for opt in (*param.opts, "--help")}
+                asked = {word.partition("=")[0] for word in rest if word.startswith("--")}
+                assert asked <= known, f"{path.name}: squall {name}: {asked - known}"
+
+
+def test_the_examples_of_the_library_reference_run() -> None:
+    """What a user of the library copies from there works."""
+    for body in blocks(ROOT / "docs" / "reference.md", "python"):
+        exec(compile(body, "docs/reference.md", "exec"), {})
+
+
+def test_the_library_reference_lists_what_there_is() -> None:
+    """Mkdocstrings leaves out, without a word, a member that does not exist."""
+    text = (ROOT / "docs" / "reference.md").read_text()
+    listed = re.findall(r"^::: (\S+)\n    options:\n      members: \[(.*)\]$", text, re.MULTILINE)
+    assert len(listed) == text.count("\n::: ")
+    for module, members in listed:
+        for member in members.split(", "):
+            assert hasattr(importlib.import_module(module), member), f"{module}.{member}"
+
+
+def test_every_document_is_part_of_the_site() -> None:
+    """`make docs` warns of a page outside the navigation only in passing."""
+    navigation = (ROOT / ".github" / "mkdocs.yml").read_text()
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f": {path.name}\n" in navigation, path.name

@@ -1,16 +1,16 @@
-"""Append: transactions of a few reads and appends over many lists, as Elle wants them.
+"""Append: transactions of a few reads and appends over many lists, for Elle's list-append analysis.
 
     txn                 value [["r", k, None], ["append", k, v], ...] -> the same, reads filled in
     serializable-read   value [["r", k, None], ...] -> likewise, from the node's own state
 
 Every appended element is an integer that no other append of the run uses, so a list that was read
-tells the whole order of its appends. A transaction that only reads is one Txn of Ranges. One that
+shows the whole order of its appends. A transaction that only reads is one Txn of Ranges. One that
 appends reads its keys (one Txn of Ranges), computes the new lists, and writes all of them by one
-Txn whose guards say that none of its keys has changed since. A lost guard is a `fail`, "conflict":
-the transaction certainly did nothing, and nobody tries it again.
+Txn whose guards require that none of its keys has changed since. A failed guard is a `fail`,
+"conflict": the transaction certainly did nothing, and is not retried.
 
-Keys come a few at a time, and are retired after a bounded number of appends, or of appends whose
-end nobody knows. At the end every key is read from every node, linearizably and serializably.
+A few keys are in use at a time; each is retired after a bounded number of appends, or of appends of
+unknown outcome. At the end every key is read from every node, linearizably and serializably.
 
 `meta` of an invocation: its `kind` (`read` or `append`), or `final`; of a completion: the
 `revision` of the store at which it read or wrote, and the answering node's `term`.
@@ -38,7 +38,8 @@ from squall.workloads.generator import (
     Pinned,
 )
 from squall.workloads.guarded import CONFLICT, look, transact
-from squall.workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.liveness import apart
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random
@@ -141,9 +142,9 @@ class Load:
 class Append:
     """One run of the append workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._plan = plan
-        options = OPTIONS | plan.options
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        self._config = config
+        options = OPTIONS | config.options
         self._keys = Keys(streams("workload/keys"), options)
         self._load = Load(streams("workload/ops"), self._keys, options)
 
@@ -165,14 +166,14 @@ class Append:
                 )
                 for f in (TXN, SERIALIZABLE_READ)
                 for group in groups
-                for node in self._plan.nodes
+                for node in self._config.nodes
             ),
         )
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one transaction."""
         mops: Sequence[MicroOp] = op.value
-        names = {key: f"{self._plan.prefix}{key}".encode() for _, key, _ in mops}
+        names = {key: f"{self._config.prefix}{key}".encode() for _, key, _ in mops}
         local = op.f == SERIALIZABLE_READ
         ranges = tuple(Range(key=name, serializable=local) for name in names.values())
         if all(f == READ for f, _, _ in mops):
@@ -236,7 +237,7 @@ def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return (*common_checkers(requested_faults), revisions(), read_back(), isolation())
+    return (*common_checkers(requested_faults), apart(revisions()), read_back(), apart(isolation()))
 
 
 WORKLOAD = Workload(

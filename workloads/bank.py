@@ -34,7 +34,8 @@ from squall.workloads.generator import (
     final_reads,
 )
 from squall.workloads.guarded import CONFLICT, look, transact
-from squall.workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.liveness import apart
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random
@@ -82,9 +83,9 @@ class Load:
 class Bank:
     """One run of the bank workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._plan = plan
-        self._options = OPTIONS | plan.options
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        self._config = config
+        self._options = OPTIONS | config.options
         self._load = Load(streams("workload/ops"), self._options)
 
     def load(self) -> Generator:
@@ -93,7 +94,7 @@ class Bank:
 
     def final(self) -> Drain:
         """All accounts from every node, linearizably; then each node's own word on them."""
-        return final_reads((READ, SERIALIZABLE_READ), self._plan.nodes)
+        return final_reads((READ, SERIALIZABLE_READ), self._config.nodes)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
@@ -124,7 +125,7 @@ class Bank:
         return done(asked, answer)
 
     def _key(self, account: str) -> bytes:
-        return f"{self._plan.prefix}{account}".encode()
+        return f"{self._config.prefix}{account}".encode()
 
     def _balance(self, found: Answered) -> int:
         assert isinstance(found, RangeAnswer)
@@ -154,9 +155,9 @@ def _checkers(
     total = given["accounts"] * given["opening"] if told else None
     return (
         *common_checkers(requested_faults),
-        revisions(),
+        apart(revisions()),
         read_back(),
-        bank(total=total),
+        apart(bank(total=total)),
     )
 
 

@@ -1,12 +1,12 @@
 """A key-value client as a workload sees it: requests and answers as plain data.
 
-A workload's client step awaits a `Kv`; it neither knows nor cares whether that speaks gRPC to a
-container or hands the request to a simulated node. Every method makes exactly one attempt. It
-raises `Definite` when the request certainly had and will have no effect, `Indefinite` when nobody
-knows. Anything else that is raised counts as Indefinite.
+A workload's client step awaits a `Kv`, which speaks gRPC to a container or passes the request to a
+simulated node. Every method makes exactly one attempt. It raises `Definite` when the request
+certainly had and will have no effect, `Indefinite` when the outcome is unknown. Anything else that
+is raised counts as Indefinite.
 
 A watch is a stream of answers on a connection of its own. It ends when its client closes it, or
-when it breaks; nobody opens it anew behind the client's back.
+when it breaks; it is never reopened without the client's asking.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Definite(Exception):
 
 
 class Indefinite(Exception):
-    """Nobody knows whether the request happened, or whether it still will."""
+    """The outcome is unknown: the request may have happened, or still may."""
 
 
 class KeyValue(msgspec.Struct, frozen=True):
@@ -136,7 +136,7 @@ Answer = RangeAnswer | PutAnswer | DeleteAnswer | TxnAnswer | CompactAnswer
 
 
 class Watch(msgspec.Struct, frozen=True, tag="watch"):
-    """Be told of the changes of a key, or of [key, range_end), from `start_revision` on.
+    """Watch the changes of a key, or of [key, range_end), from `start_revision` on.
 
     Revision 0 is now: the next change. `progress_notify` asks for promises of progress while
     nothing happens.
@@ -152,7 +152,7 @@ class Watch(msgspec.Struct, frozen=True, tag="watch"):
 
 
 class WatchEvent(msgspec.Struct, frozen=True):
-    """A change. Of a deleted key nothing is told but its name and `mod_revision`."""
+    """A change. Of a deleted key only its name and `mod_revision` are given."""
 
     deleted: bool
     kv: KeyValue
@@ -174,14 +174,14 @@ class WatchAnswer(msgspec.Struct, frozen=True):
 
     @property
     def is_progress(self) -> bool:
-        """Whether it promises that everything up to its revision has been told."""
+        """Whether it promises that everything up to its revision has been sent."""
         return not (self.events or self.created or self.canceled)
 
 
 class WatchStream(Protocol):
-    """A watch under way. What has not been asked for waits, in bounded room, and holds its node up.
+    """A watch in progress. Answers not taken yet wait in bounded room, and hold the node back.
 
-    The first answer says that the watch was created.
+    The first answer confirms that the watch was created.
     """
 
     @property

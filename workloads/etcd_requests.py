@@ -1,7 +1,7 @@
 """Requests and answers as `squall.checkers.etcd.model` states them, from and to those of a client.
 
-The history speaks in texts and without the run's prefix; a client sends bytes with it. A value may
-be a number as well: `value` says how to read it back. Nothing is decided here, and nothing drawn.
+The history holds texts without the run's prefix; a client sends bytes with it. A value may be a
+number as well: `value` says how to read it back. Nothing is decided here, and nothing drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def to_request(f: str, given: dict[str, Any], prefix: str) -> client.Request:
 def answer_of(
     answer: client.Answer, prefix: str, value: Callable[[bytes], Any] = bytes.decode
 ) -> dict[str, Any]:
-    """Return what the history says of an answer."""
+    """Return an answer as the history holds it."""
     return {"revision": answer.revision} | _contents(answer, len(prefix.encode()), value)
 
 

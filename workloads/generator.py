@@ -1,4 +1,4 @@
-"""What to do next: generators, and the small algebra that combines them.
+"""What to do next: generators, and the combinators that the workloads use.
 
 A generator is a deterministic machine. Asked with a `Context` (the time, the free clients) it
 answers
@@ -8,11 +8,11 @@ answers
                      answer is firm)
     None             never again
 
-and it is told of every completion, so it can react (`update`). It reads no clock and rolls no dice
-but the ones it was handed: the same streams and the same contexts give the same operations.
+and it is given every completion, so it can react (`update`). It reads no clock and draws only from
+the streams handed to it: the same streams and the same contexts give the same operations.
 
-Generators here are mutable machines rather than persistent values: the simulator asks twenty
-thousand times a second, and a fresh object for every answer would cost more than the operation
+Generators are mutable machines rather than persistent values (as Jepsen's are): the simulator asks
+twenty thousand times a second, and a new object for every answer would cost more than the operation
 itself.
 """
 
@@ -39,7 +39,7 @@ FINAL_ATTEMPTS = 5
 """A final read is asked this often before it counts as never answered."""
 
 DRAIN_REST_NS = 500_000_000
-"""How long `Drain` leaves a node alone that failed to do something: it may still be waking up."""
+"""How long `Drain` sends nothing to a node after a failure: it may still be starting."""
 
 
 class Client(Protocol):
@@ -50,7 +50,7 @@ class Client(Protocol):
 
 
 class Context:
-    """The moment of asking. One object, refreshed by the interpreter before every question."""
+    """The time and the free clients; one object, refreshed before every question."""
 
     __slots__ = ("busy", "free", "now_ns")
 
@@ -63,7 +63,7 @@ class Context:
 class Invocation(msgspec.Struct, frozen=True):
     """One operation for one free client.
 
-    It may take `patience_ns` longer than operations may as a rule.
+    Its deadline is `extra_time_ns` later than that of other operations.
     """
 
     process: int
@@ -71,7 +71,7 @@ class Invocation(msgspec.Struct, frozen=True):
     key: str | None = None
     value: Any = None
     meta: dict[str, Any] | None = None
-    patience_ns: int = 0
+    extra_time_ns: int = 0
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -99,51 +99,6 @@ class Generator(Protocol):
     def update(self, completion: Op) -> None:
         """Learn how an operation ended."""
         ...
-
-
-class Draw:
-    """Calls a function for each operation; None from it means exhausted."""
-
-    def __init__(self, function: Callable[[Context], Answer]) -> None:
-        self._function = function
-
-    def next(self, context: Context) -> Answer:
-        """Ask the function."""
-        return self._function(context)
-
-    def update(self, completion: Op) -> None:
-        """Learn nothing."""
-
-
-class Mix:
-    """A weighted random choice for every operation; a child that is exhausted drops out."""
-
-    def __init__(self, random: Random, children: Sequence[tuple[float, Generator]]) -> None:
-        self._random = random
-        self._children = list(children)
-
-    def next(self, context: Context) -> Answer:
-        """Choose a child and ask it."""
-        while self._children:
-            at = self._choose()
-            answer = self._children[at][1].next(context)
-            if answer is not None:
-                return answer
-            del self._children[at]
-        return None
-
-    def update(self, completion: Op) -> None:
-        """Tell every child."""
-        for _, child in self._children:
-            child.update(completion)
-
-    def _choose(self) -> int:
-        point = self._random.random() * sum(weight for weight, _ in self._children)
-        for at, (weight, _) in enumerate(self._children):
-            point -= weight
-            if point < 0:
-                return at
-        return len(self._children) - 1
 
 
 class Stagger:
@@ -175,28 +130,7 @@ class Stagger:
         return answer
 
     def update(self, completion: Op) -> None:
-        """Tell the child."""
-        self._child.update(completion)
-
-
-class Limit:
-    """At most `count` operations."""
-
-    def __init__(self, count: int, child: Generator) -> None:
-        self._left = count
-        self._child = child
-
-    def next(self, context: Context) -> Answer:
-        """Ask the child while any are left."""
-        if self._left <= 0:
-            return None
-        answer = self._child.next(context)
-        if type(answer) is Invocation:
-            self._left -= 1
-        return answer
-
-    def update(self, completion: Op) -> None:
-        """Tell the child."""
+        """Pass it to the child."""
         self._child.update(completion)
 
 
@@ -221,39 +155,16 @@ class TimeLimit:
         return answer
 
     def update(self, completion: Op) -> None:
-        """Tell the child."""
+        """Pass it to the child."""
         self._child.update(completion)
 
 
-class Phases:
-    """One after another; the next begins when the one before is exhausted and every client idle."""
-
-    def __init__(self, *children: Generator) -> None:
-        self._children = deque(children)
-
-    def next(self, context: Context) -> Answer:
-        """Ask the phase that is on."""
-        while self._children:
-            answer = self._children[0].next(context)
-            if answer is not None:
-                return answer
-            if context.busy:
-                return PENDING
-            self._children.popleft()
-        return None
-
-    def update(self, completion: Op) -> None:
-        """Tell the phase that is on."""
-        if self._children:
-            self._children[0].update(completion)
-
-
 class Rotation:
-    """Many keys, a few at a time, each with a lane of its own; a new key takes a spent one's place.
+    """Many keys, a few at a time, each with a lane of its own; a new key replaces a spent one.
 
-    `make(n)` gives the n-th key's name and lane. A lane says None when it is spent, which bounds
-    the operations of a key and, if it counts them, the ones whose outcome nobody knows: the two
-    things a checker's search grows with.
+    `make(n)` gives the n-th key's name and lane. A lane answers None when it is spent, which bounds
+    the operations of a key and, if it counts them, those of unknown outcome: the two quantities
+    that a checker's search grows with.
     """
 
     def __init__(
@@ -282,7 +193,7 @@ class Rotation:
         return answer
 
     def update(self, completion: Op) -> None:
-        """Tell the lane whose key it is."""
+        """Pass it to the lane of its key."""
         lane = self._lanes.get(completion.key or "")
         if lane is not None:
             lane.update(completion)
@@ -302,14 +213,14 @@ class Pinned(msgspec.Struct, frozen=True):
     key: str | None = None
     value: Any = None
     meta: dict[str, Any] | None = None
-    patience_ns: int = 0
+    extra_time_ns: int = 0
 
 
 class Drain:
     """Does every pinned operation until it is `ok`, each at most `attempts` times.
 
-    A further attempt is a further operation of the history, with its own interval: nothing is
-    retried in secret. `succeeded` counts what was done, `missing` what was not (yet, or ever).
+    A further attempt is a further operation of the history, with its own interval: there is no
+    hidden retry. `succeeded` counts what was done, `missing` what was not (yet, or ever).
     """
 
     def __init__(self, items: Iterable[Pinned], attempts: int = FINAL_ATTEMPTS) -> None:
@@ -323,7 +234,7 @@ class Drain:
             self.add(item)
 
     def add(self, item: Pinned) -> None:
-        """Have one more to do."""
+        """Add one operation."""
         self._queues.setdefault(item.node, deque()).append((item, 1))
         self.missing += 1
 
@@ -335,7 +246,7 @@ class Drain:
                 item, attempt = queue.popleft()
                 self._running[client.process] = (item, attempt)
                 return Invocation(
-                    client.process, item.f, item.key, item.value, item.meta, item.patience_ns
+                    client.process, item.f, item.key, item.value, item.meta, item.extra_time_ns
                 )
         if self._running or any(self._queues.values()):
             later = [at for at in self._resting_until_ns.values() if at > context.now_ns]
@@ -343,7 +254,7 @@ class Drain:
         return None
 
     def update(self, completion: Op) -> None:
-        """Put what did not succeed back into its queue."""
+        """Queue again what did not succeed."""
         found = self._running.pop(completion.process, None)  # type: ignore[arg-type]
         if found is None:
             return

@@ -1,7 +1,7 @@
 """Transactions that read before they write, as clients of etcd do them: two requests, one attempt.
 
 First everything is read at one revision; then everything is written, under guards that nothing that
-was read has changed since. A lost guard is a `fail`, CONFLICT, and nobody tries again.
+was read has changed since. A failed guard is a `fail`, CONFLICT, and is not retried.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""kv: everything an etcd-like store answers to, on a few keys that everybody uses.
+"""kv: every kind of request of an etcd-like store, on a few keys shared by all clients.
 
 Puts, deletes of a key or an interval, transactions with guards and several requests in either
 branch, ranges (a key, an interval, a limited one, at an old revision, from the node's own state),
 and now and then a compaction. Requests and answers are recorded as `squall.checkers.etcd.model`
-states them, so every answer must come out of one order of all changes: that of their revisions.
+states them, so every answer must follow from one order of all changes: that of their revisions.
 
 Guards compare with what this generator last saw, so about half of them hold. Values are unique.
-Reads of the past prefer revisions that nobody acknowledged: they tell which of the unanswered
-requests made them, and what nobody has looked at is not compacted. At the end every node is asked
-for the whole store (linearizably, as it was at several old revisions, and from its own state) and
-for each key; one node each tells what the other unacknowledged revisions left.
+Reads of the past prefer revisions that were not acknowledged: they show which of the unanswered
+requests made them, and a revision that was not read yet is not compacted. At the end every node is
+asked for the whole store (linearizably, as it was at several old revisions, and from its own state)
+and for each key; one node each is asked what the other unacknowledged revisions left.
 
 An operation has no key of its own: all keys are one store. `meta` of an invocation: its `kind`,
 finer than its function, or `final`; of a completion: the answering node's `term`.
@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 from squall.checkers.campaign.final_reads import read_back
 from squall.checkers.etcd.order import etcd_order
 from squall.checkers.etcd.requests import changed, ran
-from squall.checkers.evidence import Evidence
-from squall.checkers.history import History, Op, OpType
+from squall.checkers.history import Op, OpType
 from squall.checkers.judge import common_checkers
-from squall.checkers.verdict import Budget, Checker, Verdict
+from squall.checkers.verdict import Checker
 from squall.workloads.client import Kv
 from squall.workloads.etcd_requests import answer_of, to_request
 from squall.workloads.generator import (
@@ -38,7 +37,7 @@ from squall.workloads.generator import (
     Invocation,
     Pinned,
 )
-from squall.workloads.workload import Completion, Plan, Streams, Workload
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
@@ -52,7 +51,7 @@ LATE_MAX: Final = 500
 """Revisions made after the load's last answer that are looked at one by one."""
 
 SETTLED: Final = 30
-"""Revisions behind the last one after which one that nobody acknowledged is looked at."""
+"""How far behind the last revision an unacknowledged one is read."""
 
 WHOLE: Final = {"key": "k", "end": "l"}
 """The interval that holds every key of the run."""
@@ -93,9 +92,9 @@ class Load:
         self._all = sum(weight for _, weight in self._kinds)
         self._seen: dict[str, list[Any]] = {}  # key -> what a range would show of it
         self._running: dict[int, tuple[str, dict[str, Any]]] = {}
-        self._unexplained: dict[int, None] = {}  # revisions that nobody has acknowledged or read
+        self._unexplained: dict[int, None] = {}  # revisions neither acknowledged nor read
         self.revision = 1  # the highest one answered
-        self.compacted = 1  # the highest one that anybody asked to compact
+        self.compacted = 1  # the highest one whose compaction was requested
         self._draws: dict[str, Callable[[], dict[str, Any]]] = {
             "put": self._a_put,
             "delete": lambda: {"key": self._key()},
@@ -143,7 +142,7 @@ class Load:
 
     @property
     def unexplained(self) -> list[int]:
-        """Revisions that nobody has acknowledged, and of which nobody has seen what they left."""
+        """Revisions that were not acknowledged, and whose effect was not read."""
         return [one for one in self._unexplained if one > self.compacted]
 
     def old_revisions(self, count: int) -> list[int]:
@@ -152,7 +151,7 @@ class Load:
         return sorted(self._random.sample(past, min(count, len(past))))
 
     def _remember(self, f: str, asked: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Keep what an answer tells of the keys as they are now; guards will compare with that."""
+        """Keep what an answer shows of the present keys; guards will compare with that."""
         key = asked.get("key", "")
         if f == TXN:
             for inner in ran(asked, answer):
@@ -272,12 +271,12 @@ def _last(node: str, asked: dict[str, Any]) -> Pinned:
     return Pinned(node=node, f=RANGE, value=dict(asked), meta={"final": True})
 
 
-class Store:
+class KvScript:
     """One run of the kv workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._plan = plan
-        self._load = Load(streams("workload/ops"), OPTIONS | plan.options)
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        self._config = config
+        self._load = Load(streams("workload/ops"), OPTIONS | config.options)
 
     def load(self) -> Generator:
         """Requests of every kind, without end."""
@@ -285,12 +284,12 @@ class Store:
 
     def final(self) -> Drain:
         """The whole store from every node in three ways, and every key; then the past."""
-        return Inquiry(self._load, self._last_questions(), self._plan.nodes)
+        return Inquiry(self._load, self._last_questions(), self._config.nodes)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Send one request."""
-        answer = await kv.call(to_request(op.f, op.value, self._plan.prefix))
-        value = answer_of(answer, self._plan.prefix)
+        answer = await kv.call(to_request(op.f, op.value, self._config.prefix))
+        value = answer_of(answer, self._config.prefix)
         return Completion(type=OpType.OK, value=value, meta={"term": answer.term})
 
     def _last_questions(self) -> Iterator[dict[str, Any]]:
@@ -301,59 +300,11 @@ class Store:
         yield WHOLE | {"serializable": True}
 
 
-PROBES_MAX: Final = 64
-"""Revisions that the harness itself may have made before the final reads."""
-
-
-def order() -> Checker:
-    """Return the judge of the order of revisions, to whom the harness's own writes are known.
-
-    Before the final reads the simulator proves that a bare quorum still commits: by writes of its
-    own, outside of the run's keys. No history holds them, so as many unanswered ones are supposed
-    as there are revisions between the last answer of the load and the first of the final reads.
-    They can explain nothing that anybody saw.
-    """
-    judge = etcd_order()
-
-    def check(history: History, evidence: Evidence, budget: Budget) -> Verdict:
-        verdict: Verdict = judge.check(_with_probes(history), evidence, budget)
-        return verdict
-
-    return Checker(name=judge.name, check=check)
-
-
-def _with_probes(history: History) -> History:
-    mended_ns = next((op.time_ns for op in history if op.f == "recover"), None)
-    if mended_ns is None:
-        return history
-    before, after = 1, 1 << 62
-    for one in history.operations:
-        if one.outcome is OpType.OK and type(one.output.get("revision")) is int:
-            if not (one.meta or {}).get("final"):
-                before = max(before, one.output["revision"])
-            elif not one.input.get("serializable"):
-                after = min(after, one.output["revision"])
-    missing = min(after - before, PROBES_MAX) if after < 1 << 62 else 0
-    free = 1 + max(op.process for op in history if type(op.process) is int)
-    probes = [
-        Op(
-            index=len(history) + at,
-            time_ns=mended_ns,
-            process=free + at,
-            type=OpType.INVOKE,
-            f=PUT,
-            value={"key": "\0squall/liveness", "value": f"probe {at}"},
-        )
-        for at in range(missing)
-    ]
-    return History([*history, *probes], header=history.header) if probes else history
-
-
 def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return (*common_checkers(requested_faults), read_back(), order())
+    return (*common_checkers(requested_faults), read_back(), etcd_order())
 
 
 WORKLOAD = Workload(
@@ -362,5 +313,5 @@ WORKLOAD = Workload(
     options=OPTIONS,
     reads=frozenset({RANGE}),
     checkers=_checkers,
-    begin=Store,
+    begin=KvScript,
 )

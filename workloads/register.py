@@ -1,12 +1,12 @@
 """Registers: many keys, each read, written and compare-and-set by several clients at once.
 
-Every written value is an integer that no other write of the run uses, so a read names its writer,
-and most histories are decided without search. Keys come a few at a time and are retired after a
-bounded number of operations, or of operations whose end nobody knows; new keys take their place.
+Every written value is an integer that no other write of the run uses, so a read identifies its
+writer, and most histories are decided without search. A few keys are in use at a time; each is
+retired after a bounded number of operations, or of operations of unknown outcome.
 
 A compare-and-set expects the value this generator last saw at the key, so most succeed. One that
-does not is no error: its transaction reads the key instead, and says what it saw. At the end every
-key is read from every node, linearizably and serializably.
+does not is no error: its transaction reads the key instead and returns what it saw. At the end
+every key is read from every node, linearizably and serializably.
 
     read                value None -> the integer, or None if the key was never written
     write               value v
@@ -22,8 +22,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from squall.checkers.campaign.lost_commits import lost_commits
+from squall.checkers.etcd.revisions import revisions
 from squall.checkers.history import Op, OpType
-from squall.checkers.judge import standard_checkers
+from squall.checkers.judge import common_checkers
+from squall.checkers.linearizability.checker import linearizability
+from squall.checkers.linearizability.models import CasRegister
 from squall.checkers.verdict import Checker
 from squall.workloads.client import (
     Compare,
@@ -36,14 +40,9 @@ from squall.workloads.client import (
     Txn,
     TxnAnswer,
 )
-from squall.workloads.generator import (
-    PENDING,
-    Answer,
-    Context,
-    Invocation,
-)
-from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
-from squall.workloads.workload import Completion, Plan, Streams, Workload
+from squall.workloads.liveness import apart
+from squall.workloads.rotating import READ, SERIALIZABLE_READ, Lane, Rotating
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
@@ -61,44 +60,37 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Lane:
-    """The operations of one key, until it is spent."""
+class RegisterLane(Lane):
+    """The operations of one register."""
 
     def __init__(self, random: Random, key: str, value: Callable[[], int], options: dict[str, Any]):
-        self._random = random
-        self._key = key
+        weights = {
+            READ: options["reads"],
+            WRITE: options["writes"],
+            CAS: options["cas"],
+            SERIALIZABLE_READ: options["serializable_reads"],
+        }
+        super().__init__(random, key, weights, options["ops_per_key"])
         self._value = value
-        ops = options["ops_per_key"]
-        self._ops_left = random.randint(max(1, ops * 3 // 4), max(1, ops * 5 // 4))
         self._infos_left = options["infos_per_key"]
         self._seen: int | None = None
         self._swapping: dict[int, int] = {}  # process -> the value its cas would install
-        self._reads = options["reads"]
-        self._writes = self._reads + options["writes"]
-        self._cas = self._writes + options["cas"]
-        self._all = self._cas + options["serializable_reads"]
 
-    def next(self, context: Context) -> Answer:
-        """Draw one operation for a random free client."""
-        if self._ops_left <= 0 or self._infos_left <= 0:
-            return None
-        if not context.free:
-            return PENDING
-        self._ops_left -= 1
-        draw = self._random.random
-        process = context.free[int(draw() * len(context.free))].process
-        point = draw() * self._all
-        if point < self._reads:
-            return Invocation(process, READ, self._key)
-        if point < self._writes:
-            return Invocation(process, WRITE, self._key, self._value())
-        if point < self._cas:
+    def is_spent(self) -> bool:
+        """Whether its operations, or those of unknown outcome, are used up."""
+        return super().is_spent() or self._infos_left <= 0
+
+    def argument(self, f: str, process: int) -> Any:
+        """Return a new value to write; a compare-and-set expects the value seen last."""
+        if f == WRITE:
+            return self._value()
+        if f == CAS:
             new = self._swapping[process] = self._value()
-            return Invocation(process, CAS, self._key, [self._seen, new])
-        return Invocation(process, SERIALIZABLE_READ, self._key)
+            return [self._seen, new]
+        return None
 
     def update(self, completion: Op) -> None:
-        """Remember the latest value seen, and count what nobody knows the end of."""
+        """Remember the latest value seen, and count operations of unknown outcome."""
         new = self._swapping.pop(completion.process, None)  # type: ignore[arg-type]
         if completion.type is OpType.INFO:
             self._infos_left -= 1
@@ -113,14 +105,14 @@ class Lane:
 class Register(Rotating):
     """One run of the register workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        options = OPTIONS | plan.options
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        options = OPTIONS | config.options
         active = options["active_keys"]
-        super().__init__(streams, plan, options, letter="r", active=active, lane=Lane)
+        super().__init__(streams, config, options, letter="r", active=active, lane=RegisterLane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
-        key = f"{self._plan.prefix}{op.key}".encode()
+        key = f"{self._config.prefix}{op.key}".encode()
         if op.f == WRITE:
             return await _write(kv, key, op.value)
         if op.f == CAS:
@@ -185,7 +177,8 @@ def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return standard_checkers(requested_faults=requested_faults)
+    own = revisions(), lost_commits(), linearizability(CasRegister.name)
+    return (*common_checkers(requested_faults), *map(apart, own))
 
 
 WORKLOAD = Workload(

@@ -23,14 +23,9 @@ from squall.checkers.history import Op
 from squall.checkers.judge import common_checkers
 from squall.checkers.verdict import Checker
 from squall.workloads.client import Kv, Put, PutAnswer, Range, RangeAnswer
-from squall.workloads.generator import (
-    PENDING,
-    Answer,
-    Context,
-    Invocation,
-)
-from squall.workloads.rotating import READ, SERIALIZABLE_READ, Rotating
-from squall.workloads.workload import Completion, Plan, Streams, Workload, done
+from squall.workloads.liveness import apart
+from squall.workloads.rotating import READ, SERIALIZABLE_READ, Lane, Rotating
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload, done
 
 if TYPE_CHECKING:
     from random import Random
@@ -49,50 +44,36 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class Lane:
-    """The operations of one set, until it is spent."""
+class SetLane(Lane):
+    """The operations of one set."""
 
     def __init__(
         self, random: Random, key: str, element: Callable[[], int], options: dict[str, Any]
     ):
-        self._random = random
-        self._key = key
+        weights = {
+            ADD: options["adds"],
+            READ: options["reads"],
+            SERIALIZABLE_READ: options["serializable_reads"],
+        }
+        super().__init__(random, key, weights, options["ops_per_set"])
         self._element = element
-        ops = options["ops_per_set"]
-        self._ops_left = random.randint(max(1, ops * 3 // 4), max(1, ops * 5 // 4))
-        self._adds = options["adds"]
-        self._reads = self._adds + options["reads"]
-        self._all = self._reads + options["serializable_reads"]
 
-    def next(self, context: Context) -> Answer:
-        """Draw one operation for a random free client."""
-        if self._ops_left <= 0:
-            return None
-        if not context.free:
-            return PENDING
-        self._ops_left -= 1
-        draw = self._random.random
-        process = context.free[int(draw() * len(context.free))].process
-        point = draw() * self._all
-        if point < self._adds:
-            return Invocation(process, ADD, self._key, self._element())
-        return Invocation(process, READ if point < self._reads else SERIALIZABLE_READ, self._key)
-
-    def update(self, completion: Op) -> None:
-        """Learn nothing."""
+    def argument(self, f: str, process: int) -> Any:  # noqa: ARG002 - the base's
+        """Return a new element to add."""
+        return self._element() if f == ADD else None
 
 
 class Sets(Rotating):
     """One run of the set workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        options = OPTIONS | plan.options
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        options = OPTIONS | config.options
         active = options["active_sets"]
-        super().__init__(streams, plan, options, letter="s", active=active, lane=Lane)
+        super().__init__(streams, config, options, letter="s", active=active, lane=SetLane)
 
     async def invoke(self, kv: Kv, op: Op) -> Completion:
         """Do one operation."""
-        prefix = f"{self._plan.prefix}{op.key}"
+        prefix = f"{self._config.prefix}{op.key}"
         if op.f == ADD:
             element = f"{op.value:0{DIGITS}}"
             added = await kv.call(Put(key=f"{prefix}/{element}".encode(), value=element.encode()))
@@ -112,7 +93,7 @@ def _checkers(
     requested_faults: tuple[str, ...],
     options: dict[str, Any] | None = None,  # noqa: ARG001 - the protocol's
 ) -> tuple[Checker, ...]:
-    return (*common_checkers(requested_faults), revisions(), read_back(), sets())
+    return (*common_checkers(requested_faults), apart(revisions()), read_back(), apart(sets()))
 
 
 WORKLOAD = Workload(

@@ -1,22 +1,23 @@
-"""Watches: some clients change a few keys, others are told of it, through every storm.
+"""Watches: some clients change a few keys, others watch them, while faults are injected.
 
 Writers put and delete unique integers, one key at a time or several in one transaction (so that a
 revision has several events), read ranges, and now and then compact the history. Watchers ask for a
 key, a range or everything; from now on, from a revision in the past or one still to come; with
-filters, with the values before, with promises of progress; some are slow. A watch lasts for a drawn
+filters, with previous values, with progress notifications; some are slow. A watch lasts for a drawn
 time, or until its stream breaks, or until the compaction has overtaken it: then it is one
-operation, with all it was sent. Others go on where it ended, at another node.
+operation, with all it was sent. Others continue where it ended, at another node.
 
     put       {"key", "value"}                      delete    {"key"}
     txn       {"if": [...], "then": [...], ...}     compact   {"revision"}
     range     {"key", "end"?, "serializable"?}      all five as `squall.checkers.etcd.model` has
-    them watch     {"key", "end"?, "start"?, "filters"?, "prev"?, "progress"?,
+                                                    them
+    watch     {"key", "end"?, "start"?, "filters"?, "prev"?, "progress"?,
                "lasts_ms", "rest_ms"?, "asks"?}     as `squall.checkers.watch.rules` has it
 
-`lasts_ms` is how long it listens, `rest_ms` what a slow client needs for an answer, `asks` that it
-asks for promises of progress itself. An answer's `ended` says why it ended.
+`lasts_ms` is how long it lasts, `rest_ms` the time a slow client needs for an answer, `asks` that
+it requests progress itself. An answer's `ended` says why it ended.
 
-In the end all keys are read from every node, and every node is asked for the whole history, from
+At the end all keys are read from every node, and every node is asked for the whole history, from
 the beginning or the last compaction on, until it promises that this was all.
 """
 
@@ -42,7 +43,7 @@ from squall.checkers.watch.witness import witnessed
 from squall.workloads.client import Kv
 from squall.workloads.generator import PENDING, Answer, Client, Context, Drain, Invocation, Pinned
 from squall.workloads.watch_steps import NS_PER_MS, WATCH, Steps
-from squall.workloads.workload import Completion, Plan, Streams, Workload
+from squall.workloads.workload import Completion, ScriptConfig, Streams, Workload
 
 if TYPE_CHECKING:
     from random import Random
@@ -56,10 +57,10 @@ FIRST_REVISION = 2
 """The revision of the first change of an empty store."""
 
 FINAL_LASTS_MS: Final = 30_000
-"""How long a node may take to tell the whole history: thousands of events take it a second."""
+"""How long a node may take to send the whole history: thousands of events take it a second."""
 
 RESUMABLE_MAX: Final = 32
-"""Watches that ended and may be gone on with; older ones are forgotten."""
+"""Watches that ended and may be continued; older ones are dropped."""
 
 OPTIONS: dict[str, Any] = {
     "keys": 10,
@@ -127,7 +128,7 @@ class Watching:
         asked = {**asked, **self._manner()}
         self._open[client.process] = (asked, client.node)
         return Invocation(
-            client.process, WATCH, None, asked, patience_ns=asked["lasts_ms"] * NS_PER_MS
+            client.process, WATCH, None, asked, extra_time_ns=asked["lasts_ms"] * NS_PER_MS
         )
 
     def _interest(self) -> dict[str, Any]:
@@ -195,7 +196,7 @@ class Watching:
         changes = [
             [DELETE, {"key": key}] if draw() < 0.25 else [PUT, self._put(key)] for key in keys[1:]
         ]
-        changes.append([PUT, self._put(keys[0])])  # by its value everybody knows who did it all
+        changes.append([PUT, self._put(keys[0])])  # its unique value identifies the transaction
         txn: dict[str, Any] = {"then": changes}
         if draw() < 0.3:
             txn["if"] = [[keys[0], "version", self._pick((">", "=")), 0]]
@@ -222,10 +223,10 @@ def _next_revision(asked: dict[str, Any], answer: dict[str, Any]) -> int:
 class WatchScript:
     """One run of the watch workload."""
 
-    def __init__(self, streams: Streams, plan: Plan) -> None:
-        self._nodes = plan.nodes
-        self._load = Watching(streams("workload/ops"), OPTIONS | plan.options)
-        self._steps = Steps(plan.prefix)
+    def __init__(self, streams: Streams, config: ScriptConfig) -> None:
+        self._nodes = config.nodes
+        self._load = Watching(streams("workload/ops"), OPTIONS | config.options)
+        self._steps = Steps(config.prefix)
 
     def load(self) -> Watching:
         """Changes and watches, without end."""
@@ -243,8 +244,10 @@ class WatchScript:
         )
         return Drain(
             (
-                Pinned(node=node, f=f, value=value, meta={"final": True}, patience_ns=patience_ns)
-                for f, value, patience_ns in asked
+                Pinned(
+                    node=node, f=f, value=value, meta={"final": True}, extra_time_ns=extra_time_ns
+                )
+                for f, value, extra_time_ns in asked
                 for node in self._nodes
             ),
         )
@@ -255,7 +258,7 @@ class WatchScript:
 
 
 def _of(view: Callable[[History], History], checker: Checker) -> Checker:
-    """Let a checker see another view of the history."""
+    """Return a checker that judges another view of the history."""
 
     def check(history: History, evidence: Evidence, budget: Budget) -> Verdict:
         verdict: Verdict = checker.check(view(history), evidence, budget)
@@ -265,7 +268,7 @@ def _of(view: Callable[[History], History], checker: Checker) -> Checker:
 
 
 def _without_watches(history: History) -> History:
-    """Leave the watches out: one that ended in time has not been served by anybody."""
+    """Leave the watches out: one that ended in time is not an answer to a request."""
     ops = [op for op in history if not (op.is_client and op.f == WATCH)]
     return History(ops, header=history.header)
 

@@ -27,13 +27,13 @@ WATCH = "watch"
 NS_PER_MS: Final = 1_000_000
 
 CREATION_NS: Final = 1_500 * NS_PER_MS
-"""A watch that was not confirmed by then is none: its node does not answer."""
+"""A watch that was not confirmed by then counts as not created: its node does not answer."""
 
 ASK_EVERY: Final = 4
-"""A client that wants to know of progress asks after so many answers ..."""
+"""A client that requests progress does so after this many answers ..."""
 
 ASK_AFTER_NS: Final = 200 * NS_PER_MS
-"""... or when nothing has come for so long."""
+"""... or when nothing arrived for this long."""
 
 
 class Steps:

@@ -1,9 +1,9 @@
-"""What a workload is: a name, the operations it draws, one step of a client, and who judges it.
+"""What a workload is: a name, the operations it draws, one step of a client, and its checkers.
 
 A `Workload` is a description. `begin` gives a `Script`: the state of one run (which keys exist,
-which values were written), fed only by the streams and options handed in. The interpreter drives
-the script's generators and calls its client step; it knows nothing of registers or any other data
-type.
+which values were written), fed only by the random streams and options handed in. The interpreter
+drives the script's generators and calls its client step; it knows nothing of registers or any other
+data type.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from random import Random
 
 Streams = Callable[[str], "Random"]
-"""Named streams of chance: the same name always begins at the same place."""
+"""Named random streams: the same name always begins at the same place."""
 
 
 class Completion(msgspec.Struct, frozen=True):
@@ -40,8 +40,8 @@ def done(value: Any, answer: Answer) -> Completion:
     return Completion(type=OpType.OK, value=value, meta=meta)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a script is told of its run. `prefix` keeps this run's keys apart from all others."""
+class ScriptConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a script is given. `prefix` keeps this run's keys apart from all others."""
 
     nodes: tuple[str, ...]
     prefix: str
@@ -93,4 +93,4 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any]
     reads: frozenset[str]
     checkers: Judges
-    begin: Callable[[Streams, Plan], Script]
+    begin: Callable[[Streams, ScriptConfig], Script]

@@ -198,6 +198,8 @@ def misshapen(f: str, request: Any, depth: int = 0) -> str | None:
             return f"the key of a {f} is a text"
         if not all(isinstance(one, int) for one in numbers):
             return "a revision and a limit are numbers"
+        if f == "put" and isinstance(request.get("value"), list | dict):
+            return "the value of a put is a text"
         return "a put has a value" if f == "put" and "value" not in request else None
     for guard in request.get("if") or ():
         if not _is_guard(guard):

@@ -91,7 +91,7 @@ def check_etcd_order(history: History, *, first_revision: int = FIRST_REVISION) 
     """Judge a whole store's history; the store was empty at `first_revision`."""
     try:
         return _judge(history, first_revision)
-    except (TypeError, ValueError, KeyError, AttributeError):
+    except (TypeError, ValueError, LookupError, AttributeError):
         _validate(history)  # answers are looked at closely only when something is wrong
         raise
 

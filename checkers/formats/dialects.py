@@ -11,7 +11,7 @@ judged without it, at `serializable` and below: every operation is then concurre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from squall.checkers.assumptions import NOTHING_SAID, Assumptions
@@ -28,10 +28,13 @@ TRANSACTIONAL: Final = frozenset({"list-append", "rw-register"})
 """Models that can be judged without real time."""
 
 _SPEAKING: Final = frozenset(
-    {f"ok {f}" for f in ("read", "get", "txn")}
+    {f"ok {f}" for f in ("read", "get", "txn", "dequeue", "consume", "drain", "generate")}
     | {
         f"invoke {f}"
-        for f in ("write", "cas", "add", "remove", "put", "append", "enqueue", "transfer", "txn")
+        for f in (
+            *("write", "cas", "add", "remove", "put", "append", "transfer", "txn"),
+            *("enqueue", "publish", "broadcast"),
+        )
     }
 )
 """Events that say nothing without a value."""
@@ -69,6 +72,7 @@ def to_history(
         notes = [*notes, "the indexes leave some out: taken as an excerpt of a longer history"]
     translate = translation(model, clients, log=log, assume=assume, name=name)
     processes = _Processes(name, named=timed and any("process" in one.fields for one in clients))
+    named = _key_names(clients)
     ops: list[Op] = []
     left_out: dict[str, int] = {}
     dropped: set[int] = set()  # places in ops of what is left out
@@ -103,7 +107,7 @@ def to_history(
                 process=process,
                 type=outcome,
                 f=f,
-                key=None if key is None else str(key),
+                key=named(key),
                 value=value,
                 error=None if fields.get("error") is None else str(fields["error"]),
                 node=_text_or_none(fields.get("node")),
@@ -120,6 +124,19 @@ def to_history(
     )
     header = {"excerpt": True} if excerpt else None
     return Spoken(History(_without(ops, dropped), header=header), accounting, timed)
+
+
+def _key_names(clients: Sequence[Record]) -> Callable[[Any], str | None]:
+    """Return what names a key: a text by itself, unless a number or the like is called so too."""
+    keys = [one.fields["key"] for one in clients if "key" in one.fields]
+    others = {str(key) for key in keys if key is not None and not isinstance(key, str)}
+
+    def named(key: Any) -> str | None:
+        if key is None:
+            return None
+        return f'"{key}"' if isinstance(key, str) and key in others else str(key)
+
+    return named
 
 
 def _is_excerpt(records: Sequence[Record]) -> bool:

@@ -20,12 +20,15 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+
 from squall.checkers.assumptions import NOTHING_SAID, Assumptions
 from squall.checkers.budget import Meter
-from squall.checkers.formats import edn, etcd_reports, jepsen_log
-from squall.checkers.formats.dialects import HEADER, to_history
+from squall.checkers.formats import edn, etcd_reports, jepsen_log, whole_operations
+from squall.checkers.formats.dialects import HEADER, TRANSACTIONAL, to_history
 from squall.checkers.formats.jsonl import read_history
 from squall.checkers.formats.translations import Record, guess_model, is_client
+from squall.checkers.formats.whole_operations import EVENT
 from squall.checkers.history import Accounting, History, MalformedHistory
 from squall.checkers.verdict import Budget
 
@@ -43,9 +46,6 @@ READABLE: Final = (
     "logs, etcd's robustness reports and Squall's history.jsonl"
 )
 """What to give instead of a file that is none of these."""
-
-EVENT: Final = '{"process": 0, "type": "invoke", "f": "write", "value": 1, "time": 1000}'
-"""One event as elle-cli's JSON has it."""
 
 MIXED: Final = "etcd+watch"
 """The model of a file that holds both requests to etcd and watches."""
@@ -90,7 +90,8 @@ def load(
     data = data.removeprefix(codecs.BOM_UTF8)
     if _OURS.match(data):
         history = read_history(_watched(io.BytesIO(data), meter), name).history
-        return _of_own(history, model or _own_model(history, name))
+        model = model or _own_model(history, name)
+        return _of_own(_told_apart(history, model, data), model)
     text = _text(data, name)
     lines = text.count("\n") + (not text.endswith("\n"))
     kind, records = _records(text, name, meter)
@@ -100,7 +101,46 @@ def load(
         return Foreign(history, model or guess_own(history), kind, accounting)
     model = model or _guess(records, name)
     told = to_history(records, name, model, log=kind == "log", assume=assume, lines=lines)
-    return Foreign(told.history, model, kind, told.accounting, told.timed)
+    accounting = told.accounting
+    if kind == WHOLE:
+        accounting = msgspec.structs.replace(
+            accounting,
+            events=len(records) // 2,
+            notes=(whole_operations.NOTE, *accounting.notes),
+        )
+    history = _told_apart(told.history, model, data)
+    return Foreign(history, model, kind, accounting, told.timed)
+
+
+def _told_apart(history: History, model: str, data: bytes) -> History:
+    """Keep true apart from 1 and false from 0 where transactions look values up: as texts."""
+    if model.partition(":")[0] not in TRANSACTIONAL or not (b"true" in data or b"false" in data):
+        return history
+    mark = "#" if b'"true"' in data or b'"false"' in data else ""
+    ops = [
+        msgspec.structs.replace(op, value=_as_texts(op.value, mark)) if op.value else op
+        for op in history
+    ]
+    return History(ops, header=history.header)
+
+
+def _as_texts(value: Any, mark: str) -> Any:
+    """Write every true and false in a value as a text."""
+    if isinstance(value, bool):
+        return f"{mark}{value}".lower()
+    return [_as_texts(one, mark) for one in value] if isinstance(value, list) else value
+
+
+def _check_words(records: Sequence[Record], name: str) -> None:
+    """Raise where a type or a function is no word at all; which words there are comes later."""
+    for line, fields in records:
+        for field in ("type", "f"):
+            word = fields.get(field)
+            if word is not None and not isinstance(word, str):
+                raise MalformedHistory(
+                    f"{name}:{line}: an operation of type {fields.get('type')!r:.60} and f "
+                    f"{fields.get('f')!r:.60}; a type is invoke, ok, fail or info, and f a name"
+                )
 
 
 def load_report(
@@ -176,13 +216,7 @@ def _requests(records: Sequence[Record]) -> bool:
 
 
 def _with_lines(accounting: Accounting, lines: int) -> Accounting:
-    return Accounting(
-        lines=lines,
-        events=accounting.events,
-        operations=accounting.operations,
-        left_out=accounting.left_out,
-        notes=accounting.notes,
-    )
+    return msgspec.structs.replace(accounting, lines=lines)
 
 
 def _unzipped(data: bytes, name: str, meter: Meter) -> bytes:
@@ -252,7 +286,11 @@ def _records(text: str, name: str, meter: Meter) -> tuple[str, list[Record]]:
         return kind, list(_watched(jepsen_log.read(text, name), meter))
     if begin in {"[", "{"} and _looks_like_json(text):
         records = list(_watched(_json(text, name), meter))
-        return _shape_of(records, name), [_normal(one) for one in records]
+        kind = _shape_of(records, name)
+        if kind == WHOLE:
+            records = whole_operations.events(records, name)
+        _check_words(records, name)
+        return kind, [_normal(one) for one in records]
     if begin == "<" or _looks_like_csv(text):
         kind = "a page" if begin == "<" else "a table"
         raise MalformedHistory(f"{name}:1: this looks like {kind}, not like a history; {READABLE}")
@@ -265,10 +303,27 @@ def _records(text: str, name: str, meter: Meter) -> tuple[str, list[Record]]:
         raise MalformedHistory(_located(name, str(error))) from None
     except RecursionError:
         raise MalformedHistory(f"{name}: nested too deeply") from None
+    if _TUPLE in text:
+        for record in records:
+            _untuple(record)
     if records and "valid?" in records[0].fields and "type" not in records[0].fields:
         line = records[0].line
         raise MalformedHistory(f"{name}:{line}: these are results; give the history beside them")
+    _check_words(records, name)
     return "edn", [_normal(one) for one in records]
+
+
+WHOLE: Final = "operations"
+"""The format of a file that holds one record an operation."""
+
+_TUPLE: Final = "#jepsen.independent.Tuple{"
+
+
+def _untuple(record: Record) -> None:
+    """Write an independent key and its value as a pair, where it was printed as a record."""
+    value = record.fields.get("value")
+    if isinstance(value, dict) and value.keys() == {"key", "value"}:
+        record.fields["value"] = [value["key"], value["value"]]
 
 
 def _shape_of(records: Sequence[Record], name: str) -> str:
@@ -276,16 +331,19 @@ def _shape_of(records: Sequence[Record], name: str) -> str:
 
     Operations in one record each can be read only by whoever knows what their fields mean.
     """
-    if not records or records[0].fields.get("type") in _TYPES:
+    if not records:
         return "json"
     line, fields = records[0]
+    if fields.get("type") in _TYPES:
+        whole = fields["type"] != "invoke" and "time" not in fields
+        return WHOLE if whole and whole_operations.is_whole(fields) else "json"
     if etcd_reports.is_report(fields):
         return "etcd-robustness"
     if "squall" in fields:
         raise MalformedHistory(f"{name}:{line}: Squall's header line is {HEADER}, in one line")
-    if {"Input", "Output", "Call", "Return"} <= fields.keys():
-        what = "Porcupine's operations, whose Input and Output only their own model can read"
-    elif any(f"{one}time" in fields or f"{one}_time" in fields or one in fields for one in _SPANS):
+    if whole_operations.is_whole(fields):
+        return WHOLE
+    if any(f"{one}time" in fields or f"{one}_time" in fields or one in fields for one in _SPANS):
         what = "one record an operation"
     elif "type" in fields:
         return "json"
@@ -371,6 +429,16 @@ def _line_of(text: str, at: int) -> int:
     return text.count("\n", 0, at) + 1
 
 
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a map of pairs; raises ValueError where a key is there twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for at, key in enumerate(keys) if key in keys[:at])
+        raise ValueError(f"a map with the key {twice!r:.40} twice")
+    return made
+
+
 _JSON_BLANK = re.compile(r"[\s,]*")
 
 
@@ -378,7 +446,7 @@ def _json(text: str, name: str) -> Iterator[Record]:
     """Read one array of objects, or objects one after the other."""
     if not text.strip():
         return
-    decode = json.JSONDecoder().raw_decode
+    decode = json.JSONDecoder(object_pairs_hook=_unique).raw_decode
     blank = _JSON_BLANK
     at = blank.match(text, 0).end()  # type: ignore[union-attr]
     inside = text[at] == "["

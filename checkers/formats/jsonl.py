@@ -81,7 +81,7 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
             op = decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             # Only a line without its newline can be one that was cut; and only the last.
-            if line.endswith(b"\n"):
+            if line.endswith(b"\n") or _whole(line):
                 raise MalformedHistory(f"{name}:{number}: {error}") from None
             cut = (number, error)
             continue
@@ -120,6 +120,15 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
     if cut is not None:
         header["cut_line"] = cut[0]
     return Reading(History(ops, header=header), cut[0] if cut else None)
+
+
+def _whole(line: bytes) -> bool:
+    """Whether a line is JSON to its end, so that nothing was cut off."""
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _completes(invoke: Op | None, op: Op) -> bool:

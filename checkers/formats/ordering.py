@@ -23,8 +23,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from squall.checkers.formats.translations import Record
@@ -43,9 +45,13 @@ TIME_MAX: Final = 1 << 61
 """No time is later: what never ended ends at twice that."""
 
 OTHER_NAMES: Final = (
-    *("timestamp", "ts", "t", "at", "when", "clock", "wall_time", "time_s", "time_ms", "time_us"),
+    *("timestamp", "ts", "t", "at", "when", "clock", "datetime", "date", "instant"),
+    *("wall_time", "wall_clock", "walltime", "time_s", "time_ms", "time_us", "time_ns"),
 )
 """What a time is called by recorders that do not know its name."""
+
+EVENTS_AT_ONCE: Final = 2
+"""A client whose events are more than an operation has cannot have done all at one time."""
 
 CONTRADICTIONS: Final = 0.1
 """The share of events whose time may contradict their index: a recorder's threads race a little."""
@@ -65,8 +71,13 @@ def in_order(records: Sequence[Record], name: str) -> Ordered:
     times = _times(records, name)
     if _placeholders(times):
         times = [None] * len(times)
+    elif len(set(times)) == 1 and times[0] is not None and _busiest(records) > EVENTS_AT_ONCE:
+        raise MalformedHistory(
+            f"{name}:{records[0].line}: the time of every event is {times[0]}, which says nothing "
+            f"of their order; give each its own time, or none"
+        )
     complete = bool(times) and None not in times
-    numbers = [_index(record) for record in records]
+    numbers = [_index(record, name) for record in records]
     strict = _numbered(records, numbers, name, sortable=complete)
     events = list(zip(records, times, strict=True))
     if strict and _back(numbers) is not None:
@@ -128,15 +139,40 @@ def _times(records: Sequence[Record], name: str) -> list[Any]:
 
 def _must_not_hide(records: Sequence[Record], name: str) -> None:
     """Raise if times under another name contradict the order of the lines."""
-    for other in OTHER_NAMES:
-        times = [record.fields.get(other) for record in records]
-        if not all(isinstance(time, int | float) for time in times):
+    for other in records[0].fields if records else ():
+        if other.replace("-", "_").lower() not in OTHER_NAMES:
+            continue
+        times = [_reading(record.fields.get(other)) for record in records]
+        if None in times:
             continue
         if (back := _back(times)) is not None:
             raise MalformedHistory(
                 f"{name}:{records[back].line}: {other} runs backwards, and there is no time; if it "
                 f"is the time of the event, call it time"
             )
+
+
+def _busiest(records: Sequence[Record]) -> int:
+    """How many events the client with the most of them has."""
+    return max(Counter(record.fields.get("process") for record in records).values())
+
+
+_UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
+
+
+def _reading(time: Any) -> float | None:
+    """What a clock showed, as a number that grows; None if this is no time."""
+    if isinstance(time, int | float) and not isinstance(time, bool):
+        return float(time) if abs(time) <= TIME_MAX else None
+    if not isinstance(time, str):
+        return None
+    if found := re.fullmatch(r"(\d+(?:\.\d+)?) ?(ns|us|µs|ms|s|)", time):
+        return float(found[1]) * _UNITS[found[2]]
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
 def _placeholders(times: Sequence[Any]) -> bool:
@@ -192,9 +228,14 @@ def _numbered(
     return None
 
 
-def _index(record: Record) -> int | None:
+def _index(record: Record, name: str) -> int | None:
+    """Return an event's index, None if it has none; raises MalformedHistory."""
     number = record.fields.get("index")
-    return number if isinstance(number, int) and not isinstance(number, bool) else None
+    if isinstance(number, float) and number.is_integer():
+        record.fields["index"] = number = int(number)
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+        raise MalformedHistory(f"{name}:{record.line}: an index is a number, not {number!r:.60}")
+    return number
 
 
 def _sorted(events: list[_Event], name: str) -> list[_Event]:

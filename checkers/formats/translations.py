@@ -96,7 +96,7 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
             return model
     if seen.micro == {"r"}:
         lists = any(
-            isinstance(mop[2], list | frozenset)
+            len(mop) == 3 and isinstance(mop[2], list | frozenset)
             for f in functions
             for txn in seen.answers(f)
             if _is_txn(txn)
@@ -105,6 +105,10 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
         return "list-append" if lists else "long-fork" if "read" in functions else "rw-register"
     if functions == {"acquire", "release"} and _tokens(seen):
         raise _either(name, "its acquires are answered with numbers", "mutex", "fenced-mutex")
+    if functions <= _BY_KEY and any(
+        isinstance(one, dict) and "key" in one for f in functions for one in seen.asked(f)
+    ):
+        return "etcd"
     for names, model in _BY_FUNCTIONS:
         if functions and functions <= names and functions & (names - {"read", "r"}):
             return model
@@ -173,6 +177,9 @@ def _commands(name: str, models: Sequence[str]) -> str:
     return "say which: " + ", or ".join(f"squall check {name} --model {one}" for one in models)
 
 
+_BY_KEY: Final = frozenset({"range", "put", "delete", "txn", "compact"})
+"""Functions of an etcd-like store: the key is in what is asked."""
+
 _BY_MICRO_OPS: Final = (
     (frozenset({"append"}), "list-append"),
     (frozenset({"w"}), "rw-register"),
@@ -186,7 +193,7 @@ _BY_FUNCTIONS: Final = (
     (frozenset({"publish", "consume", "dequeue", "drain", "read"}), "total-queue"),
     (frozenset({"broadcast", "read"}), "broadcast"),
     (frozenset({"generate"}), "unique-ids"),
-    (frozenset({"range", "put", "delete", "txn", "compact"}), "etcd"),
+    (_BY_KEY, "etcd"),
 )
 
 
@@ -257,7 +264,7 @@ _NEVER_INDEPENDENT: Final = frozenset(
 )
 """Models of a whole store, or of none: what looks like a pair is one."""
 
-_ASKS_NOTHING: Final = frozenset(
+ASKS_NOTHING: Final = frozenset(
     {
         *("read", "serializable-read", "get", "dequeue", "consume", "drain", "acquire", "release"),
         "generate",
@@ -281,7 +288,7 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
         if not is_client(fields):
             continue
         if fields.get("type") != OpType.INVOKE:
-            if fields.get("f") in _ASKS_NOTHING and fields.get("type") == OpType.OK:
+            if fields.get("f") in ASKS_NOTHING and fields.get("type") == OpType.OK:
                 with_key += _pair(fields.get("value"))
                 without_key += fields.get("value") is not None and not _pair(fields.get("value"))
             continue
@@ -292,7 +299,7 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
             return False
         if _pair(value) and (_is_txn(value[1]) or (f == "transfer" and isinstance(value[1], dict))):
             transactions += 1
-        elif f in _ASKS_NOTHING:
+        elif f in ASKS_NOTHING:
             keyed += _pair(value) and value[1] is None
             bare += value is None
         else:
@@ -397,8 +404,17 @@ def _knossos_register(event: Event) -> Translated:
     if outcome is OpType.INVOKE:
         value = None if f == "read" else value
     elif outcome is OpType.OK and f == "cas":
-        value = value if isinstance(value, list) else {"swapped": True}
+        value = _swapped(value)
     return outcome, f, key, _json_like(value)
+
+
+def _swapped(value: Any) -> Any:
+    """What a compare-and-set that succeeded was answered; false says that it did not swap."""
+    if isinstance(value, bool):
+        return {"swapped": value}
+    if value is None or (isinstance(value, str) and value.lower() == "ok"):
+        return {"swapped": True}
+    return value
 
 
 def _answered_nil(
@@ -455,7 +471,7 @@ def _pair(value: Any) -> TypeGuard[list[Any]]:
 
 
 def _transaction(event: Event) -> Translated:
-    outcome, _f, _, value, where, _fields = event
+    outcome, _f, its_key, value, where, _fields = event
     if value is None and outcome is OpType.OK:
         raise MalformedHistory(
             f"{where}: a transaction that succeeded is answered with its micro-operations, "
@@ -485,7 +501,7 @@ def _transaction(event: Event) -> Translated:
         ]
         for mop in value
     ]
-    return outcome, "txn", None, mops
+    return outcome, "txn", its_key, mops
 
 
 _SHORT: Final = {"read": "r", "write": "w"}
@@ -499,12 +515,12 @@ def _key_value(event: Event) -> Translated:
 
 
 def _bank(event: Event) -> Translated:
-    outcome, f, _, value, where, _fields = event
+    outcome, f, key, value, where, _fields = event
     if f == "read" and outcome is OpType.INVOKE:
         value = None
     if f == "read" and outcome is OpType.OK and value is not None:
         if not isinstance(value, dict) or not all(
-            isinstance(one, int) for one in value.values() if one is not None
+            _number(one) for one in value.values() if one is not None
         ):
             raise MalformedHistory(f"{where}: a read of accounts is a map of balances: {value!r}")
         value = {str(account): balance for account, balance in value.items()}
@@ -512,9 +528,12 @@ def _bank(event: Event) -> Translated:
         if not isinstance(value, dict) or not {"from", "to", "amount"} <= value.keys():
             raise MalformedHistory(f"{where}: a transfer has from, to and amount, not {value!r}")
         value = {"from": str(value["from"]), "to": str(value["to"]), "amount": value["amount"]}
-    elif f == "transfer":
+    elif f == "transfer" and isinstance(value, dict):
+        # Accounts are texts here; whether these are the ones asked for is for `answers` to say.
+        value = {name: str(one) if name in {"from", "to"} else one for name, one in value.items()}
+    elif f == "transfer" and outcome is not OpType.OK:
         value = None
-    return outcome, f, "bank", value
+    return outcome, f, "bank" if key is None else key, value
 
 
 def _named(model: str) -> Callable[[Event], Translated]:
@@ -525,7 +544,7 @@ def _named(model: str) -> Callable[[Event], Translated]:
         key = name if event.key is None else event.key
         f = _SYNONYMS.get((model, event.f), event.f)
         value = event.value
-        if event.outcome is OpType.INVOKE and f in _ASKS_NOTHING:
+        if event.outcome is OpType.INVOKE and f in ASKS_NOTHING:
             value = None
         return event.outcome, f, key, _json_like(value)
 

@@ -88,7 +88,7 @@ class Facts:
         for index in indexes:
             one = self.by_index.get(index)
             if one is not None and one.f == "txn" and isinstance(one.input, list | tuple):
-                self._wanted |= {freeze(mop[1]) for mop in one.input if len(mop) == 3}
+                self._wanted |= {freeze(mop[1]) for mop in one.input if len(mop) >= 2}
 
     def micro(self, key: Hashable) -> list[Micro]:
         """A key's micro-operations: all writes that were asked for, and the reads answered."""
@@ -102,16 +102,32 @@ class Facts:
     def _collect(self) -> None:
         found = self._micro
         for one in self.history.operations:
-            ok = one.outcome is OpType.OK
-            mops = one.output if ok else one.input
-            if one.f != "txn" or not isinstance(mops, list | tuple):
+            if one.f != "txn" or not isinstance(one.input, list | tuple):
                 continue
-            for place, mop in enumerate(mops):
-                if isinstance(mop, list | tuple) and len(mop) == 3 and (ok or mop[0] != "r"):
-                    f, key, value = mop
-                    mine = found.get(freeze(key))
-                    if mine is not None:
-                        mine.append(Micro(one, place, f, key, value))
+            answered: Any = None
+            for place, mop in enumerate(one.input):
+                if not isinstance(mop, list | tuple) or not 2 <= len(mop) <= 3:
+                    continue
+                mine = found.get(freeze(mop[1]))
+                if mine is None:
+                    continue
+                if answered is None:
+                    answered = one.output if believed(one) else ()
+                if answered:
+                    mine.append(Micro(one, place, *answered[place]))
+                elif mop[0] != "r":
+                    mine.append(Micro(one, place, *mop))
+
+    @cached_property
+    def claimed(self) -> frozenset[tuple[Hashable, Hashable]]:
+        """(key, value) of every write that an answer names which is no answer to what was asked."""
+        return frozenset(
+            (freeze(mop[1]), freeze(mop[2]))
+            for one in self.history.operations
+            if one.f == "txn" and one.outcome is OpType.OK and not believed(one)
+            for mop in one.output or ()
+            if isinstance(mop, list | tuple) and len(mop) == 3 and mop[0] != "r"
+        )
 
     def reads_of(self, key: Hashable) -> Iterator[Micro]:
         """Answered reads of a key by transactions."""
@@ -120,6 +136,26 @@ class Facts:
     def writes_of(self, key: Hashable) -> Iterator[Micro]:
         """Writes and appends to a key that transactions asked for, failed ones included."""
         return (one for one in self.micro(key) if one.f != "r")
+
+
+def believed(one: Operation) -> bool:
+    """Whether a transaction was answered, and about what it asked: place by place, the same.
+
+    An answer to something else shows nothing but that it is one.
+    """
+    asked, answered = one.input, one.output
+    if one.outcome is not OpType.OK or not isinstance(answered, list | tuple):
+        return False
+    if len(asked) != len(answered):
+        return False
+    for mop, its in zip(asked, answered, strict=True):
+        if not isinstance(its, list | tuple) or len(its) != 3 or list(mop[:2]) != list(its[:2]):
+            return False
+        if mop[0] != "r":
+            booleans = isinstance(mop[2], bool) is not isinstance(its[2], bool)
+            if mop[2] != its[2] or booleans:
+                return False
+    return True
 
 
 def sees(one: Operation) -> tuple[Any] | None:

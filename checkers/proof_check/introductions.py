@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from squall.checkers.history import Operation, OpType
+from squall.checkers.proof_check.facts import believed
 from squall.checkers.proof_check.grammar import Contradicted, moment, require, sentence
 from squall.checkers.proof_check.proof import Proof, Told
 from squall.checkers.text.lanes import describe, value_text
@@ -96,9 +97,14 @@ def _told(name: str, real: Operation, what: str) -> Told:
     return Told(name, real, told, pairs)
 
 
-def _mops(one: Operation) -> Sequence[Any]:
-    mops = one.output if one.outcome is OpType.OK else one.input
-    return mops if one.f == "txn" and isinstance(mops, list | tuple) else ()
+def _mops(one: Operation) -> list[Any]:
+    """A transaction's micro-operations: as answered, if what was asked was answered; else asked."""
+    if one.f != "txn" or not isinstance(one.input, list | tuple):
+        return []
+    if believed(one):
+        return list(one.output)
+    asked = [[*mop, None][:3] for mop in one.input]
+    return [mop for mop in asked if mop[0] != "r"] if one.outcome is OpType.OK else asked
 
 
 def _whole(real: Operation) -> tuple[tuple[Any, Any], ...]:
@@ -140,26 +146,38 @@ def _part_of_transaction(real: Operation, shown: str) -> Part | None:
     if pairs is None:
         return None
     told = [mop for mop, _ in pairs]
-    ok = real.outcome is OpType.OK
     asked = [[f, key, None if f == "r" else value] for f, key, value in told]
-    part = msgspec.structs.replace(real, input=asked, output=told if ok else None)
-    return part, tuple(pairs)
+    if believed(real):
+        return msgspec.structs.replace(real, input=asked, output=told), tuple(pairs)
+    whole = real.outcome is not OpType.OK and told == mops
+    part = msgspec.structs.replace(
+        # An answer to something else is shown as none.
+        real,
+        input=asked,
+        output=None,
+        outcome=OpType.INFO if real.outcome is OpType.OK else real.outcome,
+    )
+    return real if whole else part, tuple(pairs)
 
 
 def _aligned(words: list[str], mops: list[Any]) -> list[tuple[Any, Any]] | None:
-    if not words:
-        return []
-    for at, mop in enumerate(mops):
-        told = _as_told(words[0], mop)
-        if told is not None:
-            rest = _aligned(words[1:], mops[at + 1 :])
-            if rest is not None:
-                return [(told, mop), *rest]
+    """Pair each word with the micro-operation it shows, whole ones first."""
+    for part in (False, True):
+        pairs: list[tuple[Any, Any]] = []
+        rest = iter(mops)
+        for word in words:
+            shown = ((_as_told(word, mop, part=part), mop) for mop in rest)
+            found = next((pair for pair in shown if pair[0] is not None), None)
+            if found is None:
+                break
+            pairs.append(found)
+        else:
+            return pairs
     return None
 
 
-def _as_told(word: str, mop: Any) -> Any | None:
-    """The micro-operation as a word shows it, if the word can be it."""
+def _as_told(word: str, mop: Any, *, part: bool) -> Any | None:
+    """The micro-operation as a word shows it, if the word can be it; `part`: or a part of it."""
     f, key, value = mop
     prefix = f"{f}:{value_text(key)}:"
     if not word.startswith(prefix):
@@ -167,7 +185,7 @@ def _as_told(word: str, mop: Any) -> Any | None:
     said = word[len(prefix) :]
     if said == value_text(value):
         return mop
-    if f == "r" and isinstance(value, list):
+    if part and f == "r" and isinstance(value, list):
         kept = _kept(said, value)
         is_end = kept and kept[-1] == value[-1]  # else it would say that another is the last
         return [f, key, kept] if is_end else None

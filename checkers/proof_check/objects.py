@@ -1,4 +1,4 @@
-"""What proofs say of sets, counters, banks, locks, leases and forks."""
+"""What proofs say of sets, counters, banks, locks and leases."""
 
 from __future__ import annotations
 
@@ -759,50 +759,3 @@ def _lives_on(proof: Proof, k: Told, order: tuple[Told, Told]) -> None:
     require(k.real.f == "keepalive" and k.real.outcome is OpType.OK, f"{k.name} is no keepalive")
     require(k.real.output.get("ttl_ms", 0) > 0, f"{k.name} was told that it is gone")
     require(freeze(lease_of(k.real)) == freeze(lease_of(said[2].real)), "they are of two leases")
-
-
-# --- forks
-
-
-def _seen_keys(one: Told) -> dict[str, bool]:
-    """The keys a transaction read, by whether it found them written."""
-    return {str(freeze(key)): value is not None for f, key, value in one.real.output if f == "r"}
-
-
-def _saw_and_lacked(one: Told, saw: str, lacked: str) -> None:
-    seen = _seen_keys(one)
-    require(
-        seen.get(saw) is True and seen.get(lacked) is False, f"{one.name} read {one.real.output}"
-    )
-
-
-@summary(
-    "{p:who} saw key {first} written and key {second} not yet; {q:who} saw it the other way round."
-)
-def _other_way_round(proof: Proof, p: str, first: str, second: str, q: str) -> None:
-    for each, saw, lacked in ((p, first, second), (q, second, first)):
-        found = proof.by(
-            each,
-            lambda one, s=saw, k=lacked: (
-                _seen_keys(one).get(s) is True and _seen_keys(one).get(k) is False
-            ),  # type: ignore[misc]
-        )
-        require(found, f"{each} did not see {saw} and lack {lacked}")
-
-
-@sentence(
-    "Then the write of key {first} came before that of key {second}, because {one:op} saw the one "
-    "and lacked the other."
-)
-def _write_came_before(proof: Proof, first: str, second: str, one: Told) -> None:
-    _saw_and_lacked(one, first, second)
-    proof.memory["fork"] = (first, second)
-
-
-@sentence(
-    "However, {other:op} saw key {second} and lacked key {first}, so that one came first: the two "
-    "saw different pasts."
-)
-def _different_pasts(proof: Proof, other: Told, second: str, first: str) -> None:
-    require((first, second) == proof.memory.get("fork"), "something else was said")
-    _saw_and_lacked(other, second, first)

@@ -14,10 +14,11 @@ from typing import Final, NamedTuple
 import msgspec
 
 from squall.checkers.history import Operation, OpType, process_name
+from squall.checkers.proof_check.facts import believed
 from squall.checkers.proof_check.grammar import Contradicted, Unverified
 from squall.checkers.proof_check.introductions import part_of
 from squall.checkers.proof_check.proof import Proof
-from squall.checkers.text.lanes import describe
+from squall.checkers.text.lanes import describe, value_text
 
 STEPS_MAX: Final = 5_000
 """Ways to match intervals with operations that are tried."""
@@ -82,13 +83,20 @@ def _either(one: _Interval, other: _Interval) -> _Interval:
 
 
 def _intervals(proof: Proof, line: str, at: int, operations: list[Operation]) -> list[_Interval]:
-    labels = _labels(proof, operations)
+    labels = _labels(proof, [one for one in operations if _may_stand(one, line)])
     found, at = [], line.find("|", at)
     while at >= 0:
         one = _interval(proof, line, at, labels)
         found.append(one)
         at = line.find("|", one.stop + 1)
     return found
+
+
+def _may_stand(one: Operation, line: str) -> bool:
+    """Whether a lane can show an operation, by its keys; cheap, as a process has thousands."""
+    if one.f != "txn" or not isinstance(one.input, list | tuple) or not one.input:
+        return True
+    return any(f":{value_text(mop[1])}" in line for mop in one.input)
 
 
 _Label = tuple[str, str, Operation, int]
@@ -109,7 +117,8 @@ def _interval(proof: Proof, line: str, at: int, labels: list[_Label]) -> _Interv
     if bare is not None and (not options or bare.end() - 1 == stop):
         stop, text = bare.end() - 1, bare[1]
         whole = {one.index for one, _ in options}
-        introduced = {one.real.index for one in proof.cast.values()}
+        shown = proof.memory.get("lanes in part", ())
+        introduced = {one.real.index for one in proof.cast.values() if one.name not in shown}
         for _, mark, one, until in labels:
             fits = mark == bare[2] and one.index not in whole and one.index not in introduced
             if fits and part_of(one, text) is not None:
@@ -132,6 +141,11 @@ def _labels(proof: Proof, operations: list[Operation]) -> list[_Label]:
         shown = FOREVER if one.outcome is OpType.INFO or until is None else until
         text = describe(shown_as.get(one.index, one))  # in the lanes as in the proof
         labels.append((text, _MARKS[one.outcome], one, shown))
+        if one.f == "txn" and one.outcome is OpType.OK and not believed(one):
+            part = shown_as.get(one.index, one)
+            asked = [mop for mop in part.input if mop[0] != "r"]
+            cut = msgspec.structs.replace(one, input=asked, outcome=OpType.INFO, output=None)
+            labels.append((describe(cut), "?", one, FOREVER))  # its answer is not shown
         if until is not None and until > limit:
             cut = msgspec.structs.replace(one, outcome=OpType.INFO, completed_ns=None, output=None)
             labels.append((describe(cut), "?", one, FOREVER))
@@ -167,6 +181,8 @@ class _Matching:
         column, kind, interval = self._events[at]
         if kind:
             one, until = self._chosen[interval]
+            if until == FOREVER:  # where it is shown to end says nothing
+                return self.fits(at + 1, last)
             event = (column, (until, 1), self._is_hasty(one))
             return self._follows(last, event) and self.fits(at + 1, event)
         used = {one.index for one, _ in self._chosen.values()}

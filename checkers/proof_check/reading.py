@@ -26,6 +26,9 @@ from squall.checkers.proof_check.pictures import check_lanes
 from squall.checkers.proof_check.proof import Proof
 from squall.checkers.verdict import Anomaly, Verdict
 
+LANES: Final = "lanes"
+"""What stands for the lanes where a flaw names its sentence."""
+
 LINES_MAX: Final = 8
 """Lines that one sentence may take, where a value holds a line break."""
 
@@ -45,13 +48,15 @@ class ProofFlaw(msgspec.Struct, frozen=True, kw_only=True):
     """A sentence of an anomaly's proof, and what became of it.
 
     `kind` is the anomaly's, `sentence` the sentence as it stands (or "lanes"), `says` what the
-    history says instead.
+    history says instead. `proves`: it is a sentence of the proof, not the summary or the lanes,
+    which only repeat it in short and as a picture.
     """
 
     kind: str
     sentence: str
     standing: Standing
     says: str = ""
+    proves: bool = True
 
 
 def read_proof(
@@ -97,7 +102,8 @@ def _read(proof: Proof) -> Iterator[ProofFlaw]:
         yield from _flaws(proof, "Let ...", lambda: admit_parts(proof))
     yield from _of(proof, summary, anomaly.summary.splitlines() or [""])
     if anomaly.lanes:
-        yield _judged(proof, "lanes", lambda: check_lanes(proof))
+        found = _judged(proof, LANES, lambda: check_lanes(proof))
+        yield msgspec.structs.replace(found, proves=False)
 
 
 def _sentences(proof: Proof, text: str) -> Iterator[ProofFlaw]:
@@ -124,7 +130,7 @@ def _of(proof: Proof, grammar: Grammar, lines: list[str]) -> Iterator[ProofFlaw]
             found = ProofFlaw(
                 kind=proof.anomaly.kind, sentence=text, standing=Standing.NOT_UNDERSTOOD
             )
-        yield found
+        yield msgspec.structs.replace(found, proves=grammar is sentence)
         at += count
 
 

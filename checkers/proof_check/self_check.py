@@ -1,13 +1,15 @@
 """What becomes of a verdict whose proofs do not hold: the judge is at fault, not the accused.
 
 Every invalid verdict is read again by `proof_check`, which shares no code with the judges. An
-anomaly of which a sentence is contradicted by the history proves nothing:
+anomaly proves nothing if the history contradicts a sentence of its proof (Let, Then, However):
 
 * it is told last, and `stats["proof_flaws"]` says of each such sentence what the history says;
 * while another anomaly of the same verdict stands, the verdict stays invalid: that one proves it;
 * if none stands, the verdict is unknown, for a defect of the checker, and tells no anomaly. Nobody
   is accused by a proof that is known to be false, and nobody is acquitted by it.
 
+A summary or lanes that the history contradicts are told in `stats["proof_flaws"]` too, and change
+nothing else: they repeat the proof, in short and as a picture, and prove nothing of their own.
 A sentence that could not be checked (it takes too long, or evidence that is not at hand) changes
 nothing. Reading takes a small part of the time that judging took; what is left is not read.
 """
@@ -84,7 +86,7 @@ class _Reader:
         flaws: list[ProofFlaw] = []
         for one in verdict.anomalies:
             found = [] if self._clock() > self._until_s else self._contradicted(one)
-            (flawed if found else sound).append(one)
+            (flawed if any(flaw.proves for flaw in found) else sound).append(one)
             flaws += found
         if not flaws:
             return verdict
@@ -94,7 +96,8 @@ class _Reader:
         stats = {**verdict.stats, FLAWS: lines}
         if sound or verdict.validity is not Validity.INVALID:
             return msgspec.structs.replace(verdict, anomalies=(*sound, *flawed), stats=stats)
-        reason = f"{DEFECT}; {lines[0]}"
+        first = next(flaw for flaw in flaws if flaw.proves)
+        reason = f"{DEFECT}; {told(first)}"
         return msgspec.structs.replace(
             verdict, validity=Validity.UNKNOWN, reason=reason, anomalies=(), stats=stats
         )

@@ -232,13 +232,24 @@ def render(operations: Sequence[Operation]) -> str:
     end = max(_last(operation) for operation in operations) + 1
     spans = []
     answered: dict[int | str, tuple[int, int]] = {}
-    for operation in sorted(operations, key=lambda one: one.index):
+    ordered = sorted(operations, key=lambda one: one.index)
+    latest = {operation.process: operation.index for operation in ordered}
+    called_next: dict[int, int] = {}
+    for at, operation in enumerate(ordered):
+        if _open(operation) and operation.index != latest[operation.process]:
+            called_next[operation.index] = next(
+                one.invoked_ns for one in ordered[at + 1 :] if one.process == operation.process
+            )
+    for operation in ordered:
         # A process that calls in the instant in which it was answered was answered first.
         before, turn = answered.get(operation.process, (-1, 0))
         call = (operation.invoked_ns, turn + 1 if before == operation.invoked_ns else 0)
-        # An answer nobody got lies behind everything else.
-        until = end if _open(operation) else _last(operation)
-        ret = (until, call[1] + 1 if until == call[0] else 1)
+        # An answer nobody got lies behind everything else, unless its process went on without it.
+        following = called_next.get(operation.index)
+        until = (
+            following if following is not None else (end if _open(operation) else _last(operation))
+        )
+        ret = (until, call[1] + 1 if until == call[0] else 1 if following is None else -1)
         answered[operation.process] = ret
         spans.append((operation, call, ret))
     columns = _columns(spans)
@@ -365,6 +376,8 @@ def value_text(value: Any) -> str:
     """A value in few characters: nil when absent, no spaces."""
     if value is None:
         return "nil"
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str) and re.fullmatch(r"[\w.:/+-]+", value):
         return value
     try:

@@ -22,7 +22,6 @@ from squall.checkers.budget import Meter, OutOfBudget
 from squall.checkers.evidence import Evidence
 from squall.checkers.gc_pause import uncollected
 from squall.checkers.history import History, Operation
-from squall.checkers.text.lanes import render
 from squall.checkers.text.words import counted
 from squall.checkers.transactions.isolation import (
     STRICT_SERIALIZABLE,
@@ -47,6 +46,7 @@ from squall.checkers.transactions.proofs import (
     explain_fault,
     explain_finding,
     explain_mismatch,
+    keys_of,
 )
 from squall.checkers.transactions.rw_register import RwRegister
 from squall.checkers.transactions.shrink import longest_readers, shrink_transactions
@@ -70,12 +70,16 @@ MISMATCHED: Final = "it was answered something else than it asked"
 
 
 class _Told(NamedTuple):
-    """The name of an anomaly, the weakest level it breaks, its transactions, and its teller."""
+    """The name of an anomaly, the weakest level it breaks, its transactions, keys, and teller.
+
+    The teller is given the smaller history that is drawn, empty if there is none.
+    """
 
     name: str
     level: Level
     nodes: tuple[int, ...]
-    tell: Callable[[], Anomaly]
+    keys: frozenset[Hashable]
+    tell: Callable[[Sequence[Operation]], Anomaly]
 
 
 LIST_APPEND, RW_REGISTER = "list-append", "rw-register"
@@ -174,6 +178,7 @@ def _analyse(
             "answer-mismatch",
             broken_level("answer-mismatch"),
             (node,),
+            frozenset(),
             partial(explain_mismatch, txns.operations[node], wrong),
         )
         for node, wrong in txns.mismatched.items()
@@ -183,12 +188,19 @@ def _analyse(
             one.name,
             one.level or broken_level(one.name),
             one.nodes,
+            frozenset([one.key]),
             partial(explain_finding, one, found),
         )
         for one in found.findings
     ]
     told += [
-        _Told(one.name, broken_level(one.name), one.nodes, partial(explain_circle, one, found))
+        _Told(
+            one.name,
+            broken_level(one.name),
+            one.nodes,
+            keys_of(one, found),
+            partial(explain_circle, one, found),
+        )
         for one in circles
     ]
     return txns, found, told
@@ -208,7 +220,7 @@ class _Teller:
     def tell(self, told: _Told) -> Anomaly:
         """Tell one anomaly; as it was found if no smaller history shows it."""
         if told.name == "answer-mismatch":
-            return told.tell()
+            return told.tell([])
         if self._readers is None:
             self._readers = longest_readers(self._txns)
         smaller = shrink_transactions(
@@ -217,11 +229,10 @@ class _Teller:
             self._found.ambiguous,
             told.nodes,
             self._readers,
+            told.keys,
             lambda operations: self._shows(operations, told.name),
         )
-        # The words are about the history as it is, the lanes are the smaller one.
-        anomaly = told.tell()
-        return msgspec.structs.replace(anomaly, lanes=render(smaller)) if smaller else anomaly
+        return told.tell(smaller)
 
     def _shows(self, operations: list[Operation], name: str) -> bool:
         try:

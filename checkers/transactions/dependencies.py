@@ -190,6 +190,8 @@ class Dependencies:
         called = name
         if name in {"SI", "G2"}:
             called = "G-single" if swaps == 1 else _several(circle)
+        if not any(kind in {PROCESS, REALTIME} for _, kind, _ in circle):
+            suffix = ""  # one that the search without these edges did not come to
         return Circle(
             called + suffix,
             tuple(before for before, _, _ in circle),

@@ -44,7 +44,7 @@ class Finding(NamedTuple):
     """An anomaly that needs no circle.
 
     `nodes` are the transactions that show it, `key` and `value` what it is about; `other` is a
-    second value where one is needed, `how` which of several ways it shows (see `txn_proofs`).
+    second value where one is needed, `how` which of several ways it shows (see `proofs`).
     `level` is the weakest that forbids it, where that is not the one of its name.
     """
 
@@ -304,6 +304,8 @@ class ListAppend:
     def _final_elements(self) -> None:
         """Note the last element each transaction appended to a key, where it appended several."""
         for node, mops in enumerate(self.txns.mops):
+            if self.txns.failed[node]:
+                continue  # whatever is read of it is an aborted read
             appended: dict[Hashable, Hashable] = {}
             for f, key, value in mops:
                 if f == APPEND:
@@ -312,7 +314,7 @@ class ListAppend:
                         often = self.ambiguous.get(key, ())
                         if first not in often and self.writer[key][first] == node:
                             self._last.setdefault(key, {})[first] = node
-                            if value not in often and not self.txns.failed[node]:
+                            if value not in often:
                                 self._torn(node, key, first, value)
                     appended[key] = value
 
@@ -361,7 +363,8 @@ class ListAppend:
                         Finding("internal", (node,), key, found, expected, how="is")
                     )
             elif (expected := own.get(key, [])) and found[-len(expected) :] != expected:
-                self.findings.append(Finding("internal", (node,), key, found, expected, how="ends"))
+                ended = list(expected)  # it may go on to append
+                self.findings.append(Finding("internal", (node,), key, found, ended, how="ends"))
             known[key] = found
 
     def _link(self) -> None:

@@ -20,7 +20,8 @@ from typing import Any, Final, NamedTuple
 
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, MalformedHistory, Operation, OpType
-from squall.checkers.linearizability.registers import IGNORED, freeze
+from squall.checkers.linearizability.registers import IGNORED, freeze, thaw
+from squall.checkers.text.lanes import value_text
 from squall.checkers.text.proof import Cast, anomaly, who
 from squall.checkers.text.words import counted
 from squall.checkers.transactions.operations import (
@@ -102,7 +103,12 @@ def check_long_fork(history: History, *, closed: bool = True, initial: Any = UNS
     twice = {key: wrote for key, wrote in found.writes.items() if len(wrote) > 1}
     groups: dict[frozenset[Hashable], list[tuple[frozenset[Hashable], Operation]]] = {}
     for one, values in found.reads:
-        values = {key: value for key, value in values.items() if key not in twice}
+        # Nil is what a key holds that was not written; where another value was, it is neither.
+        values = {
+            key: value
+            for key, value in values.items()
+            if key not in twice and (value is not None or start is None)
+        }
         if len(values) >= 2:
             seen = frozenset(k for k, value in values.items() if value != at_first.get(k, start))
             groups.setdefault(frozenset(values), []).append((seen, one))
@@ -215,6 +221,11 @@ def _judge_values(found: _Found, initial: Any, *, complete: bool) -> dict[Hashab
     return at_first
 
 
+def _text(frozen: Hashable) -> str:
+    """A key or a value in few characters."""
+    return value_text(thaw(frozen))
+
+
 def _tell_aborted(
     found: _Found, one: Operation, writer: Operation, key: Hashable, value: Any
 ) -> None:
@@ -222,8 +233,9 @@ def _tell_aborted(
         "G1a",
         one,
         [writer],
-        f"{who(one)} read {value} in {key}, which only {who(writer)}'s aborted transaction wrote.",
-        f"Then T2 had an effect, because T1 found its {value} in {key}.",
+        f"{who(one)} read {_text(value)} in {_text(key)}, which only {who(writer)}'s aborted "
+        f"transaction wrote.",
+        f"Then T2 had an effect, because T1 found its {_text(value)} in {_text(key)}.",
         "However, its client was told that T2 did not happen and never will.",
     )
 
@@ -231,13 +243,14 @@ def _tell_aborted(
 def _tell_unwritten(
     found: _Found, one: Operation, rest: list[Operation], key: Hashable, value: Any, why: str
 ) -> None:
+    what, where = _text(value), _text(key)
     found.tell(
         "unwritten-value",
         one,
         rest,
-        f"{who(one)} found {value} in {key}, which nobody ever wrote there.",
-        f"Then somebody wrote {value} to {key}: T1 found it.",
-        f"However, no transaction of the whole history writes {value} to {key}{why}.",
+        f"{who(one)} found {what} in {where}, which nobody ever wrote there.",
+        f"Then somebody wrote {what} to {where}: T1 found it.",
+        f"However, no transaction of the whole history writes {what} to {where}{why}.",
     )
 
 
@@ -250,6 +263,7 @@ def _tell(
 ) -> Anomaly:
     cast = Cast([one, other, *writers])
     mine, its = cast.name(one), cast.name(other)
+    first, second = _text(first), _text(second)
     return anomaly(
         "long-fork",
         f"{who(one)} saw key {first} written and key {second} not yet; {who(other)} saw it the "

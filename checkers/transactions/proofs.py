@@ -12,9 +12,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from squall.checkers.history import Operation, OpType
-from squall.checkers.text.lanes import value_text
-from squall.checkers.text.proof import Cast, anomaly, who
-from squall.checkers.text.words import counted
+from squall.checkers.text.lanes import describe, value_text
+from squall.checkers.text.proof import LANES_OPS_MAX, Cast, anomaly, in_part, who
+from squall.checkers.text.words import counted, listed
 from squall.checkers.transactions.dependencies import PROCESS, REALTIME, RW, WR, WW, Circle
 from squall.checkers.transactions.list_append import Fault, Finding
 from squall.checkers.transactions.operations import READ, Mismatch, Transactions
@@ -52,8 +52,16 @@ _MISSED: Final = "one missed what the other had finished before it was called"
 _MISSED_ITS_OWN: Final = "one missed what the same client had done before"
 
 
-def explain_circle(circle: Circle, story: Story) -> Anomaly:
-    """Tell a circle of dependencies."""
+def keys_of(circle: Circle, story: Story) -> frozenset[Any]:
+    """Return the keys that a circle is about: what orders its transactions is seen in these."""
+    after = [*circle.nodes[1:], circle.nodes[0]]
+    edges = zip(circle.nodes, circle.kinds, after, strict=True)
+    reasons = [_reason(story, one, kind, other) for one, kind, other in edges]
+    return frozenset(reason[0] for reason in reasons if reason is not None)
+
+
+def explain_circle(circle: Circle, story: Story, lanes: Sequence[Operation] = ()) -> Anomaly:
+    """Tell a circle of dependencies; `lanes` are a smaller history that shows it, if any does."""
     # The contradiction comes last and should be what was missed: begin behind the last rw edge.
     turn = next((at + 1 for at, kind in enumerate(circle.kinds) if kind == RW), 0)
     nodes = circle.nodes[turn:] + circle.nodes[:turn]
@@ -79,38 +87,60 @@ def explain_circle(circle: Circle, story: Story) -> Anomaly:
         meaning = _MISSED if alone else f"{meaning}, against real time"
     elif circle.name.endswith("-process"):
         meaning = _MISSED_ITS_OWN if alone else f"{meaning}, against a client's own order"
-    names = [who(operation) for operation in operations]
-    return anomaly(
+    names = list(dict.fromkeys(map(who, operations)))
+    return _told(
         circle.name,
-        f"{_count(len(nodes))} of {_listed(names)} have no order: {meaning}.",
+        f"{_count(len(nodes))} of {listed(names)} have no order: {meaning}.",
         [
             "Then " + ";\n    and ".join(lines) + ".",
             f"However, {one} also came before {other}, because {why}: a circle.",
         ],
         cast,
-        data={"edges": [_edge_name(kind) for kind in kinds]},
+        lanes,
+        {"edges": [_edge_name(kind) for kind in kinds]},
     )
+
+
+def _told(
+    kind: str,
+    summary: str,
+    sentences: Sequence[str],
+    cast: Cast,
+    lanes: Sequence[Operation],
+    data: dict[str, Any],
+) -> Anomaly:
+    """Put an anomaly together: the words are about the history, the lanes are the smaller one."""
+    named = {one.index: one for one in cast.operations}
+    if len(lanes) > LANES_OPS_MAX or not named.keys() <= {one.index for one in lanes}:
+        lanes = ()
+    parts = [
+        cast.name(one)
+        for one in lanes
+        if one.index in named and describe(one) != describe(named[one.index])
+    ]
+    if parts:
+        what = "the lanes show only a part: what the anomaly does not need is left out."
+        sentences = [f"Of {listed(parts)} {what}", *sentences]
+    return anomaly(kind, summary, sentences, cast, shown=lanes or None, data=data)
 
 
 def _shown(txns: Transactions, node: int, keys: Collection[Any]) -> Operation:
     """Return a transaction with what it did to some keys; all of it where that is nothing."""
     operation, mops = txns.operations[node], txns.mops[node]
     kept = [list(mop) for mop in mops if mop[1] in keys] or [list(mop) for mop in mops]
+    if len(kept) == len(mops) and node not in txns.mismatched:
+        return operation
     asked = [[f, key, None if f == READ else value] for f, key, value in kept]
     # An answer to something else is believed in nothing: the writes that were asked are shown.
     outcome = OpType.INFO if node in txns.mismatched else operation.outcome
     answered = kept if txns.ok[node] else None
-    return msgspec.structs.replace(operation, input=asked, output=answered, outcome=outcome)
+    part = msgspec.structs.replace(operation, input=asked, output=answered, outcome=outcome)
+    return in_part(operation, part)
 
 
 def _count(number: int) -> str:
     words = {2: "Two", 3: "Three", 4: "Four", 5: "Five"}
     return f"{words.get(number, number)} transactions"
-
-
-def _listed(names: Sequence[str]) -> str:
-    names = list(dict.fromkeys(names))
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
 def _edge_name(kind: int) -> str:
@@ -160,8 +190,12 @@ def _because_of_lists(kind: int, one: str, other: str, key: str, value: Any, fol
     return f"{one} read {key} as {seen}, without the {value_text(following)} that {other} appended"
 
 
-def explain_mismatch(operation: Operation, wrong: Mismatch) -> Anomaly:
-    """Tell an answer to something else than was asked."""
+def explain_mismatch(
+    operation: Operation,
+    wrong: Mismatch,
+    lanes: Sequence[Operation] = (),
+) -> Anomaly:
+    """Tell an answer to something else than was asked; `lanes` as in `explain_circle`."""
     cast = Cast([operation])
     name = cast.name(operation)
     asked, answered = len(operation.input), len(operation.output)
@@ -182,6 +216,7 @@ def explain_mismatch(operation: Operation, wrong: Mismatch) -> Anomaly:
         f"{who(operation)}'s transaction (op {operation.index}) asked for {summary}.",
         [then, however],
         cast,
+        shown=lanes or None,
     )
 
 
@@ -208,8 +243,8 @@ def explain_fault(fault: Fault, txns: Transactions) -> str:
     )
 
 
-def explain_finding(found: Finding, story: Story) -> Anomaly:
-    """Tell an anomaly that needs no circle."""
+def explain_finding(found: Finding, story: Story, lanes: Sequence[Operation] = ()) -> Anomaly:
+    """Tell an anomaly that needs no circle; `lanes` as in `explain_circle`."""
     operations = [_shown(story.txns, node, [found.key]) for node in found.nodes]
     cast = Cast(operations)
     if found.name == "unwritten-value" and story.txns.mismatched:
@@ -217,16 +252,16 @@ def explain_finding(found: Finding, story: Story) -> Anomaly:
         found = found._replace(how=found.how + _CLAIMED)
     tell = _TELL[found.name]
     summary, sentences = tell(found, cast, operations)
-    return anomaly(found.name, summary, sentences, cast, data={"key": value_text(found.key)})
+    return _told(found.name, summary, sentences, cast, lanes, {"key": value_text(found.key)})
 
 
-_Told = tuple[str, list[str]]
+_Words = tuple[str, list[str]]
 
 _CLAIMED: Final = ", claimed"
 """Marks a value that nobody asked to write, in a history with answers to something else."""
 
 
-def _aborted(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _aborted(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     writer, reader = ops
     key, value = value_text(found.key), value_text(found.value)
     because = f" ({writer.error})" if writer.error else ""
@@ -245,7 +280,7 @@ def _aborted(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
-def _intermediate(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _intermediate(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     writer, reader = ops
     key, value = value_text(found.key), value_text(found.value)
     return (
@@ -264,7 +299,7 @@ def _intermediate(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
-def _dirty(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _dirty(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     aborted, other = ops
     key, value = value_text(found.key), value_text(found.value)
     return (
@@ -280,7 +315,7 @@ def _dirty(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
-def _unwritten(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _unwritten(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     key, value = value_text(found.key), value_text(found.value)
     name, other = cast.name(ops[0]), cast.name(ops[-1])
     what = value_text(found.other)
@@ -313,7 +348,7 @@ def _unwritten(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     return summary, [then, however + at_first[how] + "."]
 
 
-def _internal(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _internal(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     key = value_text(found.key)
     expected, seen = value_text(found.other), value_text(found.value)
     name = cast.name(ops[0])
@@ -338,7 +373,7 @@ def _internal(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
-def _twice_in_list(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _twice_in_list(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     key, value = value_text(found.key), value_text(found.value)
     seen, times = found.other
     often = "twice" if times == 1 else f"more than {times} times"
@@ -358,7 +393,7 @@ def _twice_in_list(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
-def _incompatible(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _incompatible(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     key = value_text(found.key)
     one, other = map(cast.name, ops)
     return (
@@ -378,7 +413,7 @@ def _incompatible(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
-def _torn(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _torn(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     writer, reader = ops[0], ops[-1]
     key, first, second = value_text(found.key), value_text(found.value), value_text(found.other)
     one, other = cast.name(writer), cast.name(reader)
@@ -390,7 +425,7 @@ def _torn(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     return summary, [then, f"However, it does not in what {other} found."]
 
 
-def _lost(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _lost(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     key, value = value_text(found.key), value_text(found.value)
     value = {"[]": "empty", "nil": "unset"}.get(value, value)
     one, other = map(cast.name, ops)
@@ -409,7 +444,7 @@ def _lost(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
     )
 
 
-def _circular(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
+def _circular(found: Finding, cast: Cast, ops: list[Operation]) -> _Words:
     key = value_text(found.key)
     values = [value_text(one) for one in found.value]
     by_node = dict(zip(found.nodes, ops, strict=True))
@@ -423,8 +458,8 @@ def _circular(found: Finding, cast: Cast, ops: list[Operation]) -> _Told:
         else:
             earlier = by_node[first]
             why = (
-                f"{cast.name(earlier)} last saw or wrote {old}, {cast.name(later)} first saw or "
-                f"wrote {new}, and {cast.order(earlier, later)}"
+                f"{cast.name(earlier)} saw or wrote {old}, {cast.name(later)} saw or wrote {new}, "
+                f"and {cast.order(earlier, later)}"
             )
         lines.append(f"{old} came before {new} in {key}, because {why}")
     return (

@@ -15,7 +15,7 @@ erased at once, and then bit by bit what the anomaly does not need.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -134,15 +134,30 @@ def shrink_transactions(
     ambiguous: Ambiguous,
     witnesses: Sequence[int],
     readers: Mapping[Hashable, int],
+    about: Collection[Hashable],
     shows: Judge,
 ) -> list[Operation]:
-    """Return few transactions which show the anomaly of the witnesses; none if that fails."""
+    """Return few transactions which show the anomaly of the witnesses; none if that fails.
+
+    All of these are among them, and with something that they did to the keys it is about.
+    """
     tries = 0
+    named = {
+        txns.operations[node].index: any(mop[1] in about for mop in txns.mops[node])
+        for node in witnesses
+    }
 
     def still(part: Part) -> bool:
         nonlocal tries
         tries += 1
-        return tries <= TRIES_MAX and shows(part.operations())
+        left = part.operations()
+        kept = {
+            one.index
+            for one in left
+            if not named.get(one.index) or any(mop[1] in about for mop in one.input)
+        }
+        # Another anomaly of the same name, among others, is not the one that is told.
+        return tries <= TRIES_MAX and named.keys() <= kept and shows(left)
 
     keys = _shared_keys(txns, witnesses)
     most = {readers[key] for key in keys if key in readers}

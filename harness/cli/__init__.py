@@ -1,1 +1,1 @@
-"""The command line: one module a group of commands; nothing is decided here."""
+"""The command line: parses options, calls the rest of the harness, prints results."""

@@ -1,8 +1,8 @@
-"""The commands about recorded histories, ours and other tools': `squall check`, `squall export`.
+"""`squall check` and `squall export`: histories recorded by Squall or by other tools.
 
-A run's folder is judged with its evidence, as it was when it ran. Any other file is judged on what
-it contains: its format is found by looking, its model too unless --model or --workload names one.
-Exports are for other tools: Knossos and Elle read the EDN, Porcupine's page shows the intervals.
+A run's folder is judged with its evidence, as when it ran. Any other file is judged on its
+contents: its format is detected, and its model too unless --model or --workload names one. Exports
+are for other tools: Knossos and Elle read the EDN, Porcupine's visualiser shows the intervals.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from squall.checkers.linearizability.search import Misfit
 from squall.checkers.linearizability.specifications import MODELS
 from squall.checkers.registry import ENTRIES, model_of_workload
 from squall.checkers.verdict import Budget
-from squall.harness.cli.display import Results
-from squall.harness.cli.output import printing
+from squall.harness.cli.broken_pipe import printing
+from squall.harness.cli.terminal import Results
 from squall.harness.cli.types import OneOf, Size, judging_time
-from squall.harness.run.judging import budget
+from squall.harness.run.judging import budget, check_path, is_run, read_any
 from squall.harness.run.options import NS_PER_S
-from squall.harness.run.rejudge import is_run, read_any, recheck
 from squall.harness.vocabulary import CHECK_MEMORY_BYTES
 from squall.reports.output import terminal
 
@@ -54,11 +53,11 @@ EXPORTS: Final[dict[str, Callable[[Foreign, Budget], Iterable[bytes]]]] = {
     "porcupine": _to_porcupine,
     "jsonl": lambda found, _allowed: jsonl.encode_history(found.history),
 }
-"""What a history can be written as, by name: lines of bytes."""
+"""Export formats by name: functions that yield lines of bytes."""
 
 
 def _show_models(context: click.Context, _option: click.Parameter, asked: bool) -> None:
-    """Print the models and leave."""
+    """Print the models and exit."""
     if asked:
         width = max(map(len, ENTRIES))
         for name, entry in sorted(ENTRIES.items()):
@@ -126,8 +125,9 @@ def check(
     """Judge a recorded history: a run's folder, a file, or - for standard input.
 
     Files are read as Jepsen, Knossos and Elle write them (EDN, history.txt, jepsen.log), as
-    elle-cli reads them (JSON), as Porcupine's logs, or as Squall's own history.jsonl; folders also
-    as Jepsen's store and the reports of etcd's robustness tests have them.
+    elle-cli reads them (JSON), as Porcupine's logs or operations, or as Squall's own
+    history.jsonl; folders also as Jepsen's store and the reports of etcd's robustness tests have
+    them.
 
     Exits 0 if it is valid, 1 if it is invalid, 2 if that stays unknown, 4 if it cannot be read.
     """
@@ -137,7 +137,7 @@ def check(
         model = model_of_workload(workload)
     allowed = budget(check_time_ns / NS_PER_S, memory_bytes)
     assume = Assumptions(_initial(initial), Nil(nil) if nil else None, independent)
-    found = recheck(path, sys.stdin.buffer, allowed, model, assume, strict=strict)
+    found = check_path(path, sys.stdin.buffer, allowed, model, assume, strict=strict)
     if found.cut_line is not None:
         click.echo(f"{path}: line {found.cut_line} was cut; what precedes it is judged", err=True)
     if found.warning is not None:

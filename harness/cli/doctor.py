@@ -1,9 +1,9 @@
-"""What this machine can do, and how one gets what is missing.
+"""`squall doctor`: what this machine supports, and how to install what is missing.
 
-Each probe tries the thing itself where it can: a container with the node's image cuts a link of its
-own, lies to a process about the time, delays its loopback. What a run cannot do without is
-`needed`; the rest costs a kind of fault or a test, and says which. A probe that fails unforeseen is
-a finding, never a traceback.
+Probes try the real operation where possible: a container with the node's image cuts a link of its
+own, skews a process's clock, delays its loopback. A finding is `needed` if no run works without it;
+the others cost a kind of fault or a test, and say which. A probe that fails unexpectedly is a
+finding, not a traceback.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from squall.harness.docker.engine import Docker, reason
 from squall.harness.docker.image import base
 
 DISK_FREE_BYTES_MIN = 3 << 30
-"""The images take 0.6 GB, and an hour's evidence of seven nodes fits into the rest."""
+"""The images take 0.6 GB; the rest holds the evidence of seven nodes over an hour."""
 
 CORES_MIN = 2
 PROBE_IMAGES = ("squall-node:latest", "squall-deps:latest")
 
-_LIE = (
+_SKEW_PROBE = (
     "squall-clock init && squall-clock jump 3600000000000 && "
     "export now='import time; print(time.time_ns())' SQUALL_CLOCK=/run/squall/clock && "
     'LD_PRELOAD=/usr/local/lib/squall/libsquallclock.so python3 -c "$now" && python3 -c "$now"'
@@ -38,7 +38,7 @@ _LIE = (
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing looked at. `ok` None: it could not be found out yet; `remedy` says what to do."""
+    """The result of one probe. `ok` None: not known yet; `remedy` says what to do."""
 
     name: str
     ok: bool | None
@@ -48,20 +48,20 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """All findings, in the order in which they matter."""
+    """All findings, the most important first."""
 
     findings: tuple[Finding, ...]
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing that a run needs is missing."""
+        """Whether everything that a run needs is present."""
         return not any(found.needed and found.ok is False for found in self.findings)
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
 
     def text(self) -> str:
-        """Write it for a terminal: one line a finding, remedies indented beneath."""
+        """Return the findings as text: one line each, remedies indented beneath."""
         width = max(len(found.name) for found in self.findings)
         lines = []
         for found in self.findings:
@@ -73,7 +73,7 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 
 def diagnose() -> Diagnosis:
-    """Look at everything; takes some seconds."""
+    """Run every probe; takes some seconds."""
     findings = [_guard("python", _python), _guard("cores", _cores), _guard("disk", _disk)]
     try:
         engine = Docker()
@@ -106,7 +106,7 @@ _PROGRAMS = (
 def _guard(name: str, probe: Callable[[], Finding]) -> Finding:
     try:
         return probe()
-    except Exception as error:  # noqa: BLE001 - a doctor reports, whatever it is
+    except Exception as error:  # noqa: BLE001 - every failure is a finding
         return Finding(name=name, ok=None, detail=f"{type(error).__name__}: {reason(error)}")
 
 
@@ -205,7 +205,7 @@ def _links(engine: Docker, image: str) -> Finding:
 
 
 def _clock(engine: Docker, image: str) -> Finding:
-    answer = _run(engine, image, _LIE).split()
+    answer = _run(engine, image, _SKEW_PROBE).split()
     off_s = (int(answer[0]) - int(answer[1])) / 1e9
     return Finding(
         name="clock shim",
@@ -251,7 +251,7 @@ def _program(name: str, cost: str, remedy: str) -> Finding:
 
 
 def _try(engine: Docker, image: str, script: str, **settings: Any) -> str | None:
-    """Return why a script fails in a container, or None."""
+    """Return why a script fails in a container; None if it succeeds."""
     try:
         _run(engine, image, script, **settings)
     except docker.errors.ContainerError as error:

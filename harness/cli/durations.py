@@ -1,7 +1,4 @@
-"""Durations as people write them: `60s`, `500ms`, `2m`, `1h`. A bare number is refused.
-
-Sixty what? A unit costs one keystroke; the wrong one costs a night.
-"""
+"""Durations with a unit: `60s`, `500ms`, `2m`, `1h`. A bare number is refused as ambiguous."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ _SHAPE = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
 def parse_duration_ns(text: str) -> int:
-    """Return nanoseconds; raises ValueError with what to write instead."""
+    """Return nanoseconds; raises ValueError that says what to write instead."""
     found = _SHAPE.fullmatch(text.strip())
     if found is None:
         example = f"{text.strip()}s" if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else "60s"
@@ -26,7 +23,7 @@ def parse_duration_ns(text: str) -> int:
 
 
 def show_duration(duration_ns: int) -> str:
-    """Write a duration so that `parse_duration_ns` reads it back."""
+    """Return a duration as text that `parse_duration_ns` accepts."""
     for unit, size_ns in reversed(_UNITS_NS.items()):
         if duration_ns % size_ns == 0:
             return f"{duration_ns // size_ns}{unit}"

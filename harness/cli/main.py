@@ -1,13 +1,13 @@
-"""The command line: what was typed becomes a request, what came of it becomes an exit code.
+"""The commands of `squall`, and its exit codes.
 
     0 valid   1 invalid   2 unknown   3 the harness or its surroundings failed   4 usage   130
-    interrupted   141 whoever read standard output ended first, and there was no verdict to give
+    interrupted   141 the reader of standard output ended before there was a verdict
 
 Results go to standard output, everything else to standard error. An error is one line that says
-what is wrong and what to do; only an error nobody foresaw shows a traceback.
+what is wrong and what to do; only an unexpected error shows a traceback.
 
-Parsing needs names only (`squall.harness.vocabulary`); each command imports what it works with when
-it runs. So help, usage errors and `--version` cost no more than the parser.
+Parsing needs names only (`squall.harness.vocabulary`); each command imports its dependencies when
+it runs, so that help, usage errors and `--version` cost no more than the parser.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from squall.harness.cli.commands import Commands, OutputClosed
-from squall.harness.cli.loading import loading
-from squall.harness.cli.output import discard_the_rest, printing
+from squall.harness.cli.broken_pipe import discard_the_rest, printing
+from squall.harness.cli.command_group import Commands, OutputClosed
+from squall.harness.cli.interrupts import loading
 from squall.harness.cli.types import (
     NODE_COUNTS,
     Concurrency,
@@ -38,6 +38,7 @@ from squall.harness.cli.types import (
 )
 from squall.harness.vocabulary import (
     AUTO,
+    BACKENDS,
     CHECK_TIME_S,
     EXIT_ERROR,
     EXIT_INTERRUPTED,
@@ -46,7 +47,6 @@ from squall.harness.vocabulary import (
     KINDS,
     NS_PER_S,
     PROGRAM,
-    WORLDS,
 )
 from squall.workloads import WORKLOADS
 
@@ -57,11 +57,11 @@ if TYPE_CHECKING:
 DEFAULT_STORE = Path("store")
 
 OUT_OF_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What a full or failing disk answers."""
+"""Error numbers of a full or failing disk."""
 
 
 def _show_version(context: click.Context, _option: click.Parameter, asked: bool) -> None:
-    """Print version and commit, and leave."""
+    """Print version and commit, and exit."""
     if asked and not context.resilient_parsing:
         with loading():
             from squall.harness import version
@@ -100,7 +100,7 @@ def cli() -> None:
 @click.option("--nodes", type=click.Choice(NODE_COUNTS), default="5", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), help="Drawn, and printed, if not given.")
 @click.option(
-    "--cluster", type=OneOf("world", (*WORLDS, AUTO)), default="docker", show_default=True
+    "--cluster", type=OneOf("world", (*BACKENDS, AUTO)), default="docker", show_default=True
 )
 @click.option("--store", type=click.Path(path_type=Path), default=DEFAULT_STORE, show_default=True)
 @click.option(
@@ -133,8 +133,8 @@ def cli() -> None:
 def run(workload: str, **asked: Any) -> int:
     """Run WORKLOAD under faults, then judge what happened."""
     with loading():
-        from squall.harness.backends import conductor_of, settle
-        from squall.harness.cli.display import Notices, Terminal
+        from squall.harness.backends import choose, load_backend
+        from squall.harness.cli.terminal import Notices, Terminal
         from squall.harness.node_source import is_loaded, node_package, rerun
         from squall.harness.run.options import Options
         from squall.harness.run.progress import Silent
@@ -142,15 +142,15 @@ def run(workload: str, **asked: Any) -> int:
         from squall.harness.run.seeds import draw_seed
     nodes = int(asked["nodes"])
     seed = asked["seed"] if asked["seed"] is not None else draw_seed()
-    world, why_not_containers = settle(asked["cluster"])
+    cluster, why_not_containers = choose(asked["cluster"])
     source = node_package(asked["node_source"])
-    if world == "sim" and source is not None and not is_loaded(source):
+    if cluster == "sim" and source is not None and not is_loaded(source):
         return rerun(source, click.get_current_context().obj)
     if why_not_containers:
         _fail(f"{why_not_containers}\n*** NO CONTAINERS: this run is SIMULATED in one process ***")
     request = Request(
         workload=workload,
-        cluster=world,
+        cluster=cluster,
         nodes=nodes,
         faults=asked["faults"],
         seed=seed,
@@ -170,20 +170,20 @@ def run(workload: str, **asked: Any) -> int:
         argv=command_line(),
     )
     with loading():
-        conductor = conductor_of(request.cluster)
+        backend = load_backend(request.cluster)
     if asked["quiet"]:
-        outcome = carry_out(request, conductor, Silent())
+        outcome = carry_out(request, backend, Silent())
     else:
         with Terminal(Notices(), asked["time_ns"] / NS_PER_S) as shown:
-            outcome = carry_out(request, conductor, shown)
-    _tell(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
+            outcome = carry_out(request, backend, shown)
+    _print_outcome(outcome, quiet=asked["quiet"], as_json=asked["as_json"])
     return outcome.exit_code
 
 
-def _tell(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
-    """Print what became of a run."""
+def _print_outcome(outcome: Outcome, *, quiet: bool, as_json: bool) -> None:
+    """Print the results of a run."""
     with loading():
-        from squall.harness.cli.display import Results
+        from squall.harness.cli.terminal import Results
         from squall.reports.output import terminal
     if as_json:
         with printing():
@@ -281,9 +281,9 @@ def report(path: Path, open_it: bool) -> int:
         import webbrowser
 
         from squall.harness.cluster import HarnessError
-        from squall.harness.run.rejudge import rebuild
+        from squall.harness.run.judging import rebuild_reports
         from squall.harness.store import REPORT
-    rebuild(path, CHECK_TIME_S)
+    rebuild_reports(path, CHECK_TIME_S)
     page = (path / REPORT).resolve()
     click.echo(str(path / REPORT))
     if open_it and not webbrowser.open(page.as_uri()):
@@ -409,13 +409,13 @@ def exit_code_of(words: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted")
         return EXIT_INTERRUPTED
-    except BaseException as error:  # noqa: BLE001 - told apart, and raised again if not ours
+    except BaseException as error:  # noqa: BLE001 - classified below, and raised again if unknown
         return _exit_code_for(error)
     return int(code or 0)
 
 
 def _exit_code_for(error: BaseException) -> int:
-    """Say what went wrong in one line, and whose fault it was by the exit code."""
+    """Print an error as one line; return the exit code that says whose fault it is."""
     import asyncio
 
     if isinstance(error, asyncio.CancelledError):
@@ -425,13 +425,13 @@ def _exit_code_for(error: BaseException) -> int:
         raise error
     from squall.checkers.history import MalformedHistory
     from squall.checkers.registry import UnknownModel
-    from squall.harness.cli.user_code import BrokenModel
     from squall.harness.cluster import HarnessError
+    from squall.harness.run.user_model import BrokenModel
 
     if isinstance(error, HarnessError):
         _fail(str(error))
         return error.exit_code
-    # What is wrong with what was named on the command line, rather than with us.
+    # Errors in what the command line names, not in Squall.
     unreadable = MalformedHistory | UnknownModel | BrokenModel
     if isinstance(error, unreadable | FileNotFoundError | IsADirectoryError | PermissionError):
         _fail(str(error))

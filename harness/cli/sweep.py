@@ -1,7 +1,7 @@
-"""`squall sweep` and `squall trace`: the simulator's many runs, and one of them told in full.
+"""`squall sweep` and `squall trace`: many simulated runs, and the transcript of one of them.
 
-Failing seeds go to standard output as they are found, and a table in the end. How far the sweep is
-goes to standard error: a bar on a terminal, a plain line now and then elsewhere.
+Failing seeds are printed on standard output as they are found, and a table at the end. Progress
+goes to standard error: a bar on a terminal, a plain line every ten seconds elsewhere.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from squall.harness.cli.display import Notices
-from squall.harness.cli.output import printing
+from squall.harness.cli.broken_pipe import printing
+from squall.harness.cli.terminal import Notices
 from squall.harness.sim.chaos.effects import words
 from squall.harness.sim.judge.trace import Filter
 from squall.harness.sim.sweep.summary import FAILURES_SHOWN, Summary, failure_lines
@@ -30,20 +30,20 @@ _EXIT_CODES = {Result.OK: 0, Result.ALARM: 1, Result.IDLE: 2, Result.TROUBLE: 3}
 
 
 def run_sweep(seeds: range, what: Sweep, jobs: int | None, *, first: bool) -> int:
-    """Run every seed, tell failing ones at once and all in the end; returns the exit code."""
+    """Run every seed; print failing ones at once and a table at the end; returns the exit code."""
     summary = Summary(what)
     interrupted = False
-    with _meter(Notices(), len(seeds)) as meter:
+    with _progress_display(Notices(), len(seeds)) as display:
         rows = sweep(seeds, what, jobs or len(os.sched_getaffinity(0)))
         try:
             for row in rows:
                 summary.add(row)
                 if row.result in (Result.ALARM, Result.TROUBLE):
                     if len(summary.failures) <= FAILURES_SHOWN:
-                        meter.tell("\n".join(failure_lines(row, what)))
+                        display.print_result("\n".join(failure_lines(row, what)))
                     if first:
                         break
-                meter.show(summary)
+                display.show(summary)
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -59,7 +59,7 @@ def run_sweep(seeds: range, what: Sweep, jobs: int | None, *, first: bool) -> in
 def run_trace(
     seed: int, what: Sweep, between_ns: tuple[int | None, int | None], node: int | None
 ) -> int:
-    """Print a seed's transcript; returns the exit code of how it ended."""
+    """Print a seed's transcript; returns the exit code of its result."""
     from_ns, to_ns = between_ns
     shown = Filter(
         from_us=None if from_ns is None else from_ns // 1000,
@@ -75,8 +75,8 @@ def run_trace(
 
 
 def _ending(row: Row) -> Iterator[str]:
-    told = f": {row.text}" if row.text else ""
-    yield f"seed {row.seed}: {row.result}{told}"
+    text = f": {row.text}" if row.text else ""
+    yield f"seed {row.seed}: {row.result}{text}"
     yield f"    drew: {row.swarm}"
     yield (
         f"    {row.operations:,} operations ({row.ok:,} ok), {row.events:,} events in "
@@ -85,20 +85,20 @@ def _ending(row: Row) -> Iterator[str]:
     yield f"    digest {row.digest}, of the history {row.history_digest}"
 
 
-class _Meter(Protocol):
-    """Shows how far a sweep is."""
+class _ProgressDisplay(Protocol):
+    """Shows the progress of a sweep."""
 
     def show(self, summary: Summary) -> None:
-        """Show the state of things."""
+        """Show the current counts."""
         ...
 
-    def tell(self, text: str) -> None:
-        """Print a result on standard output, without tearing what is shown."""
+    def print_result(self, text: str) -> None:
+        """Print a result on standard output, above the progress."""
         ...
 
 
 @contextmanager
-def _meter(console: Console, total: int) -> Iterator[_Meter]:
+def _progress_display(console: Console, total: int) -> Iterator[_ProgressDisplay]:
     if not console.is_terminal:
         yield _Lines(total)
         return
@@ -114,7 +114,7 @@ def _meter(console: Console, total: int) -> Iterator[_Meter]:
 
 
 class _Bar:
-    """A bar on the last line of a terminal."""
+    """A progress bar on the last line of a terminal."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
@@ -127,7 +127,7 @@ class _Bar:
             description=_counts(summary),
         )
 
-    def tell(self, text: str) -> None:
+    def print_result(self, text: str) -> None:
         if sys.stdout.isatty():
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -135,20 +135,20 @@ class _Bar:
 
 
 class _Lines:
-    """Plain lines on standard error, now and then, for a log."""
+    """Plain lines on standard error, every PLAIN_EVERY_S seconds."""
 
     def __init__(self, total: int) -> None:
         self._total = total
-        self._spoke_s = time.monotonic()
+        self._printed_s = time.monotonic()
 
     def show(self, summary: Summary) -> None:
         now_s = time.monotonic()
-        if now_s - self._spoke_s >= PLAIN_EVERY_S:
-            self._spoke_s = now_s
+        if now_s - self._printed_s >= PLAIN_EVERY_S:
+            self._printed_s = now_s
             done = sum(summary.results.values())
             click.echo(f"{done:,} of {self._total:,} seeds: {_counts(summary)}", err=True)
 
-    def tell(self, text: str) -> None:
+    def print_result(self, text: str) -> None:
         click.echo(text)
 
 

@@ -1,4 +1,4 @@
-"""What may be typed after an option, and what to write instead when it makes no sense."""
+"""Types of option values, with error messages that say what to write instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from squall.harness.cli.durations import parse_duration_ns
-from squall.harness.vocabulary import CHECK_TIME_S, KINDS
+from squall.harness.vocabulary import CHECK_TIME_S, KINDS, NO_INSTALL
 from squall.workloads import WORKLOADS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Duration(Parameter):
     name = "duration"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Parse, or say what to write instead."""
+        """Parse; a usage error says what to write instead."""
         if isinstance(value, int):
             return value
         try:
@@ -46,7 +46,7 @@ class Size(Parameter):
     name = "size"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Parse, or say what to write instead."""
+        """Parse; a usage error says what to write instead."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(KiB|MiB|GiB)", str(value).strip())
@@ -63,7 +63,7 @@ class OneOf(Parameter):
         self._names = names
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Accept a name that there is."""
+        """Accept a known name; a usage error suggests the closest one."""
         if value in self._names:
             return str(value)
         close = difflib.get_close_matches(str(value), self._names, n=1)
@@ -72,12 +72,12 @@ class OneOf(Parameter):
 
 
 class Faults(Parameter):
-    """Kinds of fault, separated by commas; `all` and `none` stand for what they say."""
+    """Kinds of fault, separated by commas, or `all` or `none`."""
 
     name = "faults"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, ...]:
-        """Return the kinds in the order in which they are listed to people."""
+        """Return the kinds in the order of KINDS."""
         if isinstance(value, tuple):
             return value
         if value in ("all", "none"):
@@ -95,7 +95,7 @@ class Concurrency(Parameter):
     name = "clients"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> str:
-        """Check the shape; the number of nodes is not known here."""
+        """Check the syntax; the number of nodes is not known here."""
         if not re.fullmatch(r"[1-9]\d*n?", str(value)):
             self.fail(f"{value!r} is no number of clients; write 20, or 4n", param, ctx)
         return str(value)
@@ -112,7 +112,7 @@ class Seeds(Parameter):
     name = "A..B"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> range:
-        """Parse, or say what to write instead."""
+        """Parse; a usage error says what to write instead."""
         if isinstance(value, range):
             return value
         found = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", str(value))
@@ -131,7 +131,7 @@ class NodeName(Parameter):
     name = "node"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """Accept `n2` and `2`; whether there are so many is not known here."""
+        """Accept `n2` and `2`; the number of nodes is not known here."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"n?([1-9])", str(value))
@@ -139,9 +139,6 @@ class NodeName(Parameter):
             self.fail(f"{value!r} is no node; nodes are called n1, n2, ...", param, ctx)
         return int(found[1]) - 1
 
-
-NO_INSTALL = "SQUALL_NO_INSTALL"
-"""What `squall.harness.docker.image.base` looks for before it installs anything."""
 
 _SIMULATED = (
     click.option(
@@ -181,7 +178,7 @@ _SIMULATED = (
 
 
 def simulated(command: Any) -> Any:
-    """Give a command the options that every simulated run has."""
+    """Decorate a command with the options of every simulated run."""
     for option in reversed(_SIMULATED):
         command = option(command)
     return command
@@ -201,7 +198,7 @@ judging_time = click.option(
 
 def _forbid_installing(_context: click.Context, _option: click.Parameter, forbidden: bool) -> None:
     if forbidden:
-        os.environ[NO_INSTALL] = "1"  # as by hand: whoever builds images reads it there
+        os.environ[NO_INSTALL] = "1"  # read by squall.harness.docker.image.base
 
 
 no_install = click.option(

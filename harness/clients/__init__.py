@@ -1,1 +1,1 @@
-"""Clients of the store under test: what the workloads' `Client` protocol is over gRPC."""
+"""Clients of the store under test: the workloads' `Kv` protocol over gRPC."""

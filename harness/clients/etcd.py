@@ -1,12 +1,11 @@
-"""A client of one real node: gRPC, one attempt, no second address, and an honest word on errors.
+"""A gRPC client of one node: one attempt, one address, and errors classified by their effect.
 
-No retry happens behind the history's back: retries are off, and each client has a connection of its
-own (gRPC would otherwise share one between clients that ask for the same address, and a process
-that was retired for its dead connection would come back on the very same one).
+There are no hidden retries: gRPC's are disabled, and each client has a connection of its own (gRPC
+would otherwise share one between clients of the same address, and a process that replaces one with
+a broken connection would get the same connection again).
 
-An error is `Definite` only if the request certainly had no effect: the node said so before it
-proposed anything, or the connection never came about. Everything else is `Indefinite`, whatever it
-is called.
+An error is `Definite` only if the request certainly had no effect: the node refused it before it
+proposed anything, or there never was a connection. Every other error is `Indefinite`.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from squall.harness.clients.messages import (
 from squall.workloads.client import Answer, Definite, Indefinite, Request, Watch, WatchAnswer
 
 CALL_TIMEOUT_S = 30.0
-"""A call's own deadline. The interpreter's is much shorter and is what counts; this one sees to it
-that nothing waits for ever where there is no interpreter."""
+"""Deadline of a call. The interpreter's is much shorter and takes effect first; this one bounds
+calls that are made without an interpreter."""
 
 CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 0),
@@ -46,7 +45,7 @@ CHANNEL_OPTIONS = (
 )
 
 SERVER_PREFIX = "etcdserver: "
-"""How the node's own errors begin; gRPC's library uses the same codes for its own purposes."""
+"""Prefix of the node's own errors; gRPC's library uses the same codes for errors of its own."""
 
 DEFINITE_CODES = frozenset(
     {
@@ -59,21 +58,21 @@ DEFINITE_CODES = frozenset(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
     }
 )
-"""With the node's own text these mean: refused, nothing was done."""
+"""With SERVER_PREFIX these mean that the request was refused and had no effect."""
 
 DEFINITE_UNAVAILABLE = (
     "etcdserver: no leader",
     "etcdserver: not capable",
     "etcdserver: rpc not supported for learner",
 )
-"""The node looked before it proposed. All other `unavailable` may have been proposed."""
+"""Checked by the node before it proposes. After any other `unavailable` it may have proposed."""
 
 NEVER_CONNECTED = "failed to connect to all addresses"
-"""gRPC's text when there was no connection to send the request on."""
+"""gRPC's text if there was no connection to send the request on."""
 
 
 def classify(code: Any, details: str) -> Definite | Indefinite:
-    """Say what a gRPC status proves about a write."""
+    """Classify a gRPC status by whether the request certainly had no effect."""
     words = f"{code.name}: {details}"
     if code is grpc.StatusCode.UNAVAILABLE:
         refused = details.startswith(DEFINITE_UNAVAILABLE) or NEVER_CONNECTED in details
@@ -86,7 +85,7 @@ def classify(code: Any, details: str) -> Definite | Indefinite:
 
 
 class GrpcKv:
-    """One connection to one node, for one logical process."""
+    """One connection to one node, for one logical process of the history."""
 
     def __init__(self, node: str, address: str, timeout_s: float = CALL_TIMEOUT_S) -> None:
         self.node = node
@@ -110,14 +109,14 @@ class GrpcKv:
         )
 
     async def call(self, request: Request) -> Answer:
-        """Send one request and await its one answer; raises Definite or Indefinite."""
+        """Send one request and await its response; raises Definite or Indefinite."""
         message = encode(request)
         try:
             reply = await self._calls[type(request)](message, timeout=self._timeout_s)
         except grpc.aio.AioRpcError as error:
             raise classify(error.code(), error.details() or "") from None
         except asyncio.CancelledError:
-            if self._closed:  # hung up on purpose, while the request was under way
+            if self._closed:  # closed by `close` while the request was outstanding
                 raise Indefinite("the connection was closed by its own side") from None
             raise
         except grpc.aio.UsageError as error:
@@ -125,21 +124,21 @@ class GrpcKv:
         return decode(request, reply)
 
     async def watch(self, request: Watch) -> GrpcStream:
-        """Ask for a watch on a stream of its own; raises Definite or Indefinite."""
+        """Open a watch on a stream of its own; raises Definite or Indefinite."""
         begun_ns = time.monotonic_ns()
         try:
             call = self._watch()
             await call.write(encode_watch(request))
         except _BROKEN as error:
-            raise _meaning(error) from None
+            raise _classify_error(error) from None
         stream = GrpcStream(call, begun_ns)
         self._streams.add(stream)
         return stream
 
     async def close(self) -> None:
-        """Hang up, abandoning what is outstanding.
+        """Close the connection, abandoning outstanding requests.
 
-        Not every version of gRPC ends the streams of a channel that is closed.
+        Not every version of gRPC ends the streams of a closed channel, so they are closed here.
         """
         if not self._closed:
             self._closed = True
@@ -153,13 +152,13 @@ _BROKEN = (
     grpc.aio.UsageError,
     asyncio.InvalidStateError,
 )
-"""What gRPC raises where a stream is over, or was never there."""
+"""What gRPC raises if a stream has ended, or never began."""
 
 
 class GrpcStream:
-    """A watch under way: one stream, never opened anew. `squall.workloads.client.WatchStream`.
+    """An open watch: one stream, never reopened. Implements `squall.workloads.client.WatchStream`.
 
-    One answer is asked of gRPC at a time; more wait where HTTP/2's flow control keeps them, and at
+    One response is read at a time; further ones wait within HTTP/2's flow control window, and at
     the node.
     """
 
@@ -172,16 +171,16 @@ class GrpcStream:
 
     @property
     def elapsed_ns(self) -> int:
-        """How long ago the watch was asked for."""
+        """Nanoseconds since the watch was requested."""
         return time.monotonic_ns() - self._begun_ns
 
     async def next(self, timeout_ns: int) -> WatchAnswer | None:
-        """Await the next answer; None if none came in time."""
+        """Await the next response; None after `timeout_ns`."""
         if self._broken is not None:
             raise self._broken
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._read())
-        # To cancel a read would cancel the stream: what is not there yet is awaited again.
+        # Cancelling a read would cancel the stream, so a pending read is awaited again next time.
         await asyncio.wait({self._reading}, timeout=max(timeout_ns, 0) / 1e9)
         if not self._reading.done():
             return None
@@ -193,12 +192,12 @@ class GrpcStream:
         return decode_watch(answer)
 
     async def ask_progress(self) -> None:
-        """Ask for a promise of progress, unless the last wish has not even left yet."""
+        """Request a progress notification, unless the previous request is still being sent."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._ask())
 
     async def rest(self, duration_ns: int) -> None:
-        """Take no answer for a while."""
+        """Read no response for `duration_ns`."""
         await asyncio.sleep(duration_ns / 1e9)
 
     async def close(self) -> None:
@@ -212,11 +211,11 @@ class GrpcStream:
             self._broken = Indefinite("the watch was closed by its own side")
 
     async def _read(self) -> Any:
-        """Return the next message, or what the stream broke of."""
+        """Return the next message, or the error that ended the stream."""
         try:
             message = await self._call.read()
         except _BROKEN as error:
-            return _meaning(error)
+            return _classify_error(error)
         except asyncio.CancelledError:  # the channel was closed under it, or this is `close`
             return Indefinite("the connection was closed by its own side")
         if message is grpc.aio.EOF:
@@ -228,7 +227,7 @@ class GrpcStream:
             await self._call.write(encode_progress())
 
 
-def _meaning(error: Exception) -> Exception:
+def _classify_error(error: Exception) -> Exception:
     if isinstance(error, grpc.aio.AioRpcError):
         return classify(error.code(), error.details() or "")
     return Indefinite(f"the stream is over: {error}")

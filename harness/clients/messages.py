@@ -1,6 +1,6 @@
-"""Requests and answers of `squall.workloads.client` in etcd's own messages, and back.
+"""Converts requests and answers of `squall.workloads.client` to etcd's messages and back.
 
-Pure translation: nothing here opens a connection or knows what an error means.
+Pure conversion: no connections, no classification of errors.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ METHODS: dict[type, tuple[str, Any]] = {
     Txn: ("/etcdserverpb.KV/Txn", rpc_pb2.TxnResponse),
     Compact: ("/etcdserverpb.KV/Compact", rpc_pb2.CompactionResponse),
 }
-"""Where each request goes, and the message that answers it."""
+"""The gRPC method of each request, and the type of its response."""
 
 WATCH = ("/etcdserverpb.Watch/Watch", rpc_pb2.WatchResponse)
-"""The same for a watch, whose answers are many."""
+"""The gRPC method of a watch, and the type of its responses."""
 
 
 def encode(request: Request) -> Any:
@@ -64,7 +64,7 @@ def decode(request: Request, message: Any) -> Answer:
 
 
 def encode_watch(request: Watch) -> Any:
-    """Return the wish for a watch as etcd's message."""
+    """Return a watch request as etcd's message."""
     filters = {
         rpc_pb2.WatchCreateRequest.NOPUT: request.no_put,
         rpc_pb2.WatchCreateRequest.NODELETE: request.no_delete,
@@ -81,12 +81,12 @@ def encode_watch(request: Watch) -> Any:
 
 
 def encode_progress() -> Any:
-    """Return the wish for a promise of progress as etcd's message."""
+    """Return a request for a progress notification as etcd's message."""
     return rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest())
 
 
 def decode_watch(message: Any) -> WatchAnswer:
-    """Return one of a watch's answers as plain data."""
+    """Return one response of a watch as plain data."""
     return WatchAnswer(
         revision=message.header.revision,
         events=tuple(map(_watch_event, message.events)),

@@ -1,1 +1,1 @@
-"""The container backend: five nodes on a network of their own, and what faults do to them."""
+"""The container backend: nodes as Docker containers on a private network, and faults on them."""

@@ -1,7 +1,7 @@
-"""The world of containers: a run on asyncio, real sockets, and an engine that may be interrupted.
+"""Executes a run on containers: asyncio, real sockets, signals.
 
-Only here does a run meet asyncio's loop and signals. What happens within is
-`squall.harness.run.controller.conduct`, which knows neither.
+The asyncio event loop and the signal handlers of a run are set up here. The run itself is
+`squall.harness.run.controller.conduct`, which depends on neither.
 """
 
 from __future__ import annotations
@@ -13,30 +13,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from squall.checkers.history import Op
-from squall.checkers.run import Run
 from squall.harness.cluster import Cluster
 from squall.harness.docker.cluster import DockerCluster
 from squall.harness.docker.image.build import ensure_image
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.asyncio_runtime import AsyncioRuntime
 from squall.harness.run.controller import conduct
 from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.run import Request, World
+from squall.harness.run.run import BackendResult, Request
 from squall.harness.run.runtime import Event
 from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder
 from squall.workloads import WORKLOADS
 
 
-def conduct_run(
+def execute(
     request: Request,
-    run: Run,  # noqa: ARG001 - what a world is told; the folder's name suffices here
     folder: RunFolder,
     progress: Progress,
     sink: Callable[[Op], None],
-) -> World:
-    """Conduct a run on containers, with asyncio."""
+) -> BackendResult:
+    """Execute a run on containers, with asyncio."""
     image = ensure_image(request.node_source, progress.say)
     cluster = DockerCluster(
         run_id=folder.path.name.lower(),
@@ -53,7 +51,7 @@ async def _on_asyncio(
     folder: RunFolder,
     progress: Progress,
     sink: Callable[[Op], None],
-) -> World:
+) -> BackendResult:
     runtime = AsyncioRuntime()
     stop = runtime.event()
     main = asyncio.current_task()
@@ -63,7 +61,7 @@ async def _on_asyncio(
             runtime=runtime,
             cluster=cluster,
             workload=WORKLOADS[request.workload],
-            nemesis=Storm(request.faults),
+            nemesis=FaultScheduler(request.faults),
             recorder=Recorder(runtime, sink),
             seeds=Seeds(request.seed),
             options=request.options,
@@ -71,7 +69,7 @@ async def _on_asyncio(
             stop=stop,
             into=folder.nodes,
         )
-    return World(
+    return BackendResult(
         findings=findings,
         versions=cluster.versions,
         unsupported=cluster.unsupported,
@@ -83,7 +81,7 @@ async def _on_asyncio(
 def _interruptible(
     loop: asyncio.AbstractEventLoop, main: asyncio.Task[Any], stop: Event, progress: Progress
 ) -> Iterator[list[int]]:
-    """Let the first interrupt end the load, and the second end the run; healing always happens."""
+    """The first interrupt ends the load, the second cancels the run; healing always happens."""
     interrupts: list[int] = []
 
     def interrupt(number: int) -> None:

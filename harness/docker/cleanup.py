@@ -1,8 +1,8 @@
-"""Removing what runs left behind: by label, and only what nobody alive owns.
+"""Removes what earlier runs left behind: by label, and only where the owning controller is dead.
 
-A controller that was killed removes nothing, so every run begins by sweeping up after the dead.
-Nothing without the label of a run is ever touched, and what belongs to a living controller is left
-alone unless everything is asked for.
+A controller that was killed removes nothing, so every run begins by removing the resources of dead
+controllers. Resources without the label of a run are never touched, and those of a live controller
+only if everything is asked for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from squall.harness.docker.labels import RUN, is_alive, owner_of
 
 ATTEMPTS_MAX = 20
 RETRY_S = 0.25
-"""Five seconds in all: the engine refuses to remove what it is still taking apart."""
+"""Five seconds in all: the engine refuses to remove what it is still tearing down."""
 
 PARALLEL_REMOVALS = 8
 
@@ -37,9 +37,9 @@ class Cleaned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def clean(all: bool = False) -> Cleaned:  # noqa: A002 - the command line's own word
-    """Remove what dead controllers left; with `all`, what living ones own too.
+    """Remove what dead controllers left; with `all`, what live ones own too.
 
-    Raises NoEngineError without an engine, HarnessError when something would not go.
+    Raises NoEngineError without an engine, HarnessError when something cannot be removed.
     """
     engine = Docker()
     try:
@@ -78,7 +78,7 @@ def remove_run(engine: Docker, run: str) -> Cleaned:
 
 
 def _runs(engine: Docker, *, everything: bool) -> list[str]:
-    """Return the runs to remove; a run lives while the owner of any of its resources does."""
+    """Return the runs to remove: those of which no resource has a live owner, or all."""
     named = {"label": RUN}
     api = engine.api
     labels = [c.get("Labels") for c in api.containers(all=True, filters=named)]
@@ -95,12 +95,12 @@ def _runs(engine: Docker, *, everything: bool) -> list[str]:
 
 
 def _all(pool: ThreadPoolExecutor, names: list[str], remove: Callable[[str], object]) -> None:
-    for failure in pool.map(lambda name: _persist(name, remove), names):
+    for failure in pool.map(lambda name: _remove_with_retries(name, remove), names):
         if failure is not None:
             raise HarnessError(f"{failure}. `squall clean` tries again")
 
 
-def _persist(name: str, remove: Callable[[str], object]) -> str | None:
+def _remove_with_retries(name: str, remove: Callable[[str], object]) -> str | None:
     why = ""
     for _ in range(ATTEMPTS_MAX):
         with contextlib.suppress(docker.errors.NotFound):

@@ -1,13 +1,15 @@
-"""Turning nodes' clocks, and believing it only when the node itself reports the wrong time.
+"""Skews the nodes' clocks, and measures the skew by the time that the node itself reports.
 
-The means is a shim of our own, preloaded in the node alone (docker/clock.c), not libfaketime: that
-one chooses at the start of a process whether monotonic time is faked, so that jumps and drift could
-not meet in one run; its drift throws a clock back whenever the rate changes; and under its drift a
-timed wait on a lock never returns, under its jumps `time.sleep` raises. The shim has offset and
-rate in a mapped file, changes them continuously, and translates deadlines as well as readings. The
-price is a compiler in one stage of the image build. The host's clock is never touched.
+Clocks are skewed by a shim of our own that is preloaded into the node's process only
+(docker/clock.c). libfaketime is not used: it decides at the start of a process whether monotonic
+time is faked, so jumps and drift exclude each other within a run; a change of its rate sets the
+clock back; under its drift a timed wait on a lock never returns, and under its jumps `time.sleep`
+raises. The shim keeps offset and rate in a mapped file, changes them continuously, and translates
+deadlines as well as readings. The cost is a compiler in one stage of the image build. The host's
+clock is never changed.
 
-A reading lies between asking and answering, so an offset is known to within the time that took.
+The node reads its clock between request and response, so an offset is known to within the duration
+of the exchange.
 """
 
 from __future__ import annotations
@@ -18,24 +20,25 @@ from typing import Any
 import msgspec
 
 from squall.harness.cluster import HarnessError, Measured
-from squall.harness.docker.exec import Hands
+from squall.harness.docker.exec import ContainerExec
 from squall.harness.docker.status import Reading
 
 NS_PER_MS = 1_000_000
 
 TOLERANCE_NS = 100 * NS_PER_MS
-"""How far from the demanded offset a clock may be found, beyond the time the asking took. On one
-kernel it is microseconds; a desktop engine's own clock wanders by some tens of milliseconds."""
+"""Accepted deviation from the demanded offset, beyond the duration of the exchange. On one kernel
+it is microseconds; the clock of a desktop engine's virtual machine deviates by tens of
+milliseconds."""
 
 DRIFT_SEEN_SHARE = 0.5
-"""A drift counts as seen when at least this share of the demanded rate was measured."""
+"""A drift counts as observed when at least this share of the demanded rate was measured."""
 
 
 class Skew(msgspec.Struct, kw_only=True):
-    """What one clock was told to do, and what was seen of it.
+    """The skew demanded of one clock, and what was observed of it.
 
-    A strobe swings between an offset and the truth: `offset_ms` is the last that was not nought,
-    and while the clock is `at_rest` there is nothing to see.
+    A strobe alternates between an offset and zero: `offset_ms` is the last one that was not zero,
+    and while the clock is `at_rest` (at zero) there is nothing to observe.
     """
 
     offset_ms: int | None = None
@@ -48,7 +51,7 @@ class Skew(msgspec.Struct, kw_only=True):
 
     @property
     def effective(self) -> bool | None:
-        """Whether everything demanded of this clock was seen; None when nothing could be."""
+        """Whether everything demanded of this clock was observed; None if nothing could be."""
         found = []
         if self.offset_ms is not None:
             found.append(self.jump_seen)
@@ -60,14 +63,14 @@ class Skew(msgspec.Struct, kw_only=True):
 
 
 def drift_was_seen(demanded: float, measured: float | None) -> bool | None:
-    """Whether the measured rate is well on the way from true to the demanded one."""
+    """Whether the measured rate reached DRIFT_SEEN_SHARE of the demanded deviation from 1."""
     if measured is None:
         return None
     return (measured - 1.0) / (demanded - 1.0) >= DRIFT_SEEN_SHARE
 
 
 def rate_between(first: Reading, second: Reading) -> float | None:
-    """How fast a node's monotonic clock ran between two readings; None when too close to tell.
+    """Return the rate of a node's monotonic clock between two readings; None if they are too close.
 
     Too close: the uncertainty of the two moments is more than a tenth of the time between them.
     """
@@ -78,42 +81,42 @@ def rate_between(first: Reading, second: Reading) -> float | None:
 
 
 class Clocks:
-    """The clocks of one cluster. Methods that take a node block and want its lock held."""
+    """The clocks of one cluster. Methods that take a node block; the caller holds its lock."""
 
-    def __init__(self, hands: Hands, containers: Mapping[str, str]) -> None:
-        self._hands, self._containers = hands, containers
+    def __init__(self, container_exec: ContainerExec, containers: Mapping[str, str]) -> None:
+        self._exec, self._containers = container_exec, containers
         self._skews: dict[str, Skew] = {}
 
     @property
-    def turned(self) -> tuple[str, ...]:
-        """Nodes whose clocks were turned since the last reset."""
+    def skewed(self) -> tuple[str, ...]:
+        """Nodes whose clocks were skewed since the last reset."""
         return tuple(sorted(self._skews))
 
     @property
-    def seen(self) -> bool:
-        """Whether one of them was seen to do as it was told."""
+    def observed(self) -> bool:
+        """Whether the skew of any of them was observed."""
         return any(skew.effective for skew in self._skews.values())
 
     def jump(self, node: str, offset_ms: int) -> None:
-        """Set a node's wall clock off by `offset_ms` from true."""
+        """Set a node's wall clock off by `offset_ms` from true time."""
         skew = self._skews.setdefault(node, Skew())
         skew.at_rest = offset_ms == 0
         if offset_ms:
             skew.offset_ms = offset_ms
-        self._turn(node, "jump", str(offset_ms * NS_PER_MS))
+        self._set(node, "jump", str(offset_ms * NS_PER_MS))
 
     def drift(self, node: str, rate: float) -> None:
-        """Let both of a node's clocks run at `rate` times true speed from here on."""
+        """Let both clocks of a node run at `rate` times true speed from now on."""
         skew = self._skews.setdefault(node, Skew())
         skew.rate, skew.drift_from = rate, None
-        self._turn(node, "rate", repr(rate))
+        self._set(node, "rate", repr(rate))
 
-    def straighten(self, node: str) -> None:
-        """Make the wall clock true, and the monotonic one run at true speed from where it is."""
-        self._turn(node, "reset")
+    def reset(self, node: str) -> None:
+        """Set the wall clock to true time; the monotonic clock continues at true speed."""
+        self._set(node, "reset")
 
-    def note(self, node: str, reading: Reading) -> None:
-        """Learn what a node reported while its clock was turned."""
+    def record(self, node: str, reading: Reading) -> None:
+        """Take a node's report into account while its clock is skewed."""
         skew = self._skews.get(node)
         if skew is None or not reading.status.reachable:
             return
@@ -126,11 +129,11 @@ class Clocks:
             off_ns = reading.status.clock_offset_ns
             skew.seen_offset_ms = off_ns / NS_PER_MS
             near = abs(off_ns - skew.offset_ms * NS_PER_MS) <= TOLERANCE_NS + reading.took_ns
-            # Seen once is seen: a strobe jumps on before the next reading.
+            # One observation suffices: a strobe jumps again before the next reading.
             skew.jump_seen = near or bool(skew.jump_seen)
 
     def verify_true(self, node: str, reading: Reading) -> None:
-        """Raise HarnessError when a node still reports a wrong time after the reset."""
+        """Raise HarnessError if a node still reports a wrong time after the reset."""
         off_ns = reading.status.clock_offset_ns
         if reading.status.reachable and abs(off_ns) > TOLERANCE_NS + reading.took_ns:
             raise HarnessError(
@@ -138,7 +141,7 @@ class Clocks:
             )
 
     def measured(self) -> Measured:
-        """Sum up what was seen since the last time this was asked."""
+        """Return the effect observed since the last call."""
         skews, self._skews = self._skews, {}
         if not skews:
             return Measured(effective=None, effect="no clock was turned")
@@ -149,16 +152,16 @@ class Clocks:
             effective = True if True in found.values() else None
         return Measured(
             effective=effective,
-            effect="; ".join(_words(node, skew) for node, skew in sorted(skews.items())),
+            effect="; ".join(_observation(node, skew) for node, skew in sorted(skews.items())),
             command="; ".join(_command(node, skew) for node, skew in sorted(skews.items())),
             data={node: _data(skew) for node, skew in sorted(skews.items())},
         )
 
-    def _turn(self, node: str, *command: str) -> None:
-        self._hands.run(self._containers[node], ["squall-clock", *command])
+    def _set(self, node: str, *command: str) -> None:
+        self._exec.run(self._containers[node], ["squall-clock", *command])
 
 
-def _words(node: str, skew: Skew) -> str:
+def _observation(node: str, skew: Skew) -> str:
     if skew.rate != 1.0:
         seen = "no reading" if skew.seen_rate is None else f"ran at {skew.seen_rate:.3f}"
         return f"{node}'s clocks {seen} (told {skew.rate:.3f})"

@@ -1,11 +1,11 @@
-"""A cluster of containers: one node each, on a private network, with faults inside their walls.
+"""A cluster of containers: one node each, on a private network, with faults injected inside them.
 
-The engine's calls block and run on threads of this cluster's own; everything else is on the event
-loop. Each node has a lock, held while its container changes state or something is done inside it,
-so that a link cut in the moment of a restart is cut afterwards, whoever came first.
+Calls to the engine block and run on the cluster's own threads; everything else runs on the event
+loop. Each node has a lock, held while its container changes state or a command runs in it, so that
+a link cut concurrently with a restart is cut afterwards, in whichever order the two arrive.
 
-Trouble with the engine is a HarnessError and blames nobody else. What single faults do and how they
-are measured is with `Processes`, `Links` and `Clocks`; this is where they meet one cluster.
+Trouble with the engine is a HarnessError. `Processes`, `Iptables` and `Clocks` implement the single
+faults and measure them; this module combines them into one cluster.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from squall.harness.cluster import (
     Client,
     Grudge,
     HarnessError,
+    Journal,
     Measured,
     NodeDisturbed,
     NodeNeverReady,
@@ -37,9 +38,9 @@ from squall.harness.cluster import (
 from squall.harness.docker.cleanup import remove_run, sweep
 from squall.harness.docker.clocks import Clocks
 from squall.harness.docker.engine import Docker
-from squall.harness.docker.evidence import NoRoomError, digest, fetch, last_words, without_trouble
-from squall.harness.docker.exec import Hands
-from squall.harness.docker.iptables import Links
+from squall.harness.docker.evidence import NoRoomError, digest, fetch, final_output, split_trouble
+from squall.harness.docker.exec import ContainerExec
+from squall.harness.docker.iptables import Iptables
 from squall.harness.docker.labels import this_process
 from squall.harness.docker.network import Network, create_network
 from squall.harness.docker.nodes import (
@@ -58,9 +59,8 @@ START_TIMEOUT_S = 60.0
 """Five nodes on two slow cores are ready in about five seconds."""
 
 READY_POLL_S = 0.1
-NOBODYS_PORT = 1
-"""Where a dead node with published ports is looked for: nobody listens there, and it is refused."""
-
+CLOSED_PORT = 1
+"""The address of a dead node with published ports: nothing listens there, so it is refused."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -68,8 +68,6 @@ U = TypeVar("U")
 
 class DockerCluster:
     """Implements `squall.harness.cluster.Cluster`; `stop` must be called after construction."""
-
-    world = "docker"
 
     def __init__(
         self,
@@ -93,7 +91,7 @@ class DockerCluster:
             "image": image,
             "image_id": self._engine.image_id(image),
         }
-        # Two runs may be called the same (two stores, one second); no two live processes are.
+        # Two runs may have one name (two stores, one second); two live processes have not one id.
         self._owner = this_process(f"{run_id}-{os.getpid():x}")
         self._image = image
         self._settings = settings or NodeSettings()
@@ -101,22 +99,22 @@ class DockerCluster:
         self._start_timeout_s = start_timeout_s
         self._name = f"squall-{self._owner.run}"
         self._containers = {node: f"{self._name}-{node}" for node in self.nodes}
-        self._hands = Hands(self._engine, image, self._owner.labels())
-        self._processes = Processes(self._engine, self._hands, self._containers)
-        self._links = Links(self._hands, self._containers)
-        self._clocks = Clocks(self._hands, self._containers)
+        self._exec = ContainerExec(self._engine, image, self._owner.labels())
+        self._processes = Processes(self._engine, self._exec, self._containers)
+        self._iptables = Iptables(self._exec, self._containers)
+        self._clocks = Clocks(self._exec, self._containers)
         self._network: Network | None = None
         self._endpoints: dict[str, dict[int, int]] = {}
-        self._mute: dict[str, bool] = {}
+        self._unanswered: dict[str, bool] = {}
         self._locks = {node: asyncio.Lock() for node in self.nodes}
-        # Room for every node to be killed in one instant while every node is being read.
+        # Enough threads to kill every node at one instant while every node is observed.
         self._pool = ThreadPoolExecutor(2 * size + 2, thread_name_prefix="docker")
 
     async def start(self) -> None:
-        """Sweep up after the dead, then start every node from nothing and wait for a leader."""
+        """Remove what dead controllers left, start every node empty, and wait for a leader."""
         await self._call(sweep, self._engine)
         await self._call(self._create)
-        await self._each(self.nodes, self._processes.launch)
+        await self._for_each(self.nodes, self._processes.launch)
         await self._await_ready()
         await self._call(self._probe)
 
@@ -130,109 +128,121 @@ class DockerCluster:
 
     async def client(self, node: str) -> Client:
         """Open a fresh gRPC connection to one node."""
-        # gRPC's threads start with the import: not before a cluster wants a client.
+        # The import starts gRPC's threads: not before a client is needed.
         from squall.harness.clients.etcd import GrpcKv  # noqa: PLC0415
 
         host, port = await self._endpoint(node, CLIENT_PORT)
         return GrpcKv(node, f"{host}:{port}")
 
     async def kill(self, nodes: tuple[str, ...]) -> None:
-        """SIGKILL the nodes' processes; the requests leave together, from a thread each."""
-        async with self._holding(nodes):
-            await self._each(nodes, self._links.count)
-            together = threading.Barrier(len(nodes) or 1)
-            await self._each(nodes, lambda node: self._processes.kill(node, together))
+        """SIGKILL the nodes' processes: a thread for each, released by one barrier."""
+        async with self._locked(nodes):
+            await self._for_each(nodes, self._iptables.save_counters)
+            barrier = threading.Barrier(len(nodes) or 1)
+            await self._for_each(nodes, lambda node: self._processes.kill(node, barrier))
 
     async def restart(self, nodes: tuple[str, ...]) -> Measured:
-        """Start what is dead, with its cut links and turned clock in force before it runs."""
-        async with self._holding(nodes):
-            was_dead = await self._each(nodes, self._processes.revive)
+        """Start dead nodes; cut links and skewed clocks are in force before the node runs."""
+        async with self._locked(nodes):
+            was_dead = await self._for_each(nodes, self._processes.restart)
         for node in nodes:
             self._endpoints.pop(node, None)
-        return self._processes.revived([n for n, dead in zip(nodes, was_dead, strict=True) if dead])
+        return self._processes.measured_restart(
+            [n for n, dead in zip(nodes, was_dead, strict=True) if dead]
+        )
 
     async def pause(self, nodes: tuple[str, ...]) -> None:
         """Freeze the nodes' processes with the cgroup freezer."""
-        async with self._holding(nodes):
-            await self._each(nodes, self._processes.freeze)
+        async with self._locked(nodes):
+            await self._for_each(nodes, self._processes.freeze)
 
     async def resume(self, nodes: tuple[str, ...]) -> Measured:
-        """Thaw what is frozen."""
-        async with self._holding(nodes):
-            await self._each(nodes, self._processes.thaw)
-        return self._processes.thawed(nodes)
+        """Thaw frozen nodes."""
+        async with self._locked(nodes):
+            await self._for_each(nodes, self._processes.thaw)
+        return self._processes.measured_thaw(nodes)
 
     async def cut(self, grudge: Grudge) -> None:
-        """Drop packets as the grudge says, besides what is dropped already."""
-        deaf = {node: frozenset(to) - {node} for node, to in grudge.items()}
-        nodes = tuple(node for node in self.nodes if deaf.get(node))
-        async with self._holding(nodes):
-            await self._each(nodes, lambda node: self._links.deafen(node, deaf[node]))
+        """Drop packets as the grudge says, in addition to what is dropped already."""
+        peers = {node: frozenset(dropped) - {node} for node, dropped in grudge.items()}
+        nodes = tuple(node for node in self.nodes if peers.get(node))
+        async with self._locked(nodes):
+            await self._for_each(nodes, lambda node: self._iptables.cut(node, peers[node]))
 
     async def dropped(self) -> int:
-        """Count what the chains' rules in force have dropped so far."""
-        nodes = tuple(node for node in self.nodes if node in self._links.deaf)
-        async with self._holding(nodes):
-            counts = await self._each(nodes, self._links.look)
+        """Return how many packets the rules in force have dropped so far."""
+        nodes = tuple(node for node in self.nodes if node in self._iptables.grudge)
+        async with self._locked(nodes):
+            counts = await self._for_each(nodes, self._iptables.dropped)
         return sum(counts)
 
     async def heal(self) -> Measured:
-        """Drop nothing any more; measured by the chain's own packet counters."""
-        async with self._holding(self.nodes):
-            await self._each(self.nodes, self._reconnect)
-        nodes = tuple(node for node in self.nodes if node in self._links.deaf)
-        async with self._holding(nodes):
-            await self._each(nodes, self._links.hear)
-        return self._links.measured()
+        """Restore all links; the effect is measured by the chain's own packet counters."""
+        async with self._locked(self.nodes):
+            await self._for_each(self.nodes, self._reconnect)
+        nodes = tuple(node for node in self.nodes if node in self._iptables.grudge)
+        async with self._locked(nodes):
+            await self._for_each(nodes, self._iptables.heal)
+        return self._iptables.measured()
 
     async def jump_clock(self, node: str, offset_ms: int) -> None:
         """Set a node's wall clock off by `offset_ms` from true."""
-        async with self._holding((node,)):
+        async with self._locked((node,)):
             await self._call(self._clocks.jump, node, offset_ms)
-        self._clocks.note(node, await self._read(node))
+        self._clocks.record(node, await self._read(node))
 
     async def drift_clock(self, node: str, rate: float) -> None:
         """Make a node's clocks run at `rate` times true speed."""
-        async with self._holding((node,)):
+        async with self._locked((node,)):
             await self._call(self._clocks.drift, node, rate)
-        self._clocks.note(node, await self._read(node))
+        self._clocks.record(node, await self._read(node))
 
     async def clock_lied(self) -> bool:
-        """Whether a turned clock was seen to be off, now or earlier."""
-        turned = self._clocks.turned
-        for node, reading in zip(turned, await self._read_all(turned), strict=True):
-            self._clocks.note(node, reading)
-        return self._clocks.seen
+        """Whether the skew of a clock was observed, now or earlier."""
+        skewed = self._clocks.skewed
+        for node, reading in zip(skewed, await self._read_all(skewed), strict=True):
+            self._clocks.record(node, reading)
+        return self._clocks.observed
 
     async def reset_clocks(self) -> Measured:
-        """Make every clock true again; a monotonic clock keeps what it has gained."""
-        turned = self._clocks.turned
+        """Reset every clock; a monotonic clock keeps what it has gained."""
+        skewed = self._clocks.skewed
         await self.clock_lied()
-        async with self._holding(turned):
-            await self._each(turned, self._clocks.straighten)
-        for node, reading in zip(turned, await self._read_all(turned), strict=True):
+        async with self._locked(skewed):
+            await self._for_each(skewed, self._clocks.reset)
+        for node, reading in zip(skewed, await self._read_all(skewed), strict=True):
             self._clocks.verify_true(node, reading)
         return self._clocks.measured()
 
     async def observe(self, node: str) -> NodeStatus:
         """Ask a node for its status."""
         status = (await self._read(node)).status
-        # Refused: it is dead or boots. No answer: its process may have been stopped.
-        self._mute[node] = not status.reachable and status.error.startswith(NO_ANSWER)
+        # Refused: it is dead or booting. No answer: its process may have been stopped.
+        self._unanswered[node] = not status.reachable and status.error.startswith(NO_ANSWER)
         return status
 
+    async def begin_background_faults(self) -> None:
+        """Containers have no faults but the nemesis's."""
+
+    async def end_background_faults(self) -> None:
+        """Containers have no faults but the nemesis's."""
+
+    async def prove_liveness(self, journal: Journal) -> bool:  # noqa: ARG002 - the protocol's
+        """Containers have no such phase: only the simulator can afford it in every run."""
+        return False
+
     async def crashed(self) -> dict[str, str]:
-        """Return the nodes that ended by their own doing, with their last words."""
-        async with self._holding(self.nodes):
-            await self._each(self.nodes, self._processes.notice)
+        """Return the nodes whose process ended by itself, with the end of their output."""
+        async with self._locked(self.nodes):
+            await self._for_each(self.nodes, self._processes.inspect)
         return self._processes.crashes
 
     async def disturbed(self) -> dict[str, tuple[str, ...]]:
-        """Return what somebody outside did to the nodes."""
+        """Return what was done to the nodes from outside the harness."""
         await self.crashed()
-        mute = tuple(node for node in self.nodes if self._mute.get(node))
-        async with self._holding(mute):
-            await self._each(mute, self._processes.notice_stopped)
+        unanswered = tuple(node for node in self.nodes if self._unanswered.get(node))
+        async with self._locked(unanswered):
+            await self._for_each(unanswered, self._processes.inspect_unanswered)
         return self._processes.disturbances
 
     async def collect(self, into: Path | None) -> Evidence:
@@ -247,7 +257,7 @@ class DockerCluster:
                 try:
                     await self._call(fetch, self._engine, self._containers[node], target / node)
                     left = await self._call(digest, node, target / node, statuses[node])
-                    found[node], forced = without_trouble(left)
+                    found[node], forced = split_trouble(left)
                     trouble += forced
                 except NoRoomError as error:
                     trouble.append(f"{error} (of {node} and those after it not all was copied)")
@@ -255,7 +265,7 @@ class DockerCluster:
                 except HarnessError as error:
                     trouble.append(str(error))
             for node, words in crashes.items():
-                if not found[node].assertions:  # otherwise its log told the same, in full
+                if not found[node].assertions:  # otherwise its log contains the same in full
                     found[node] = msgspec.structs.replace(
                         found[node], assertions=(*found[node].assertions, words)
                     )
@@ -263,12 +273,12 @@ class DockerCluster:
             nodes=found, trouble=tuple(trouble), unsupported_faults=dict(self.unsupported)
         )
 
-    # What follows blocks, and runs on the cluster's threads.
+    # The following methods block, and run on the cluster's threads.
 
     def _create(self) -> None:
         self._network = create_network(self._engine, self._name, self.nodes, self._owner.labels())
         addresses = self._network.addresses
-        self._links.place(addresses)
+        self._iptables.set_addresses(addresses)
         for node, container in self._containers.items():
             own = self._owner.labels(node)
             arguments = container_arguments(
@@ -287,8 +297,8 @@ class DockerCluster:
                 self._engine.api.create_container(**arguments)
 
     def _reconnect(self, node: str) -> None:
-        """Give a running node its network and address back, if somebody took them."""
-        state = self._processes.notice(node)
+        """Reconnect a running node that was disconnected from its network, with its address."""
+        state = self._processes.inspect(node)
         if state.running and not state.connected and self._network is not None:
             with engine_trouble(f"{node} could not be connected to its network again"):
                 self._engine.api.connect_container_to_network(
@@ -298,9 +308,9 @@ class DockerCluster:
                 )
 
     def _probe(self) -> None:
-        """Find out which means of breaking things this kernel lacks; asked once, of one node.
+        """Find out which fault mechanisms this kernel lacks; done once, in one node's container.
 
-        A probe changes nothing: what it tried out would be in force for the rest of the run.
+        Probes change nothing, as the change would stay in force for the rest of the run.
         """
         container = self._containers[self.nodes[0]]
         for mechanism, program in (
@@ -308,11 +318,11 @@ class DockerCluster:
             ("clock", ["test", "-s", "/run/squall/clock"]),
         ):
             try:
-                self._hands.run(container, program)
+                self._exec.run(container, program)
             except HarnessError as error:
                 self.unsupported[mechanism] = str(error).partition(": ")[2]
 
-    # What follows runs on the event loop.
+    # The following methods run on the event loop.
 
     async def _await_ready(self) -> None:
         give_up_s = time.monotonic() + self._start_timeout_s
@@ -337,7 +347,7 @@ class DockerCluster:
             f"{s.node}: {s.error or (f'follows {s.leader}' if s.leader else 'no leader')}"
             for s in statuses
         )
-        words = last_words(self._engine, self._containers[node])
+        words = final_output(self._engine, self._containers[node])
         return (
             f"the cluster was not ready within {self._start_timeout_s:g} s ({seen}). A slow "
             f"machine needs a longer start timeout. {node}'s last words:\n{words}"
@@ -351,7 +361,7 @@ class DockerCluster:
         return list(await asyncio.gather(*(self._read(node) for node in nodes)))
 
     async def _endpoint(self, node: str, port: int) -> tuple[str, int]:
-        """Return where a node's port is reached from here: the one place that knows."""
+        """Return the host and port at which this process reaches a port of a node."""
         assert self._network is not None, "the cluster was not started"
         if self._engine.engine.direct:
             return self._network.addresses[node], port
@@ -359,7 +369,7 @@ class DockerCluster:
         if port not in known:
             published = await self._call(self._published, node, port)
             if published is None:
-                return "127.0.0.1", NOBODYS_PORT
+                return "127.0.0.1", CLOSED_PORT
             known[port] = published
         return "127.0.0.1", known[port]
 
@@ -373,15 +383,15 @@ class DockerCluster:
         return int(bound[0]["HostPort"]) if bound else None
 
     @contextlib.asynccontextmanager
-    async def _holding(self, nodes: Iterable[str]) -> AsyncIterator[None]:
-        """Hold the locks of several nodes, always taken in the same order."""
+    async def _locked(self, nodes: Iterable[str]) -> AsyncIterator[None]:
+        """Hold the locks of several nodes; the order of acquisition is fixed, against deadlock."""
         async with contextlib.AsyncExitStack() as stack:
             for node in sorted(set(nodes)):
                 await stack.enter_async_context(self._locks[node])
             yield
 
-    async def _each(self, nodes: Iterable[str], act: Callable[[str], T]) -> list[T]:
-        """Do something to several nodes at once; all have ended when this returns or raises."""
+    async def _for_each(self, nodes: Iterable[str], act: Callable[[str], T]) -> list[T]:
+        """Call `act` for several nodes at once; all calls have ended when this ends."""
         done = await asyncio.gather(
             *(self._call(act, node) for node in nodes), return_exceptions=True
         )
@@ -391,9 +401,9 @@ class DockerCluster:
         return [result for result in done if not isinstance(result, BaseException)]
 
     async def _call(self, act: Callable[..., U], *arguments: Any) -> U:
-        """Run something blocking on a thread; a cancelled caller still sees it to its end.
+        """Run a blocking call on a thread; a cancelled caller still waits until it has ended.
 
-        A thread cannot be stopped, and the lock it works under must not be given away before.
+        A thread cannot be stopped, and the node's lock must be held until it has ended.
         """
         work = asyncio.get_running_loop().run_in_executor(self._pool, act, *arguments)
         try:

@@ -1,8 +1,8 @@
-"""The Docker engine: how to reach it, what it can do, what it calls its refusals.
+"""The connection to the Docker engine, the engine's properties, and its error texts.
 
-Every other module of ours gets its client here, so there is one place that turns "nothing listens"
-into a sentence with a remedy. The engine may be old (20.10, cgroup v1) or new, on this machine or
-in a desktop's virtual machine; whoever needs to know asks `Engine`.
+Every other module gets its client here, so that an engine that cannot be reached is reported in one
+place, with a remedy. The engine may be old (20.10, cgroup v1) or new, on this machine or in a
+desktop's virtual machine; `Engine` has the properties that differ.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from docker.client import DockerClient
 from squall.harness.cluster import HarnessError
 
 CALL_TIMEOUT_S = 60
-"""An engine that takes longer for one answer is stuck; the slowest call seen is a start, 2 s."""
+"""An engine that takes longer for one response is stuck; the slowest call seen took 2 s."""
 
 POOL_SIZE = 32
 """Connections kept to the engine: seven nodes times the few calls that overlap on each."""
@@ -31,7 +31,7 @@ class NoEngineError(HarnessError):
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine says of itself."""
+    """The properties an engine reports."""
 
     version: str
     architecture: str
@@ -75,7 +75,7 @@ class Docker:
 
     @cached_property
     def engine(self) -> Engine:
-        """Ask once what the engine is."""
+        """The engine's properties, requested once."""
         info = self.client.info()
         options = " ".join(info.get("SecurityOptions") or [])
         return Engine(
@@ -96,21 +96,21 @@ class Docker:
             return ""
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self.client.close()
 
 
 def reason(error: BaseException) -> str:
-    """Return the engine's own words for a failure, on one line."""
+    """Return the engine's own text for a failure, as one line."""
     explanation = getattr(error, "explanation", None)
     text = explanation.decode(errors="replace") if isinstance(explanation, bytes) else explanation
     return " ".join(str(text or error).split())
 
 
 def unreachable(error: BaseException) -> str:
-    """Return why nothing answered: the operating system's words, if they are in there somewhere.
+    """Return why the engine cannot be reached: the operating system's text where there is one.
 
-    The libraries between wrap them several times over, each adding its own address and class.
+    Client libraries wrap the OSError several times over, each adding an address and a class.
     """
     seen: list[BaseException] = [error]
     for each in seen:

@@ -1,7 +1,7 @@
-"""Taking the evidence out of a container: the node's log, its WAL, its snapshots.
+"""Copies the evidence out of a container: the node's log, its WAL, its snapshots.
 
-Files are copied through the engine, so it does not matter whether the node lives. WAL segments are
-mostly preallocated zeros; they stay holes on this side.
+Files are copied through the engine, so the node need not be running. WAL segments are preallocated
+and mostly zeros; the copies are sparse files, in which zeros take up no room.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from squall.checkers.evidence import NodeEvidence
 from squall.checkers.raft.node_log import read_log
 from squall.checkers.raft.wal import read_wal
 from squall.harness.cluster import HarnessError, NodeStatus
-from squall.harness.docker.deaths import forced_by, trouble_in
 from squall.harness.docker.engine import Docker, reason
+from squall.harness.docker.exit_causes import environment_trouble, find_environment_trouble
 from squall.harness.docker.nodes import DATA
 
 BLOCK_BYTES = 1 << 20
+HOLE_BYTES = 4096
+"""The block size of common file systems: a smaller hole saves nothing."""
+
 NODE_BYTES_MAX = 8 << 30
 """More data from one node is not copied: a runaway must not fill the controller's disk."""
 
@@ -45,7 +48,7 @@ def fetch(engine: Docker, container: str, into: Path) -> None:
         try:
             stream, _ = engine.api.get_archive(container, f"{DATA}/member", BLOCK_BYTES)
         except docker.errors.NotFound:
-            return  # it died before it wrote anything
+            return  # it ended before it wrote anything
         unpack(stream, into / "data")
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise HarnessError(f"{container}: no copy of its evidence: {reason(error)}") from error
@@ -59,7 +62,7 @@ def fetch(engine: Docker, container: str, into: Path) -> None:
 
 
 def digest(node: str, directory: Path, final: NodeStatus | None) -> NodeEvidence:
-    """Read what `fetch` copied; what cannot be read is said in the evidence."""
+    """Read what `fetch` copied; the evidence says what could not be read."""
     wal = directory / "data" / "member" / "wal"
     files = {path.name: path.read_bytes() for path in wal.iterdir()} if wal.is_dir() else {}
     evidence = read_wal(node, files)
@@ -73,27 +76,27 @@ def digest(node: str, directory: Path, final: NodeStatus | None) -> NodeEvidence
     return evidence
 
 
-def without_trouble(evidence: NodeEvidence) -> tuple[NodeEvidence, tuple[str, ...]]:
-    """Part a node's own failed assertions from ends that its surroundings forced upon it.
+def split_trouble(evidence: NodeEvidence) -> tuple[NodeEvidence, tuple[str, ...]]:
+    """Separate a node's own failed assertions from failures of its environment (a full disk).
 
-    Returns the evidence that is left against the node, and the rest as trouble.
+    Returns the evidence with the former, and the latter as trouble.
     """
     own, forced = [], []
     for text in evidence.assertions:
-        if why := trouble_in(text):
-            forced.append(forced_by(evidence.node, why))
+        if why := find_environment_trouble(text):
+            forced.append(environment_trouble(evidence.node, why))
         else:
             own.append(text)
     return msgspec.structs.replace(evidence, assertions=tuple(own)), tuple(forced)
 
 
-def last_words(engine: Docker, container: str) -> str:
-    """Return what a node said last: its fatal event if it has one, else its last few lines."""
-    return words_of(last_lines(engine, container))
+def final_output(engine: Docker, container: str) -> str:
+    """Return the end of a node's output: its fatal event if it has one, else its last lines."""
+    return final_lines_of(log_tail(engine, container))
 
 
-def last_lines(engine: Docker, container: str) -> list[str]:
-    """Return the end of a node's log, of its last process as far as it goes back that long."""
+def log_tail(engine: Docker, container: str) -> list[str]:
+    """Return the last 100 lines of a node's log."""
     try:
         tail: bytes = engine.api.logs(container, tail=100)
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
@@ -101,15 +104,15 @@ def last_lines(engine: Docker, container: str) -> list[str]:
     return tail.decode(errors="replace").splitlines()
 
 
-def words_of(lines: Iterable[str]) -> str:
-    """Pick the last words out of the end of a log."""
+def final_lines_of(lines: Iterable[str]) -> str:
+    """Return the fatal event of a log's end, else its last LAST_LINES lines."""
     kept = [line for line in lines if line.strip()]
     fatal = read_log(kept).assertions
     return fatal[-1] if fatal else "\n".join(kept[-LAST_LINES:]) or "(it said nothing)"
 
 
 def unpack(chunks: Iterable[bytes], into: Path) -> None:
-    """Unpack a tar stream of plain files and directories, keeping zeros as holes."""
+    """Unpack a tar stream of regular files and directories; zeros become holes."""
     into.mkdir(parents=True, exist_ok=True)
     total = 0
     with tarfile.open(fileobj=cast("IO[bytes]", _Stream(iter(chunks))), mode="r|") as tar:
@@ -130,18 +133,23 @@ def unpack(chunks: Iterable[bytes], into: Path) -> None:
 
 
 def _copy_sparse(read: Callable[[int], bytes], path: Path, size: int) -> None:
-    zeros = bytes(BLOCK_BYTES)
+    """Write a file of `size` bytes; what is zero in it, rounded to HOLE_BYTES, becomes holes."""
     with path.open("wb") as file:
         while block := read(BLOCK_BYTES):
-            if block == zeros[: len(block)]:
+            if not block.strip(b"\0"):
                 file.seek(len(block), 1)
-            else:
-                file.write(block)
+                continue
+            for at in range(0, len(block), HOLE_BYTES):
+                piece = block[at : at + HOLE_BYTES]
+                if piece.strip(b"\0"):
+                    file.write(piece)
+                else:
+                    file.seek(len(piece), 1)
         file.truncate(size)
 
 
 class _Stream:
-    """Chunks as something with `read`: all that a streaming tar reader asks for."""
+    """An iterator of chunks as a file with `read`: all that a streaming tar reader needs."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._rest = chunks, b""

@@ -1,9 +1,9 @@
-"""Reaching into a node's container: by exec while it runs, by a helper while it cannot.
+"""Runs commands in a node's container: by exec while it runs, else in a helper container.
 
-A frozen container accepts no exec and a dead one has no process to join, and yet faults overlap: a
-link may be cut while its end is frozen, a clock turned while its owner is dead. Then a short-lived
-helper of the same image shares the node's control volume and, if it still has one, its network.
-Whoever calls holds the node's lock, so the state does not change in between.
+A frozen container accepts no exec and a dead one has no process to join, but faults overlap: a link
+may be cut while its node is frozen, a clock skewed while its node is dead. The command then runs in
+a short-lived helper container of the same image that shares the node's control volume and, if there
+is one, its network. The caller holds the node's lock, so the state does not change in between.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ END_POLL_S = 0.01
 _PIECE = struct.Struct("!BxxxI")  # which output, how many bytes follow
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
-    """What the engine says of a container's process.
+class ContainerState(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a container's process as the engine reports it.
 
-    `started_at` is the engine's stamp of its last start: another stamp is another process.
-    `connected` is false for one that was taken off its network, `gone` true when there is no such
-    container any more.
+    `started_at` is the engine's time stamp of its last start: another stamp is another process.
+    `connected` is false if it was disconnected from its network, `gone` true if the container does
+    not exist any more.
     """
 
     running: bool
@@ -43,27 +43,29 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_network(self) -> bool:
-        """A network namespace lives exactly as long as the process."""
+        """Whether there is a network namespace: it exists exactly as long as the process."""
         return self.running
 
 
-class Hands:
-    """One node's container, as something to inspect and to work in. Every method blocks."""
+class ContainerExec:
+    """Inspects containers and runs commands in them. Every method blocks."""
 
     def __init__(self, engine: Docker, image: str, labels: dict[str, str]) -> None:
         self._engine, self._image, self._labels = engine, image, labels
 
-    def state(self, container: str) -> State:
-        """Ask the engine for a container's state; raises HarnessError when it does not answer."""
+    def state(self, container: str) -> ContainerState:
+        """Return a container's state; raises HarnessError if the engine does not answer."""
         try:
             found: dict[str, Any] = self._engine.api.inspect_container(container)
         except docker.errors.NotFound:
-            return State(running=False, paused=False, exit_code=0, out_of_memory=False, gone=True)
+            return ContainerState(
+                running=False, paused=False, exit_code=0, out_of_memory=False, gone=True
+            )
         except (docker.errors.APIError, requests.exceptions.RequestException) as error:
             raise HarnessError(f"{container}: {reason(error)}") from error
         said: dict[str, Any] = found["State"]
         networks = (found.get("NetworkSettings") or {}).get("Networks")
-        return State(
+        return ContainerState(
             running=bool(said.get("Running")),
             paused=bool(said.get("Paused")),
             exit_code=int(said.get("ExitCode", 0)),
@@ -73,18 +75,18 @@ class Hands:
         )
 
     def run(self, container: str, command: Sequence[str], stdin: str = "") -> str:
-        """Run a program with the container's files and network; return what it printed.
+        """Run a command with the container's files and network; return its output.
 
-        Raises HarnessError with its output when it fails.
+        Raises HarnessError with the output if it fails.
         """
         # The engine's exec takes standard input only through a hijacked socket: a shell is simpler.
         argv = ["sh", "-c", 'printf %s "$1" | { shift; "$@"; }', "sh", stdin, *command]
         state = self.state(container)
         try:
             if state.running and not state.paused:
-                code, output = self._exec(container, argv)
+                code, output = self._run_inside(container, argv)
             else:
-                code, output = self._help(container, argv, state)
+                code, output = self._run_in_helper(container, argv, state)
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise HarnessError(f"{container}: {command[0]}: {reason(error)}") from error
         if code:
@@ -94,19 +96,21 @@ class Hands:
             )
         return output
 
-    def _exec(self, container: str, argv: list[str]) -> tuple[int, str]:
+    def _run_inside(self, container: str, argv: list[str]) -> tuple[int, str]:
         api = self._engine.api
         made = api.exec_create(container, argv)
         output = output_of(api, made["Id"])
         give_up_s = time.monotonic() + CALL_TIMEOUT_S
-        # The end of what it prints may be known before its own end is.
+        # The end of its output may be reported before its exit code is.
         while (code := api.exec_inspect(made["Id"])["ExitCode"]) is None:
             if time.monotonic() > give_up_s:
                 raise HarnessError(f"{container}: the engine never told how {argv[-1]} ended")
             time.sleep(END_POLL_S)
         return int(code), output.decode(errors="replace")
 
-    def _help(self, container: str, argv: list[str], state: State) -> tuple[int, str]:
+    def _run_in_helper(
+        self, container: str, argv: list[str], state: ContainerState
+    ) -> tuple[int, str]:
         helper = self._engine.client.containers.create(
             self._image,
             argv,
@@ -125,11 +129,11 @@ class Hands:
 
 
 def output_of(api: Any, exec_id: str) -> bytes:
-    """Start what was prepared in a container, and return all it prints.
+    """Start a prepared exec and return its whole output.
 
-    Asked for as any other page. The library's own `exec_start` reads the socket underneath an
-    answer of which a part has been read already: whatever came together with its head is lost, and
-    on a busy machine that is one output in four.
+    Uses an ordinary HTTP request. The library's `exec_start` reads from the socket beneath a
+    response of which a part was read already, and loses what arrived together with its head: on a
+    busy machine one output in four.
     """
     url = f"{api.base_url}/v{api.api_version}/exec/{exec_id}/start"
     answer = api.post(url, json={"Detach": False, "Tty": False}, timeout=CALL_TIMEOUT_S)

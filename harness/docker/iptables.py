@@ -1,9 +1,9 @@
-"""Cutting links with iptables, each inside the network of the node that is to be deaf.
+"""Cuts links with iptables, in the network namespace of the node that is to drop the packets.
 
-A rule names the address of a peer and drops what comes from it: established connections too, since
-nothing they send is heard any more. The controller's address is in no rule, so clients and
-observation reach every node throughout. Rules live in one chain of ours; healing empties that
-chain. The chain counts what it dropped, and a cut that dropped nothing was none.
+A rule names the address of a peer and drops all that arrives from it, so it cuts established
+connections too. No rule names the controller's address, so clients and the observer reach every
+node throughout. All rules are in one chain of Squall's own; healing empties that chain only. The
+chain counts the packets it drops, and a cut that dropped none had no effect.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from squall.harness.cluster import Measured
-from squall.harness.docker.exec import Hands
+from squall.harness.docker.exec import ContainerExec
 
 CHAIN = "SQUALL"
 _PACKETS, _TARGET, _SOURCE = 0, 2, 7  # columns of `iptables -n -v -x -L`
 
 
-def rules(deaf_to: Iterable[str], addresses: Mapping[str, str]) -> str:
-    """Write the lines for iptables-restore that make a node deaf to others; sorted, one a peer."""
-    return "".join(f"-A {CHAIN} -s {addresses[peer]}/32 -j DROP\n" for peer in sorted(deaf_to))
+def rules(peers: Iterable[str], addresses: Mapping[str, str]) -> str:
+    """Return the iptables-restore lines that drop packets from these peers; sorted, one a peer."""
+    return "".join(f"-A {CHAIN} -s {addresses[peer]}/32 -j DROP\n" for peer in sorted(peers))
 
 
-def dropped(listing: str, addresses: Mapping[str, str]) -> dict[str, int]:
-    """Read the chain's counters: packets dropped from each peer that a rule names."""
+def dropped_packets(listing: str, addresses: Mapping[str, str]) -> dict[str, int]:
+    """Parse a listing of the chain: packets dropped from each peer that a rule names."""
     names = {address: node for node, address in addresses.items()}
     counts: dict[str, int] = {}
     for line in listing.splitlines():
@@ -35,60 +35,60 @@ def dropped(listing: str, addresses: Mapping[str, str]) -> dict[str, int]:
     return counts
 
 
-class Links:
-    """The links of one cluster: which are cut, and what each cut has dropped so far.
+class Iptables:
+    """The rules of one cluster: the grudge in force, and what each rule has dropped so far.
 
-    Methods that take a node block and want its lock held.
+    Methods that take a node block; the caller holds its lock.
     """
 
-    def __init__(self, hands: Hands, containers: Mapping[str, str]) -> None:
-        self._hands = hands
+    def __init__(self, container_exec: ContainerExec, containers: Mapping[str, str]) -> None:
+        self._exec = container_exec
         self._containers = containers
         self._addresses: dict[str, str] = {}
-        self._deaf: dict[str, frozenset[str]] = {}
+        self._grudge: dict[str, frozenset[str]] = {}
         self._dropped: dict[tuple[str, str], int] = {}
 
-    def place(self, addresses: Mapping[str, str]) -> None:
-        """Learn where everybody lives."""
+    def set_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Set the nodes' addresses."""
         self._addresses = dict(addresses)
 
     @property
-    def deaf(self) -> Mapping[str, frozenset[str]]:
-        """Who drops whom at the moment."""
-        return dict(self._deaf)
+    def grudge(self) -> Mapping[str, frozenset[str]]:
+        """The grudge in force: which node drops whose packets."""
+        return dict(self._grudge)
 
-    def deafen(self, node: str, to: frozenset[str]) -> None:
-        """Make a node drop the packets of these peers, besides those it drops already."""
-        self.count(node)
-        self._deaf[node] = self._deaf.get(node, frozenset()) | to
+    def cut(self, node: str, to: frozenset[str]) -> None:
+        """Make a node drop the packets of these peers, in addition to those it drops already."""
+        self.save_counters(node)
+        self._grudge[node] = self._grudge.get(node, frozenset()) | to
         for peer in to:
             self._dropped.setdefault((node, peer), 0)
         self._install(node)
 
-    def hear(self, node: str) -> None:
-        """Make a node drop nothing any more."""
-        if node not in self._deaf:
+    def heal(self, node: str) -> None:
+        """Remove a node's rules."""
+        if node not in self._grudge:
             return
-        self.count(node)
-        # Forgotten only once the rules are gone: a failure here leaves it to be healed again.
-        self._hands_load(node, "")
-        del self._deaf[node]
+        self.save_counters(node)
+        # Forgotten only once the rules are gone: after a failure here it is healed again.
+        self._load(node, "")
+        del self._grudge[node]
 
-    def count(self, node: str) -> None:
-        """Add up what a node has dropped; to be called before its counters are lost.
+    def save_counters(self, node: str) -> None:
+        """Add a node's counters to the totals; called before the counters are lost.
 
-        Counters die with the network namespace, that is with the process, and when rules change.
+        Counters are lost with the network namespace (with the process) and when rules change.
         """
         for peer, packets in self._counters(node).items():
             self._dropped[node, peer] = self._dropped.get((node, peer), 0) + packets
 
-    def look(self, node: str) -> int:
+    def dropped(self, node: str) -> int:
         """Return how many packets a node has dropped since the last `measured`."""
-        before = sum(packets for (deaf, _), packets in self._dropped.items() if deaf == node)
+        before = sum(packets for (at, _), packets in self._dropped.items() if at == node)
         return before + sum(self._counters(node).values())
 
     def measured(self) -> Measured:
-        """Sum up what was dropped since the last time this was asked, link by link."""
+        """Return the effect since the last call: packets dropped, link by link."""
         counts, self._dropped = self._dropped, {}
         if not counts:
             return Measured(effective=None, effect="no link was cut")
@@ -111,15 +111,15 @@ class Links:
 
     def _counters(self, node: str) -> dict[str, int]:
         container = self._containers[node]
-        if node not in self._deaf or not self._hands.state(container).has_network:
+        if node not in self._grudge or not self._exec.state(container).has_network:
             return {}
-        listing = self._hands.run(container, ["squall-links", "counters"])
-        return dropped(listing, self._addresses)
+        listing = self._exec.run(container, ["squall-links", "counters"])
+        return dropped_packets(listing, self._addresses)
 
     def _install(self, node: str) -> None:
-        self._hands_load(node, rules(self._deaf[node], self._addresses))
+        self._load(node, rules(self._grudge[node], self._addresses))
 
-    def _hands_load(self, node: str, text: str) -> None:
+    def _load(self, node: str, text: str) -> None:
         container = self._containers[node]
-        verb = "load" if self._hands.state(container).has_network else "save"
-        self._hands.run(container, ["squall-links", verb], stdin=text)
+        verb = "load" if self._exec.state(container).has_network else "save"
+        self._exec.run(container, ["squall-links", verb], stdin=text)

@@ -1,9 +1,9 @@
-"""Whose is it: the labels on every container, volume and network that a run makes.
+"""The labels on every container, volume and network of a run: they identify its owner.
 
-They name the run and the controller's process: host, boot, process id and the moment it started, so
-that a recycled process id is not taken for the controller. From the labels alone any later process
-can tell whether the owner still lives. A controller on another host (or in another container)
-cannot be judged from here and counts as alive.
+They name the run and the controller's process: host, boot, process id and its start time, so that a
+reused process id is not mistaken for the controller. From the labels alone any later process can
+tell whether the owner is alive. A controller on another host (or in another container) cannot be
+checked from here and counts as alive.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _START_TIME_FIELD = 22  # of /proc/<pid>/stat, counted from 1: clock ticks since
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """A controller's process. `started` and `boot` are empty where the system does not tell."""
+    """A controller's process. `started` and `boot` are empty where the system has no such value."""
 
     run: str
     pid: int
@@ -43,7 +43,7 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def owner_of(labels: Mapping[str, str]) -> Owner | None:
-    """Read a resource's labels; None when it is not ours, or its labels are damaged."""
+    """Read a resource's labels; None if it is not Squall's, or its labels are damaged."""
     if RUN not in labels or not labels.get(_PID, "").isdecimal():
         return None
     return Owner(
@@ -56,7 +56,7 @@ def owner_of(labels: Mapping[str, str]) -> Owner | None:
 
 
 def this_process(run: str) -> Owner:
-    """Describe the process we are in as the owner of `run`."""
+    """Return this process as the owner of `run`."""
     pid = os.getpid()
     return Owner(
         run=run, pid=pid, started=start_time(pid) or "", host=platform.node(), boot=_boot()
@@ -64,7 +64,7 @@ def this_process(run: str) -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Whether the controller may still be running. In doubt it is."""
+    """Whether the controller may still be running; True if that cannot be determined."""
     here = this_process(owner.run)
     if owner.host != here.host:
         return True
@@ -77,7 +77,7 @@ def is_alive(owner: Owner) -> bool:
 
 
 def start_time(pid: int) -> str | None:
-    """Return when a process started, "" where that cannot be told, None when there is none."""
+    """Return when a process started; "" if that cannot be determined, None if it does not exist."""
     stat = Path(f"/proc/{pid}/stat")
     try:
         # The second field is the program's name in parentheses and may hold spaces of its own.

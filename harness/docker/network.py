@@ -1,8 +1,9 @@
-"""A private network for each run: its own free subnet, and an address for every node.
+"""A private network for each run: a free subnet, and a fixed address for every node.
 
-The candidates are drawn from the run's name, so that two runs that start in the same instant rarely
-want the same one; where they do, the engine refuses the second and the next candidate is tried.
-What this machine already routes somewhere is never taken: the engine does not check that by itself.
+The order of candidate subnets is derived from the run's name, so that two runs that start at the
+same moment rarely choose the same one; if they do, the engine refuses the second, and the next
+candidate is tried. Subnets that this machine routes elsewhere are excluded, as the engine does not
+check that.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from squall.harness.cluster import HarnessError
 from squall.harness.docker.engine import Docker, reason
 
 POOLS = ("10.213.0.0/16", "172.29.0.0/16", "10.87.0.0/16")
-"""Ranges the engine does not hand out by itself and few offices use; three, in case of a clash."""
+"""Ranges that the engine does not assign by itself and few networks use; three, against a clash."""
 
 PREFIX = 26
 """Room for 61 addresses: gateway, seven nodes, and members that join later."""
@@ -32,7 +33,7 @@ _Net = ipaddress.IPv4Network
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """A network the engine made, and who lives where on it."""
+    """A network of the engine, and the nodes' addresses on it."""
 
     id: str
     name: str
@@ -41,7 +42,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def candidate_subnets(seed: str, taken: Iterable[_Net]) -> Iterator[_Net]:
-    """Yield free subnets in an order of their own for each seed."""
+    """Yield free subnets, in an order that depends on the seed."""
     avoid = [net for net in taken if net.prefixlen > 0]
     start = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
     for pool in POOLS:
@@ -53,12 +54,12 @@ def candidate_subnets(seed: str, taken: Iterable[_Net]) -> Iterator[_Net]:
 
 
 def addresses(subnet: _Net, nodes: Sequence[str]) -> dict[str, str]:
-    """Give every node its address."""
+    """Return every node's address."""
     return {node: str(subnet[FIRST_NODE + at]) for at, node in enumerate(nodes)}
 
 
 def routed(table: str) -> list[_Net]:
-    """Read a Linux route table (/proc/net/route: hexadecimal, network byte order reversed)."""
+    """Parse a Linux route table (/proc/net/route: hexadecimal, network byte order reversed)."""
     nets = []
     for line in table.splitlines()[1:]:
         fields = line.split()
@@ -72,7 +73,7 @@ def routed(table: str) -> list[_Net]:
 def create_network(
     engine: Docker, name: str, nodes: Sequence[str], labels: Mapping[str, str]
 ) -> Network:
-    """Make a bridge on a free subnet; raises HarnessError when none of many was accepted."""
+    """Create a bridge on a free subnet; raises HarnessError if the engine accepts none."""
     refused = "every candidate is routed elsewhere"
     tried = 0
     for subnet in candidate_subnets(name, _taken(engine)):

@@ -1,7 +1,7 @@
-"""How a node is started in a container: its flags, its limits, its volumes.
+"""How a node is started in a container: its flags, limits and volumes.
 
-Evidence is kept whole: the node purges neither WAL segments nor snapshots, its log is its standard
-error, and no restart policy hides that it died.
+All evidence is kept: the node purges neither WAL segments nor snapshots, its log is its standard
+error, and there is no restart policy that would hide a crash.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ CLIENT_PORT, PEER_PORT, STATUS_PORT = 2379, 2380, 2381
 DATA, CONTROL = "/data", "/run/squall"
 
 MEMORY_MAX = "2g"
-"""A node that needs more leaks; it must not take the other four and the machine with it."""
+"""A node that needs more leaks memory; the limit protects the other nodes and the machine."""
 
 PROCESSES_MAX = 512
 WATCH_PROGRESS = "1s"
-"""Between promises of progress to an idle watch; in the node's own ten minutes a run is over."""
+"""Interval of progress notifications to an idle watch; the default of ten minutes exceeds a run."""
 
 LOG_FILE_BYTES_MAX, LOG_FILES_MAX = "256m", "4"
-"""More log than an hour's storm writes; the engine drops the oldest quarter beyond that."""
+"""More than a node logs in an hour under faults; the engine drops the oldest file beyond that."""
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run may choose about its nodes; the rest follows from where they live.
+    """The settings of a run's nodes that do not follow from their addresses.
 
-    Snapshots come often, so that a run of a minute sees some and a rejoining node needs one.
+    Snapshots are frequent, so that a run of a minute has some and a rejoining node needs one.
     """
 
     election_timeout_ms: int = 1000
@@ -41,7 +41,7 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
 def command(
     node: str, addresses: Mapping[str, str], token: str, settings: NodeSettings
 ) -> list[str]:
-    """Return the flags of one node of a new cluster."""
+    """Return the command-line flags of one node of a new cluster."""
     address = addresses[node]
     cluster = ",".join(f"{name}=http://{at}:{PEER_PORT}" for name, at in addresses.items())
     flags = {
@@ -70,8 +70,9 @@ def command(
 def volumes(container: str) -> dict[str, str]:
     """Return the named volumes of a container and where they are mounted.
 
-    Real volumes, not the image's layers: an fsync then reaches a real file system. The control
-    volume holds the rules and the clock's file; they outlive the process, and helpers share them.
+    Volumes, not the image's layers, so that an fsync reaches a real file system. The control volume
+    holds the iptables rules and the clock's file, which outlive the process and which helper
+    containers share.
     """
     return {f"{container}-data": DATA, f"{container}-control": CONTROL}
 
@@ -87,7 +88,7 @@ def container_arguments(
     labels: Mapping[str, str],
     publish: bool,
 ) -> dict[str, Any]:
-    """Return what the engine's create call wants; `publish` for engines in a virtual machine."""
+    """Return the engine's create arguments; `publish` for engines in a virtual machine."""
     ports = (CLIENT_PORT, PEER_PORT, STATUS_PORT)
     host: dict[str, Any] = {
         "CapAdd": ["NET_ADMIN"],
@@ -102,7 +103,7 @@ def container_arguments(
         },
     }
     if publish:
-        # Port 0 lets the engine choose, anew at every start.
+        # Port 0: the engine chooses a port at every start.
         host["PortBindings"] = {
             f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": "0"}] for port in ports
         }

@@ -1,7 +1,7 @@
-"""What a node says of itself, asked over HTTP, with the time it took.
+"""Reads a node's status over HTTP, and the controller's clocks before and after.
 
-One request on one fresh connection with one short deadline. Whatever goes wrong is an answer too:
-the node is not reachable, and why.
+One request on a new connection, with a short deadline. Every failure is a result too: the node is
+unreachable, with the reason.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import msgspec
 from squall.harness.cluster import NodeStatus
 
 TIMEOUT_S = 1.0
-"""A healthy node answers in milliseconds; one that needs a second is not healthy to its clients."""
+"""A healthy node answers in milliseconds; one that needs a second is as good as unreachable."""
 
 NO_ANSWER = "no answer"
-"""How the error begins of a node that accepted the question and said nothing."""
+"""How the error of a node begins that accepted the connection and sent no response."""
 
 RESPONSE_BYTES_MAX = 1 << 20
 ANSWER_SHOWN = 80
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """A status, and the controller's clocks before it was asked for and after it came.
+    """A status, and the controller's clocks before the request and after the response.
 
-    The node read its clocks somewhere between the two.
+    The node read its own clocks at some moment between the two.
     """
 
     status: NodeStatus
@@ -37,12 +37,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def took_ns(self) -> int:
-        """How uncertain the moment of the node's own reading is."""
+        """The uncertainty of the moment at which the node read its clocks, in nanoseconds."""
         return self.answered_ns - self.asked_ns
 
 
 async def read_status(node: str, host: str, port: int, timeout_s: float = TIMEOUT_S) -> Reading:
-    """Ask for /debug/status; never raises for what the node or the network does."""
+    """Request /debug/status; failures of the node or the network are returned, not raised."""
     asked_wall_ns, asked_ns = time.time_ns(), time.monotonic_ns()
     try:
         async with asyncio.timeout(timeout_s):

@@ -1,8 +1,9 @@
-"""The nemesis: whoever breaks the cluster while clients use it.
+"""The nemesis: injects faults into the cluster while clients use it.
 
-One file a kind of fault. A kind is a pair that travels together, `start` and `stop`, plus two pure
-decisions: `draw` an intent from the kind's own stream of chance, and `resolve` it against the roles
-and the condition of that moment. `squall.harness.nemesis.scheduler` runs the kinds side by side.
+One file a kind of fault. A kind has two effects, `start` and `stop`, where `stop` heals what
+`start` broke, and two pure decisions: `draw` an intent from the kind's own random stream, and
+`resolve` it against the roles and the cluster state of that moment.
+`squall.harness.nemesis.scheduler` runs the kinds concurrently.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import Any, Protocol
 import msgspec
 
 from squall.harness.cluster import Measured
-from squall.harness.nemesis.cluster_state import Condition, Damage
-from squall.harness.run.context import Scene
+from squall.harness.nemesis.cluster_state import ClusterState, Damage
+from squall.harness.run.context import RunContext
 
 
 class Executed(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One fault of schedule.json, as it happened: enough to do it again by hand or by machine.
+    """One fault of schedule.json as it was executed; contains what is needed to repeat it.
 
-    `intent` is what was drawn, `targets` and `detail` what it came to. Times are of the
-    controller's clock, from the start of the run.
+    `intent` is what was drawn, `targets` and `detail` what it was resolved to. Times are
+    nanoseconds of the controller's clock since the start of the load.
     """
 
     id: str
@@ -34,12 +35,12 @@ class Executed(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Nemesis(Protocol):
-    """Anything that makes faults for the length of a run."""
+    """Injects faults for the duration of the load."""
 
     kinds: tuple[str, ...]
 
-    async def rage(self, scene: Scene) -> None:
-        """Break and heal until `scene.calm` is raised; nothing of its own stays broken after."""
+    async def run(self, context: RunContext) -> None:
+        """Inject and heal faults until `context.load_over` is set; heals all of its own faults."""
         ...
 
     def executed(self) -> tuple[Executed, ...]:
@@ -47,7 +48,7 @@ class Nemesis(Protocol):
         ...
 
     def quorum_share(self) -> float | None:
-        """The fraction of the storm in which a quorum could form; None if there was no storm."""
+        """The fraction of the fault phase in which a quorum could form; None without faults."""
         ...
 
 
@@ -56,18 +57,18 @@ UNREACHABLE = "unreachable"
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """What an intent is resolved against: who plays which role, and what is broken already."""
+    """What an intent is resolved against: the nodes' roles and the faults already in force."""
 
     nodes: tuple[str, ...]
     roles: dict[str, str]
     leader: str
-    condition: Condition
+    state: ClusterState
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """An intent come true: whom it hits, and what it takes away from the cluster while it lasts.
+    """A resolved intent: its targets, and what it takes away from the cluster while in force.
 
-    `data` is the kind's own (a grudge, offsets).
+    `data` belongs to the kind (a grudge, offsets).
     """
 
     targets: tuple[str, ...]
@@ -82,17 +83,17 @@ class Kind(Protocol):
     name: str
 
     def draw(self) -> dict[str, Any]:
-        """Draw what to try next, from this kind's own stream and nothing else."""
+        """Draw the next intent, from this kind's own random stream only."""
         ...
 
     def resolve(self, intent: dict[str, Any], view: View) -> list[Resolved]:
-        """Ways to make the intent true now, the one meant first, milder ones after it."""
+        """Return ways to carry out the intent now: the intended one first, then milder ones."""
         ...
 
-    async def start(self, scene: Scene, resolved: Resolved) -> None:
-        """Break it; returns when the breakage is in force."""
+    async def start(self, context: RunContext, resolved: Resolved) -> None:
+        """Inject the fault; returns once it is in force."""
         ...
 
-    async def stop(self, scene: Scene, resolved: Resolved) -> Measured:
-        """Heal it, and say what it was seen to do."""
+    async def stop(self, context: RunContext, resolved: Resolved) -> Measured:
+        """Heal the fault and return its measured effect."""
         ...

@@ -1,8 +1,9 @@
-"""What is broken right now, and who may still make progress.
+"""The faults in force, and which nodes can still be elected under them.
 
-A `Condition` is a value: nodes that are down, nodes that are frozen, and the grudge in force. From
-it follows who could lead: a running node that hears, and is heard by, enough running nodes to make
-a quorum together. It says who *may*, not who does: an election takes its time.
+A `ClusterState` is a value: nodes that are down, nodes that are frozen, and the grudge in force. A
+running node is electable if it has working links in both directions to enough running nodes to form
+a quorum with them. The state says which nodes *can* lead, not which one does: an election takes
+time.
 """
 
 from __future__ import annotations
@@ -13,31 +14,31 @@ import msgspec
 import networkx as nx
 
 QUORUM_LOSS_SHARE_MAX = 0.25
-"""A storm may take the quorum away for at most this share of its time, or nothing is exercised."""
+"""Faults may prevent a quorum for at most this share of the time, or the load exercises nothing."""
 
 
 _NOBODY: frozenset[str] = frozenset()
 
 
 class Damage(msgspec.Struct, frozen=True, kw_only=True):
-    """What one fault takes away while it lasts."""
+    """What one fault takes away while it is in force."""
 
     down: frozenset[str] = frozenset()
     paused: frozenset[str] = frozenset()
     grudge: Mapping[str, frozenset[str]] = {}
 
 
-class Condition(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a cluster under every damage that is in force."""
+class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
+    """The cluster under every fault that is in force."""
 
     nodes: tuple[str, ...]
     down: frozenset[str] = frozenset()
     paused: frozenset[str] = frozenset()
     grudge: Mapping[str, frozenset[str]] = {}
 
-    def plus(self, damage: Damage) -> Condition:
-        """Return the condition with one more fault in force."""
-        return Condition(
+    def plus(self, damage: Damage) -> ClusterState:
+        """Return the state with one more fault in force."""
+        return ClusterState(
             nodes=self.nodes,
             down=self.down | damage.down,
             paused=self.paused | damage.paused,
@@ -49,36 +50,36 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def running(self) -> tuple[str, ...]:
-        """Nodes that neither lie dead nor frozen."""
+        """Nodes that are neither dead nor frozen."""
         return tuple(node for node in self.nodes if node not in self.down | self.paused)
 
     @property
-    def able(self) -> tuple[str, ...]:
-        """Nodes that may lead: in touch, both ways, with a quorum (themselves included)."""
+    def electable(self) -> tuple[str, ...]:
+        """Nodes with working links, in both directions, to a quorum (themselves included)."""
         links = mutual_links(self)
         quorum = len(self.nodes) // 2 + 1
         return tuple(node for node in self.running if links.degree(node) + 1 >= quorum)
 
     @property
     def expect(self) -> str:
-        """Whether one may expect the cluster to serve in this condition."""
-        return "available" if self.able else "unavailable"
+        """`available` if some node is electable, else `unavailable`."""
+        return "available" if self.electable else "unavailable"
 
 
-def mutual_links(condition: Condition) -> nx.Graph[str]:
-    """Draw the running nodes and the links on which packets pass both ways."""
+def mutual_links(state: ClusterState) -> nx.Graph[str]:
+    """Return the graph of running nodes and of links on which packets pass in both directions."""
     graph: nx.Graph[str] = nx.Graph()
-    graph.add_nodes_from(condition.running)
-    grudge = condition.grudge
-    for at, one in enumerate(condition.running):
-        for other in condition.running[at + 1 :]:
+    graph.add_nodes_from(state.running)
+    grudge = state.grudge
+    for at, one in enumerate(state.running):
+        for other in state.running[at + 1 :]:
             if other not in grudge.get(one, ()) and one not in grudge.get(other, ()):
                 graph.add_edge(one, other)
     return graph
 
 
 class QuorumBudget:
-    """How long the quorum has been away, and whether it may be taken away again."""
+    """Limits how long the faults of a run prevent a quorum (QUORUM_LOSS_SHARE_MAX)."""
 
     def __init__(self, begin_ns: int) -> None:
         self._begin_ns = begin_ns
@@ -86,14 +87,14 @@ class QuorumBudget:
         self._lost_ns = 0
         self._lost = False
 
-    def note(self, now_ns: int, condition: Condition) -> None:
-        """Learn that the condition is this from `now_ns` on."""
+    def note(self, now_ns: int, state: ClusterState) -> None:
+        """Record the state in force from `now_ns` on."""
         self._account(now_ns)
-        self._lost = not condition.able
+        self._lost = not state.electable
 
-    def admits(self, now_ns: int, condition: Condition, duration_ns: int) -> bool:
-        """Whether `condition` may be brought about for `duration_ns`."""
-        if condition.able:
+    def admits(self, now_ns: int, state: ClusterState, duration_ns: int) -> bool:
+        """Whether `state` may be in force for `duration_ns` without exceeding the budget."""
+        if state.electable:
             return True
         self._account(now_ns)
         elapsed_ns = now_ns - self._begin_ns

@@ -1,14 +1,14 @@
-"""Partition: packets between nodes are dropped, in shapes that hurt in different ways.
+"""Partition: packets between nodes are dropped, in shapes that break different assumptions.
 
-    halves           a minority and a majority that cannot talk at all
+    halves           a minority and a majority without any link between them
     isolate-one      one follower alone
     isolate-leader   the leader alone: it must step down, its reads must stop
     bridge           two sides that share one node, which sees both
     majorities-ring  every node sees a majority, and no two see the same one
-    one-way          a side (or the leader) is heard and does not hear, or hears and is not heard
+    one-way          a side (or the leader) drops what it receives, or has dropped what it sends
 
-A shape is a grudge: who drops whose packets on arrival. Clients still reach every node. Whether the
-cluster can serve in that shape follows from the links left over
+A shape is a grudge: which node drops whose packets on arrival. Clients still reach every node.
+Whether the cluster can serve follows from the remaining links
 (`squall.harness.nemesis.cluster_state`).
 """
 
@@ -22,24 +22,23 @@ import networkx as nx
 
 from squall.harness.cluster import Grudge, Measured
 from squall.harness.nemesis import UNREACHABLE, Resolved, View
-from squall.harness.nemesis.cluster_state import Condition, Damage, mutual_links
-from squall.harness.nemesis.sampling import Deck
-from squall.harness.run.context import Scene
+from squall.harness.nemesis.cluster_state import ClusterState, Damage, mutual_links
+from squall.harness.nemesis.sampling import WithoutReplacement
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
 
 SHAPES = ("halves", "isolate-one", "isolate-leader", "bridge", "majorities-ring", "one-way")
 ONE_WAYS = ("leader-unheard", "leader-deaf", "minority-unheard", "minority-deaf")
 RING_NODES_MIN = 5
-"""With three nodes every majority is nearly everybody: such a ring cuts nothing cleanly."""
-
+"""With three nodes a majority is all but one node, so the ring has no distinct majorities."""
 
 SILENCE_NS_MAX = 5 * NS_PER_S
-"""How much longer than drawn a cut may last in which nobody has spoken yet."""
+"""How much longer than drawn a cut lasts while it has not dropped a packet yet."""
 POLL_NS = 200 * NS_PER_MS
 
 
 class Partition:
-    """Cuts links between nodes; its healing twin drops nothing any more."""
+    """Cuts links between nodes; healed by restoring all of them."""
 
     name = "partition"
 
@@ -47,11 +46,13 @@ class Partition:
         self._random = random
         self._nodes = nodes
         few = len(nodes) < RING_NODES_MIN
-        self._shapes = Deck(random, [s for s in SHAPES if not (few and s == "majorities-ring")])
-        self._ways = Deck(random, ONE_WAYS)
+        self._shapes = WithoutReplacement(
+            random, [s for s in SHAPES if not (few and s == "majorities-ring")]
+        )
+        self._ways = WithoutReplacement(random, ONE_WAYS)
 
     def draw(self) -> dict[str, Any]:
-        """Draw a shape, and the order in which nodes take their places in it."""
+        """Draw a shape, and the order in which nodes are assigned to its places."""
         shape = self._shapes.draw()
         intent: dict[str, Any] = {"shape": shape}
         if shape == "one-way":
@@ -60,13 +61,13 @@ class Partition:
         return intent
 
     def resolve(self, intent: dict[str, Any], view: View) -> list[Resolved]:
-        """Place the nodes so that the cut parts some who are talking; milder shapes come after."""
-        meant = [intent | {"order": order} for order in _turns(intent["order"])]
-        milder = [{"shape": "isolate-one", "order": order} for order in _turns(intent["order"])]
+        """Place the nodes so that the cut affects links in use; milder shapes come last."""
+        meant = [intent | {"order": order} for order in _rotations(intent["order"])]
+        milder = [{"shape": "isolate-one", "order": order} for order in _rotations(intent["order"])]
         found = []
         for attempt in meant + milder:
             grudge = grudge_of(attempt, view.leader)
-            if not _bites(grudge, view):
+            if not _has_effect(grudge, view):
                 continue
             name = attempt.get("way") or attempt["shape"]
             found.append(
@@ -79,32 +80,31 @@ class Partition:
             )
         return found
 
-    async def start(self, scene: Scene, resolved: Resolved) -> None:
-        """Cut."""
-        await scene.cluster.cut(resolved.data["grudge"])
+    async def start(self, context: RunContext, resolved: Resolved) -> None:
+        """Install the grudge."""
+        await context.cluster.cut(resolved.data["grudge"])
 
     async def stop(
         self,
-        scene: Scene,
+        context: RunContext,
         resolved: Resolved,  # noqa: ARG002 - one partition at a time: healing is of all
     ) -> Measured:
-        """Let everything through again, once somebody has been cut short or waiting is vain.
+        """Restore all links, once a packet was dropped or SILENCE_NS_MAX have passed.
 
-        The nodes may be silent for other reasons: they boot, or a pause holds whoever would speak.
+        The nodes may send nothing for other reasons: they are booting, or frozen by a pause.
         """
-        give_up_ns = scene.runtime.now_ns() + SILENCE_NS_MAX
-        while not await scene.cluster.dropped() and scene.runtime.now_ns() < give_up_ns:
-            if await scene.calm.wait(POLL_NS):
+        give_up_ns = context.runtime.now_ns() + SILENCE_NS_MAX
+        while not await context.cluster.dropped() and context.runtime.now_ns() < give_up_ns:
+            if await context.load_over.wait(POLL_NS):
                 break
-        return await scene.cluster.heal()
+        return await context.cluster.heal()
 
 
 def grudge_of(intent: Mapping[str, Any], leader: str) -> Grudge:
-    """Return who drops whom for a shape whose places are taken in `order`.
+    """Return the grudge of a shape whose places are assigned in `order`.
 
-    Where a shape has a place for the leader and one is known, it takes it; where the shape would
-    have no effect with the leader in some place (a bridge that leads cuts nobody off), it leaves
-    it.
+    A known leader is put in the place that the shape has for it, and kept out of a place in which
+    the shape would have no effect (a bridge that leads is cut off from no node).
     """
     order: list[str] = list(intent["order"])
     shape, way = intent["shape"], intent.get("way", "")
@@ -128,12 +128,12 @@ def grudge_of(intent: Mapping[str, Any], leader: str) -> Grudge:
     return _drops(side, rest) if way.endswith("deaf") else _drops(rest, side)
 
 
-def _turns(order: Sequence[str]) -> list[list[str]]:
+def _rotations(order: Sequence[str]) -> list[list[str]]:
     return [[*order[at:], *order[:at]] for at in range(len(order))]
 
 
-def _drops(deaf: Sequence[str], unheard: Sequence[str]) -> Grudge:
-    return {node: frozenset(unheard) for node in deaf}
+def _drops(receivers: Sequence[str], senders: Sequence[str]) -> Grudge:
+    return {node: frozenset(senders) for node in receivers}
 
 
 def _apart(one: Sequence[str], other: Sequence[str]) -> Grudge:
@@ -149,31 +149,31 @@ def _ring(order: Sequence[str]) -> Grudge:
     }
 
 
-def _bites(grudge: Grudge, view: View) -> bool:
-    """Whether the grudge stops packets that flow: from and to a leader, not among followers.
+def _has_effect(grudge: Grudge, view: View) -> bool:
+    """Whether the grudge drops packets that are sent: those from and to a leader.
 
-    A frozen node still has a kernel that receives, so only the dead are out of the question; one
-    that just boots says nothing yet. Without a known leader everybody canvasses everybody.
+    A frozen node's kernel still receives, so only dead receivers are excluded; a booting node sends
+    nothing yet. Without a known leader every node requests votes of every other.
     """
-    alive = [node for node in view.nodes if node not in view.condition.down]
-    awake = [node for node in view.condition.running if view.roles.get(node) != UNREACHABLE]
-    talkers = [view.leader] if view.leader in awake else awake
+    alive = [node for node in view.nodes if node not in view.state.down]
+    awake = [node for node in view.state.running if view.roles.get(node) != UNREACHABLE]
+    senders = [view.leader] if view.leader in awake else awake
     return any(
-        (other in grudge.get(talker, ())) or (talker in grudge.get(other, ()))
-        for talker in talkers
+        (other in grudge.get(sender, ())) or (sender in grudge.get(other, ()))
+        for sender in senders
         for other in alive
-        if other != talker
+        if other != sender
     )
 
 
 def describe(nodes: tuple[str, ...], grudge: Grudge) -> str:
-    """Draw a grudge in a line: `n4 n5 | n1 n2 n3`, `n1 n2 -x> n3`, `n1 -x- n3, ...`."""
-    links = mutual_links(Condition(nodes=nodes, grudge=grudge))
+    """Return a grudge as one line: `n4 n5 | n1 n2 n3`, `n1 n2 -x> n3`, `n1 -x- n3, ...`."""
+    links = mutual_links(ClusterState(nodes=nodes, grudge=grudge))
     mutual = {node: {other for other in nodes if node in grudge.get(other, ())} for node in nodes}
     if any(mutual[node] != set(grudge.get(node, ())) for node in nodes):
-        deaf = [node for node in nodes if grudge.get(node)]
-        unheard = sorted(set().union(*(grudge[node] for node in deaf)))
-        return f"{' '.join(unheard)} -x> {' '.join(deaf)}"
+        receivers = [node for node in nodes if grudge.get(node)]
+        senders = sorted(set().union(*(grudge[node] for node in receivers)))
+        return f"{' '.join(senders)} -x> {' '.join(receivers)}"
     parts = sorted((sorted(part) for part in nx.connected_components(links)), key=len)
     if len(parts) > 1:
         return " | ".join(" ".join(part) for part in parts)

@@ -1,7 +1,7 @@
-"""Drawing without neglect: every variant comes up before any comes up twice.
+"""Sampling without replacement: every variant is drawn once before any is drawn twice.
 
-Independent draws leave a variant out of one short run in three; a shuffled deck leaves none out
-that there is time for, and is just as unpredictable in order.
+Independent draws leave a variant out of one short run in three. Drawing without replacement leaves
+none out that there is time for; the order remains random.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Deck(Generic[T]):
-    """A deck of cards that is shuffled anew whenever it runs out."""
+class WithoutReplacement(Generic[T]):
+    """Draws from a fixed set of items; reshuffles it whenever it is used up."""
 
-    def __init__(self, random: Random, cards: Sequence[T]) -> None:
-        assert cards, "a deck has cards"
+    def __init__(self, random: Random, items: Sequence[T]) -> None:
+        assert items, "there is something to draw"
         self._random = random
-        self._cards = tuple(cards)
+        self._items = tuple(items)
         self._left: list[T] = []
 
     def draw(self) -> T:
-        """Take the next card."""
+        """Return the next item."""
         if not self._left:
-            self._left = list(self._cards)
+            self._left = list(self._items)
             self._random.shuffle(self._left)
         return self._left.pop()

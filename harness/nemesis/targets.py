@@ -1,7 +1,7 @@
-"""Whom a kill or a pause hits: one node, the leader, a minority, a majority, all.
+"""Targets of a kill or a pause: one node, the leader, a minority, a majority, all.
 
-An intent names a scope and an order in which nodes are preferred; both are drawn before anything is
-known of the world. Only `resolve` looks at it.
+An intent names a scope and an order of preference among the nodes. Both are drawn before the
+cluster is observed; only `candidates` depends on its state.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from random import Random
 from typing import Any
 
 from squall.harness.nemesis import View
-from squall.harness.nemesis.sampling import Deck
+from squall.harness.nemesis.sampling import WithoutReplacement
 
 SCOPES = ("one", "leader", "minority", "majority", "all")
 
 
-class Victims:
-    """Draws intents for faults that hit whole nodes."""
+class TargetSampler:
+    """Draws intents for faults that affect whole nodes."""
 
     def __init__(
         self, random: Random, nodes: tuple[str, ...], scopes: tuple[str, ...] = SCOPES
     ) -> None:
         self._random = random
         self._nodes = nodes
-        self._scopes = Deck(random, scopes)
+        self._scopes = WithoutReplacement(random, scopes)
 
     def draw(self) -> dict[str, Any]:
         """Draw a scope, and an order of preference among the nodes."""
@@ -35,11 +35,11 @@ class Victims:
 
 
 def candidates(intent: dict[str, Any], view: View, able: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the sets of victims to try, the one meant first, ever smaller ones after it.
+    """Return the sets of targets to try: the intended one first, then ever smaller ones.
 
-    `able` are the nodes that can be hit at all (a dead node cannot be killed). The leader comes
-    first when it is meant and known. In the end every single node is tried, so that a fault that
-    would cost too much still comes about in its mildest form.
+    `able` are the nodes the fault can affect at all (a dead node cannot be killed). The leader
+    comes first when the scope is `leader` and it is known. The last sets are single nodes, so that
+    a fault that exceeds the quorum budget still happens in its mildest form.
     """
     order = [node for node in intent["order"] if node in able]
     scope = intent["scope"]
@@ -54,7 +54,7 @@ def candidates(intent: dict[str, Any], view: View, able: Sequence[str]) -> list[
 
 
 def describe(intent: dict[str, Any], view: View, targets: tuple[str, ...]) -> str:
-    """Say whom it hits and why those: `leader: n3`, `majority, eased to n1 n2`."""
+    """Return scope and targets as text: `leader: n3`, `majority, eased to n1 n2`."""
     scope = intent["scope"]
     count = len(view.nodes)
     meant = {"minority": (count - 1) // 2, "majority": count // 2 + 1, "all": count}.get(scope, 1)

@@ -1,1 +1,1 @@
-"""One run from its options to its verdict: controller, clients, recorder, final phase, judging."""
+"""One run, from its options to its verdict: controller, clients, recorder, final phase, judging."""

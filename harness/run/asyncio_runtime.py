@@ -1,6 +1,7 @@
-"""The real world's Runtime: asyncio, and the monotonic clock counted from the load's start.
+"""The `Runtime` on asyncio: the monotonic clock, counted from the start of the load.
 
-The only module through which a run meets asyncio's clock and tasks; the simulator has its twin.
+The only module through which a run uses asyncio's clock and tasks; the simulator has its own
+runtime.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class AsyncioTask(Generic[T]):
 
 
 class AsyncioEvent:
-    """A flag whose wait is bounded without the cost of a task for every wait."""
+    """A flag whose bounded wait costs a timer, not a task."""
 
     __slots__ = ("_set", "_waiters")
 
@@ -45,21 +46,21 @@ class AsyncioEvent:
         self._waiters: list[asyncio.Future[bool]] = []
 
     def set(self) -> None:
-        """Raise the flag and wake every waiter."""
+        """Set the flag and wake every waiter."""
         self._set = True
         for waiter in self._waiters:
             _resolve(waiter, value=True)
 
     def clear(self) -> None:
-        """Lower the flag."""
+        """Reset the flag."""
         self._set = False
 
     def is_set(self) -> bool:
-        """Whether the flag is up."""
+        """Whether the flag is set."""
         return self._set
 
     async def wait(self, timeout_ns: int | None = None) -> bool:
-        """Wait until the flag is up (True) or `timeout_ns` have passed (False)."""
+        """Wait until the flag is set (True) or `timeout_ns` have passed (False)."""
         if self._set:
             return True
         loop = asyncio.get_running_loop()
@@ -101,12 +102,12 @@ class AsyncioRuntime:
         await asyncio.sleep(max(0, duration_ns) / _NS)
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> AsyncioTask[T]:
-        """Run a coroutine beside this one; the runtime keeps it alive until it ends."""
+        """Run a coroutine concurrently; the runtime keeps it referenced until it ends."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return AsyncioTask(task)
 
     def event(self) -> AsyncioEvent:
-        """Make a lowered flag."""
+        """Make a flag that is not set."""
         return AsyncioEvent()

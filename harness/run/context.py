@@ -1,10 +1,10 @@
-"""What everyone who acts during a run has in hand: one world, one history, one set of dice.
+"""The per-run context: cluster, runtime, recorder, seeds and options of one run.
 
-A `Scene` is handed to the interpreter, the nemesis, the observer and the final phase, so that none
-of them reaches for a global. It also carries the two things they tell each other: `trouble`
-(failures of the harness, which never blame the database) and `stop` (the load should end now).
-`calm` tells the nemesis to heal and rest; `load_until_ns` is when that is due. `oks` counts client
-operations that succeeded, `kills` how often the nemesis killed each node.
+The interpreter, the nemesis, the observer and the final phase are given the same `RunContext`, so
+that none of them uses a global. It also holds the state they share: `trouble` (failures of the
+harness, which never blame the database), `stop` (end the load now), `load_over` (the load has
+ended: the nemesis heals and returns), `load_until_ns` (when the load is due to end), `oks` (client
+operations that succeeded) and `kills` (how often the nemesis killed each node).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from squall.harness.run.runtime import Event, Runtime
 from squall.harness.run.seeds import Seeds
 
 TROUBLES_MAX = 50
-"""More than this many complaints are one complaint; the rest is counted."""
+"""Entries of `trouble` that are kept; later ones are dropped, as the run cannot pass by then."""
 
 
 @dataclass
-class Scene:
-    """The shared surroundings of one run."""
+class RunContext:
+    """Per-run context, shared by everything that acts during the run."""
 
     runtime: Runtime
     cluster: Cluster
@@ -33,14 +33,14 @@ class Scene:
     seeds: Seeds
     options: Options
     stop: Event
-    calm: Event
+    load_over: Event
     progress: Progress = field(default_factory=Silent)
     trouble: list[str] = field(default_factory=list)
     load_until_ns: int = 0
     oks: int = 0
     kills: Counter[str] = field(default_factory=Counter)
 
-    def complain(self, text: str) -> None:
+    def note_trouble(self, text: str) -> None:
         """Note trouble of the harness, once: the run cannot end as a pass."""
         if text not in self.trouble and len(self.trouble) < TROUBLES_MAX:
             self.trouble.append(text)

@@ -1,11 +1,12 @@
-"""The heart of a run: start, load under faults, heal, wait, read everything back, collect.
+"""The phases of a run: start, load under faults, heal, wait, read everything back, collect.
 
 `conduct` is a plain coroutine over a `Runtime` and a `Cluster`. It runs unchanged on asyncio
-against containers and under virtual time against the simulator. It records and gathers; it does not
+against containers and in virtual time against the simulator. It records and gathers; it does not
 judge (`squall.harness.run.judging` does, from what is on disk by then).
 
-The final phase always happens, whatever the load or the nemesis did: a write that nobody read back
-is neither kept nor lost, and a history full of those proves nothing.
+The final phase always takes place, whatever happened during the load: a write that was not read
+back is neither kept nor lost, and a history full of those proves nothing. It begins with the
+liveness phase, if the backend has one (`Cluster.prove_liveness`, called by `recovery.mend`).
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from squall.checkers.history import History
 from squall.harness.cluster import Cluster, HarnessError, NodeDied
 from squall.harness.nemesis import Executed, Nemesis
 from squall.harness.nemesis.scheduler import observe_all
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.interpreter import Interpreter
 from squall.harness.run.observer import Observer, note_disturbances
 from squall.harness.run.options import NS_PER_MS, NS_PER_S, Options
 from squall.harness.run.progress import Progress, Silent
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.recovery import await_recovery, compare_digests, mend, patience_ns
+from squall.harness.run.recovery import await_recovery, compare_digests, mend, recovery_limit_ns
 from squall.harness.run.runtime import Event, Runtime
 from squall.harness.run.seeds import Seeds
 from squall.workloads.client import Definite, Indefinite, Range, RangeAnswer
 from squall.workloads.generator import Stagger, TimeLimit
-from squall.workloads.workload import Plan, Script, Workload
+from squall.workloads.workload import Script, ScriptConfig, Workload
 
 EMPTY_TIMEOUT_NS = 30 * NS_PER_S
 """How long a fresh cluster may take to answer its first read (it must elect a leader first)."""
@@ -42,7 +43,7 @@ WHOLE_STORE = Range(key=b"\0", range_end=b"\0", limit=1)
 
 
 class Findings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run leaves for the judge: what happened, what the nodes say, what was done to them."""
+    """What a run leaves for the judge: history, evidence of the nodes, executed faults."""
 
     history: Any  # History
     evidence: Evidence
@@ -69,63 +70,63 @@ async def conduct(
     could not be written on; other trouble after that is noted in the evidence, so that what was
     recorded still gets judged.
     """
-    scene = Scene(
+    context = RunContext(
         runtime=runtime,
         cluster=cluster,
         recorder=recorder,
         seeds=seeds,
         options=options,
         stop=stop or runtime.event(),
-        calm=runtime.event(),
+        load_over=runtime.event(),
         progress=progress or Silent(),
     )
-    recorder.on_failure(scene.stop.set)
+    recorder.on_failure(context.stop.set)
     deaths: dict[str, str] = {}
     recovery: dict[str, Any] = {}
     try:
-        scene.progress.phase("start")
+        context.progress.phase("start")
         try:
             await cluster.start()
-            await assert_empty(scene)
-            recovery = await _storm(scene, workload, nemesis, deaths)
+            await assert_empty(context)
+            recovery = await _load_and_recover(context, workload, nemesis, deaths)
         except NodeDied as death:
             deaths[death.node] = death.text
-        scene.progress.phase("collect")
-        evidence = await _collect(scene, recovery, deaths, into)
+        context.progress.phase("collect")
+        evidence = await _collect(context, recovery, deaths, into)
     finally:
-        # Whatever ended the run, its remains go; and that they do not must not hide what ended it.
-        await _remove(scene)
+        # The cluster is always removed; a failure of that must not replace the run's error.
+        await _remove(context)
     recorder.check()
     evidence = msgspec.structs.replace(
-        evidence, trouble=tuple(dict.fromkeys((*scene.trouble, *evidence.trouble)))
+        evidence, trouble=tuple(dict.fromkeys((*context.trouble, *evidence.trouble)))
     )
     return Findings(history=History(recorder.ops), evidence=evidence, schedule=nemesis.executed())
 
 
-async def _remove(scene: Scene) -> None:
-    """Remove the cluster; what cannot be removed is trouble that hides nothing else."""
+async def _remove(context: RunContext) -> None:
+    """Remove the cluster; a failure is noted as trouble and replaces no other error."""
     try:
-        await scene.cluster.stop()
-    except Exception as error:  # noqa: BLE001 - said, and the run ends as it would have
-        scene.complain(
+        await context.cluster.stop()
+    except Exception as error:  # noqa: BLE001 - noted; the run ends as it would have
+        context.note_trouble(
             f"containers of this run could not be removed: {error}. `squall clean` removes them"
         )
 
 
-async def assert_empty(scene: Scene) -> None:
-    """Check that nobody wrote to this store before us; raises HarnessError.
+async def assert_empty(context: RunContext) -> None:
+    """Check that the store is empty and every node serves; raises HarnessError.
 
     Every node is asked, so that the load begins on a cluster of which each node serves.
     """
-    give_up_ns = scene.runtime.now_ns() + EMPTY_TIMEOUT_NS
-    for node in scene.cluster.nodes:
-        while (found := await _ask_whole_store(scene, node)) is None:
-            if scene.runtime.now_ns() > give_up_ns:
+    give_up_ns = context.runtime.now_ns() + EMPTY_TIMEOUT_NS
+    for node in context.cluster.nodes:
+        while (found := await _ask_whole_store(context, node)) is None:
+            if context.runtime.now_ns() > give_up_ns:
                 raise HarnessError(
                     f"{node} answered no read within {EMPTY_TIMEOUT_NS // NS_PER_S} s of the "
                     "cluster's start, before any fault; see its log in the run's folder"
                 )
-            await scene.runtime.sleep_ns(EMPTY_RETRY_NS)
+            await context.runtime.sleep_ns(EMPTY_RETRY_NS)
         if found.kvs:
             raise HarnessError(
                 f"{node} holds the key {found.kvs[0].key!r} before the run has written anything; "
@@ -133,14 +134,14 @@ async def assert_empty(scene: Scene) -> None:
             )
 
 
-async def _ask_whole_store(scene: Scene, node: str) -> RangeAnswer | None:
-    client = await scene.cluster.client(node)
-    call = scene.runtime.spawn(client.call(WHOLE_STORE), "empty?")
-    wait = scene.runtime.event()
-    give_up_ns = scene.runtime.now_ns() + scene.options.op_timeout_ns
+async def _ask_whole_store(context: RunContext, node: str) -> RangeAnswer | None:
+    client = await context.cluster.client(node)
+    call = context.runtime.spawn(client.call(WHOLE_STORE), "empty?")
+    wait = context.runtime.event()
+    give_up_ns = context.runtime.now_ns() + context.options.op_timeout_ns
     try:
         while not call.done():
-            if scene.runtime.now_ns() > give_up_ns:
+            if context.runtime.now_ns() > give_up_ns:
                 call.cancel()
                 return None
             await wait.wait(5 * NS_PER_MS)
@@ -153,28 +154,26 @@ async def _ask_whole_store(scene: Scene, node: str) -> RangeAnswer | None:
     return answer
 
 
-async def _storm(
-    scene: Scene, workload: Workload, nemesis: Nemesis, deaths: dict[str, str]
+async def _load_and_recover(
+    context: RunContext, workload: Workload, nemesis: Nemesis, deaths: dict[str, str]
 ) -> dict[str, Any]:
-    """Load the cluster while it is being broken, then mend it and read everything back."""
-    plan = Plan(
-        nodes=scene.cluster.nodes, prefix=scene.options.prefix, options=scene.options.workload
-    )
-    script = workload.begin(scene.seeds.of, plan)
-    scene.runtime.begin()  # every time that is recorded or shown counts from the first operation
-    interpreter = Interpreter(scene, script.invoke, workload.reads)
-    observer, over = Observer(scene), scene.runtime.event()
-    watching = scene.runtime.spawn(observer.watch(over), "observer")
+    """Load the cluster while faults are injected, then mend it and read everything back."""
+    config = ScriptConfig(nodes=context.cluster.nodes, prefix=context.options.prefix)
+    script = workload.begin(context.seeds.of, config)
+    context.runtime.begin()  # recorded times count from the first operation
+    interpreter = Interpreter(context, script.invoke, workload.reads)
+    observer, over = Observer(context), context.runtime.event()
+    watching = context.runtime.spawn(observer.watch(over), "observer")
     try:
-        await _load(scene, interpreter, script, nemesis)
-        scene.recorder.check()
-        scene.progress.phase("heal")
-        await mend(scene)
-        recovery = await await_recovery(scene)
-        scene.recorder.check()
-        scene.progress.phase("read")
-        recovery |= await _read_back(scene, interpreter, script)
-        recovery |= await compare_digests(scene)
+        await _load(context, interpreter, script, nemesis)
+        context.recorder.check()
+        context.progress.phase("heal")
+        await mend(context)
+        recovery = await await_recovery(context)
+        context.recorder.check()
+        context.progress.phase("read")
+        recovery |= await _read_back(context, interpreter, script)
+        recovery |= await compare_digests(context)
         recovery["quorum_share"] = nemesis.quorum_share()
     finally:
         over.set()
@@ -184,41 +183,47 @@ async def _storm(
     return recovery
 
 
-async def _load(scene: Scene, interpreter: Interpreter, script: Script, nemesis: Nemesis) -> None:
-    options = scene.options
-    scene.progress.phase("load")
-    scene.load_until_ns = scene.runtime.now_ns() + options.time_limit_ns
-    raging = scene.runtime.spawn(nemesis.rage(scene), "nemesis")
-    paced = Stagger(scene.seeds.of("workload/pace"), options.rate, script.load())
+async def _load(
+    context: RunContext, interpreter: Interpreter, script: Script, nemesis: Nemesis
+) -> None:
+    options = context.options
+    context.progress.phase("load")
+    context.load_until_ns = context.runtime.now_ns() + options.time_limit_ns
+    await context.cluster.begin_background_faults()
+    faults = context.runtime.spawn(nemesis.run(context), "nemesis")
+    paced = Stagger(context.seeds.of("workload/pace"), options.rate, script.load())
     try:
         await interpreter.run(TimeLimit(options.time_limit_ns, paced))
     finally:
-        scene.calm.set()
+        context.load_over.set()
         try:
-            await raging.join()
-        except Exception as error:  # noqa: BLE001 - the nemesis is ours, and so is its failure
-            scene.complain(f"the nemesis failed: {type(error).__name__}: {error}")
+            await faults.join()
+        except Exception as error:  # noqa: BLE001 - a failure of the nemesis is the harness's
+            context.note_trouble(f"the nemesis failed: {type(error).__name__}: {error}")
+        await context.cluster.end_background_faults()
 
 
-async def _read_back(scene: Scene, interpreter: Interpreter, script: Script) -> dict[str, Any]:
+async def _read_back(
+    context: RunContext, interpreter: Interpreter, script: Script
+) -> dict[str, Any]:
     """Drive the final reads; they may take as long as the recovery may."""
-    limit_ns = await patience_ns(scene, await observe_all(scene))
-    await interpreter.hang_up()  # connections of the storm may still be waiting to try again
+    limit_ns = await recovery_limit_ns(context, await observe_all(context))
+    await interpreter.hang_up()  # connections of the load may be in their backoff
     drain = script.final()
     await interpreter.run(TimeLimit(limit_ns, drain), heed_stop=False)
     return {"final_reads": drain.succeeded, "final_reads_missing": drain.missing}
 
 
 async def _collect(
-    scene: Scene, recovery: dict[str, Any], deaths: dict[str, str], into: Path | None
+    context: RunContext, recovery: dict[str, Any], deaths: dict[str, str], into: Path | None
 ) -> Evidence:
-    """Gather what the nodes left behind; what cannot be had is trouble, not silence."""
+    """Gather the nodes' logs and data; what cannot be gathered is noted as trouble."""
     try:
-        deaths |= await scene.cluster.crashed()
-        await note_disturbances(scene)
-        evidence = await scene.cluster.collect(into)
+        deaths |= await context.cluster.crashed()
+        await note_disturbances(context)
+        evidence = await context.cluster.collect(into)
     except Exception as error:  # noqa: BLE001 - the history must be judged all the same
-        scene.complain(f"could not collect the nodes' logs: {type(error).__name__}: {error}")
+        context.note_trouble(f"could not collect the nodes' logs: {type(error).__name__}: {error}")
         evidence = Evidence()
     nodes = dict(evidence.nodes)
     for node, words in deaths.items():
@@ -230,5 +235,5 @@ async def _collect(
         evidence,
         nodes=nodes,
         recovery={**evidence.recovery, **recovery},
-        unsupported_faults={**scene.cluster.unsupported, **evidence.unsupported_faults},
+        unsupported_faults={**context.cluster.unsupported, **evidence.unsupported_faults},
     )

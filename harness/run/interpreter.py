@@ -1,11 +1,11 @@
-"""The interpreter: turns a generator's answers into requests of a cluster, and both into history.
+"""The interpreter: turns a generator's answers into requests to a cluster, and both into history.
 
-It keeps the rules on which every verdict rests. A logical process has one operation outstanding at
-most. Its invocation is recorded before the request leaves, its completion after the answer came.
-What nobody knows the end of is `info`: the process never speaks again, a new one with a new
-connection takes its place at the same node. Each operation has a deadline on this side; an answer
-that comes after it is dropped, never used to narrow the window. One that lasts by its nature, as a
-watch does, says how much longer it may take.
+It keeps the rules on which every verdict rests. A logical process has at most one operation
+outstanding. Its invocation is recorded before the request leaves, its completion after the answer
+arrived. An operation of unknown outcome is `info`: its process invokes nothing further, and a new
+process with a new connection takes its place at the same node. Each operation has a deadline on
+this side; an answer that arrives after it is dropped, never used to narrow the window. An operation
+that lasts by its nature, as a watch does, states how much longer it may take.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from collections.abc import Awaitable, Callable
 
 from squall.checkers.history import Op, OpType
 from squall.harness.cluster import Client
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS
 from squall.workloads.client import Definite, Indefinite, Kv
 from squall.workloads.generator import PENDING, Answer, Context, Generator, Invocation, Pending
 from squall.workloads.workload import Completion
 
 REST_NS = 250 * NS_PER_MS
-"""How long a client rests that was refused or not answered.
+"""How long a client pauses that was refused or not answered.
 
-The clients of a dead node fail at once; were they free again at once, they would take the whole
-rate and leave the living nodes none.
+The clients of a dead node fail at once; were they free again at once, they would use up the rate
+and leave none for the running nodes.
 """
 
 STOP_POLL_NS = 100 * NS_PER_MS
-"""How long an idle interpreter may take to notice that it was told to stop."""
+"""How long an idle interpreter may take to notice that `stop` is set."""
 
 Step = Callable[[Kv, Op], Awaitable[Completion]]
 
 
 class Worker:
-    """A place at which one logical process after another sits. Lives as long as the run."""
+    """A slot for one logical process after another; it lasts as long as the run."""
 
     __slots__ = ("client", "node", "op", "process")
 
@@ -50,25 +50,25 @@ class Worker:
 class Interpreter:
     """Drives generators over a fixed set of workers, spread over all nodes in turn."""
 
-    def __init__(self, scene: Scene, step: Step, reads: frozenset[str]) -> None:
-        self._scene = scene
+    def __init__(self, context: RunContext, step: Step, reads: frozenset[str]) -> None:
+        self._context = context
         self._step = step
         self._reads = reads
-        nodes = scene.cluster.nodes
-        self._concurrency = scene.options.concurrency
+        nodes = context.cluster.nodes
+        self._concurrency = context.options.concurrency
         self._workers = [Worker(at, nodes[at % len(nodes)]) for at in range(self._concurrency)]
         self._free = list(self._workers)
-        self._context = Context(free=self._free)
+        self._generator_context = Context(free=self._free)
         self._deadlines: deque[tuple[int, Worker, Op]] = deque()
-        self._patient: list[tuple[int, int, Worker, Op]] = []  # a heap of later deadlines
-        self._wake = scene.runtime.event()
-        self._firm = False  # whether it waits for a moment that no completion brings forward
+        self._late_deadlines: list[tuple[int, int, Worker, Op]] = []  # a heap of later deadlines
+        self._wake = context.runtime.event()
+        self._firm = False  # whether it waits for a time that no completion brings forward
         self._generator: Generator | None = None
 
     async def run(self, generator: Generator, *, heed_stop: bool = True) -> None:
-        """Drive a generator until it is exhausted (or the run is told to stop) and all is quiet."""
+        """Drive a generator until it is exhausted, or `stop` is set; then wait for what is open."""
         self._generator = generator
-        while not (heed_stop and self._scene.stop.is_set()):
+        while not (heed_stop and self._context.stop.is_set()):
             answer = self._ask(generator)
             if answer is None:
                 break
@@ -82,7 +82,7 @@ class Interpreter:
         self._generator = None
 
     async def hang_up(self) -> None:
-        """Close every connection; whoever needs one opens it anew."""
+        """Close every connection; the next operation of a worker opens a new one."""
         for worker in self._workers:
             client, worker.client = worker.client, None
             if client is not None:
@@ -91,14 +91,14 @@ class Interpreter:
     def _ask(self, generator: Generator) -> Answer:
         if not self._free:
             return PENDING
-        context = self._context
-        context.now_ns = self._scene.runtime.now_ns()
-        context.busy = len(self._workers) - len(self._free)
-        return generator.next(context)
+        asked = self._generator_context
+        asked.now_ns = self._context.runtime.now_ns()
+        asked.busy = len(self._workers) - len(self._free)
+        return generator.next(asked)
 
     async def _wait(self, until_ns: int | None, *, firm: bool = False) -> None:
-        """Wait for a completion (not if firm), a deadline or a moment; expire what is overdue."""
-        now_ns = self._scene.runtime.now_ns()
+        """Wait for a completion (unless firm), a deadline or a time; expire what is overdue."""
+        now_ns = self._context.runtime.now_ns()
         wake_ns = now_ns + STOP_POLL_NS
         if until_ns is not None:
             wake_ns = min(wake_ns, until_ns)
@@ -107,8 +107,8 @@ class Interpreter:
             deadlines.popleft()  # completed in time
         if deadlines:
             wake_ns = min(wake_ns, deadlines[0][0])
-        if self._patient:
-            wake_ns = min(wake_ns, self._patient[0][0])
+        if self._late_deadlines:
+            wake_ns = min(wake_ns, self._late_deadlines[0][0])
         if wake_ns > now_ns:
             self._firm = firm
             await self._wake.wait(wake_ns - now_ns)
@@ -117,9 +117,9 @@ class Interpreter:
         self._expire()
 
     def _launch(self, invocation: Invocation) -> None:
-        scene = self._scene
+        context = self._context
         worker = self._take(invocation.process)
-        op = scene.recorder.invoke(
+        op = context.recorder.invoke(
             worker.process,
             invocation.f,
             key=invocation.key,
@@ -128,13 +128,13 @@ class Interpreter:
             meta=invocation.meta,
         )
         worker.op = op
-        until_ns = op.time_ns + scene.options.op_timeout_ns
-        if invocation.patience_ns:
-            until_ns += invocation.patience_ns
-            heapq.heappush(self._patient, (until_ns, op.index, worker, op))
+        until_ns = op.time_ns + context.options.op_timeout_ns
+        if invocation.extra_time_ns:
+            until_ns += invocation.extra_time_ns
+            heapq.heappush(self._late_deadlines, (until_ns, op.index, worker, op))
         else:
             self._deadlines.append((until_ns, worker, op))
-        scene.runtime.spawn(self._perform(worker, op), "op")
+        context.runtime.spawn(self._perform(worker, op), "op")
 
     def _take(self, process: int) -> Worker:
         for at, worker in enumerate(self._free):
@@ -143,7 +143,7 @@ class Interpreter:
         raise AssertionError(f"process {process} is not free")
 
     async def _perform(self, worker: Worker, op: Op) -> None:
-        """Do one operation; whatever goes wrong becomes one of the three outcomes."""
+        """Do one operation; every error becomes one of the three outcomes."""
         client = worker.client
         completion: Completion
         try:
@@ -154,17 +154,17 @@ class Interpreter:
             completion = Completion(type=OpType.FAIL, error=str(error))
         except Indefinite as error:
             completion = Completion(type=OpType.INFO, error=str(error))
-        except Exception as error:  # noqa: BLE001 - unclassified: nobody knows, and we are to blame
+        except Exception as error:  # noqa: BLE001 - unclassified: unknown outcome, and trouble of ours
             words = f"unclassified {type(error).__name__}: {error}"
             completion = Completion(type=OpType.INFO, error=words)
-            self._scene.complain(f"op {op.index} ({op.f}): {words}")
+            self._context.note_trouble(f"op {op.index} ({op.f}): {words}")
         if worker.op is op:  # otherwise its deadline passed: the answer came too late to count
             self._complete(worker, op, completion)
 
     async def _connect(self, worker: Worker, op: Op) -> Client:
-        """Open a connection; that it could not be opened proves that nothing was sent."""
+        """Open a connection; a failure proves that no request was sent."""
         try:
-            client = await self._scene.cluster.client(worker.node)
+            client = await self._context.cluster.client(worker.node)
         except Indefinite as error:
             raise Definite(f"no connection: {error}") from error
         if worker.op is op:
@@ -178,27 +178,27 @@ class Interpreter:
         unknown = outcome is OpType.INFO
         if unknown and op.f in self._reads:
             outcome = OpType.FAIL  # a read has no effect: it certainly did not happen
-        scene = self._scene
-        completed = scene.recorder.complete(
+        context = self._context
+        completed = context.recorder.complete(
             op, outcome, value=completion.value, error=completion.error, meta=completion.meta
         )
         worker.op = None
         if outcome is OpType.OK:
-            scene.oks += 1
+            context.oks += 1
         if unknown:
             self._hang_up(worker)
         if self._generator is not None:
             self._generator.update(completed)
         if outcome is OpType.INFO:
             worker.process += self._concurrency
-        scene.progress.op(completed)
+        context.progress.op(completed)
         if outcome is OpType.OK:
             self._release(worker)
         else:
-            scene.runtime.spawn(self._rest(worker), "rest")
+            context.runtime.spawn(self._rest(worker), "rest")
 
     async def _rest(self, worker: Worker) -> None:
-        await self._scene.runtime.sleep_ns(REST_NS)
+        await self._context.runtime.sleep_ns(REST_NS)
         self._release(worker)
 
     def _release(self, worker: Worker) -> None:
@@ -207,17 +207,17 @@ class Interpreter:
             self._wake.set()
 
     def _expire(self) -> None:
-        now_ns = self._scene.runtime.now_ns()
+        now_ns = self._context.runtime.now_ns()
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_ns:
             self._give_up(*deadlines.popleft())
-        patient = self._patient
-        while patient and (patient[0][0] <= now_ns or patient[0][2].op is not patient[0][3]):
-            until_ns, _, worker, op = heapq.heappop(patient)
+        late = self._late_deadlines
+        while late and (late[0][0] <= now_ns or late[0][2].op is not late[0][3]):
+            until_ns, _, worker, op = heapq.heappop(late)
             self._give_up(until_ns, worker, op)
 
     def _give_up(self, until_ns: int, worker: Worker, op: Op) -> None:
-        """Complete an operation whose deadline has passed, if it is still under way."""
+        """Complete an operation whose deadline has passed, if it is still open."""
         if worker.op is op:
             words = f"no answer within {(until_ns - op.time_ns) // NS_PER_MS} ms"
             self._complete(worker, op, Completion(type=OpType.INFO, error=words))
@@ -225,4 +225,4 @@ class Interpreter:
     def _hang_up(self, worker: Worker) -> None:
         client, worker.client = worker.client, None
         if client is not None:
-            self._scene.runtime.spawn(client.close(), "hang up")
+            self._context.runtime.spawn(client.close(), "hang up")

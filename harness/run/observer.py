@@ -1,10 +1,10 @@
-"""The observer: asks every node, several times a second, what it thinks it is.
+"""The observer: reads every node's status several times a second.
 
-Its readings become `observe` events of the history, so that leaders and terms can be drawn over the
-same seconds as operations and faults. They are evidence, never order: the time on them is the
-controller's, at which the reading was written down. A node that does not answer has no role, term
-or index in them. It also notices nodes whose process ended without a fault, and nodes that
-something outside the harness took away.
+Its readings become `observe` events of the history, so that leaders and terms can be shown over the
+same time axis as operations and faults. They prove no order: their time is the controller's at the
+moment of recording. A node that does not answer has no role, term or index in them. The observer
+also detects nodes whose process ended without a fault, and nodes that were stopped from outside the
+harness.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 from squall.checkers.history import OBSERVER
 from squall.harness.cluster import NodeStatus
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.options import NS_PER_MS, NS_PER_S
+from squall.harness.run.runtime import Event
 
 RECORD_EVERY_NS = NS_PER_S
 """At least this often a reading is recorded, whether or not a role or term changed."""
@@ -22,75 +23,77 @@ STALE_NS = 3 * NS_PER_S // 2
 """A node that has not answered for this long counts as unreachable (its answer may be stuck)."""
 CRASH_POLL_NS = NS_PER_S
 FAILURES_MAX = 3
-"""Polls in a row that the engine leaves unanswered before the load is ended: it is gone."""
+"""Consecutive polls without an answer of the engine after which the load ends."""
 
 
 class Observer:
-    """Watches until told to end. Nothing it does can fail the run."""
+    """Polls until told to stop. None of its failures fails the run."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
         self._statuses: dict[str, NodeStatus] = {}
-        self._heard_ns: dict[str, int] = {}
+        self._answered_ns: dict[str, int] = {}
         self.crashes: dict[str, str] = {}
 
-    async def watch(self, over: Any) -> None:
-        """Poll and record until the event `over` is raised."""
-        scene = self._scene
-        for node in scene.cluster.nodes:
-            scene.runtime.spawn(self._poll(node, over), f"observe {node}")
-        scene.runtime.spawn(self._poll_crashes(over), "observe crashes")
+    async def watch(self, over: Event) -> None:
+        """Poll and record until the event `over` is set."""
+        context = self._context
+        for node in context.cluster.nodes:
+            context.runtime.spawn(self._poll(node, over), f"observe {node}")
+        context.runtime.spawn(self._poll_crashes(over), "observe crashes")
         last_ns, last = -RECORD_EVERY_NS, None
-        while not await over.wait(scene.options.observe_every_ns):
-            now_ns = scene.runtime.now_ns()
-            reading = {node: self._reading(node, now_ns) for node in scene.cluster.nodes}
-            essence = [(r.get("role"), r.get("term"), r["reachable"]) for r in reading.values()]
-            if essence != last or now_ns - last_ns >= RECORD_EVERY_NS:
-                last, last_ns = essence, now_ns
-                scene.progress.op(scene.recorder.note(OBSERVER, "observe", reading))
+        while not await over.wait(context.options.observe_every_ns):
+            now_ns = context.runtime.now_ns()
+            reading = {node: self._reading(node, now_ns) for node in context.cluster.nodes}
+            changed_part = [
+                (r.get("role"), r.get("term"), r["reachable"]) for r in reading.values()
+            ]
+            if changed_part != last or now_ns - last_ns >= RECORD_EVERY_NS:
+                last, last_ns = changed_part, now_ns
+                context.progress.op(context.recorder.note(OBSERVER, "observe", reading))
 
-    async def _poll(self, node: str, over: Any) -> None:
-        scene = self._scene
+    async def _poll(self, node: str, over: Event) -> None:
+        context = self._context
         while not over.is_set():
             try:
-                status = await scene.cluster.observe(node)
-            except Exception as error:  # noqa: BLE001 - not answering is an answer
+                status = await context.cluster.observe(node)
+            except Exception as error:  # noqa: BLE001 - any failure means unreachable
                 status = NodeStatus(node=node, reachable=False, error=str(error))
             self._statuses[node] = status
-            self._heard_ns[node] = scene.runtime.now_ns()
-            await over.wait(scene.options.observe_every_ns)
+            self._answered_ns[node] = context.runtime.now_ns()
+            await over.wait(context.options.observe_every_ns)
 
-    async def _poll_crashes(self, over: Any) -> None:
-        """Ask which nodes ended, and who ended them.
+    async def _poll_crashes(self, over: Event) -> None:
+        """Poll for nodes that ended by themselves, and for interference from outside the harness.
 
-        Either ends the load: what a crash proves is proved, and what is measured on a cluster that
-        somebody else interferes with would prove nothing.
+        Either ends the load: a crash is proved already, and measurements on a cluster with
+        interference would prove nothing.
         """
-        scene = self._scene
+        context = self._context
         failures = 0
         while not await over.wait(CRASH_POLL_NS):
             try:
-                crashes = await scene.cluster.crashed()
-                await note_disturbances(scene)
-            except Exception as error:  # noqa: BLE001 - trouble of ours, said once
+                crashes = await context.cluster.crashed()
+                await note_disturbances(context)
+            except Exception as error:  # noqa: BLE001 - trouble of the harness, noted once
                 failures += 1
                 if failures == FAILURES_MAX:
-                    scene.complain(f"could not ask which nodes crashed: {error}")
-                    scene.stop.set()
+                    context.note_trouble(f"could not ask which nodes crashed: {error}")
+                    context.stop.set()
                 continue
             failures = 0
             for node, words in crashes.items():
                 if node not in self.crashes:
                     self.crashes[node] = words
                     last = words.strip()[-200:]
-                    scene.progress.say(
+                    context.progress.say(
                         f"✗ {node} ended, which no fault did; its last words: {last}"
                     )
-                    scene.stop.set()  # what it proves is proved; no need to load a corpse
+                    context.stop.set()  # the crash is proved; further load adds nothing
 
     def _reading(self, node: str, now_ns: int) -> dict[str, Any]:
         status = self._statuses.get(node)
-        fresh = status is not None and now_ns - self._heard_ns[node] <= STALE_NS
+        fresh = status is not None and now_ns - self._answered_ns[node] <= STALE_NS
         if status is None or not fresh or not status.reachable:
             return {"reachable": False}  # its role, term and indexes are unknown, not zero
         return {
@@ -104,9 +107,9 @@ class Observer:
         }
 
 
-async def note_disturbances(scene: Scene) -> None:
-    """Note as trouble what was done to nodes from outside, and end the load if anything was."""
-    for found in (await scene.cluster.disturbed()).values():
+async def note_disturbances(context: RunContext) -> None:
+    """Record interference from outside the harness as trouble, which ends the load."""
+    for found in (await context.cluster.disturbed()).values():
         for text in found:
-            scene.complain(text)
-            scene.stop.set()
+            context.note_trouble(text)
+            context.stop.set()

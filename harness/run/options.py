@@ -1,8 +1,6 @@
-"""What a run is asked to do, once every default and every draw has been settled."""
+"""The options of a run, after every default was filled in."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 
@@ -12,10 +10,10 @@ __all__ = ["NS_PER_MS", "NS_PER_S", "Options"]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that shapes a run beside its world, workload, faults and seed.
+    """What shapes a run besides its backend, workload, faults and seed.
 
-    Times are of the world's own clock. `rate` is operations a second over all clients. `prefix`
-    begins every key, so that two runs can never read each other's values.
+    Times are of the backend's own clock. `rate` is operations a second over all clients. Every key
+    begins with `prefix`, so that two runs never read each other's values.
     """
 
     prefix: str
@@ -25,4 +23,3 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     op_timeout_ns: int = 2 * NS_PER_S
     recovery_timeout_ns: int = 60 * NS_PER_S
     observe_every_ns: int = NS_PER_S // 4
-    workload: dict[str, Any] = {}

@@ -1,4 +1,7 @@
-"""Who is told how a run goes while it goes. The controller speaks; a terminal may listen."""
+"""Progress reports of a run, for a terminal.
+
+The controller reports and never waits for an answer: a listener must not influence the run.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from squall.checkers.history import Op
 
 
 class Progress(Protocol):
-    """A listener. Its methods must not fail and must not take long."""
+    """A listener. Its methods must not fail and must return quickly."""
 
     def phase(self, name: str) -> None:
-        """A phase begins: start, load, heal, recover, read, collect, judge."""
+        """A phase begins: start, load, heal, read, collect, judge."""
         ...
 
     def say(self, line: str) -> None:
-        """Something worth a line of its own happened (a fault, a crash, a warning)."""
+        """A fault, a crash, a warning: a line for the terminal."""
         ...
 
     def op(self, op: Op) -> None:
@@ -24,13 +27,13 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Nobody listens."""
+    """A listener that does nothing."""
 
     def phase(self, name: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def say(self, line: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def op(self, op: Op) -> None:
-        """Nothing."""
+        """Do nothing."""

@@ -1,8 +1,9 @@
-"""Whatever happens is written down here first: the one place where Ops get their time and index.
+"""The recorder: the only place where Ops get their time and index.
 
-An invocation is handed to the sink (flushed to the operating system, in a real run) before `invoke`
-returns, hence before its request can leave; a completion is stamped after its answer came. Windows
-are therefore only ever widened, which costs power and never raises a false alarm.
+An invocation is passed to the sink (written to the operating system, in a run on containers) before
+`invoke` returns, hence before its request can be sent; a completion is stamped after its response
+arrived. The recorded window of an operation therefore contains the real one, which may hide an
+anomaly but never creates one.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from squall.harness.cluster import HarnessError
 from squall.harness.run.runtime import Runtime
 
 Sink = Callable[[Op], None]
-"""Where an Op goes the moment it is made: a file that is flushed, or nowhere but memory."""
+"""Called with every Op as it is recorded: writes it to a file."""
 
 
 class Recorder:
-    """The history in the making."""
+    """Records the history of a run."""
 
     def __init__(self, runtime: Runtime, sink: Sink | None = None) -> None:
         self._runtime = runtime
@@ -29,15 +30,15 @@ class Recorder:
         self.ops: list[Op] = []
 
     def on_failure(self, call: Callable[[], None]) -> None:
-        """Have `call` called, once, when the sink fails: nothing that follows will be kept."""
+        """Set the function to call, once, when the sink fails: later Ops are not stored."""
         self._failed = call
 
     def check(self) -> None:
         """Raise the HarnessError with which the sink failed, if it did.
 
-        It is raised here and not where an Op is recorded, which is in many coroutines at once: the
-        load ends in order, and the failure is told once. What the sink took before is a history
-        that was cut short; later Ops never reach it, so none is missing in between.
+        It is raised here and not where an Op is recorded, which happens in many coroutines: so the
+        load ends in order, and the failure is reported once. The sink gets no Op after the failure,
+        so what it has is a prefix of the history.
         """
         if self._failure is not None:
             raise self._failure
@@ -52,7 +53,7 @@ class Recorder:
         node: str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Op:
-        """Record that something is about to be tried."""
+        """Record an invocation."""
         return self._append(
             Op(
                 index=len(self.ops),
@@ -76,7 +77,7 @@ class Recorder:
         error: str | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Op:
-        """Record how an invocation ended."""
+        """Record the completion of an invocation."""
         return self._append(
             Op(
                 index=len(self.ops),
@@ -93,7 +94,7 @@ class Recorder:
         )
 
     def note(self, process: str, f: str, value: Any) -> Op:
-        """Record an observation: an `info` event that has no invocation."""
+        """Record an observation: an `info` event without an invocation."""
         return self._append(
             Op(
                 index=len(self.ops),

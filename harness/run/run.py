@@ -1,9 +1,9 @@
-"""A trial: one run as the command line asks for it, from its folder to its exit code.
+"""One run as requested on the command line, from its folder to its exit code.
 
-Here everything that was left open is settled (seed, names, defaults) and written down before the
-first container starts; the world is chosen, the run conducted, and what it left is filed in an
-order that survives an end at any moment: history while it happens, then evidence, then the verdict,
-then the reports, which are only views.
+The run's identity and every default (seed, names) are written to run.json before the first
+container starts. The run is executed on a backend. Its results are stored in an order that leaves a
+usable folder whenever the process ends: the history while it happens, then the evidence, the
+verdict, and the reports, which can be rebuilt from the rest.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from squall.harness.run.controller import Findings
 from squall.harness.run.judging import (
     budget,
     exit_code,
-    file_verdict,
-    pass_judgement,
+    judge_history,
     verdict_file,
     write_reports,
+    write_verdict,
 )
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.progress import Progress
@@ -42,11 +42,10 @@ from squall.reports.view.reproduce import NODE_SOURCE
 from squall.workloads import WORKLOADS
 
 SCHEDULE_FORMAT = 1
-NODES_OF_VALID_RUNS = "discarded, as nothing was wrong; keep them with --keep"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for, with every default filled in."""
+    """The requested run, with every default filled in."""
 
     workload: str
     cluster: str
@@ -63,22 +62,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a trial ended."""
+    """The results of a run."""
 
     run: Run
     folder: RunFolder
-    history: Any  # History
+    history: History
     evidence: Evidence
     verdict: Verdict
     exit_code: int
 
     def verdict_json(self) -> bytes:
-        """Return what verdict.json holds, also where a full disk kept it from being written."""
+        """Return the contents of verdict.json, even if a full disk prevented its writing."""
         return pretty(verdict_file(self.verdict, self.exit_code))
 
 
-class World(msgspec.Struct, kw_only=True):
-    """What a world gives back beside the findings: what ran, and what it could not do."""
+class BackendResult(msgspec.Struct, kw_only=True):
+    """What a backend returns: findings, versions that ran, faults it does not support."""
 
     findings: Findings
     versions: dict[str, str]
@@ -86,27 +85,27 @@ class World(msgspec.Struct, kw_only=True):
     interrupted: bool = False
 
 
-Conductor = Callable[[Request, Run, RunFolder, Progress, Callable[[Op], None]], World]
-"""Conducts a run in some world; the simulator and the containers each have one."""
+Backend = Callable[[Request, RunFolder, Progress, Callable[[Op], None]], BackendResult]
+"""Executes a run and returns its findings; containers and the simulator have one each."""
 
 
-def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Outcome:
-    """Do one run from beginning to end; raises HarnessError if it never came to one.
+def carry_out(request: Request, backend: Backend, progress: Progress) -> Outcome:
+    """Execute, judge and report one run; raises HarnessError if it could not be started.
 
-    A run that failed before anything happened (no engine, no image) leaves no folder behind.
+    A run that failed before its first operation (no engine, no image) leaves no folder behind.
     """
     now = datetime.now(UTC)
     store = Store(request.store)
     folder = store.create(request.workload, request.seed, now)
-    run = identify(request, folder, now)
+    run = describe_run(request, folder, now)
     recording = Recording(store, folder, run)
     try:
         folder.write_json(RUN, run)
         progress.say(heading(run, str(folder)))
-        world = conductor(request, run, folder, Flushing(progress, folder), recording.record)
+        result = backend(request, folder, SyncedProgress(progress, folder), recording.record)
         recording.begin()
     except BaseException:
-        with contextlib.suppress(StoreError):  # it must not hide what ended the run
+        with contextlib.suppress(StoreError):  # it must not replace the error that ended the run
             folder.end_history()
         if folder.has_history:
             progress.say(f"what was recorded is kept: squall check {folder} judges it")
@@ -114,15 +113,15 @@ def carry_out(request: Request, conductor: Conductor, progress: Progress) -> Out
             folder.discard()
         raise
     run = msgspec.structs.replace(
-        run, versions=run.versions | world.versions, unsupported=world.unsupported
+        run, versions=run.versions | result.versions, unsupported=result.unsupported
     )
-    history = History(world.findings.history, header=recording.header)
-    world.findings = msgspec.structs.replace(world.findings, history=history)
-    return conclude(request, run, folder, world, progress)
+    history = History(result.findings.history, header=recording.header)
+    result.findings = msgspec.structs.replace(result.findings, history=history)
+    return judge_and_report(request, run, folder, result, progress)
 
 
 class Recording:
-    """The history on disk, begun by its first op: until then, nothing has happened."""
+    """The history on disk; the file is created when the first op is recorded."""
 
     def __init__(self, store: Store, folder: RunFolder, run: Run) -> None:
         self._store, self._folder, self._run = store, folder, run
@@ -130,7 +129,7 @@ class Recording:
         self.header: dict[str, Any] = {}
 
     def begin(self, at_ns: int = 0) -> None:
-        """Write the header, and let `latest` point here; `at_ns` is the history's time now."""
+        """Write the header and point `latest` here; `at_ns` is the current time of the history."""
         if not self.begun:
             self.begun = True
             run = self._run
@@ -151,44 +150,47 @@ class Recording:
         self._folder.record(op)
 
 
-def conclude(
-    request: Request, run: Run, folder: RunFolder, world: World, progress: Progress
+def judge_and_report(
+    request: Request, run: Run, folder: RunFolder, result: BackendResult, progress: Progress
 ) -> Outcome:
-    """File what a run left, judge it, and write its reports.
+    """Store a run's results, judge it, and write its reports.
 
-    A store that fills up now is trouble, and takes neither a proof nor its exit code away.
+    A store that is full by now is trouble; it changes neither a proof nor its exit code.
     """
-    findings = world.findings
+    findings = result.findings
     progress.phase("judge")
     checkers = WORKLOADS[run.workload].checkers(run.faults, run.parameters["workload"])
     history, evidence = findings.history, findings.evidence
-    unfiled = file_all(
+    unwritten = write_all(
         folder.end_history,
         lambda: folder.write_json(RUN, run),
         lambda: folder.write_json(SCHEDULE, schedule_file(run, findings.schedule)),
     )
-    evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, *unfiled))
-    verdict = pass_judgement(
+    evidence = msgspec.structs.replace(evidence, trouble=(*evidence.trouble, *unwritten))
+    verdict = judge_history(
         checkers,
         history,
         evidence,
         budget(request.check_time_s),
-        interrupted=world.interrupted,
+        interrupted=result.interrupted,
     )
-    code = exit_code(verdict, evidence, interrupted=world.interrupted)
-    unfiled = file_all(lambda: file_verdict(folder, verdict, evidence, code))
+    code = exit_code(verdict, evidence, interrupted=result.interrupted)
+    unwritten = write_all(lambda: write_verdict(folder, verdict, evidence, code))
     try:
         write_reports(folder, run, history, verdict, evidence)
     except StoreError as error:
-        unfiled = tuple(dict.fromkeys((*unfiled, str(error))))
-    except Exception as error:  # noqa: BLE001 - a verdict must not be lost to its own rendering
-        unfiled = (*unfiled, f"the report could not be written: {type(error).__name__}: {error}")
-        progress.say(unfiled[-1])
-    if unfiled:
-        trouble = tuple(dict.fromkeys((*evidence.trouble, *unfiled)))
+        unwritten = tuple(dict.fromkeys((*unwritten, str(error))))
+    except Exception as error:  # noqa: BLE001 - a failed rendering must not lose the verdict
+        unwritten = (
+            *unwritten,
+            f"the report could not be written: {type(error).__name__}: {error}",
+        )
+        progress.say(unwritten[-1])
+    if unwritten:
+        trouble = tuple(dict.fromkeys((*evidence.trouble, *unwritten)))
         evidence = msgspec.structs.replace(evidence, trouble=trouble)
-        code = exit_code(verdict, evidence, interrupted=world.interrupted)
-        file_all(lambda: file_verdict(folder, verdict, evidence, code))
+        code = exit_code(verdict, evidence, interrupted=result.interrupted)
+        write_all(lambda: write_verdict(folder, verdict, evidence, code))
     if code == 0 and not request.keep:
         folder.discard_nodes()
     return Outcome(
@@ -196,8 +198,8 @@ def conclude(
     )
 
 
-def file_all(*acts: Callable[[], object]) -> tuple[str, ...]:
-    """Write several things to the store; return why it took some of them not, each reason once."""
+def write_all(*acts: Callable[[], object]) -> tuple[str, ...]:
+    """Call every function; return the texts of the StoreErrors they raised, each once."""
     refusals: dict[str, None] = {}
     for act in acts:
         try:
@@ -207,29 +209,29 @@ def file_all(*acts: Callable[[], object]) -> tuple[str, ...]:
     return tuple(refusals)
 
 
-class Flushing:
-    """A listener that makes the history durable at the end of every phase, and passes all on."""
+class SyncedProgress:
+    """A progress listener that fsyncs the history at the end of every phase, and forwards all."""
 
     def __init__(self, inner: Progress, folder: RunFolder) -> None:
         self._inner = inner
         self._folder = folder
 
     def phase(self, name: str) -> None:
-        """Sync what the phase before has recorded."""
+        """Fsync what the previous phase recorded, and forward."""
         self._folder.sync_history()
         self._inner.phase(name)
 
     def say(self, line: str) -> None:
-        """Pass it on."""
+        """Forward to the inner listener."""
         self._inner.say(line)
 
     def op(self, op: Op) -> None:
-        """Pass it on."""
+        """Forward to the inner listener."""
         self._inner.op(op)
 
 
-def identify(request: Request, folder: RunFolder, now: datetime) -> Run:
-    """Write down everything that identifies the run and suffices to repeat it."""
+def describe_run(request: Request, folder: RunFolder, now: datetime) -> Run:
+    """Return run.json: what identifies the run and is needed to repeat it."""
     commit, dirty = version.commit()
     options = request.options
     workload = WORKLOADS[request.workload]
@@ -251,7 +253,7 @@ def identify(request: Request, folder: RunFolder, now: datetime) -> Run:
             "check_time_s": request.check_time_s,
             "node_source": str(request.node_source or ""),
             "key_prefix": options.prefix,
-            "workload": workload.options | options.workload,
+            "workload": workload.options,
         },
         versions={"squall": version.version(), "python": platform.python_version()},
         commit=commit,
@@ -262,19 +264,19 @@ def identify(request: Request, folder: RunFolder, now: datetime) -> Run:
 
 
 def schedule_file(run: Run, schedule: tuple[Executed, ...]) -> dict[str, Any]:
-    """Return schedule.json: the faults as they were executed, with the seed they came from."""
+    """Return schedule.json: the executed faults, with the seed they were drawn from."""
     return {"format": SCHEDULE_FORMAT, "run": run.id, "seed": run.seed, "faults": schedule}
 
 
 def command_line() -> tuple[str, ...]:
-    """Return how this process was called, with the program's bare name."""
+    """Return the command line of this process, with the program's bare name."""
     return ("squall", *relative(sys.argv[1:], Path.cwd()))
 
 
 def relative(words: Sequence[str], here: Path) -> list[str]:
-    """Write absolute paths as seen from `here`, so that the line says nothing of this machine.
+    """Rewrite absolute paths relative to `here`, so that the line works on other machines.
 
-    A store elsewhere is left as it is: it has no part in what a run does.
+    A store outside `here` is left as it is: it has no influence on the run.
     """
     found: list[str] = []
     for at, word in enumerate(words):

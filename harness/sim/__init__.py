@@ -1,26 +1,17 @@
-"""The deterministic world: one process, one event heap, virtual time.
+"""The deterministic simulation: one process, one event heap, virtual time.
 
-The same node code, workloads, faults, checkers and report as with containers, but network, disk,
-clocks and scheduling are simulated and every draw comes from one seed. The same seed gives the same
-run to the last byte, under any `PYTHONHASHSEED`; a failure is a number one can keep.
+It runs the same node code, workloads, faults, checkers and report as containers do, but network,
+disk, clocks and scheduling are simulated, and every random draw comes from one seed. The same seed
+gives the same run to the last byte, under any `PYTHONHASHSEED`, so a failure is repeated by its
+number.
 
-    streams    one seed split into named streams of chance
-    loop       the event heap; the only clock
-    runtime    plain coroutines on that heap (the controller's world)
-    network    delay, loss, duplication, reordering, clogging, one-way cuts
-    disk       what survives a crash, and what is torn
-    clock      nodes' clocks: drift and jumps
-    node       one replica driven by all of these; requests: its API without gRPC
-    client     a workload's connection to one node
-    world      all nodes together, and the hands that hold them down
-    triggers   faults at the worst moment: "when x becomes leader, crash it"; moments: seen how
-    turnover   members removed, wiped, added back; bits that rot; effects: what faults did, counted
-    invariants what must hold at every apply; the first broken one stops the run
-    swarm      what each seed draws: fault kinds, rates, knobs of the protocol
-    liveness   faults stop: does a bare quorum go on?
-    trace      the digest that proves two runs equal, and the transcript one reads; words: its words
-    evidence   what the nodes leave behind, read as a container's logs and WALs are
-    simulate   one seed, one run; sweep: many; summary: what they came to
+    backend     a run in the simulator, as the command line asks for it
+    cluster     the simulated nodes behind the `Cluster` interface
+    runtime     coroutines on the event heap: the controller's `Runtime`
+    world/      the heap and its clock, network, disk, node clocks, nodes, their API, clients
+    chaos/      swarm (what a seed draws), triggers and trigger probes, churn, effects, liveness
+    judge/      invariants at every apply, state digests, trace and transcript, evidence
+    sweep/      simulate (one seed), sweep (many), summary
 
-Only this package knows the node's code; nothing else in the harness does.
+Only this package imports the node's code; nothing else in the harness does.
 """

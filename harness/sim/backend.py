@@ -1,7 +1,7 @@
-"""The world without containers, as a run sees it: one process, virtual time, the same findings.
+"""The simulator as a backend of `squall run`: one process, virtual time, the same findings.
 
-Here the command line meets the simulator (`squall.harness.sim`), which knows nothing of folders and
-signals.
+The simulation itself (`squall.harness.sim.sweep.simulate`) knows neither folders nor signals; they
+are handled here.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ from typing import Any
 
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.history import Op
-from squall.checkers.run import Run
 from squall.harness.run.controller import Findings
 from squall.harness.run.progress import Progress
-from squall.harness.run.run import Request, World
+from squall.harness.run.run import BackendResult, Request
 from squall.harness.run.runtime import Event
-from squall.harness.sim.sweep.simulate import Simulation, calm_plan, simulate
+from squall.harness.sim.sweep.simulate import Simulation, healthy_config, simulate
 from squall.harness.store import RunFolder, explained
 from squall.workloads import WORKLOADS
 
 
-def conduct_run(
+def execute(
     request: Request,
-    run: Run,  # noqa: ARG001 - what a world is told; a simulation needs no name
     folder: RunFolder,
     progress: Progress,
     sink: Callable[[Op], None],
-) -> World:
-    """Conduct a run in the simulator, in virtual time."""
+) -> BackendResult:
+    """Execute a run in the simulator, in virtual time."""
     interrupts: list[int] = []
     before = signal.getsignal(signal.SIGINT)
 
@@ -41,12 +39,12 @@ def conduct_run(
 
         signal.signal(signal.SIGINT, interrupt)
 
-    plan = calm_plan(request.options, request.faults, request.nodes)
+    config = healthy_config(request.options, request.faults, request.nodes)
     try:
         simulation = simulate(
             request.seed,
             WORKLOADS[request.workload],
-            plan,
+            config,
             progress=progress,
             sink=sink,
             into=folder.nodes,
@@ -56,7 +54,7 @@ def conduct_run(
         raise explained(error, folder.path) from error
     finally:
         signal.signal(signal.SIGINT, before)
-    return World(
+    return BackendResult(
         findings=simulation.findings or _cut_short(simulation),
         versions={"digest": simulation.digest},
         unsupported={},
@@ -65,7 +63,7 @@ def conduct_run(
 
 
 def _cut_short(simulation: Simulation) -> Findings:
-    """Return what a run left that did not come to its end: a broken invariant, or our own fault."""
+    """Return what an unfinished run left: a broken invariant, or trouble of the simulator."""
     if simulation.broken is None:
         trouble = (simulation.error or "the simulation ended without saying why",)
         return Findings(history=simulation.history, evidence=Evidence(trouble=trouble))

@@ -1,12 +1,11 @@
-"""Five simulated nodes behind the `Cluster` interface: the world without containers.
+"""Simulated nodes behind the `Cluster` interface.
 
-Every method completes in virtual time on the simulator's runtime. What a fault was seen to do is
-counted by the simulation itself: packets that a cut dropped, events that had to wait for a frozen
-process, a process that was not there.
+Every method completes in virtual time on the simulator's runtime. The effect of a fault is counted
+by the simulation: messages that a cut dropped, events that had to wait for a frozen process, a
+process that did not run.
 
-The surroundings' own storm (lossy links, slow disks, event-triggered faults) begins with `start`'s
-end and ends when the controller begins to heal: `end_storm`, which is also the moment for the
-liveness phase.
+Background faults are the swarm's: lossy links, slow disks, faults triggered by events. They last as
+long as the load; the controller begins and ends them, and calls the liveness phase, by name.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ import platform
 from pathlib import Path
 
 from squall.checkers.evidence import Evidence
-from squall.harness.cluster import Grudge, Measured, NodeNeverReady, NodeStatus
+from squall.harness.cluster import Grudge, Journal, Measured, NodeNeverReady, NodeStatus
 from squall.harness.sim.chaos.liveness import Liveness, survive
 from squall.harness.sim.judge.evidence import gather
 from squall.harness.sim.runtime import SimRuntime
 from squall.harness.sim.world.client import Exchange, SimKv
 from squall.harness.sim.world.clock import MILLION
 from squall.harness.sim.world.node import SimNode
-from squall.harness.sim.world.world import Hand, SimWorld
+from squall.harness.sim.world.world import FaultSource, SimWorld
 
 MS = 1_000_000
 READY_TIMEOUT_NS = 30_000 * MS
@@ -59,8 +58,7 @@ class SimCluster:
         self._exchange = Exchange(simulation, runtime)
         self.election_timeout_ms = simulation.swarm.knobs.election_us // 1000
         self.liveness: Liveness | None = None
-        self._liveness_due = False
-        self._hold_liveness = liveness
+        self._holds_liveness = liveness
         self._wals = wals
         self._killed: set[str] = set()
         self._frozen: dict[str, int] = {}
@@ -70,7 +68,7 @@ class SimCluster:
     async def start(self) -> None:
         """Start every node and wait until all run; raises NodeNeverReady."""
         for node in self._all():
-            self.simulation.revive(node.number, Hand.NEMESIS)
+            self.simulation.revive(node.number, FaultSource.NEMESIS)
         await self._until_running(self.nodes)
 
     async def stop(self) -> None:
@@ -85,14 +83,14 @@ class SimCluster:
     async def kill(self, nodes: tuple[str, ...]) -> None:
         """End the nodes' processes at one instant; what was not synced may be lost or torn."""
         for name in nodes:
-            self.simulation.kill(self._node(name).number, Hand.NEMESIS)
+            self.simulation.kill(self._node(name).number, FaultSource.NEMESIS)
             self._killed.add(name)
 
     async def restart(self, nodes: tuple[str, ...]) -> Measured:
         """Start what is not running and wait until it runs."""
         dead = [name for name in nodes if not self._node(name).running]
         for name in nodes:
-            self.simulation.revive(self._node(name).number, Hand.NEMESIS)
+            self.simulation.revive(self._node(name).number, FaultSource.NEMESIS)
         killed = sorted(self._killed.intersection(nodes))
         self._killed.difference_update(nodes)
         await self._until_running(tuple(dead))
@@ -111,21 +109,18 @@ class SimCluster:
         """Freeze the processes; what is sent to them waits."""
         for name in nodes:
             node = self._node(name)
-            self.simulation.pause(node.number, Hand.NEMESIS)
+            self.simulation.pause(node.number, FaultSource.NEMESIS)
             if node.paused:
                 self._frozen.setdefault(name, node.frozen)
 
     async def resume(self, nodes: tuple[str, ...]) -> Measured:
-        """Thaw them. The first mending after the storm begins with the liveness phase."""
-        if self._liveness_due:
-            self._liveness_due = False
-            self.liveness = await survive(self.simulation, self._runtime)
+        """Let the processes run on, and measure how many events had waited for each."""
         counts: dict[str, int] = {}
         for name in nodes:
             node = self._node(name)
             if name in self._frozen:
                 counts[name] = node.frozen - self._frozen.pop(name)
-            self.simulation.resume(node.number, Hand.NEMESIS)
+            self.simulation.resume(node.number, FaultSource.NEMESIS)
         if not counts:
             return Measured(effective=None, effect="nothing had been frozen")
         waited = ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -195,29 +190,34 @@ class SimCluster:
         return self.simulation.status(it.number)
 
     async def crashed(self) -> dict[str, str]:
-        """Nodes that ended by themselves, with their last words; not those whose disk we broke."""
+        """Return nodes whose process ended by itself, with the reason; disk faults excepted."""
         last = {node.name: (*node.refusals, *node.deaths) for node in self._all()}
         return {name: words[-1] for name, words in last.items() if words}
 
     async def disturbed(self) -> dict[str, tuple[str, ...]]:
-        """Nothing reaches a simulated node but what the simulation does."""
+        """Return nothing: only the simulation acts on a simulated node."""
         return {}
 
     async def collect(self, into: Path | None) -> Evidence:
         """Gather every node's log lines, WAL and state."""
         return gather(self.simulation, into, wals=self._wals)
 
-    # The surroundings.
+    # Background faults, and the liveness phase after them.
 
-    def begin_storm(self) -> None:
-        """Let the surroundings' own faults begin."""
-        self.simulation.begin_storm()
+    async def begin_background_faults(self) -> None:
+        """Begin the swarm's own faults."""
+        self.simulation.begin_faults()
 
-    def end_storm(self) -> None:
-        """Make the surroundings kind again; what mends first holds the liveness phase."""
-        if self.simulation.storming:
-            self.simulation.end_storm()
-            self._liveness_due = self._hold_liveness
+    async def end_background_faults(self) -> None:
+        """End them, and mend what they broke; what the nemesis broke stays broken."""
+        self.simulation.end_faults()
+
+    async def prove_liveness(self, journal: Journal) -> bool:
+        """Run the liveness phase, if this run has one; `liveness` says how it ended."""
+        if not self._holds_liveness:
+            return False
+        self.liveness = await survive(self.simulation, self._runtime, journal)
+        return True
 
     def _all(self) -> list[SimNode]:
         return self.simulation.nodes
@@ -226,7 +226,7 @@ class SimCluster:
         return self.simulation.nodes[self.nodes.index(name)]
 
     async def _until_running(self, names: tuple[str, ...]) -> None:
-        """Wait until the nodes run, or are held down by somebody else, or died by themselves."""
+        """Wait until each node runs, is held down by another fault source, or has exited."""
         deadline_ns = self._runtime.now_ns() + READY_TIMEOUT_NS
         waiting = [self._node(name) for name in names]
         while waiting := [node for node in waiting if not self._settled(node)]:
@@ -237,4 +237,4 @@ class SimCluster:
 
     def _settled(self, node: SimNode) -> bool:
         held = self.simulation.is_held_down(node.number)
-        return node.running or held or node.last_words is not None
+        return node.running or held or node.exit_text is not None

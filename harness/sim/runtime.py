@@ -1,12 +1,11 @@
-"""The controller's world in virtual time: plain coroutines on the event heap.
+"""The controller's `Runtime` in virtual time: coroutines on the event heap, without asyncio.
 
-The `Runtime` protocol of `squall.harness.run.runtime` without asyncio. A task is driven by
-`send()`; to wait, it leaves a token with whoever shall wake it and yields. A wake with an old token
-is ignored, so nothing ever has to be taken back: a timeout and an answer that race are decided by
-the order of the heap, the same way every time. Timeouts are lazy, as nodes' timers are: a task has
-one on the heap, which is armed again if it fires before the moment that the task waits for by then.
-Long ones, which hardly ever fire and of which every request has one, stand in line instead, a line
-for each duration, and only the first in line is on the heap.
+A task is driven by `send()`. To wait, it hands out its current token and yields; a wake with an
+old token is ignored, so nothing has to be removed from the heap: a timeout and an answer that race
+are decided by the order of the heap, the same way every time. Timeouts are lazy, as nodes' timers
+are: a task has one on the heap, which is armed again if it fires before the time that the task
+waits for by then. Long ones, which rarely fire and of which every request has one, are queued
+instead, one queue for each duration, and only the head of a queue is on the heap.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ T = TypeVar("T")
 
 
 LONG_US = 1_000_000
-"""A timeout of at least this stands in line; shorter ones are mostly moments to wake up at."""
+"""Timeouts of at least this are queued; shorter ones are mostly expected to fire."""
 
-MAX_LINES = 16
-"""Different durations that have lines."""
+MAX_QUEUES = 16
+"""Different durations that have a queue."""
 
 
 class Cancelled(BaseException):
@@ -38,7 +37,7 @@ class DeadlockError(Exception):
 
 @types.coroutine
 def park() -> Generator[None, bool, bool]:
-    """Give up control until somebody wakes this task; True unless it was a timeout."""
+    """Yield until the task is woken; True unless it was a timeout."""
     woken = yield
     return woken
 
@@ -73,7 +72,7 @@ class SimTask(Generic[T]):
         self._coroutine = coroutine
         self._cancelling = False
         self.finished = False
-        self._end: SimEvent | None = None  # once somebody waits for it
+        self._end: SimEvent | None = None  # made when a task waits for it
         self._value: T | None = None
         self._error: BaseException | None = None
 
@@ -123,7 +122,7 @@ class SimTask(Generic[T]):
         except StopIteration as stop:
             self._value = stop.value
             self._finish()
-        except (Exception, Cancelled) as error:  # noqa: BLE001 - its joiner's business
+        except (Exception, Cancelled) as error:  # noqa: BLE001 - raised again by join
             self._error = error
             if isinstance(error, Exception):
                 runtime.failed.append(self)
@@ -163,7 +162,7 @@ class SimEvent:
             waiting, self._waiting = self._waiting, {}
             runtime = self._runtime
             if runtime.current is None and len(waiting) == 1:
-                # No task is running that would have to pause first.
+                # No other task is running.
                 ((task, token),) = waiting.items()
                 runtime.resume(task, token)
                 return
@@ -203,7 +202,7 @@ class SimRuntime:
         self.failed: list[SimTask[Any]] = []
         self._wake = loop.register(self._on_wake)
         self._timeout = loop.register(self._on_timeout)
-        self._lines: dict[int, deque[tuple[int, SimTask[Any], int]]] = {}
+        self._queues: dict[int, deque[tuple[int, SimTask[Any], int]]] = {}
         self._line = loop.register(self._on_line)
 
     def now_ns(self) -> int:
@@ -250,19 +249,19 @@ class SimRuntime:
         """Resume a task with False in `timeout_ns`, unless it was woken since."""
         timeout_us = -(-timeout_ns // 1000) if timeout_ns > 0 else 0
         at_us = self.loop.now_us + timeout_us
-        if timeout_us >= LONG_US and self._stand_in_line(timeout_us, at_us, task, token):
+        if timeout_us >= LONG_US and self._enqueue(timeout_us, at_us, task, token):
             return
         task.until_us, task.until_token = at_us, token
         if at_us < task.timer_us:
             task.timer_us = at_us
             self.loop.at(at_us, self._timeout, task, at_us)
 
-    def _stand_in_line(self, timeout_us: int, at_us: int, task: SimTask[Any], token: int) -> bool:
-        line = self._lines.get(timeout_us)
+    def _enqueue(self, timeout_us: int, at_us: int, task: SimTask[Any], token: int) -> bool:
+        line = self._queues.get(timeout_us)
         if line is None:
-            if len(self._lines) >= MAX_LINES:
+            if len(self._queues) >= MAX_QUEUES:
                 return False
-            line = self._lines[timeout_us] = deque()
+            line = self._queues[timeout_us] = deque()
         if not line:
             self.loop.at(at_us, self._line, line)
         line.append((at_us, task, token))
@@ -322,7 +321,7 @@ class SimRuntime:
         task.step(False)
 
     def _on_line(self, line: deque[tuple[int, SimTask[Any], int]], _b: None) -> None:
-        """Wake those whose time has come, if they still wait; the first that is left is next."""
+        """Wake the tasks whose time has come, if they still wait; the next head is armed."""
         now_us = self.loop.now_us
         due = []
         while line:

@@ -1,5 +1,5 @@
-"""etcd's v3 gRPC services over a node: protobuf in, commands and reads to the node, protobuf out.
+"""etcd's v3 gRPC services over a `Backend`: protobuf to commands and reads, results to protobuf.
 
-Nothing is decided here but the shape of requests and answers; what they do is `squall.node.mvcc`'s
-business, and when they may be answered is `squall.node.replica`'s.
+Only the form of requests and responses is decided here. `squall.node.mvcc` defines their effect,
+`squall.node.replica` when they may be answered.
 """

@@ -1,7 +1,7 @@
 """etcd's Auth service: users, roles, permissions and tokens.
 
-Changes go through the log, and only root may make them once authentication is enabled; what the
-tables say is read behind a barrier.
+Changes go through the log, and only root may make them once authentication is enabled; reads of the
+tables wait for the read index.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, Final
 from aetcd.rpc import auth_pb2, rpc_pb2
 
 from squall.node.api.auth_interceptor import caller
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import ApiError
-from squall.node.api.headers import header
+from squall.node.api.passwords import new_secret
 from squall.node.api.proposing import apply
 from squall.node.mvcc.auth.commands import (
     AuthCommand,
@@ -45,15 +45,15 @@ from squall.node.mvcc.results import AuthResult
 Method = Callable[[Backend, Message], Awaitable[Message]]
 
 ATTEMPTS: Final = 3
-"""To issue a token, each after the tables changed while the password was being checked."""
+"""Attempts to issue a token, if the tables change while the password is checked."""
 
 
 async def authenticate(backend: Backend, message: Message) -> Message:
     """Serve Auth.Authenticate."""
     for attempt in range(ATTEMPTS):
         await backend.read_barrier()
-        revision = await backend.door.check_password(message.name, message.password)
-        command = Authenticate(message.name, backend.door.new_secret(), revision)
+        revision = await backend.passwords.check(message.name, message.password)
+        command = Authenticate(message.name, new_secret(), revision)
         try:
             result = await apply(backend, command, AuthResult)
         except ApiError as error:
@@ -77,16 +77,16 @@ async def status(backend: Backend, message: Message) -> Message:
 
 async def user_add(backend: Backend, message: Message) -> Message:
     """Serve Auth.UserAdd."""
-    # Before any hashing: nobody else shall make this node work so hard.
+    # Before hashing, which is expensive.
     backend.store.auth.require_root(caller())
     without = message.options.no_password
-    hashed = b"" if without else await backend.door.hash_password(message.password)
+    hashed = b"" if without else await backend.passwords.hash(message.password)
     await _change(backend, UserAdd(message.name, hashed, without))
     return rpc_pb2.AuthUserAddResponse(header=header(backend))
 
 
 async def user_get(backend: Backend, message: Message) -> Message:
-    """Serve Auth.UserGet; everybody may look at themselves."""
+    """Serve Auth.UserGet; every user may read their own entry."""
     await backend.read_barrier()
     auth = backend.store.auth
     if caller().user != message.name or not auth.enabled:
@@ -110,13 +110,13 @@ async def user_list(backend: Backend, message: Message) -> Message:
 async def user_change_password(backend: Backend, message: Message) -> Message:
     """Serve Auth.UserChangePassword."""
     backend.store.auth.require_root(caller())
-    hashed = await backend.door.hash_password(message.password)
+    hashed = await backend.passwords.hash(message.password)
     await _change(backend, UserChangePassword(message.name, hashed))
     return rpc_pb2.AuthUserChangePasswordResponse(header=header(backend))
 
 
 async def role_get(backend: Backend, message: Message) -> Message:
-    """Serve Auth.RoleGet; everybody may look at the roles they have."""
+    """Serve Auth.RoleGet; every user may read the roles they have."""
     await backend.read_barrier()
     auth = backend.store.auth
     user = auth.users.get(caller().user)
@@ -159,7 +159,7 @@ def permission_message(permission: Permission) -> Message:
 
 
 async def _change(backend: Backend, command: AuthCommand) -> None:
-    # Checked here only to spare the log what is refused anyway; what counts is the check there.
+    # Keeps refused commands out of the log; the check that counts is made when one is applied.
     backend.store.auth.require_root(caller())
     await apply(backend, command, AuthResult)
 
@@ -176,7 +176,7 @@ _CHANGES: dict[str, Callable[[Message], AuthCommand]] = {
         message.role, message.key, message.range_end
     ),
 }
-"""Methods that do no more than take a command through the log, and answer nothing but a header."""
+"""Methods that commit one command and answer with a header alone."""
 
 _OTHERS: dict[str, Method] = {
     "Authenticate": authenticate,

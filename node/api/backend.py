@@ -1,17 +1,20 @@
-"""What the services need of a node. The asyncio server is one; a test may bring its own."""
+"""The interface between etcd's services and a node, and the views they show of it.
+
+`squall.node.server.shell.Server` implements `Backend`; tests bring a store without Raft.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
+from aetcd.rpc import rpc_pb2
 
+from squall.node.api.convert import Message
+from squall.node.api.passwords import Passwords
 from squall.node.mvcc.store import Store
 from squall.node.raft.membership import Change
-
-if TYPE_CHECKING:
-    from squall.node.api.auth_interceptor import Door
 
 
 class MemberView(msgspec.Struct, frozen=True):
@@ -25,7 +28,7 @@ class MemberView(msgspec.Struct, frozen=True):
 
 
 class StatusView(msgspec.Struct, frozen=True):
-    """Where this node stands. `leader` is a member id, 0 when it knows none."""
+    """The Raft state of a node. `leader` is a member id, 0 while it is unknown."""
 
     role: str
     term: int
@@ -37,22 +40,22 @@ class StatusView(msgspec.Struct, frozen=True):
 
 
 class LeaseView(msgspec.Struct, frozen=True):
-    """A lease as the leader sees it, in seconds. `ttl_s` is -1 when it is gone."""
+    """A lease as the leader sees it, in seconds. `ttl_s` is -1 when there is no such lease."""
 
     ttl_s: int
     granted_ttl_s: int = 0
     keys: tuple[bytes, ...] = ()
 
 
-class Leasing(Protocol):
-    """Whom to ask how much time leases have."""
+class LeaseForwarding(Protocol):
+    """Lease requests that only the leader can answer, made on any member."""
 
     async def keep_alive(self, lease_id: int) -> int:
-        """Renew a lease; returns its time in seconds, 0 when it is gone. Raises ApiError."""
+        """Renew a lease; returns its TTL in seconds, 0 without one. Raises ApiError."""
         ...
 
     async def time_to_live(self, lease_id: int) -> LeaseView:
-        """Return what a lease has left, and its keys. Raises ApiError."""
+        """Return a lease's remaining TTL and its keys. Raises ApiError."""
         ...
 
 
@@ -70,25 +73,25 @@ class Backend(Protocol):
     store: Store
 
     @property
-    def leasing(self) -> Leasing:
-        """Whom to ask how much time leases have."""
+    def lease_forwarder(self) -> LeaseForwarding:
+        """Renewals and remaining times of leases."""
         ...
 
     @property
-    def door(self) -> Door:
-        """Who finds out who calls."""
+    def passwords(self) -> Passwords:
+        """Hashing and checking of users' passwords."""
         ...
 
     def new_lease_id(self) -> int:
-        """Return an id no lease has, for all anybody knows."""
+        """Return a random id for a lease; a grant under an id in use is refused."""
         ...
 
     async def propose(self, command: bytes) -> Any:
-        """Take a command through the log and return its result; raises ApiError."""
+        """Commit a command and return the result of applying it; raises ApiError."""
         ...
 
     async def read_barrier(self) -> None:
-        """Return once the store has everything acknowledged before the call; raises ApiError."""
+        """Return once the store has every write acknowledged before the call; raises ApiError."""
         ...
 
     async def change_members(self, change: Change) -> Any:
@@ -96,7 +99,7 @@ class Backend(Protocol):
         ...
 
     async def move_leader(self, target: int) -> None:
-        """Return once `target` leads in this node's place; raises ApiError."""
+        """Transfer leadership; returns once member `target` leads. Raises ApiError."""
         ...
 
     def new_member_id(self, peer_urls: Sequence[str]) -> int:
@@ -104,9 +107,19 @@ class Backend(Protocol):
         ...
 
     def status(self) -> StatusView:
-        """Return where this node stands."""
+        """Return this node's Raft state."""
         ...
 
     def members(self) -> tuple[MemberView, ...]:
-        """Return the members of the cluster as this node knows them, by id."""
+        """Return the applied membership, ordered by id."""
         ...
+
+
+def header(backend: Backend, revision: int | None = None) -> Message:
+    """Return the ResponseHeader of an answer by this node; `revision` defaults to the store's."""
+    return rpc_pb2.ResponseHeader(
+        cluster_id=backend.cluster_id,
+        member_id=backend.member_id,
+        revision=backend.store.revision if revision is None else revision,
+        raft_term=backend.status().term,
+    )

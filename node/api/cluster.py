@@ -1,6 +1,6 @@
-"""etcd's Cluster service: who belongs to the cluster, and changing that.
+"""etcd's Cluster service: the membership and its changes.
 
-Whether a change may be made is the replica's to say; here URLs are read and answers written.
+The replica decides whether a change is allowed; here URLs are parsed and messages translated.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
-from squall.node.api.backend import Backend, MemberView
+from squall.node.api.backend import Backend, MemberView, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import BAD_MEMBER_URLS, MEMBER_NOT_FOUND, ApiError
-from squall.node.api.headers import header
-from squall.node.config.settings import ConfigError, endpoint
+from squall.node.config.endpoints import ConfigError, endpoint
 from squall.node.raft.membership import ADD, ADD_LEARNER, PROMOTE, REMOVE, UPDATE, Change, Member
 
 
@@ -39,7 +38,7 @@ async def member_update(backend: Backend, message: Message) -> Message:
     urls = _urls(message.peerURLs)
     old = next((member for member in backend.members() if member.id == message.ID), None)
     if old is None:
-        # Perhaps this node has not heard of it yet.
+        # This node may not have applied its addition yet.
         await backend.read_barrier()
         old = next((member for member in backend.members() if member.id == message.ID), None)
     if old is None:

@@ -1,4 +1,4 @@
-"""etcd's protobuf messages to the store's plain structs and back. Pure, and nothing is decided."""
+"""Translates etcd's protobuf messages to the store's structs and back. Pure, without decisions."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ _OPERAND_FIELDS = {
 
 
 def _compare(message: Message) -> commands.Compare:
-    # The operand is a oneof: when another member of it is set, this one reads as its zero, which is
-    # what etcd compares with then.
+    # The operand is a oneof: if another member of it is set, this one reads as zero, and etcd
+    # compares with that, too.
     field = _OPERAND_FIELDS.get(message.target)
     if field is None or message.result not in frozenset(commands.CompareResult):
         raise RequestError("etcdserver: invalid compare")

@@ -1,8 +1,8 @@
-"""Which gRPC status belongs to which of etcd's error texts.
+"""etcd's error texts and their gRPC status codes.
 
-Clients read two things from a status: its text, which etcd's own client library matches literally,
-and whether the request may have happened. `INVALID_ARGUMENT`, `OUT_OF_RANGE` and the like are
-certain refusals; of the `UNAVAILABLE` texts only some are.
+Clients derive two things from a status: its text, which etcd's client library matches literally,
+and whether the request may have had an effect. `INVALID_ARGUMENT`, `OUT_OF_RANGE` and the like are
+definite failures; of the `UNAVAILABLE` texts only some are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ApiError(Exception):
         self.code = code if code is not None else code_of(text)
 
 
-# The request certainly had no effect.
+# Definite: the request had no effect.
 NO_LEADER = "etcdserver: no leader"
 MEMBER_NOT_FOUND = "etcdserver: member not found"
 MEMBER_EXISTS = "etcdserver: member ID already exist"
@@ -37,7 +37,7 @@ NOT_LEADER = "etcdserver: not leader"
 BAD_TRANSFEREE = "etcdserver: bad leader transferee"
 NOT_FOR_LEARNER = "etcdserver: rpc not supported for learner"
 TOO_MANY_REQUESTS = "etcdserver: too many requests"
-# Nobody knows whether it had one.
+# Indefinite: it may have had one.
 STOPPED = "etcdserver: server stopped"
 LEADER_CHANGED = "etcdserver: leader changed"
 TIMEOUT = "etcdserver: request timed out"
@@ -55,7 +55,7 @@ INDEFINITE = frozenset(
         TIMEOUT_TRANSFER,
     )
 )
-"""The texts that claim nothing. An outcome nobody knows must be told in one of these."""
+"""The indefinite texts. An unknown outcome must be answered with one of these."""
 
 _CODES: dict[str, grpc.StatusCode] = {
     mvcc.EMPTY_KEY: grpc.StatusCode.INVALID_ARGUMENT,

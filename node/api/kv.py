@@ -1,6 +1,6 @@
-"""etcd's KV service: what is written goes through the log, what is read waits for a barrier.
+"""etcd's KV service: writes go through the log, linearizable reads wait for the read index.
 
-A serializable read is answered at once from whatever this node has applied.
+A serializable read is answered at once from the applied state of this node.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from aetcd.rpc import rpc_pb2
 
 from squall.node.api import convert
 from squall.node.api.auth_interceptor import caller
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
-from squall.node.api.headers import header
 from squall.node.api.proposing import apply
 from squall.node.mvcc import validation
 from squall.node.mvcc.auth import checks

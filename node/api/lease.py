@@ -1,4 +1,4 @@
-"""etcd's Lease service: grants and revocations through the log, time from the leader."""
+"""etcd's Lease service: grants and revocations go through the log, the leader measures time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 from aetcd.rpc import rpc_pb2
 
 from squall.node.api.auth_interceptor import caller
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import ApiError
-from squall.node.api.headers import header
 from squall.node.api.proposing import apply
 from squall.node.mvcc.auth.store import PermissionKind
 from squall.node.mvcc.commands import LeaseGrant, LeaseRevoke
@@ -21,7 +20,7 @@ from squall.node.mvcc.results import LeaseResult
 
 
 async def grant(backend: Backend, message: Message) -> Message:
-    """Serve Lease.LeaseGrant; id 0 lets the node choose one, a short time is made longer."""
+    """Serve Lease.LeaseGrant; id 0 lets the node choose one, a short TTL is raised."""
     if message.TTL > MAX_TTL_S:
         raise ApiError(LEASE_TTL_TOO_LARGE)
     lease_id = message.ID or backend.new_lease_id()
@@ -40,7 +39,7 @@ async def revoke(backend: Backend, message: Message) -> Message:
 
 async def time_to_live(backend: Backend, message: Message) -> Message:
     """Serve Lease.LeaseTimeToLive; an unknown lease is no error but has -1 to live."""
-    view = await backend.leasing.time_to_live(message.ID)
+    view = await backend.lease_forwarder.time_to_live(message.ID)
     if message.keys and backend.store.auth.enabled:
         for key in view.keys:
             backend.store.auth.require(caller(), PermissionKind.READ, key)
@@ -65,10 +64,10 @@ async def leases(backend: Backend, message: Message) -> Message:
 async def keep_alive(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
     """Serve Lease.LeaseKeepAlive: one answer a request; an unknown lease has 0 left."""
     async for message in requests:
-        # Taken before the renewal: a key that a lapsed lease took with it went at this revision or
-        # earlier, or is told by a later header.
+        # Taken before the renewal: the keys of an expired lease were deleted at this revision or
+        # earlier, or a later header has the revision.
         before = header(backend)
-        ttl_s = await backend.leasing.keep_alive(message.ID)
+        ttl_s = await backend.lease_forwarder.keep_alive(message.ID)
         await context.write(rpc_pb2.LeaseKeepAliveResponse(header=before, ID=message.ID, TTL=ttl_s))
 
 

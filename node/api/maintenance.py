@@ -1,4 +1,4 @@
-"""etcd's Maintenance service: what an operator asks of one node."""
+"""etcd's Maintenance service: status, hashes, alarms and leadership transfer of one node."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import asyncio
 from aetcd.rpc import rpc_pb2
 from crc32c import crc32c
 
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import NO_LEADER
-from squall.node.api.headers import header
 from squall.node.api.proposing import apply
 from squall.node.bootstrap.etcd_db import about_bytes
 from squall.node.config.settings import VERSION
@@ -39,7 +38,7 @@ async def status(backend: Backend, message: Message) -> Message:
 
 
 def _errors(backend: Backend) -> list[str]:
-    """What is wrong, in etcd's words: no leader, and every alarm as text."""
+    """Return etcd's texts for what is wrong: no leader, and every alarm."""
     alarms = [
         f"memberID:{raised.member_id} alarm:{AlarmKind(raised.kind).name} "
         for raised in backend.store.alarms
@@ -54,13 +53,13 @@ async def hash_(backend: Backend, message: Message) -> Message:
     head = header(backend)
     for piece in backend.store.pieces():
         checksum = crc32c(piece, checksum)
-        await asyncio.sleep(0)  # others' turn
+        await asyncio.sleep(0)  # lets other tasks run
     return rpc_pb2.HashResponse(header=head, hash=checksum)
 
 
 async def hash_kv(backend: Backend, message: Message) -> Message:
     """Serve Maintenance.HashKV."""
-    # Of a large store that takes a while, and needs nothing that changes: off the event loop.
+    # Takes long for a large store, and reads only immutable versions: off the event loop.
     result = await asyncio.to_thread(backend.store.hasher(message.revision))
     return rpc_pb2.HashKVResponse(
         header=header(backend, result.revision),
@@ -70,13 +69,13 @@ async def hash_kv(backend: Backend, message: Message) -> Message:
 
 
 async def defragment(backend: Backend, message: Message) -> Message:
-    """Serve Maintenance.Defragment: the store has no file with holes in it, so this is done."""
+    """Serve Maintenance.Defragment: the store has no file to defragment."""
     del message
     return rpc_pb2.DefragmentResponse(header=header(backend))
 
 
 async def alarm(backend: Backend, message: Message) -> Message:
-    """Serve Maintenance.Alarm: list, raise or clear; what changed is told."""
+    """Serve Maintenance.Alarm: list, raise or clear; returns the alarms that changed."""
     wanted = AlarmKind(message.alarm)
     if message.action == AlarmAction.GET:
         await backend.read_barrier()

@@ -1,4 +1,4 @@
-"""A command on its way through the log: what is refused before it, and what its result says."""
+"""Commits a command for a service: checks before the log, and the mapping of its result."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _Result = TypeVar("_Result")
 
 
 async def apply(backend: Backend, command: Command, expected: type[_Result]) -> _Result:
-    """Have a command applied and return its result; raises ApiError.
+    """Commit a command and return the result of applying it; raises ApiError.
 
-    One that met newer users and roles than those it was let in under did nothing; as etcd, it is
-    tried again under the newer ones.
+    A command that was applied under a newer auth revision than it was checked against has no
+    effect; as in etcd, it is checked and proposed again.
     """
     who = caller()
     revision = who.auth_revision
@@ -43,7 +43,7 @@ async def apply(backend: Backend, command: Command, expected: type[_Result]) -> 
 
 
 async def _raise_no_space(backend: Backend) -> None:
-    """Have the whole cluster know that this member is full, then refuse."""
+    """Raise the alarm NOSPACE in the cluster, then refuse."""
     if not backend.store.alarms.any(AlarmKind.NOSPACE):
         alarm = Alarm(AlarmAction.ACTIVATE, backend.member_id, AlarmKind.NOSPACE)
         await backend.propose(commands.encode(alarm))

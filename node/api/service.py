@@ -1,36 +1,38 @@
-"""etcd's six services as methods of `squall.node.rpc`, each behind the same door.
+"""etcd's six gRPC services as a table of methods, each wrapped in the same checks.
 
-A refusal becomes its gRPC status. An assertion of our own stops the node: what it found wrong may
-be what the next answer is made of. Everything unknown answers UNIMPLEMENTED.
+Before a method runs: a client that requires a leader is refused while there is none, a learner
+serves only what etcd's learner serves, and the call is authenticated. A refusal becomes its gRPC
+status. Any other exception stops the node, because the state it found wrong would be the source of
+later answers. A method that is not in the table answers UNIMPLEMENTED.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from aetcd.rpc import rpc_pb2
 
 from squall.node.api import auth, cluster, kv, lease, maintenance, snapshot, watch
+from squall.node.api.auth_interceptor import AuthInterceptor, CallContext
 from squall.node.api.backend import Backend
 from squall.node.api.convert import Message
 from squall.node.api.errors import NO_LEADER, NOT_FOR_LEARNER, ApiError
 from squall.node.config.settings import Config
 from squall.node.mvcc.errors import RequestError
-from squall.node.rpc import MAX_STREAMS, Limits, Server
+from squall.node.rpc import MAX_STREAMS, Call, Limits, Pages, Server
 from squall.node.rpc import Method as RpcMethod
-from squall.node.server.http import HttpServer
 
 Method = Callable[[Backend, Message], Awaitable[Message]]
-Stream = Callable[[Backend, AsyncIterator[Message], Any], Awaitable[None]]
-"""A method whose client streams, and which writes its answers to the call's context."""
+Stream = Callable[[Backend, AsyncIterator[Message], Call], Awaitable[None]]
+"""A method whose client streams, and which writes its answers to the call."""
 
 GRPC_OVERHEAD_BYTES = 512 * 1024
-"""What etcd lets a message have above --max-request-bytes before gRPC itself refuses it."""
+"""As etcd: a message this much longer than --max-request-bytes is refused by gRPC itself."""
 
 LEADERLESS_TIMEOUTS = 3
-"""As etcd: a stream that wants a leader ends after this many election timeouts without one."""
+"""As etcd: a stream that requires a leader ends after this many election timeouts without one."""
 
 _METHODS: dict[str, tuple[Any, Method]] = {
     **kv.METHODS,
@@ -43,7 +45,7 @@ _STREAMS: dict[str, tuple[Any, Stream]] = {**watch.STREAMS, **lease.STREAMS, **s
 
 
 def limits(config: Config) -> Limits:
-    """Return what the command line lets clients do."""
+    """Return the limits on clients that the command line sets."""
     return Limits(
         min(config.max_concurrent_streams, MAX_STREAMS),
         config.grpc_keepalive_min_time,
@@ -54,89 +56,108 @@ def limits(config: Config) -> Limits:
 
 def make_server(
     backend: Backend,
+    interceptor: AuthInterceptor,
     on_crash: Callable[[BaseException], None],
     limits: Limits | None = None,
-    http: HttpServer | None = None,
+    other: Callable[[], asyncio.Protocol] | None = None,
+    pages: Pages | None = None,
 ) -> Server:
-    """Return a server of all methods that listens nowhere yet.
+    """Return a server of all methods that does not listen yet.
 
-    `on_crash` is told of an exception that must stop the node; `http` answers what
-    is not gRPC.
+    `on_crash` is called with an exception that is no refusal and must stop the node. `other` and
+    `pages` serve what is not gRPC; see `Server`.
     """
     limit = backend.max_request_bytes + GRPC_OVERHEAD_BYTES
-    methods = {
-        path: RpcMethod(message.FromString, _guarded(backend, path, method, on_crash), False, limit)
+    guard = _Guard(backend, interceptor, on_crash)
+    unary = {
+        path: RpcMethod(message.FromString, guard.unary(path, method), False, limit)
         for path, (message, method) in _METHODS.items()
     }
-    for path, (message, stream) in _STREAMS.items():
-        serve = _guarded_stream(backend, path, stream, on_crash)
-        methods[path] = RpcMethod(message.FromString, serve, True, limit)
-    if http is None:
-        return Server(methods, limit, limits)
-    return Server(methods, limit, limits, http.connection, http.page)
+    streaming = {
+        path: RpcMethod(message.FromString, guard.streaming(path, stream), True, limit)
+        for path, (message, stream) in _STREAMS.items()
+    }
+    return Server({**unary, **streaming}, limit, limits, other, pages)
 
 
-def _guarded(
-    backend: Backend, path: str, method: Method, on_crash: Callable[[BaseException], None]
-) -> Callable[[Message, Any], Awaitable[Message]]:
-    async def call(message: Message, context: Any) -> Message:
-        try:
-            if not backend.status().leader and _wants_leader(context):
-                raise ApiError(NO_LEADER)
-            if backend.status().is_learner and not _may_serve_as_learner(message):
-                raise ApiError(NOT_FOR_LEARNER)
-            await backend.door.admit(backend, path, context)
-            return await method(backend, message)
-        except RequestError as refusal:
-            error = ApiError(refusal.text)
-        except ApiError as failure:
-            error = failure
-        except Exception as bug:
-            on_crash(bug)
-            raise
-        return await context.abort(error.code, error.text)
+class _Guard:
+    """Wraps methods in the checks that come before them and the mapping of their errors."""
 
-    return call
+    def __init__(
+        self,
+        backend: Backend,
+        interceptor: AuthInterceptor,
+        on_crash: Callable[[BaseException], None],
+    ) -> None:
+        self._backend = backend
+        self._interceptor = interceptor
+        self._on_crash = on_crash
 
+    def unary(
+        self, path: str, method: Method
+    ) -> Callable[[Message, Call], Coroutine[Any, Any, Message]]:
+        backend, authenticate = self._backend, self._interceptor.authenticate
 
-def _guarded_stream(
-    backend: Backend, path: str, stream: Stream, on_crash: Callable[[BaseException], None]
-) -> Callable[[AsyncIterator[Message], Any], Awaitable[None]]:
-    async def call(requests: AsyncIterator[Message], context: Any) -> None:
-        try:
-            if backend.status().is_learner:
-                raise ApiError(NOT_FOR_LEARNER)
-            await backend.door.admit(backend, path, context)
-            if not _wants_leader(context):
-                await stream(backend, requests, context)
-                return
-            if not backend.status().leader:
-                raise ApiError(NO_LEADER)
-            serving = asyncio.ensure_future(stream(backend, requests, context))
-            leaderless = asyncio.create_task(_leaderless(backend))
+        async def call(message: Message, context: Call) -> Message:
             try:
-                await asyncio.wait((serving, leaderless), return_when=asyncio.FIRST_COMPLETED)
-                if not serving.done():
+                status = backend.status()
+                if not status.leader and _requires_leader(context):
                     raise ApiError(NO_LEADER)
-                await serving
-            finally:
-                serving.cancel()
-                leaderless.cancel()
-            return
-        except RequestError as refusal:
-            error = ApiError(refusal.text)
-        except ApiError as failure:
-            error = failure
-        except Exception as bug:
-            on_crash(bug)
-            raise
-        await context.abort(error.code, error.text)
+                if status.is_learner and not _may_serve_as_learner(message):
+                    raise ApiError(NOT_FOR_LEARNER)
+                await authenticate(backend, path, context)
+                return await method(backend, message)
+            except RequestError as refusal:
+                error = ApiError(refusal.text)
+            except ApiError as failure:
+                error = failure
+            except Exception as bug:
+                self._on_crash(bug)
+                raise
+            return await context.abort(error.code, error.text)
 
-    return call
+        return call
+
+    def streaming(
+        self, path: str, stream: Stream
+    ) -> Callable[[AsyncIterator[Message], Call], Coroutine[Any, Any, None]]:
+        backend, authenticate = self._backend, self._interceptor.authenticate
+
+        async def call(requests: AsyncIterator[Message], context: Call) -> None:
+            try:
+                if backend.status().is_learner:
+                    raise ApiError(NOT_FOR_LEARNER)
+                await authenticate(backend, path, context)
+                if not _requires_leader(context):
+                    await stream(backend, requests, context)
+                    return
+                if not backend.status().leader:
+                    raise ApiError(NO_LEADER)
+                serving = asyncio.ensure_future(stream(backend, requests, context))
+                leaderless = asyncio.create_task(_leaderless(backend))
+                try:
+                    await asyncio.wait((serving, leaderless), return_when=asyncio.FIRST_COMPLETED)
+                    if not serving.done():
+                        raise ApiError(NO_LEADER)
+                    await serving
+                finally:
+                    serving.cancel()
+                    leaderless.cancel()
+                return
+            except RequestError as refusal:
+                error = ApiError(refusal.text)
+            except ApiError as failure:
+                error = failure
+            except Exception as bug:
+                self._on_crash(bug)
+                raise
+            await context.abort(error.code, error.text)
+
+        return call
 
 
 async def _leaderless(backend: Backend) -> None:
-    """Return when there was no leader for a while."""
+    """Return once there was no leader for `LEADERLESS_TIMEOUTS` election timeouts."""
     missed = 0
     while missed < LEADERLESS_TIMEOUTS:
         await asyncio.sleep(backend.election_timeout_s)
@@ -144,13 +165,13 @@ async def _leaderless(backend: Backend) -> None:
 
 
 def _may_serve_as_learner(message: Message) -> bool:
-    """As etcd: a learner tells where it stands and what it has, and nothing it must ask about."""
+    """As etcd: a learner serves its status and serializable reads, nothing that needs a leader."""
     if isinstance(message, rpc_pb2.RangeRequest):
         return bool(message.serializable)
     return isinstance(message, rpc_pb2.StatusRequest)
 
 
-def _wants_leader(context: Any) -> bool:
-    """Tell whether the client asked to be refused at once while there is no leader."""
+def _requires_leader(context: CallContext) -> bool:
+    """Return whether the client asked to be refused while there is no leader."""
     metadata = context.invocation_metadata() or ()
     return any(key == "hasleader" and value == "true" for key, value in metadata)

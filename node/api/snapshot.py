@@ -1,10 +1,9 @@
-"""Maintenance.Snapshot: the store as a database file of etcd's, streamed as it is made.
+"""Maintenance.Snapshot: streams the store as a database file of etcd's.
 
-What is streamed is the store at one applied index: the versions are immutable, and the list of them
-is copied before anything else happens, so writes go on meanwhile. Beside that list no more is held
-than the plan of the pages and one piece of the file; a slow client slows only its own stream. But
-that list keeps alive what the store has compacted since: so only a few streams may be under way at
-once, and one whose client has stopped reading is ended.
+The file is the store at one applied index: versions are immutable, and the list of them is copied
+first, so writes go on meanwhile. Memory is that list, the plan of the pages and one piece of the
+file; a slow client delays only its own stream. The list keeps versions alive that the store has
+compacted since, so the number of streams is bounded, and one whose client does not read is ended.
 """
 
 from __future__ import annotations
@@ -16,10 +15,9 @@ from typing import Any, Final
 
 from aetcd.rpc import rpc_pb2
 
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
 from squall.node.api.errors import TIMEOUT, TOO_MANY_REQUESTS, ApiError
-from squall.node.api.headers import header
 from squall.node.bootstrap import etcd_db
 from squall.node.bootstrap.bolt import writing
 from squall.node.bootstrap.bolt.writing import Bucket
@@ -28,11 +26,11 @@ from squall.node.raft.membership import Member
 BLOB_BYTES_MAX: Final = 32 * 1024
 """As etcd's."""
 MAX_STREAMS: Final = 8
-"""Snapshots under way at once on one node; one more is refused."""
+"""Concurrent snapshots on one node; one more is refused."""
 STALLED_S: Final = 60.0
-"""A client that has not taken one blob in this time will not take the rest."""
+"""A stream ends when its client has not taken one blob in this time."""
 
-_under_way: set[asyncio.Task[Any]] = set()
+_in_progress: set[asyncio.Task[Any]] = set()
 
 
 async def snapshot(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
@@ -41,20 +39,20 @@ async def snapshot(backend: Backend, requests: AsyncIterator[Message], context: 
         break
     task = asyncio.current_task()
     assert task is not None
-    if len(_under_way) >= MAX_STREAMS:
+    if len(_in_progress) >= MAX_STREAMS:
         raise ApiError(TOO_MANY_REQUESTS)
-    _under_way.add(task)
+    _in_progress.add(task)
     try:
         await _stream(backend, context)
     except TimeoutError:
         raise ApiError(TIMEOUT) from None
     finally:
-        _under_way.discard(task)
+        _in_progress.discard(task)
 
 
 async def _stream(backend: Backend, context: Any) -> None:
     head = header(backend)
-    # Measuring every version takes a while and needs nothing that changes: off the event loop.
+    # Measuring every version takes long and reads only immutable ones: off the event loop.
     planned = await asyncio.to_thread(writing.plan, _buckets(backend))
     remaining = planned.size_bytes
     checksum = hashlib.sha256()
@@ -75,7 +73,7 @@ STREAMS = {
 
 
 def _buckets(backend: Backend) -> list[Bucket]:
-    """Take hold of everything the file will say, now."""
+    """Capture the content of the file at the current applied index."""
     store = backend.store
     history = etcd_db.History(store.revision, store.compacted, store.versions())
     members = [
@@ -87,7 +85,7 @@ def _buckets(backend: Backend) -> list[Bucket]:
 
 
 def _blobs(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut and join pieces into blobs, all as large as may be but the last."""
+    """Split and join pieces into blobs, all of the maximal size but the last."""
     waiting = bytearray()
     for piece in pieces:
         waiting += piece

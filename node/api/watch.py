@@ -1,6 +1,7 @@
-"""etcd's Watch service: wishes of a client in, the events of all its watches out, on one stream.
+"""etcd's Watch service: requests of a client in, events of all its watches out, on one stream.
 
-Events are made only when the client's flow control lets the last answer go: the pace is its own.
+The next response is built only when flow control has let the previous one go, so a slow client
+bounds its own memory.
 """
 
 from __future__ import annotations
@@ -13,16 +14,15 @@ from aetcd.rpc import kv_pb2, rpc_pb2
 
 from squall.node.api import convert
 from squall.node.api.auth_interceptor import caller
-from squall.node.api.backend import Backend
+from squall.node.api.backend import Backend, header
 from squall.node.api.convert import Message
-from squall.node.api.headers import header
 from squall.node.mvcc.auth.store import Caller, PermissionKind
 from squall.node.mvcc.errors import RequestError
 from squall.node.mvcc.watch.stream import WatchAnswer, WatchStream
 from squall.node.mvcc.watch.watchers import Event, Interest
 
 DENIED = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
-"""Why a watch is refused, in the words in which etcd's server quotes its own status."""
+"""The cancel reason of a refused watch; etcd's server quotes its own gRPC status."""
 
 
 async def watch(backend: Backend, requests: AsyncIterator[Message], context: Any) -> None:
@@ -41,7 +41,7 @@ async def watch(backend: Backend, requests: AsyncIterator[Message], context: Any
             if reader.done():
                 break
             await wake.wait()
-        await reader  # whatever it died of is ours
+        await reader  # raises what ended it
     finally:
         reader.cancel()
         notifier.cancel()
@@ -85,12 +85,12 @@ def _accept(backend: Backend, stream: WatchStream, message: Message) -> None:
 
 
 def _is_permitted(backend: Backend, interest: Interest) -> bool:
-    """Tell whether the client may read what it wants to watch, as things are now."""
+    """Return whether the user may read the range under the current permissions."""
     auth = backend.store.auth
     if not auth.enabled:
         return True
     try:
-        # The stream may be older than the last change of permissions; only its user counts.
+        # The stream may be older than the last change of permissions: only its user is used.
         now = Caller(caller().user, auth.revision)
         auth.require(now, PermissionKind.READ, interest.key, interest.range_end)
     except RequestError:
@@ -128,7 +128,7 @@ def _event(event: Event) -> Message:
     if kv.version:
         message = kv_pb2.Event(type=kv_pb2.Event.PUT, kv=convert.key_value(kv))
     else:
-        # A delete shows nothing of the key but its name and when it went.
+        # A delete has only the key and the revision at which it was deleted.
         gone = kv_pb2.KeyValue(key=kv.key, mod_revision=kv.mod_revision)
         message = kv_pb2.Event(type=kv_pb2.Event.DELETE, kv=gone)
     if previous is not None:

@@ -1,1 +1,1 @@
-"""How a node comes to be: new, joining, restored from a snapshot or forced alone."""
+"""How a node starts: as a new or joining member, from an etcd snapshot, or as a single member."""

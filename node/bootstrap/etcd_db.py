@@ -1,10 +1,10 @@
-"""Our store as the database file of an etcd, and back: which bucket holds what, in etcd's encoding.
+"""Maps the store to the buckets of etcd's database file, and back, in etcd's encoding.
 
-`key` is the history by revision, `lease` the leases, `auth`, `authUsers` and `authRoles` who may do
-what, `meta` the applied index and the compaction, `members` and `members_removed` the cluster as
-the file's writer knew it (whoever restores the file makes a new one). The rest is there and empty,
-as in a file of etcd's own. Writing gives items lazily, so that a file is streamed; reading refuses
-what it does not understand, because half a store is worse than none.
+`key` has the history by revision, `lease` the leases, `auth`, `authUsers` and `authRoles` the users
+and roles, `meta` the applied index and the compaction, `members` and `members_removed` the
+membership when the file was written (a restore makes a new one). The other buckets exist and are
+empty, as in etcd's files. Items are produced lazily, so that a file can be streamed. Reading
+refuses what it does not understand, because half a store is worse than none.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ _REVISION: Final = struct.Struct(">QcQ")
 
 
 EMPTY_FILE_BYTES: Final = 7 * PAGE_BYTES
-"""What the file of a store with nothing in it takes."""
+"""The size of an empty store's file."""
 
 
 def about_bytes(store: Store) -> int:
-    """Return about how large the file of a store would be, without going through the store.
+    """Estimate the size of a store's file from its counters, to within a tenth.
 
-    What a version counts in `size_bytes` is about what it takes in a leaf, so this is right to
-    within a tenth.
+    `size_bytes` counts for a version about what it takes in a leaf page.
     """
     return EMPTY_FILE_BYTES + -(-store.size_bytes // PAGE_BYTES) * PAGE_BYTES
 
@@ -222,7 +221,7 @@ def _member(member: Member) -> Item:
 
 
 def _record(key: bytes, value: bytes) -> KeyValue:
-    """Read one version; the key says when it was written, the value what."""
+    """Decode one version: the key is its revision, the value a KeyValue."""
     if len(key) not in (_REVISION.size, _REVISION.size + 1) or key[_REVISION.size :] not in (
         b"",
         TOMBSTONE,

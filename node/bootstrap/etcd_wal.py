@@ -1,7 +1,7 @@
-"""Does an etcd's write-ahead log hold requests? All that is asked of one.
+"""Decides whether a write-ahead log of etcd's holds requests; nothing else is read of it.
 
-A segment is a row of frames: eight bytes, little-endian, of which the lower 56 bits are a length
-and the uppermost byte, where its highest bit is set, tells the padding behind; then a walpb.Record
+A segment is a sequence of frames: eight bytes, little-endian, of which the lower 56 bits are a
+length and the uppermost byte, if its highest bit is set, the padding that follows; a walpb.Record
 {1: type, 2: crc, 3: data}. A record of type 2 is a raftpb.Entry {1: type, ...}, and an entry of
 type 0 a request; what `etcdctl snapshot restore` writes has only entries of type 1, the members.
 """
@@ -22,7 +22,7 @@ _TYPE, _CRC, _DATA = 0x08, 0x10, 0x1A  # the tags of a Record's fields; Go write
 
 
 def has_requests(segment: bytes) -> bool:
-    """Tell whether a segment has an entry that is a request, or is not as etcd writes one."""
+    """Return whether a segment has a request entry, or is not in etcd's format."""
     offset = 0
     while offset + _LENGTH.size <= len(segment):
         (frame,) = _LENGTH.unpack_from(segment, offset)
@@ -36,7 +36,7 @@ def has_requests(segment: bytes) -> bool:
             if _is_request(segment[offset : offset + length]):
                 return True
         except IndexError:
-            return True  # not understood: the safe side
+            return True  # not understood: assume that it has requests
         offset += length + padding
     return False
 
@@ -64,7 +64,7 @@ def _entry_type(entry: bytes) -> int:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number; gives it and where it ends. Raises IndexError."""
+    """Decode a varint; returns (number, offset behind it). Raises IndexError."""
     number = shift = 0
     while True:
         byte = data[at]

@@ -1,9 +1,9 @@
-"""--force-new-cluster: one member of a lost cluster goes on alone, with the data it has.
+"""--force-new-cluster: turns one member of a lost cluster into a cluster of its own.
 
-Its log gets one more entry, as if it had been committed: a configuration of this member alone, in
-which all others are removed. Everything before it counts as committed, too. etcd forgets what the
-member did not know to be committed; but that may have been acknowledged, and nobody is left who
-knows better.
+One entry is appended to its log as if it were committed: a configuration with this member alone,
+all others removed. All entries before it count as committed, too. etcd truncates the entries that
+the member does not know to be committed; but they may have been acknowledged, and no other member
+is left to decide.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from squall.node.storage import recovery
 from squall.node.storage.disk import Disk
 
 
-def begin_anew(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -> tuple[int, ...]:
-    """Make this member the only one, durably; returns the ids of those it left behind.
+def force_single_member(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -> tuple[int, ...]:
+    """Make this member the only one, durably; returns the ids of the removed members.
 
     `peer_urls` are its own, should its cluster have removed it.
     """
@@ -38,7 +38,7 @@ def begin_anew(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -> tuple[i
     gone = tuple(one for one in (*last.removed, *others) if one != me.id)[-MAX_REMOVED:]
     alone = Configuration((msgspec.structs.replace(me, is_learner=False),), gone)
     index = found.log.last_index + 1
-    # A term in which nobody else can have written: the others do not come back with the same entry.
+    # A new term: no other member can have an entry of this term at this index.
     term = found.hard_state.term + 1
     data = encode_entry(ConfigurationEntry(0, 0, 0, alone))
     entry = Entry(term, index, CONFIGURATION, data)
@@ -49,7 +49,7 @@ def begin_anew(disk: Disk, who: Identity, peer_urls: tuple[str, ...]) -> tuple[i
     return others
 
 
-def _newest_configuration(found: recovery.Found) -> Configuration:
+def _newest_configuration(found: recovery.Recovered) -> Configuration:
     for entry in reversed(found.log.entries):
         if entry.kind == CONFIGURATION:
             return decode_entry(entry.data).configuration

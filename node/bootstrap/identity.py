@@ -1,8 +1,9 @@
-"""Who this node is: read from its data directory, computed for a new cluster, asked of an old one.
+"""Determines a node's member and cluster id before it has a replica.
 
-A member that was added later has an id that nobody can compute from its flags, in a cluster whose
-id comes from members it may never have met. So a node that joins asks the peers on its command line
-for the members, as etcd does, and finds itself there by its peer URLs.
+They are read from the log if there is one, and computed from the flags for a new cluster. Those of
+a member that was added later cannot be computed: its id has a time in it, and the cluster's id
+comes from the initial members. So a node that joins asks the peers on its command line for the
+members, as etcd does, and finds its own id there by its peer URLs.
 """
 
 from __future__ import annotations
@@ -12,32 +13,33 @@ import ssl
 
 import msgspec
 
-from squall.node.config.settings import Config, endpoint
-from squall.node.peer.handshake import PROTOCOL_VERSION, Census, Hello, ask
+from squall.node.config.endpoints import endpoint
+from squall.node.config.settings import Config
+from squall.node.peer.handshake import PROTOCOL_VERSION, Hello, MemberList, ask
 from squall.node.raft.membership import Member
 from squall.node.storage import frames, wal
 from squall.node.storage.disk import Disk
 
 ASK_TIMEOUT_S = 1.0
-"""How long one peer may take to answer."""
+"""For one peer to answer."""
 ATTEMPTS = 5
-"""Rounds over all peers before a node that never ran gives up."""
+"""Rounds over all peers before a node without data gives up."""
 PAUSE_S = 0.5
 
-ANYBODY = Hello(PROTOCOL_VERSION, 0, 0, 0)
+JOIN_REQUEST = Hello(PROTOCOL_VERSION, 0, 0, 0)
 """The hello of a node that is to join."""
 _header = msgspec.msgpack.Decoder(tuple[int, int, int, int])
 
 
 class CannotJoinError(Exception):
-    """The cluster cannot be asked, or does not know this node. Says what to do."""
+    """The cluster did not answer, or does not have this member. The text says what to do."""
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who this node is.
+    """A node's ids.
 
-    `initial_members` begin the log of a new cluster; `peers` are members to talk to until the log
-    says who they are.
+    `initial_members` start the log of a new cluster; `peers` are the members to connect to until
+    the log has the membership.
     """
 
     cluster_id: int
@@ -53,7 +55,7 @@ def of_new_cluster(config: Config) -> Identity:
 
 
 async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None) -> Identity:
-    """Find out who this node is; raises CannotJoinError."""
+    """Determine this node's identity; raises CannotJoinError."""
     recorded = _recorded(disk)
     if config.force_new_cluster:
         if recorded is None:
@@ -67,34 +69,34 @@ async def identify(config: Config, disk: Disk, tls: ssl.SSLContext | None = None
         if recorded is None:
             await _refuse_to_forget(identity, config, tls)
         return identity
-    census = await _census(config, tls, attempts=ATTEMPTS if recorded is None else 1)
+    listed = await _ask_for_members(config, tls, attempts=ATTEMPTS if recorded is None else 1)
     if recorded is not None:
-        return Identity(*recorded, peers=census.members if census else ())
-    if census is None:
+        return Identity(*recorded, peers=listed.members if listed else ())
+    if listed is None:
         raise CannotJoinError(
             "no peer of --initial-cluster answered, so the existing cluster cannot be joined: "
             "check that its members run and that the peer URLs are right"
         )
     mine = sorted(config.initial_advertise_peer_urls)
-    me = next((m for m in census.members if sorted(m.peer_urls) == mine), None)
+    me = next((m for m in listed.members if sorted(m.peer_urls) == mine), None)
     if me is None:
         raise CannotJoinError(
             f"the cluster has no member with the peer URLs {','.join(mine)}: add this one first "
             "(etcdctl member add), with the same URLs as --initial-advertise-peer-urls"
         )
-    return Identity(census.cluster_id, me.id, peers=census.members)
+    return Identity(listed.cluster_id, me.id, peers=listed.members)
 
 
 async def _refuse_to_forget(identity: Identity, config: Config, tls: ssl.SSLContext | None) -> None:
-    """Raise CannotJoinError when the others have worked with this member already.
+    """Raise CannotJoinError when this member has been part of the cluster before.
 
-    With an empty data directory it has forgotten its votes and what it acknowledged; as the same
-    member it could elect a leader, or commit, against its own word.
+    With an empty data directory it has lost its votes and the entries it acknowledged. Under the
+    same id it could vote twice in a term, or help to commit against what it acknowledged.
     """
-    census = await _census(config, tls, attempts=1)
-    if census is None or census.cluster_id != identity.cluster_id:
+    listed = await _ask_for_members(config, tls, attempts=1)
+    if listed is None or listed.cluster_id != identity.cluster_id:
         return
-    known = next((m for m in census.members if m.id == identity.member_id), None)
+    known = next((m for m in listed.members if m.id == identity.member_id), None)
     if known is None or known.name:
         raise CannotJoinError(
             f"member {identity.member_id:x} has already been part of this cluster, and this data "
@@ -114,7 +116,9 @@ def _recorded(disk: Disk) -> tuple[int, int] | None:
     return None
 
 
-async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> Census | None:
+async def _ask_for_members(
+    config: Config, tls: ssl.SSLContext | None, attempts: int
+) -> MemberList | None:
     others = [
         endpoint(url)
         for name, urls in config.initial_cluster.items()
@@ -124,10 +128,10 @@ async def _census(config: Config, tls: ssl.SSLContext | None, attempts: int) -> 
     for attempt in range(attempts):
         if attempt:
             await asyncio.sleep(PAUSE_S)
-        # All at once: a peer that does not answer must not hold up the start.
-        for census in await asyncio.gather(
-            *(ask(other, ANYBODY, Census, tls, ASK_TIMEOUT_S) for other in others)
+        # Concurrently: a peer that does not answer must not delay the start.
+        for listed in await asyncio.gather(
+            *(ask(other, JOIN_REQUEST, MemberList, tls, ASK_TIMEOUT_S) for other in others)
         ):
-            if census is not None and census.members:
-                return census
+            if listed is not None and listed.members:
+                return listed
     return None

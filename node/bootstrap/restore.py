@@ -1,6 +1,6 @@
-"""A data directory of ours from a database file of etcd's.
+"""Makes a data directory of this node from a database file of etcd's.
 
-Two ways lead here. `squall-node snapshot restore FILE` does what `etcdctl snapshot restore` does:
+There are two ways. `squall-node snapshot restore FILE` does what `etcdctl snapshot restore` does:
 it checks the file and makes the directory of one member of a new cluster. And a node that is
 started on a directory that `etcdctl snapshot restore` made recognises `member/snap/db` in it,
 converts it once and keeps etcd's own files beside it in `member.etcd`.
@@ -49,22 +49,22 @@ STAGE: Final = "restoring"
 FIRST_INDEX: Final = 1
 HASH_BYTES: Final = 32
 FILE_GRAIN_BYTES: Final = 512
-"""A database has whole pages, so a file that is 32 bytes longer than that carries its SHA-256."""
+"""A database has whole pages; a file that is 32 bytes longer ends with its SHA-256."""
 
 
 class RestoreError(Exception):
-    """The restore was refused and changed nothing; one line says why and what to do."""
+    """The restore was refused and changed nothing; the text, one line, says what to do."""
 
 
-def is_etcds(data_dir: Path) -> bool:
-    """Tell whether the directory has an etcd's database that was not converted yet."""
+def is_etcd_directory(data_dir: Path) -> bool:
+    """Return whether the directory has a database of etcd's that was not converted yet."""
     return (data_dir / DATABASE).is_file() or (
         (data_dir / STAGE / "member").is_dir() and not (data_dir / "member").exists()
     )
 
 
 def convert(settings: Config) -> None:
-    """Make the directory, which `is_etcds`, one of ours; raises RestoreError and OSError."""
+    """Convert an etcd's data directory in place; raises RestoreError and OSError."""
     data_dir = Path(settings.data_dir)
     if settings.wal_dir:
         raise RestoreError(
@@ -103,7 +103,7 @@ def command(arguments: Sequence[str]) -> None:
     for name in _RESTORE_FLAGS:
         parser.add_argument(f"--{name}")
     given = parser.parse_args(list(arguments))
-    # A config file would stand alone, and what was said here would count for nothing.
+    # A configuration file would replace these arguments.
     environment = {name: text for name, text in os.environ.items() if name != "ETCD_CONFIG_FILE"}
     settings = config.parse(_passed_on(given), environment)
     data_dir = Path(settings.data_dir)
@@ -170,7 +170,7 @@ def _check_hash(file: Path, *, skip: bool) -> None:
 
 
 def _refuse_newer_log(directory: Path) -> None:
-    """Refuse a directory whose log may say more than its database: that would lose writes."""
+    """Refuse a directory whose log may have entries that its database lacks."""
     for file in sorted(directory.glob("*.wal")):
         if etcd_wal.has_requests(file.read_bytes()):
             raise RestoreError(
@@ -203,12 +203,12 @@ def _build(file: Path, root: Path, settings: Config, log_dir: Path | None = None
 
 
 def machine_state(file: Path) -> bytes:
-    """Return the state machine's snapshot with what a database has; raises RestoreError."""
+    """Return a database as a snapshot of the state machine; raises RestoreError."""
     try:
         with file.open("rb") as stream:
             if not file.stat().st_size:
                 raise DamagedFileError("it is empty")
-            # The map goes when nothing refers to it any more; closing it earlier is an error.
+            # The map is unmapped when nothing refers to it; closing it earlier is an error.
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
             return _read(Database(memoryview(mapped)))
     except DamagedFileError as error:

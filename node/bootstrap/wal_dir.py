@@ -1,8 +1,8 @@
-"""Where a member's log lives: in its data directory, or where --wal-dir says.
+"""The place of a member's log: its data directory, or the directory of --wal-dir.
 
-A member that does not find its log would begin another, and forget what it has promised. So a data
-directory whose log lives elsewhere says so in a file, and a start with another --wal-dir is refused
-unless the log is there: whoever moves it by hand, moves the whole of it.
+A member that did not find its log would start an empty one and lose its votes and acknowledged
+entries. So a data directory whose log is elsewhere names the place in a file, and a start with
+another --wal-dir is refused unless the whole log was moved there.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from squall.node.storage import wal
 from squall.node.storage.real import RealDisk
 
 NOTE: Final = "member/wal-dir"
-"""The file that says where the log is when it is not in member/wal."""
+"""The file that names the log's directory when it is not member/wal."""
 
 
 class WalElsewhereError(Exception):
-    """The log is not where the command line says. Says where it is, and what to do."""
+    """The log is not where --wal-dir says. The text says where it is, and what to do."""
 
 
 def open_disk(config: Config) -> RealDisk:
-    """Return the disk with the log in its place; raises WalElsewhereError and OSError."""
+    """Open the data directory with its log; raises WalElsewhereError and OSError."""
     root = Path(config.data_dir).resolve()
     usual = root / wal.DIRECTORY
     place = Path(config.wal_dir).resolve() if config.wal_dir else usual
@@ -43,7 +43,7 @@ def open_disk(config: Config) -> RealDisk:
 
 
 def note_place(root: Path, place: Path) -> None:
-    """Write down, durably, that the log of this data directory is in `place`."""
+    """Record durably that the log of this data directory is in `place`."""
     RealDisk(root).makedirs(str(Path(NOTE).parent))
     note = root / NOTE
     fresh = note.with_suffix(".tmp")
@@ -60,7 +60,7 @@ def note_place(root: Path, place: Path) -> None:
 
 
 def _known_place(root: Path) -> Path | None:
-    """Return where the log of this data directory is; None when it has none yet."""
+    """Return the directory of this data directory's log; None before there is one."""
     try:
         return Path((root / NOTE).read_text().rstrip("\n"))
     except FileNotFoundError:

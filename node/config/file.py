@@ -1,8 +1,8 @@
 """A `--config-file` as etcd takes it: YAML or JSON, flag names as keys.
 
 The two sections for TLS are etcd's: `client-transport-security` and `peer-transport-security` hold
-the flags without and with the prefix `peer-`. A key without a value is as good as none. A key that
-names no flag is refused: it is a slip, and what was meant would silently not be so.
+the flags without and with the prefix `peer-`. A key without a value is ignored. A key that names no
+flag is refused, since a misspelt setting would silently not apply.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Final
 
 import yaml
 
-from squall.node.peer.endpoints import ConfigError
+from squall.node.config.endpoints import ConfigError
 
 _SECTIONS: Final = {"client-transport-security": "", "peer-transport-security": "peer-"}
 
 
 def read(path: str, known: AbstractSet[str]) -> dict[str, str]:
-    """Return the text of each flag in the file; raises ConfigError. `known`: all flags' names."""
+    """Return the text of each flag in the file; raises ConfigError. `known`: all flag names."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -45,7 +45,7 @@ def read(path: str, known: AbstractSet[str]) -> dict[str, str]:
 
 
 def _text(value: Any) -> str:
-    """Write a value as the command line would have it."""
+    """Format a value as on the command line."""
     if isinstance(value, list):
         return ",".join(map(_text, value))
     if isinstance(value, bool):

@@ -1,9 +1,9 @@
-"""The flags a node understands: etcd's own names, texts and defaults.
+"""Every flag of etcd 3.4: its name, how its text is parsed, its default, and what becomes of it.
 
-Every flag of etcd 3.4 is here. What a node can do, it does. What would tune machinery it does not
-have changes nothing and is said to when somebody sets it. What asks for something it cannot give is
-refused with the reason, unless it asks for the same as saying nothing: a flag is never ignored that
-somebody might rely on.
+There are three tables. `HONOURED` flags work as in etcd. `NO_EFFECT` flags tune machinery that this
+node does not have: they are accepted, and a note is logged when one is set. `REFUSED` flags ask for
+something that this node cannot do: any value but the default is an error, so that no flag that a
+user may rely on is ignored.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from squall.node.peer.endpoints import ConfigError, endpoint
+from squall.node.config.endpoints import ConfigError, endpoint
 
 
 def urls(text: str) -> tuple[str, ...]:
-    """Read comma-separated URLs."""
+    """Parse comma-separated URLs."""
     found = tuple(url.strip().rstrip("/") for url in text.split(",") if url.strip())
     for url in found:
         endpoint(url)
@@ -26,7 +26,7 @@ def urls(text: str) -> tuple[str, ...]:
 
 
 def cluster(text: str) -> dict[str, tuple[str, ...]]:
-    """Read name=URL pairs; a name with several URLs comes several times."""
+    """Parse name=URL pairs; a name with several URLs occurs several times."""
     members: dict[str, tuple[str, ...]] = {}
     for pair in filter(None, text.split(",")):
         name, equals, url = pair.strip().partition("=")
@@ -37,7 +37,7 @@ def cluster(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def boolean(text: str) -> bool:
-    """Read a truth value as Go writes it."""
+    """Parse a boolean as Go does."""
     if text.lower() in ("true", "t", "1"):
         return True
     if text.lower() in ("false", "f", "0"):
@@ -46,7 +46,7 @@ def boolean(text: str) -> bool:
 
 
 def natural(text: str) -> int:
-    """Read a whole number of at least 0."""
+    """Parse a whole number of at least 0."""
     if not text.isdecimal():
         raise ConfigError(f"a whole number of at least 0, not {text!r}")
     return int(text)
@@ -57,7 +57,7 @@ _UNIT_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def duration_s(text: str) -> float:
-    """Read a duration as Go writes it, 1h30m, in seconds."""
+    """Parse a duration as Go writes it (1h30m); returns seconds."""
     if text == "0":
         return 0.0
     parts = _DURATION.findall(text)
@@ -67,12 +67,12 @@ def duration_s(text: str) -> float:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Read comma-separated words."""
+    """Parse comma-separated words."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a reader that takes these words alone."""
+    """Return a parser that accepts only these words."""
 
     def parse(text: str) -> str:
         if text not in choices:
@@ -83,7 +83,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 class Flag(msgspec.Struct, frozen=True):
-    """A flag: how its text is read, what it is when nobody gives it, what `--help` says."""
+    """A flag: `parse` raises ConfigError; `default` is a text; `help` is shown by --help."""
 
     name: str
     parse: Callable[[str], Any]
@@ -92,12 +92,12 @@ class Flag(msgspec.Struct, frozen=True):
 
     @property
     def field(self) -> str:
-        """Its name in Python."""
+        """Its field in `Config`."""
         return self.name.replace("-", "_")
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """Its environment variable."""
         return "ETCD_" + self.field.upper()
 
     @property
@@ -125,7 +125,7 @@ HONOURED = (
         "this member's client URLs as clients see them",
     ),
     Flag("initial-cluster", cluster, "", "name=URL pairs (default: this member alone)"),
-    Flag("initial-cluster-token", str, "etcd-cluster", "tells clusters with equal URLs apart"),
+    Flag("initial-cluster-token", str, "etcd-cluster", "distinguishes clusters with equal URLs"),
     Flag("initial-cluster-state", one_of("new", "existing"), "new", "new or existing"),
     Flag("force-new-cluster", boolean, "false", "go on alone, with this member's data"),
     Flag("heartbeat-interval", natural, "100", "milliseconds between heartbeats"),
@@ -141,7 +141,7 @@ HONOURED = (
     Flag("max-concurrent-streams", natural, "4294967295", "calls a client may have open at once"),
     Flag("grpc-keepalive-min-time", duration_s, "5s", "least time between a client's pings"),
     Flag("grpc-keepalive-interval", duration_s, "2h", "between pings to a client (0: none)"),
-    Flag("grpc-keepalive-timeout", duration_s, "20s", "for its answer, or it is hung up on"),
+    Flag("grpc-keepalive-timeout", duration_s, "20s", "for its answer before it is disconnected"),
     Flag("logger", one_of("zap", "capnslog"), "zap", "zap logs JSON, capnslog logs text"),
     Flag(
         "log-level",
@@ -178,7 +178,7 @@ HONOURED = (
     Flag("peer-crl-file", str, "", "certificates of members that were taken back (PEM)"),
     Flag("peer-cert-allowed-cn", str, "", "the name members' certificates must be for"),
     Flag("peer-cert-allowed-hostname", str, "", "a host members' certificates must be for"),
-    Flag("peer-auto-tls", boolean, "false", "talk to members under certificates nobody checks"),
+    Flag("peer-auto-tls", boolean, "false", "use certificates that members do not verify"),
     Flag(
         "experimental-initial-corrupt-check",
         boolean,
@@ -194,7 +194,7 @@ HONOURED = (
     Flag("digest-every", natural, "64", "applied entries between state digests in the log"),
 )
 
-NOTHING_TO_TUNE = (
+NO_EFFECT = (
     Flag("initial-election-tick-advance", boolean, "true", "the first election waits as any other"),
     Flag("backend-batch-interval", str, "", "each batch of the log is durable before its answers"),
     Flag(
@@ -231,9 +231,9 @@ NOTHING_TO_TUNE = (
         "experimental-warning-apply-duration", duration_s, "100ms", "slow requests are not logged"
     ),
 )
-"""Flags without effect, and why. `help` says it to whoever sets one to something else."""
+"""Flags without effect; `help` says why."""
 
-NOT_SERVED = (
+REFUSED = (
     Flag(
         "discovery", str, "", "there is no discovery service: name the members, --initial-cluster"
     ),
@@ -253,4 +253,4 @@ NOT_SERVED = (
         "a new leader gives every lease its full time again",
     ),
 )
-"""Flags refused at any value but the default, and why."""
+"""Flags refused at any value but the default; `help` says why."""

@@ -1,9 +1,9 @@
-"""A node's settings: etcd's own flag names, its environment names, its defaults.
+"""A node's settings, from etcd's flags, environment variables or configuration file.
 
-`--flag value`, `--flag=value` and Go's single dash all work; `ETCD_FLAG_NAME` in the environment
-sets what the command line leaves out. As with etcd, a `--config-file` stands alone: nothing else is
-looked at then. What becomes of each of etcd's flags here, `flags` says. Identities are computed as
-etcd computes them, so both speak of a member by the same number.
+`--flag value`, `--flag=value` and Go's single dash all work; the variable `ETCD_FLAG_NAME` sets a
+flag that the command line does not. As in etcd, a `--config-file` replaces both. `flags` has the
+flags and their defaults. Member and cluster ids are computed as etcd computes them, so both call a
+member by the same number.
 """
 
 from __future__ import annotations
@@ -17,24 +17,22 @@ from typing import Any, NoReturn
 import msgspec
 
 from squall.node.config import file, flags
+from squall.node.config.endpoints import ConfigError, endpoint
 from squall.node.config.flags import Flag
-from squall.node.peer.endpoints import ConfigError, Endpoint, endpoint
-
-__all__ = ["Config", "ConfigError", "Endpoint", "endpoint", "parse"]
 
 USAGE_EXIT_CODE = 4
 VERSION = "3.5.0"
 """The level of etcd's API this node speaks; clients parse it as a semantic version."""
 
 ELECTION_TIMEOUT_MS_MAX = 50_000  # as etcd
-ELECTION_PER_HEARTBEAT_MIN = 5  # as etcd: fewer heartbeats a timeout elect without need
+ELECTION_PER_HEARTBEAT_MIN = 5  # as etcd: with fewer, a lost heartbeat causes an election
 
 
 BCRYPT_COST_MIN, BCRYPT_COST_MAX = 4, 31  # bcrypt's own
 
 _FORMATS = {"zap": "json", "capnslog": "text"}
 _FOR_OTHERS = {"ETCD_CONFIG_FILE", "ETCD_UNSUPPORTED_ARCH"}
-"""Variables that begin as a flag's do and are none."""
+"""Variables with a flag's prefix that are no flags."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -46,9 +44,9 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the command line says; see `flags` for meanings and defaults.
+    """The value of every honoured flag; see `flags` for meanings and defaults.
 
-    `notes` says, a line each, what was asked for and has no effect.
+    `notes` are warnings, one a line, about flags that were set and have no effect.
     """
 
     name: str
@@ -124,7 +122,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def compaction_period_us(self) -> int:
-        """How long history is kept by itself; 0 for no such limit. Bare numbers are hours."""
+        """Age at which history is compacted; 0 for never. Bare numbers are hours."""
         text = self.auto_compaction_retention
         if self.auto_compaction_mode != "periodic":
             return 0
@@ -133,7 +131,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def compaction_revisions(self) -> int:
-        """How many revisions of history are kept by themselves; 0 for no such limit."""
+        """Number of revisions that compaction keeps; 0 for no compaction."""
         if self.auto_compaction_mode != "revision":
             return 0
         return flags.natural(self.auto_compaction_retention)
@@ -174,8 +172,8 @@ def _parser() -> CommandParser:
     parser.add_argument("--config-file", "-config-file", help="YAML or JSON, in place of all else")
     for title, table in (
         (None, flags.HONOURED),
-        ("without effect here", flags.NOTHING_TO_TUNE),
-        ("refused unless they ask for the default", flags.NOT_SERVED),
+        ("without effect here", flags.NO_EFFECT),
+        ("refused unless they ask for the default", flags.REFUSED),
     ):
         group = parser.add_argument_group(title) if title else parser
         for flag in table:
@@ -188,31 +186,31 @@ def _parser() -> CommandParser:
     return parser
 
 
-class _Said:
-    """What was said of each flag, and where: on the command line, in the environment, in a file."""
+class _Given:
+    """The text of each flag, from the command line or a file, or else from the environment."""
 
     def __init__(self, texts: Mapping[str, str], environment: Mapping[str, str]) -> None:
         self._texts = texts
         self._environment = environment
 
-    def of(self, flag: Flag) -> tuple[str | None, str]:
-        """Return (text or None, the name it was given under)."""
+    def text_of(self, flag: Flag) -> tuple[str | None, str]:
+        """Return (text or None, name of the flag or variable that gave it)."""
         text = self._texts.get(flag.name)
         if text is None and flag.variable in self._environment:
             return self._environment[flag.variable], flag.variable
         return text, flag.source
 
     def value(self, flag: Flag) -> Any:
-        """Return what a flag is set to; raises ConfigError."""
-        text, source = self.of(flag)
+        """Return a flag's parsed value; raises ConfigError."""
+        text, source = self.text_of(flag)
         try:
             return flag.parse(flag.default if text is None else text)
         except ConfigError as error:
             raise ConfigError(f"{source}: {error}") from None
 
     def differs(self, flag: Flag) -> bool:
-        """Tell whether a flag is set to anything but its default; raises ConfigError."""
-        text, _ = self.of(flag)
+        """Return whether a flag is set to anything but its default; raises ConfigError."""
+        text, _ = self.text_of(flag)
         return bool(text) and self.value(flag) != flag.parse(flag.default)
 
 
@@ -225,16 +223,16 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
         )
         raise SystemExit(0)
     path = given["config_file"] or environment.get("ETCD_CONFIG_FILE")
-    every = (*flags.HONOURED, *flags.NOTHING_TO_TUNE, *flags.NOT_SERVED)
+    every = (*flags.HONOURED, *flags.NO_EFFECT, *flags.REFUSED)
     if path:
-        said = _Said(file.read(path, {flag.name for flag in every}), {})
+        given_texts = _Given(file.read(path, {flag.name for flag in every}), {})
     else:
         texts = {flag.name: given[flag.field] for flag in every if given[flag.field] is not None}
-        said = _Said(texts, environment)
-    for flag in flags.NOT_SERVED:
-        if said.differs(flag):
-            raise ConfigError(f"{said.of(flag)[1]} is not served: {flag.help}")
-    values = {flag.field: said.value(flag) for flag in flags.HONOURED}
+        given_texts = _Given(texts, environment)
+    for flag in flags.REFUSED:
+        if given_texts.differs(flag):
+            raise ConfigError(f"{given_texts.text_of(flag)[1]} is not served: {flag.help}")
+    values = {flag.field: given_texts.value(flag) for flag in flags.HONOURED}
     if values.pop("debug"):
         values["log_level"] = "debug"
     values["log_format"] = values["log_format"] or _FORMATS[values["logger"]]
@@ -242,9 +240,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
     if not values["initial_cluster"]:
         values["initial_cluster"] = {values["name"]: values["initial_advertise_peer_urls"]}
     notes = [
-        f"{said.of(flag)[1]} has no effect: {flag.help}"
-        for flag in flags.NOTHING_TO_TUNE
-        if said.differs(flag)
+        f"{given_texts.text_of(flag)[1]} has no effect: {flag.help}"
+        for flag in flags.NO_EFFECT
+        if given_texts.differs(flag)
     ]
     if not path:
         known = {flag.variable for flag in every} | _FOR_OTHERS
@@ -259,7 +257,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Config:
 
 
 def _check_certificates(config: Config, side: str, listened: Sequence[str]) -> None:
-    """Refuse https without a certificate, and half a certificate. `side` is "" or "peer_"."""
+    """Check that https URLs have a certificate and a key. `side` is "" or "peer_"."""
 
     def given(name: str) -> Any:
         return getattr(config, side + name)
@@ -278,7 +276,7 @@ def _check_certificates(config: Config, side: str, listened: Sequence[str]) -> N
 
 
 def _check(config: Config) -> None:
-    """Refuse settings that contradict each other or cannot be honoured."""
+    """Raise ConfigError for settings that contradict each other or cannot be honoured."""
     if config.name not in config.initial_cluster:
         raise ConfigError(f"--initial-cluster does not name this member, {config.name!r}")
     advertised = sorted(config.initial_advertise_peer_urls)

@@ -1,9 +1,9 @@
 """Alarms: replicated facts about members that change what the cluster accepts.
 
-NOSPACE is raised by the member whose store has outgrown its quota, before it refuses the first
-write; from then on every member refuses what would add data, because the log says so and not
-because of its own size. CORRUPT stops every change of keys and leases and, as in etcd,
-nothing else: what is there can still be read, compared and saved.
+NOSPACE is raised by the member whose store exceeds its quota, before it refuses the first write;
+from then on every member refuses what would add data, because of the replicated alarm and not
+because of its own size. CORRUPT refuses every change of keys and leases and, as in etcd, nothing
+else: the data can still be read, compared and saved.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from squall.node.mvcc.commands import (
 from squall.node.mvcc.errors import CORRUPT, NO_SPACE, RequestError
 
 CHANGES = (Put, DeleteRange, Txn, Compact, LeaseGrant, LeaseRevoke)
-"""What a corrupt cluster refuses; its users, roles and members may still be changed."""
+"""Refused under CORRUPT; users, roles and members may still be changed."""
 
 
 class AlarmKind(enum.IntEnum):
@@ -47,7 +47,7 @@ class Raised(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False)
 
 
 class Alarms:
-    """All alarms that stand."""
+    """All active alarms."""
 
     __slots__ = ("raised",)
 
@@ -62,7 +62,7 @@ class Alarms:
         return iter(sorted(self.raised))
 
     def any(self, kind: AlarmKind) -> bool:
-        """Tell whether an alarm of this kind stands, of whatever member."""
+        """Whether an alarm of this kind is active, of any member."""
         return any(raised.kind == kind for raised in self.raised)
 
     def apply(self, command: Alarm) -> tuple[Raised, ...]:
@@ -78,19 +78,19 @@ class Alarms:
         return (raised,)
 
     def check(self, command: Command) -> None:
-        """Refuse what an alarm forbids; raises RequestError."""
+        """Raise RequestError for a command that an active alarm forbids."""
         if isinstance(command, CHANGES) and self.any(AlarmKind.CORRUPT):
             raise RequestError(CORRUPT)
         if adds_data(command) and self.any(AlarmKind.NOSPACE):
             raise RequestError(NO_SPACE)
 
     def load(self, raised: Iterable[Raised]) -> None:
-        """Become the table with these alarms."""
+        """Replace the table."""
         self.raised = dict.fromkeys(raised)
 
 
 def adds_data(command: Command | Operation) -> bool:
-    """Tell whether a command could make the store larger: what a full one refuses."""
+    """Whether a command could make the store larger: refused under NOSPACE."""
     if isinstance(command, Txn):
         return any(map(adds_data, (*command.success, *command.failure)))
     return isinstance(command, Put | LeaseGrant)

@@ -1,8 +1,8 @@
-r"""What the replicated log may ask of the store, as plain tagged structs.
+r"""Commands of the replicated log, as tagged structs.
 
-A command is what one log entry carries: `encode` makes its bytes on the node that proposes,
-`decode` reads them on every node that applies. Tags and the order of fields are a disk format: new
-fields go to the end with a default, numbers are never used again. `Range` is here because a
+A command is what one log entry carries: `encode` makes its bytes on the node that proposes it,
+`decode` reads them on every node that applies it. Tags and the order of fields are a disk format:
+new fields go to the end with a default, tags are never reused. `Range` is here because a
 transaction may contain reads; a read alone never enters the log.
 
 Field meanings are etcd's: `range_end` b"" means the single key, b"\0" every key from `key` on,
@@ -118,13 +118,13 @@ class Txn(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Compact(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
-    """Forget what `revision` and everything after it do not need."""
+    """Remove versions that no read at `revision` or later can see."""
 
     revision: int
 
 
 class LeaseGrant(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
-    """Make a lease. Its id and its time are settled before the log, so that all nodes agree."""
+    """Grant a lease. Its id and TTL are determined before it is proposed: all nodes agree."""
 
     id: int
     ttl_s: int
@@ -133,8 +133,8 @@ class LeaseGrant(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
 class LeaseRevoke(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """End a lease and delete its keys.
 
-    `term` 0: a client wishes it. Else the leader of that term saw it expire, and the command is
-    void in the log of any other term.
+    `term` 0: requested by a client. Otherwise the leader of that term saw it expire, and the
+    command has no effect in an entry of another term.
     """
 
     id: int
@@ -162,7 +162,7 @@ Operation: TypeAlias = Range | Put | DeleteRange | Txn
 
 
 class As(msgspec.Struct, frozen=True, array_like=True, tag=9):
-    """A command with who gives it; without this, nobody in particular does."""
+    """A command with the user on whose behalf it runs, under authentication."""
 
     user: str
     auth_revision: int
@@ -190,7 +190,7 @@ ever writes a log entry.
 
 
 def is_write(operation: Operation) -> bool:
-    """Tell whether an operation could change the store, whichever branches it takes."""
+    """Whether an operation could change the store, whichever branches it takes."""
     if isinstance(operation, Txn):
         return any(map(is_write, operation.success)) or any(map(is_write, operation.failure))
     return not isinstance(operation, Range)

@@ -1,7 +1,7 @@
-"""When to compact without being asked: keep the history of a period, or a number of revisions.
+"""Automatic compaction (etcd: v3compactor): keep the history of a period, or a number of revisions.
 
-Every member keeps watch so that a new leader knows at once how old which revision is; only the
-leader's word becomes a command. Time is the node's own monotonic clock, handed in.
+Every member samples revisions, so that a new leader knows how old each one is; only the leader
+proposes compactions. Time is passed in, in microseconds of the node's monotonic clock.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections import deque
 NEVER_US = 1 << 62
 HOUR_US = 3_600_000_000
 SAMPLES = 10
-"""Looks at the revision in each interval, as etcd."""
+"""Samples of the revision in each interval, as etcd."""
 REVISION_CHECK_US = 300_000_000
-"""How often the mode `revision` looks, as etcd: five minutes."""
+"""Interval of the mode `revision`, as etcd: five minutes."""
 
 
 class AutoCompactor:
-    """Names the revision to compact to. `period_us` or `revisions` is what to keep; 0 is off."""
+    """Determines the revision to compact to. `period_us` or `revisions` is kept; 0 is off."""
 
     __slots__ = ("_interval_us", "_last", "_period_us", "_revisions", "_samples", "deadline_us")
 
@@ -46,7 +46,7 @@ class AutoCompactor:
         return wanted
 
     def _aged(self, now_us: int, revision: int) -> int:
-        """Note the revision, and return the newest that is a whole period old."""
+        """Record the revision, and return the newest that is a whole period old."""
         self._samples.append((now_us, revision))
         aged = 0
         while self._samples and self._samples[0][0] <= now_us - self._period_us:

@@ -1,8 +1,8 @@
-"""Why the store refuses a request, in etcd's own words.
+"""Errors with which the store refuses requests: etcd's texts.
 
 Clients recognise errors by their text, so the texts are part of the protocol. `RequestError` is
-raised inside the store and handed out as the *result* of a command: a refusal is as deterministic
-as a success, certain, and changes nothing.
+raised inside the store and returned as the *result* of a command: a refusal is as deterministic as
+a success, definite, and has no effect.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ LEASE_NOT_FOUND = "etcdserver: requested lease not found"
 LEASE_EXISTS = "etcdserver: lease already exists"
 LEASE_TTL_TOO_LARGE = "etcdserver: too large lease TTL"
 LEASE_RENEWED = "etcdserver: the lease's expiry was decided in another term"
-"""Never told to a client: only expiry itself can be refused so."""
+"""Never sent to a client: only an expiry is refused with it."""
 NO_SPACE = "etcdserver: mvcc: database space exceeded"
 CORRUPT = "etcdserver: corrupt cluster"

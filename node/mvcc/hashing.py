@@ -1,8 +1,8 @@
-"""HashKV: one number for the history of all keys, equal to etcd's own at equal content.
+"""HashKV: a hash over the history of all keys, equal to etcd's at equal content.
 
-CRC-32C over the bucket's name and then every (revision key, KeyValue message) up to the revision
-asked for. Of what lies at or below the compaction only that counts which is still the newest of a
-live key: so nodes agree whether or not they have swept away what the compaction condemned.
+CRC-32C over the bucket's name and then every (revision key, KeyValue message) up to the given
+revision. At or below the compacted revision only the newest version of a live key counts: so nodes
+agree whether or not they have removed the compacted versions yet.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class HashResult(msgspec.Struct, frozen=True):
 def hash_kv(store: Revisions, revision: int) -> Callable[[], HashResult]:
     """Return what hashes the history up to `revision` (0: now); raises RequestError.
 
-    It goes by the store as it is now and changes nothing, so it may be called in another thread.
+    It hashes the store as it is now and changes nothing, so it may be called in another thread.
     """
     if 0 < revision <= store.compacted:
         raise RequestError(COMPACTED)

@@ -1,7 +1,7 @@
-"""Which versions of which keys exist: the store's index by key.
+"""The index by key: the versions of each key (etcd: mvcc/index.go, key_index.go).
 
-A key has a list of versions in order of revision; a tombstone in it ends a generation, and the next
-put begins one anew with version 1. A key without versions is not in the index.
+A key has a list of versions in order of revision; a tombstone ends a generation, and the next put
+begins a new one with version 1. A key without versions is not in the index.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class KeyIndex:
         return versions[position - 1] if position else None
 
     def add(self, kv: KeyValue) -> None:
-        """Append a version to its key; revisions never go back."""
+        """Append a version to its key; revisions never decrease."""
         versions = self._versions.get(kv.key)
         if versions is None:
             self._versions[kv.key] = [kv]
@@ -74,7 +74,7 @@ class KeyIndex:
             assert versions[-1].mod_revision <= kv.mod_revision, (versions[-1], kv)
             versions.append(kv)
 
-    def take_back(self, kv: KeyValue) -> None:
+    def undo_add(self, kv: KeyValue) -> None:
         """Undo `add`: the newest version of the key must be `kv`."""
         versions = self._versions[kv.key]
         newest = versions.pop()
@@ -83,7 +83,7 @@ class KeyIndex:
             self._forget(kv.key)
 
     def drop_before(self, key: bytes, revision: int) -> None:
-        """Forget the versions of a key that no read at `revision` or later can see."""
+        """Remove the versions of a key that no read at `revision` or later can see."""
         versions = self._versions[key]
         keep_from = bisect_right(versions, revision, key=_by_mod_revision)
         if keep_from and survives(versions[keep_from - 1], revision):
@@ -105,9 +105,9 @@ class KeyIndex:
 
 
 def survives(kv: KeyValue, compacted: int) -> bool:
-    """Tell whether a key's last version up to the compaction outlives it.
+    """Whether a key's last version up to the compaction is kept.
 
-    A live one does. A tombstone is nothing that can be read, yet the one written at the very
-    revision of the compaction stays: a watch may still begin there and must see the delete.
+    A live one is. A tombstone cannot be read, but one written at the compacted revision itself is
+    kept: a watch may still start there and must receive the delete.
     """
     return bool(kv.version) or kv.mod_revision == compacted

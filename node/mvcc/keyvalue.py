@@ -1,8 +1,8 @@
-"""One version of one key, and the two encodings etcd gives it on disk.
+"""One version of one key, and its two encodings in etcd's backend.
 
-The backend of etcd is a map from revision to KeyValue: the key is 17 bytes of revision (18 with the
-`t` of a tombstone), the value a protobuf message. Keeping to both byte for byte makes our HashKV
-equal to etcd's own at equal content. Two fixed messages do not need a protobuf runtime here.
+etcd's backend maps revisions to KeyValue messages: the key is 17 bytes of revision (18 with the `t`
+of a tombstone), the value a protobuf message. Both are reproduced byte for byte, so that HashKV
+equals etcd's at equal content. Two fixed messages do not need a protobuf runtime here.
 """
 
 from __future__ import annotations

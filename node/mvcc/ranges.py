@@ -1,7 +1,7 @@
-"""Reads of an interval: page, order, filters and count, in the order in which etcd does them.
+"""Range reads: count, filters, order and limit, in etcd's order.
 
-The whole interval is counted; then the filters by revision; then sorting; then the limit cuts the
-page. So `count` is that of the interval whatever the page shows.
+The whole interval is counted; then the revision filters apply; then sorting; then the limit. So
+`count` is that of the interval, whatever the page contains.
 """
 
 from __future__ import annotations

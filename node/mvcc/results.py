@@ -1,4 +1,4 @@
-"""What the store answers. `revision` is what the response's header shows."""
+"""Results of commands and reads. `revision` is that of the response's header."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from squall.node.mvcc.keyvalue import KeyValue
 
 
 class RangeResult(msgspec.Struct, frozen=True):
-    """A page of keys; `count` is of the whole interval, `more` says the page was cut by limit."""
+    """A page of keys; `count` is of the whole interval, `more`: the limit cut the page."""
 
     revision: int
     kvs: tuple[KeyValue, ...] = ()
@@ -21,14 +21,14 @@ class RangeResult(msgspec.Struct, frozen=True):
 
 
 class PutResult(msgspec.Struct, frozen=True):
-    """A put that happened. `prev_kv` only when it was asked for and there was one."""
+    """A put. `prev_kv` only when it was requested and existed."""
 
     revision: int
     prev_kv: KeyValue | None = None
 
 
 class DeleteResult(msgspec.Struct, frozen=True):
-    """How many keys a delete removed, and which, when that was asked for."""
+    """How many keys a delete removed, and which, when that was requested."""
 
     revision: int
     deleted: int = 0
@@ -36,7 +36,7 @@ class DeleteResult(msgspec.Struct, frozen=True):
 
 
 class TxnResult(msgspec.Struct, frozen=True):
-    """Which branch ran and the answers of its operations, in order.
+    """Which branch ran and the results of its operations, in order.
 
     A transaction inside another has revision 0, as etcd's has.
     """
@@ -47,7 +47,7 @@ class TxnResult(msgspec.Struct, frozen=True):
 
 
 class CompactResult(msgspec.Struct, frozen=True):
-    """A compaction that happened; `revision` is the store's, which it leaves alone."""
+    """A compaction; `revision` is the store's, which it does not change."""
 
     revision: int
 
@@ -68,7 +68,7 @@ class AlarmResult(msgspec.Struct, frozen=True):
 
 
 class AuthResult(msgspec.Struct, frozen=True):
-    """A change of users or roles, or a token that was issued."""
+    """A change of users or roles, or an issued token."""
 
     revision: int
     token: str = ""

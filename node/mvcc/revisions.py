@@ -1,10 +1,9 @@
-"""The history of the store: every version by revision, and the counters that say where it stands.
+"""The history of the store: every version by revision, and the current and compacted revisions.
 
 `current` starts at 1 and grows by exactly 1 for each command that changed something. A command's
 writes are collected first and become visible to other readers only with `commit`; `roll_back`
-removes them without a trace. Between the two, reads inside the command see its own writes.
-
-Nothing here knows the log, leases or who asks.
+removes them. Until then, reads inside the command see its own writes. Nothing here depends on the
+log, on leases or on authentication.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ FIRST_REVISION = 1
 """The revision of an empty store, as in etcd."""
 
 NEVER_COMPACTED = -1
-"""What etcd has for a compacted revision before the first compaction."""
+"""etcd's compacted revision before the first compaction."""
 
 
 RECORD_OVERHEAD_BYTES = 48
@@ -33,7 +32,7 @@ RECORD_OVERHEAD_BYTES = 48
 
 
 PIECE_RECORDS = 500
-"""Records encoded at one go when they are wanted in pieces: some tenths of a millisecond."""
+"""Records in one piece of a snapshot: some tenths of a millisecond to encode."""
 
 _encoder = msgspec.msgpack.Encoder()
 _encode = _encoder.encode
@@ -69,7 +68,7 @@ class Revisions:
         return self.current + 1 if self.changes else self.current
 
     def check_readable(self, revision: int) -> None:
-        """Refuse a revision that is not there yet, or not there any more."""
+        """Raise RequestError for a future or a compacted revision."""
         if revision > self.visible:
             raise RequestError(FUTURE_REVISION)
         if 0 < revision < self.compacted:
@@ -90,7 +89,7 @@ class Revisions:
         return previous
 
     def delete(self, key: bytes, range_end: bytes) -> list[KeyValue]:
-        """Write a tombstone on every key of the interval that exists; returns what was there."""
+        """Write a tombstone for each existing key of the interval; returns what they delete."""
         if range_end:
             found = self.index.scan(key, range_end, self.current + 1)
         else:
@@ -114,23 +113,23 @@ class Revisions:
             self.changes = []
 
     def roll_back(self) -> None:
-        """Take the command's writes back: it never happened."""
+        """Undo the command's writes."""
         while self.changes:
-            self.index.take_back(self.changes.pop())
+            self.index.undo_add(self.changes.pop())
 
     def since(self, revision: int) -> list[KeyValue]:
-        """Return every write at `revision` or later in order: what a watch there must deliver.
+        """Return every write at `revision` or later in order: the events of a watch from there.
 
         Complete only above the compacted revision; the caller checks that.
         """
         return self.records[bisect_left(self.records, revision, key=_by_mod_revision) :]
 
     def upto(self, revision: int) -> list[KeyValue]:
-        """Return every version there is at `revision` or before, in order: a copy."""
+        """Return every version at `revision` or before, in order: a copy."""
         return self.records[: bisect_right(self.records, revision, key=_by_mod_revision)]
 
     def compact(self, revision: int) -> list[KeyValue]:
-        """Forget every version that no read at `revision` or later can see; returns those."""
+        """Remove every version that no read at `revision` or later can see; returns those."""
         if revision <= self.compacted:
             raise RequestError(COMPACTED)
         if revision > self.current:
@@ -151,7 +150,7 @@ class Revisions:
         return forgotten
 
     def encoded(self) -> msgspec.Raw:
-        """Return the records as a msgpack array; only those since the last time are encoded.
+        """Return the records as a msgpack array; only those added since the last call are encoded.
 
         Versions never change and only a compaction removes any, so a snapshot every few commands
         costs what is new plus a copy, instead of the whole history again.
@@ -167,7 +166,7 @@ class Revisions:
         return self.index.scan(b"", FROM_KEY, self.current)
 
     def load(self, current: int, compacted: int, records: list[KeyValue]) -> None:
-        """Become the history with these records, which are in order of revision."""
+        """Replace the history by these records, which are in order of revision."""
         self.current, self.compacted = current, compacted
         self.records, self.changes = records, []
         self.index = KeyIndex()
@@ -197,7 +196,7 @@ def encoded_pieces(records: list[KeyValue]) -> Iterator[bytes]:
 
 
 def _array_header(length: int) -> bytes:
-    """Return how a msgpack array of this length begins (format fixarray, array 16, array 32)."""
+    """Return the head of a msgpack array of this length (format fixarray, array 16, array 32)."""
     if length < 16:
         return bytes((0x90 | length,))
     if length < 1 << 16:

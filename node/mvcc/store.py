@@ -1,15 +1,15 @@
-"""The state machine that the log drives, and what may be read from it.
+"""The replicated state machine: commands of the log applied to keys, leases, alarms and users.
 
 Deterministic: the same commands give the same state, results, snapshot and digest on every node,
-under any PYTHONHASHSEED. A request that is refused is a result like any other; an exception out of
-`apply` means a bug or a damaged log, and stops the node.
+under any PYTHONHASHSEED. A refused request is a result like any other; an exception from `apply`
+means a bug or a damaged log, and stops the node.
 
-The digest is equal at equal index on nodes that agree. Its first half is a CRC-32C rolled over
-everything that happened (index, term and revision of each command, and each version it wrote, to
-the last field), and travels in the snapshot. Its second half is of the state that is held now: sums
-of hashes of the versions and leases, which a change alters by what it changes, beside the other
-tables. A restored state is hashed anew, so what a snapshot says of itself proves nothing about what
-was made of it. Reading the digest costs the same however large the store is.
+The digest is equal at equal index on nodes that agree. Its first half is a CRC-32C over the history
+(index, term and revision of each command, and each version it wrote, to the last field), and is
+part of the snapshot. Its second half covers the current state: sums of hashes of the versions and
+leases, updated with each change, and a hash of the other tables. A restored state is hashed anew,
+so that a wrong restore shows even where the snapshot's own digest is right. Reading the digest
+takes constant time.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ SNAPSHOT_FORMAT = 1
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The whole state as it is written. Maps by name: later tables join as new optional fields.
+    """The whole state, encoded as maps by name: later tables are added as new optional fields.
 
     `records` is encoded already when it is written.
     """
@@ -78,11 +78,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class SnapshotFormatError(Exception):
-    """A snapshot of a format this version does not know: run the version that wrote it."""
+    """A snapshot of a format this version cannot read: run the version that wrote it."""
 
 
 _TABLE_RESULTS = frozenset((LeaseResult, AlarmResult, AuthResult))
-"""Of commands that change a table beside the keys, which the digest must show too."""
+"""Results of commands that change other tables than the keys; the digest covers these too."""
 _DIGESTED = struct.Struct("<QQQq").pack
 _HELD = struct.Struct("<QQQQq").pack
 _MASK = (1 << 64) - 1
@@ -114,17 +114,18 @@ class Store:
     def __init__(self, watching: Limits = DEFAULT) -> None:
         self._history = Revisions()
         self._digest = 0
-        self._versions_hash = self._leases_hash = 0  # sums of the hashes of what is held
+        # Sums of the hashes of the current versions and leases.
+        self._versions_hash = self._leases_hash = 0
         self.leases = Leases()
         self.alarms = Alarms()
         self.auth = Auth()
         self.watches = WatchHub(self._history, watching)
         self._tables_hash = self._hash_tables()
 
-    # What the log does.
+    # Commands of the log.
 
     def apply(self, index: int, term: int, command: bytes) -> CommandResult:
-        """Apply one command; a RequestError is returned, not raised, and changed nothing."""
+        """Apply one command; a RequestError is returned, not raised, and has had no effect."""
         history = self._history
         assert not history.changes, "a command left writes behind"
         result: CommandResult
@@ -183,17 +184,17 @@ class Store:
         return AlarmResult(history.current, self.alarms.apply(command))
 
     def _revoke(self, command: LeaseRevoke, term: int) -> LeaseResult:
-        """Delete the keys of a lease, all at one revision; `apply` forgets the lease itself."""
+        """Delete the keys of a lease, all at one revision; `apply` removes the lease itself."""
         self.leases.check(command.id)
         if command.term not in (0, term):
-            # The leader that saw it expire was deposed before it could say so: the lease has had
-            # its time again since.
+            # The leader that saw it expire was deposed before the entry was appended; the next
+            # leader has renewed the lease.
             raise RequestError(LEASE_RENEWED)
         for key in self.leases.keys_of(command.id):
             self._history.delete(key, b"")
         return LeaseResult(self._history.visible, command.id)
 
-    # What may be read.
+    # Reads.
 
     @property
     def revision(self) -> int:
@@ -207,12 +208,12 @@ class Store:
 
     @property
     def key_count(self) -> int:
-        """How many keys there are, deleted ones that are not compacted away included."""
+        """Number of keys, including deleted ones that are not compacted."""
         return len(self._history.index)
 
     @property
     def size_bytes(self) -> int:
-        """About how much the store holds: keys, values and a constant for each version."""
+        """Approximate size: keys, values and a constant for each version."""
         return self._history.size_bytes
 
     def range(self, request: Range) -> RangeResult:
@@ -229,18 +230,18 @@ class Store:
         return self.hasher(revision)()
 
     def hasher(self, revision: int) -> Callable[[], HashResult]:
-        """Return what `hash_kv` would, to be called in any thread; raises RequestError now."""
+        """Return a function that computes `hash_kv` in any thread; raises RequestError now."""
         return hash_kv(self._history, revision)
 
     def events_since(self, revision: int) -> list[KeyValue]:
         """Return every write at `revision` or later in order, deletes as tombstones.
 
-        Complete for revisions of at least `compacted`: what a watch starts from.
+        Complete for revisions of at least `compacted`.
         """
         return self._history.since(revision)
 
     def versions(self) -> list[KeyValue]:
-        """Return every version in order of revision: a copy, which later commands leave alone."""
+        """Return every version in order of revision: a copy."""
         return list(self._history.records)
 
     def digest(self) -> str:
@@ -256,7 +257,7 @@ class Store:
         return f"{self._digest:08x}{blake2b(held, digest_size=4).hexdigest()}"
 
     def _follow_tables(self, result: CommandResult) -> None:
-        """Hash what a command changed beside the keys; forget a lease whose keys are gone."""
+        """Update the hashes of the other tables; remove a revoked lease, whose keys are deleted."""
         if not isinstance(result, LeaseResult):
             self._tables_hash = self._hash_tables()
         elif result.ttl_s:
@@ -268,15 +269,15 @@ class Store:
     def _hash_tables(self) -> int:
         return _hash(_encode_record((list(self.alarms), self.auth.state())))
 
-    # What a snapshot carries.
+    # Snapshots.
 
     def snapshot(self) -> bytes:
         """Return the whole state; equal states give equal bytes."""
         return self._encode_with(self._history.encoded())
 
     def pieces(self) -> Iterator[bytes]:
-        """Return what `snapshot` does, of the state as it is now, in pieces made one by one."""
-        # No number before the records is long enough to look like their name.
+        """Return what `snapshot` does, of the state as it is now, in pieces encoded one by one."""
+        # No number before the records is long enough to contain their name.
         head, name, tail = self._encode_with(_NO_RECORDS).partition(b"\xa7records\x90")
         assert name, head
         return chain((head + name[:-1],), encoded_pieces(self.versions()), (tail,))
@@ -297,7 +298,7 @@ class Store:
         )
 
     def restore(self, data: bytes) -> None:
-        """Become the state that `snapshot` wrote; raises SnapshotFormatError."""
+        """Replace the state by what `snapshot` wrote; raises SnapshotFormatError."""
         state = _snapshot_decoder.decode(data)
         if state.format != SNAPSHOT_FORMAT:
             raise SnapshotFormatError(

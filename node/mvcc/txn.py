@@ -1,8 +1,8 @@
-"""Transactions: guards first, then checks, then everything at once at one revision.
+"""Transactions: compares, then checks, then all operations at one revision (etcd: apply.go).
 
-All guards, those of nested transactions on the chosen branches too, are evaluated on the store as
+All compares, those of nested transactions on the chosen branches too, are evaluated on the store as
 it was before the transaction; then every request on the chosen path is checked; only then does the
-first one run. A request that fails nevertheless takes the whole transaction back with it.
+first one run. A request that fails nevertheless rolls the whole transaction back.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from squall.node.mvcc.revisions import Revisions
 
 
 class Path(msgspec.Struct, frozen=True):
-    """A transaction whose guards are decided: the requests of the branch that will run."""
+    """A transaction whose compares are evaluated: the requests of the branch that will run."""
 
     succeeded: bool
     steps: tuple[Range | Put | DeleteRange | Path, ...]
@@ -101,7 +101,7 @@ _ABSENT = KeyValue(b"", b"", 0, 0, 0)
 
 
 def _holds(store: Revisions, compare: Compare) -> bool:
-    """Evaluate a guard: all keys of its interval must satisfy it.
+    """Evaluate a compare: all keys of its interval must satisfy it.
 
     Where there is no key, a comparison of values fails whatever its operator, and every other one
     compares with 0.

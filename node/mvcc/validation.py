@@ -1,7 +1,7 @@
-"""Which requests are refused before they reach the log: etcd's checks, in etcd's order.
+"""Validation of requests before they are proposed: etcd's checks, in etcd's order.
 
-They depend on the request alone, so every node gives the same answer, and a refusal here is certain
-to have had no effect. What depends on the store is checked when the command is applied.
+The checks depend on the request alone, so every node gives the same answer, and a refused request
+has had no effect. What depends on the store is checked when the command is applied.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _check_txn(txn: Txn, max_ops: int) -> None:
     if not all(compare.key for compare in txn.compares):
         raise RequestError(EMPTY_KEY)
     for request in (*txn.success, *txn.failure):
-        # What a level uses is not there for the levels below it.
+        # The operations of a level reduce the limit of the levels below it.
         _check_shape(request, max_ops - operations)
 
 

@@ -1,9 +1,14 @@
-"""The first words on a connection to a member: who dials, or what somebody wants to know.
+"""The first frame on a connection between members, and the answers to it.
 
-The first frame is a hello (protocol, cluster id, sender, target). A node that is to join names no
-cluster in it, is told who is there and hung up on. Whoever wants to compare its data says a
-`HashAsk` instead, gets one `HashTold`, and is hung up on, too: a member asks that before it serves,
-when it is no part of the conversation yet.
+A member dials and sends a `Hello`: protocol version, cluster id, sender, target. There are two
+other exchanges, each answered by one frame before the connection is closed:
+
+* a node that is to join sends `Hello` without a cluster id and gets the `MemberList`;
+* a member that compares data sends `HashRequest` and gets a `HashReply`. It does so before it
+  serves, when it takes no part in Raft yet.
+
+A removed member's `Hello` is answered with a `RemovalNotice`, as etcd answers with 410 Gone. The
+tags on the wire are older than the names of the types.
 """
 
 from __future__ import annotations
@@ -11,25 +16,26 @@ from __future__ import annotations
 import asyncio
 import ssl
 import struct
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from squall.node.peer.endpoints import Endpoint
+from squall.node.config.endpoints import Endpoint
 from squall.node.raft.membership import Member
 
 PROTOCOL_VERSION: Final = 1
 
 MAX_FRAME_BYTES: Final = 64 << 20
-"""Far above the largest message Raft builds; more is garbage or an attack."""
+"""Far above the largest message that Raft builds."""
 MAX_HELLO_BYTES: Final = 256
-MAX_FAREWELL_BYTES: Final = 64
+MAX_REMOVAL_NOTICE_BYTES: Final = 64
 
 LENGTH: Final = struct.Struct("!I")
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
-    """The first frame of a connection, from whoever dialled."""
+    """The first frame of a connection, sent by the member that dialled."""
 
     protocol: int
     cluster_id: int
@@ -37,30 +43,30 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     target: int
 
 
-class Census(msgspec.Struct, frozen=True, array_like=True):
-    """What a node that is to join is told when its hello names no cluster: who is there."""
+class MemberList(msgspec.Struct, frozen=True, array_like=True):
+    """The members, for a node that is to join: its hello names no cluster."""
 
     cluster_id: int
     members: tuple[Member, ...]
 
 
-class Farewell(msgspec.Struct, frozen=True, array_like=True, tag="farewell"):
-    """What a removed member is told when it says hello: all that ever comes back to who dialled."""
+class RemovalNotice(msgspec.Struct, frozen=True, array_like=True, tag="farewell"):
+    """Tells a member that it was removed: the only frame ever sent to the member that dialled."""
 
     cluster_id: int
     member: int
 
 
-class HashAsk(msgspec.Struct, frozen=True, array_like=True, tag="hash"):
-    """The question what a member's keys hash to, up to a revision (0: now)."""
+class HashRequest(msgspec.Struct, frozen=True, array_like=True, tag="hash"):
+    """Asks for the hash of a member's keys up to a revision (0: the current one)."""
 
     cluster_id: int
     target: int
     revision: int
 
 
-class HashTold(msgspec.Struct, frozen=True, array_like=True, tag="hash-told"):
-    """A member's answer: see `HashResult`. With a `refusal`, an error text, it has no hash."""
+class HashReply(msgspec.Struct, frozen=True, array_like=True, tag="hash-told"):
+    """The answer to a `HashRequest`; see `HashResult`. `refusal` is an error text or empty."""
 
     cluster_id: int
     member: int
@@ -72,18 +78,18 @@ class HashTold(msgspec.Struct, frozen=True, array_like=True, tag="hash-told"):
 
 
 _hello = msgspec.msgpack.Decoder(Hello)
-_hash_ask = msgspec.msgpack.Decoder(HashAsk)
-farewell_decoder: Final = msgspec.msgpack.Decoder(Farewell)
+_hash_request = msgspec.msgpack.Decoder(HashRequest)
+removal_notice_decoder: Final = msgspec.msgpack.Decoder(RemovalNotice)
 
 
 def frame(body: bytes) -> bytes:
-    """Return a body with its length before it."""
+    """Return a frame: the body with its length in front."""
     return LENGTH.pack(len(body)) + body
 
 
-def first_words(body: bytes) -> Hello | HashAsk | None:
-    """Read what a connection began with; None when it is neither."""
-    for decoder in (_hello, _hash_ask):
+def decode_first(body: bytes) -> Hello | HashRequest | None:
+    """Decode the first frame of a connection; None when it is neither kind."""
+    for decoder in (_hello, _hash_request):
         try:
             return decoder.decode(body)
         except msgspec.MsgspecError:
@@ -91,24 +97,24 @@ def first_words(body: bytes) -> Hello | HashAsk | None:
     return None
 
 
-Answer = TypeVar("Answer", Census, HashTold)
+Answer = TypeVar("Answer", MemberList, HashReply)
 
 
 async def ask(
     peer: Endpoint,
-    question: Hello | HashAsk,
+    request: Hello | HashRequest,
     answer: type[Answer],
     tls: ssl.SSLContext | None,
     seconds: float,
 ) -> Answer | None:
-    """Dial a member, ask it, and return what it says within `seconds`; None when it does not."""
+    """Dial a member and return its answer; None when none comes within `seconds`."""
     try:
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection(
                 peer.host, peer.port, ssl=tls if peer.tls else None
             )
             try:
-                writer.write(frame(msgspec.msgpack.encode(question)))
+                writer.write(frame(msgspec.msgpack.encode(request)))
                 (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
                 if length > MAX_FRAME_BYTES:
                     return None
@@ -117,3 +123,31 @@ async def ask(
                 writer.close()
     except (OSError, TimeoutError, EOFError, msgspec.MsgspecError):
         return None
+
+
+class PeerNames(msgspec.Struct, frozen=True):
+    """The names that a peer's certificate must have; empty for any that the CA has signed.
+
+    `common_name` is --peer-cert-allowed-cn, `host` --peer-cert-allowed-hostname.
+    """
+
+    common_name: str = ""
+    host: str = ""
+
+    def admits(self, certificate: Mapping[str, Any] | None) -> bool:
+        """Return whether a certificate, as `ssl` decodes it, has the required names."""
+        found = certificate or {}
+        names = {
+            value for part in found.get("subject", ()) for key, value in part if key == "commonName"
+        }
+        if self.common_name and self.common_name not in names:
+            return False
+        hosts = {value for _, value in found.get("subjectAltName", ())}
+        return not self.host or any(_covers(pattern, self.host) for pattern in hosts)
+
+
+def _covers(pattern: str, host: str) -> bool:
+    """Return whether a name in a certificate, perhaps with a leading wildcard, matches a host."""
+    if pattern.startswith("*."):
+        return host.partition(".")[2] == pattern[2:]
+    return pattern == host

@@ -1,11 +1,11 @@
-"""Members that were removed stay away.
+"""Stops members that were removed from the cluster.
 
-A removed member may hear of its own removal through the log, or not at all: the leader stops
-feeding it as soon as the entry is appended. Alone it would ask for votes for ever. So who has
-applied a removal tells the one removed whenever it knocks, and a member that knows of its own
-removal, from its log or from a peer, stops for good: as etcd it waits a little before it goes, for
-what the others still need of it and to answer who asked it for its own removal, and it does not
-start on this data directory again.
+A removed member may never apply its own removal: the leader stops replicating to it as soon as the
+entry is appended. It would then campaign for ever. So a member that has applied a removal notifies
+the removed one when it connects, and a member that learns of its own removal, from its log or from
+a peer, stops for good. As in etcd it waits a little first: the others may still need its
+acknowledgement, and the client that asked it for its own removal an answer. It does not start on
+this data directory again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from squall.node.bootstrap.identity import CannotJoinError
+from squall.node.logs import Log
 from squall.node.peer.transport import Transport
-from squall.node.server.logs import Log
 
 LEAVE_AFTER_S = 1.0
-"""As etcd: time for the removal itself, and perhaps for leadership, to reach the others."""
+"""As etcd: time to replicate the removal and to transfer leadership."""
 
 ADVICE = (
     "this member was removed from the cluster for good: delete its data directory; to have it "
@@ -26,10 +25,14 @@ ADVICE = (
 )
 
 
-class Departures:
-    """Tells removed members, and calls `stop` a while after this one was removed itself.
+class RemovedError(Exception):
+    """The cluster has removed this member. The text says what to do."""
 
-    `told` is called at once when a peer is the first to say so.
+
+class RemovedMembers:
+    """Notifies removed members, and calls `stop` shortly after this one was removed itself.
+
+    `on_removed` is called at once when a peer's notice comes before the log's entry.
     """
 
     def __init__(
@@ -38,32 +41,32 @@ class Departures:
         transport: Transport,
         log: Log,
         *,
-        told: Callable[[], None],
+        on_removed: Callable[[], None],
         stop: Callable[[], None],
     ) -> None:
         self._member_id = member_id
         self._transport = transport
         self._log = log
-        self._on_told = told
+        self._on_removed = on_removed
         self._stop = stop
         self._leaving = False
-        transport.on_farewell = self._told
+        transport.on_removal_notice = self._notified
 
     def begin(self, removed: tuple[int, ...]) -> None:
-        """Know who was removed before this node started; raises CannotJoinError if it was."""
+        """Set the members removed before this node started; raises RemovedError if it is one."""
         if self._member_id in removed:
-            raise CannotJoinError(ADVICE)
-        self._transport.dismiss(frozenset(removed))
+            raise RemovedError(ADVICE)
+        self._transport.set_removed(frozenset(removed))
 
-    def know(self, removed: tuple[int, ...]) -> None:
-        """Another change of members was applied."""
-        self._transport.dismiss(frozenset(removed) - {self._member_id})
+    def update(self, removed: tuple[int, ...]) -> None:
+        """Set the removed members after another change of the membership was applied."""
+        self._transport.set_removed(frozenset(removed) - {self._member_id})
         if self._member_id in removed:
             self._leave()
 
-    def _told(self) -> None:
-        self._transport.set_peers({})  # none of them will listen any more
-        self._on_told()
+    def _notified(self) -> None:
+        self._transport.set_peers({})  # no other member accepts its connections any more
+        self._on_removed()
         self._leave()
 
     def _leave(self) -> None:

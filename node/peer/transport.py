@@ -1,14 +1,13 @@
-"""Messages between members: length-prefixed msgpack over TCP, as fast as they come.
+"""Connections between members: length-prefixed msgpack frames over TCP.
 
 Each member dials every other one and only writes on the connections it dialled; what it reads
-arrives on connections others dialled. The first frame is a hello (`greetings`): whoever is not of
-this cluster, or means someone else, is hung up on. A member that was removed is told so first, as
-etcd answers its like with 410 Gone: it may never have heard of it.
+arrives on connections that others dialled. The first frame is a hello (see `handshake`): a peer of
+another cluster, or one that means another member, is disconnected. A removed member gets a notice.
 
 Raft repeats what matters, so a message that cannot be sent now is dropped, never kept for later:
-while there is no connection, and when the queue of a slow peer is full. Frames written in one turn
-of the event loop leave in one write. Time is asyncio's; only the kernel's own timeout, which a
-faked clock does not reach, decides that a silent connection is dead.
+while there is no connection, and when the queue of a slow peer is full. Frames queued in one turn
+of the event loop leave in one write. All timeouts are asyncio's except one: that a silent
+connection is dead is decided by the kernel, which a faked clock does not reach.
 """
 
 from __future__ import annotations
@@ -21,50 +20,50 @@ from typing import cast
 
 import msgspec
 
-from squall.node.config.settings import Endpoint
+from squall.node.config.endpoints import Endpoint
+from squall.node.logs import Log
 from squall.node.peer.handshake import (
     LENGTH,
-    MAX_FAREWELL_BYTES,
     MAX_FRAME_BYTES,
     MAX_HELLO_BYTES,
+    MAX_REMOVAL_NOTICE_BYTES,
     PROTOCOL_VERSION,
-    Census,
-    Farewell,
-    HashAsk,
-    HashTold,
+    HashReply,
+    HashRequest,
     Hello,
-    farewell_decoder,
-    first_words,
+    MemberList,
+    PeerNames,
+    RemovalNotice,
+    decode_first,
     frame,
+    removal_notice_decoder,
 )
 from squall.node.raft import codec
 from squall.node.raft.membership import Member
 from squall.node.raft.messages import Message
-from squall.node.server.logs import Log
-from squall.node.server.tls import PeerNames
 
-MAX_STRANGERS = 64
-"""Connections that have not said hello yet. One more, and the oldest is hung up on: a member says
-hello at once."""
-MAX_INCOMING = 64
-"""Members with a connection to this one, many times what a cluster has."""
+MAX_UNIDENTIFIED = 64
+"""Connections without a hello yet. The oldest is closed for one more: a member sends its hello at
+once."""
+MAX_INBOUND = 64
+"""Members connected to this one: many times what a cluster has."""
 MAX_QUEUED_BYTES = 32 << 20
-"""What waits for a slow peer before messages to it are dropped: twice Raft's bytes in flight."""
+"""Queued for a slow peer before messages to it are dropped: twice Raft's bytes in flight."""
 WRITE_BUFFER_BYTES = 1 << 20
 
 CONNECT_TIMEOUT_S = 1.0
 HELLO_TIMEOUT_S = 5.0
-"""Whoever connects and says nothing is hung up on after this."""
+"""A connection without a hello is closed after this."""
 BACKOFF_S_MIN = 0.05
 BACKOFF_S_MAX = 0.5
-"""A healed link is used again within this and a connect timeout."""
+"""Bounds, with the connect timeout, how long a healed link stays unused."""
 UNACKNOWLEDGED_MS_MAX = 2000
-"""TCP_USER_TIMEOUT. After a cut of some seconds the kernel would retransmit only every ten or more,
-and the link would stay dead that long after it was healed: a new connection is quicker."""
+"""TCP_USER_TIMEOUT. After a partition of some seconds the kernel retransmits only every ten seconds
+or more, so the link would stay dead that long after it was healed; a new connection is quicker."""
 
 
 class Transport:
-    """The connections of this member to all others. `on_message` gets what arrives, in order."""
+    """The connections of this member. `on_message` is called with each message, in order."""
 
     def __init__(
         self,
@@ -82,23 +81,25 @@ class Transport:
         self.log = log
         self._server_tls = tls[0] if tls else None
         self._client_tls = tls[1] if tls else None
-        self.members: tuple[Member, ...] = ()  # for those who ask before they join
-        self.on_farewell: Callable[[], None] = lambda: None  # a peer says this member was removed
-        self.on_hash_ask: Callable[[int], Awaitable[HashTold]] | None = None
-        self._answering: set[asyncio.Task[None]] = set()
+        self.members: tuple[Member, ...] = ()  # sent to nodes that are to join
+        self.on_removal_notice: Callable[[], None] = lambda: (
+            None
+        )  # a peer says that this member was removed
+        self.on_hash_request: Callable[[int], Awaitable[HashReply]] | None = None
+        self._replying: set[asyncio.Task[None]] = set()
         self._removed: frozenset[int] = frozenset()
-        self._peers: dict[int, _Peer] = {}
+        self._peers: dict[int, _OutboundConnection] = {}
         self._servers: list[asyncio.Server] = []
-        self._incoming: dict[int, _Incoming] = {}
-        self._strangers: dict[_Incoming, None] = {}  # oldest first
+        self._inbound: dict[int, _InboundConnection] = {}
+        self._unidentified: dict[_InboundConnection, None] = {}  # oldest first
 
     async def listen(self, endpoints: tuple[Endpoint, ...]) -> None:
-        """Accept peers at every endpoint; raises OSError when one is taken."""
+        """Listen at every endpoint; raises OSError when one is taken."""
         loop = asyncio.get_running_loop()
         for endpoint in endpoints:
             try:
                 server = await loop.create_server(
-                    lambda: _Incoming(self),
+                    lambda: _InboundConnection(self),
                     endpoint.host,
                     endpoint.port,
                     ssl=self._server_tls if endpoint.tls else None,
@@ -109,7 +110,7 @@ class Transport:
             self._servers.append(server)
 
     def set_peers(self, peers: Mapping[int, Endpoint]) -> None:
-        """Dial these members and no others."""
+        """Keep connections to these members, by id, and to no others."""
         for member, peer in list(self._peers.items()):
             if peers.get(member) != peer.endpoint:
                 peer.close()
@@ -117,63 +118,63 @@ class Transport:
         for member, endpoint in peers.items():
             if member not in self._peers:
                 hello = Hello(PROTOCOL_VERSION, self.cluster_id, self.member_id, member)
-                self._peers[member] = _Peer(
+                self._peers[member] = _OutboundConnection(
                     endpoint,
                     hello,
                     self._client_tls if endpoint.tls else None,
                     self.log,
-                    self._was_removed,
+                    self._on_notice,
                 )
 
-    def dismiss(self, removed: frozenset[int]) -> None:
-        """Tell these members, now or when they dial, that they were removed; heed them no more."""
+    def set_removed(self, removed: frozenset[int]) -> None:
+        """Notify these members that they were removed, now or when they dial, and refuse them."""
         self._removed = removed
-        for member in removed & self._incoming.keys():
-            self._incoming[member].say_farewell(member)
+        for member in removed & self._inbound.keys():
+            self._inbound[member].send_removal_notice(member)
 
-    def _was_removed(self) -> None:
-        self.on_farewell()
+    def _on_notice(self) -> None:
+        self.on_removal_notice()
 
     def connected(self) -> list[int]:
-        """Return the members there is a connection to."""
+        """Return the ids of the members that a connection to exists."""
         return [member for member, peer in self._peers.items() if peer.connected]
 
     def send(self, target: int, message: Message) -> None:
-        """Queue a message until `flush`; dropped when it cannot be sent now."""
+        """Queue a message until `flush`; it is dropped when it cannot be sent now."""
         peer = self._peers.get(target)
         if peer is not None and peer.connected:
             peer.queue(codec.encode(message))
 
     def flush(self) -> None:
-        """Write out what `send` queued."""
+        """Write what `send` queued."""
         for peer in self._peers.values():
             peer.flush()
 
     async def close(self) -> None:
-        """Hang up on everybody and stop listening."""
+        """Close all connections and stop listening."""
         for peer in self._peers.values():
             peer.close()
         self._peers.clear()
         for server in self._servers:
             server.close()
-        for task in self._answering:
+        for task in self._replying:
             task.cancel()
-        for incoming in (*self._incoming.values(), *self._strangers):
-            incoming.hang_up()
+        for inbound in (*self._inbound.values(), *self._unidentified):
+            inbound.close()
 
-    def arrived(self, incoming: _Incoming) -> None:
-        """Note a connection that has not said hello yet."""
-        if len(self._strangers) >= MAX_STRANGERS:
-            oldest = next(iter(self._strangers))
-            self._forget_stranger(oldest)
-            oldest.hang_up()
-        self._strangers[incoming] = None
+    def opened(self, inbound: _InboundConnection) -> None:
+        """Register a connection that has sent no hello yet."""
+        if len(self._unidentified) >= MAX_UNIDENTIFIED:
+            oldest = next(iter(self._unidentified))
+            self._forget_unidentified(oldest)
+            oldest.close()
+        self._unidentified[inbound] = None
 
-    def _forget_stranger(self, incoming: _Incoming) -> None:
-        self._strangers.pop(incoming, None)
+    def _forget_unidentified(self, inbound: _InboundConnection) -> None:
+        self._unidentified.pop(inbound, None)
 
-    def welcome(self, incoming: _Incoming, hello: Hello) -> str:
-        """Judge a hello; returns why it is refused, or nothing."""
+    def admit(self, inbound: _InboundConnection, hello: Hello) -> str:
+        """Check a hello; returns why it is refused, or an empty text."""
         if hello.protocol != PROTOCOL_VERSION:
             return f"it speaks protocol {hello.protocol}, we speak {PROTOCOL_VERSION}"
         if hello.cluster_id != self.cluster_id:
@@ -181,84 +182,84 @@ class Transport:
         if hello.target != self.member_id:
             return f"it means member {hello.target:x}, we are {self.member_id:x}"
         if hello.sender in self._removed:
-            incoming.say_farewell(hello.sender)
+            inbound.send_removal_notice(hello.sender)
             return f"member {hello.sender:x} was removed from the cluster"
-        if hello.sender not in self._incoming and len(self._incoming) >= MAX_INCOMING:
-            return f"{MAX_INCOMING} members have connections already"
-        previous = self._incoming.get(hello.sender)
+        if hello.sender not in self._inbound and len(self._inbound) >= MAX_INBOUND:
+            return f"{MAX_INBOUND} members have connections already"
+        previous = self._inbound.get(hello.sender)
         if previous is not None:
-            previous.hang_up()  # it dialled anew: nothing more will come on the old connection
-        self._forget_stranger(incoming)
-        self._incoming[hello.sender] = incoming
+            previous.close()  # it dialled again: the old connection is dead
+        self._forget_unidentified(inbound)
+        self._inbound[hello.sender] = inbound
         peer = self._peers.get(hello.sender)
         if peer is not None:
-            peer.hurry()
+            peer.dial_now()
         return ""
 
-    def answer(self, incoming: _Incoming, ask: HashAsk) -> None:
-        """Hash this member's keys for whoever asked; it stays a stranger all the while."""
+    def answer(self, inbound: _InboundConnection, request: HashRequest) -> None:
+        """Answer a hash request; the connection stays unidentified meanwhile."""
 
-        async def tell() -> None:
-            assert self.on_hash_ask is not None
-            incoming.tell(await self.on_hash_ask(ask.revision))
+        async def reply() -> None:
+            assert self.on_hash_request is not None
+            inbound.reply(await self.on_hash_request(request.revision))
 
-        if self.on_hash_ask is None or (ask.cluster_id, ask.target) != (
+        if self.on_hash_request is None or (request.cluster_id, request.target) != (
             self.cluster_id,
             self.member_id,
         ):
-            incoming.hang_up()
+            inbound.close()
             return
-        task = asyncio.ensure_future(tell())
-        self._answering.add(task)
-        task.add_done_callback(self._answering.discard)
+        task = asyncio.ensure_future(reply())
+        self._replying.add(task)
+        task.add_done_callback(self._replying.discard)
 
-    def gone(self, incoming: _Incoming) -> None:
-        """Forget a connection that ended."""
-        self._forget_stranger(incoming)
-        if self._incoming.get(incoming.sender) is incoming:
-            del self._incoming[incoming.sender]
+    def closed(self, inbound: _InboundConnection) -> None:
+        """Remove a connection that ended."""
+        self._forget_unidentified(inbound)
+        if self._inbound.get(inbound.sender) is inbound:
+            del self._inbound[inbound.sender]
 
 
-class _Incoming(asyncio.Protocol):
-    """A connection that a peer dialled: frames in, nothing out."""
+class _InboundConnection(asyncio.Protocol):
+    """A connection that a peer dialled: only received on, except for one answer."""
 
     def __init__(self, owner: Transport) -> None:
         self._owner = owner
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self.sender = 0
-        self._asked = False  # a question, which is being answered
+        self._requested = False  # a hash, which is being computed
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # to uvloop a mere duck
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is duck-typed
         if not self._owner.names.admits(transport.get_extra_info("peercert")):
             self._refuse("its certificate is for somebody else")
             return
-        self._owner.arrived(self)
-        asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._expect_greeted)
+        self._owner.opened(self)
+        asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._expect_hello)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
-        self._owner.gone(self)
+        self._owner.closed(self)
 
-    def _expect_greeted(self) -> None:
-        if not self.sender and not self._asked:
-            self.hang_up()
+    def _expect_hello(self) -> None:
+        if not self.sender and not self._requested:
+            self.close()
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
             self._transport = None
 
-    def say_farewell(self, member: int) -> None:
-        self.tell(Farewell(self._owner.cluster_id, member))
+    def send_removal_notice(self, member: int) -> None:
+        self.reply(RemovalNotice(self._owner.cluster_id, member))
 
-    def tell(self, answer: Census | Farewell | HashTold) -> None:
-        """Say this, and hang up."""
+    def reply(self, answer: MemberList | RemovalNotice | HashReply) -> None:
+        """Send one frame and close."""
         if self._transport is not None:
             self._transport.write(frame(msgspec.msgpack.encode(answer)))
-            self.hang_up()
+            self.close()
 
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
@@ -278,7 +279,7 @@ class _Incoming(asyncio.Protocol):
 
     def _frame(self, body: bytes) -> None:
         if not self.sender:
-            self._greeted(body)
+            self._first_frame(body)
             return
         try:
             message = codec.decode(body)
@@ -290,19 +291,19 @@ class _Incoming(asyncio.Protocol):
             return
         self._owner.on_message(message)
 
-    def _greeted(self, body: bytes) -> None:
-        if self._asked:
-            return  # who asks has nothing to add
-        hello = first_words(body)
+    def _first_frame(self, body: bytes) -> None:
+        if self._requested:
+            return  # nothing may follow a hash request
+        hello = decode_first(body)
         if hello is None:
             self._refuse("it began with something that is no hello")
-        elif isinstance(hello, HashAsk):
-            self._asked = True
+        elif isinstance(hello, HashRequest):
+            self._requested = True
             self._owner.answer(self, hello)
         elif not hello.cluster_id and not hello.target and hello.protocol == PROTOCOL_VERSION:
-            # It wants to join.
-            self.tell(Census(self._owner.cluster_id, self._owner.members))
-        elif reason := self._owner.welcome(self, hello):
+            # A node that is to join.
+            self.reply(MemberList(self._owner.cluster_id, self._owner.members))
+        elif reason := self._owner.admit(self, hello):
             self._refuse(reason)
         else:
             self.sender = hello.sender
@@ -313,11 +314,11 @@ class _Incoming(asyncio.Protocol):
             "peer-refused", msg=f"hung up on a peer: {reason}", address=str(address)
         )
         self._buffer.clear()
-        self.hang_up()
+        self.close()
 
 
-class _Peer(asyncio.Protocol):
-    """The connection to one member: dialled again and again, frames out, a farewell in."""
+class _OutboundConnection(asyncio.Protocol):
+    """The connection to one member: redialled when it ends; only sent on, except for a notice."""
 
     def __init__(
         self,
@@ -325,20 +326,20 @@ class _Peer(asyncio.Protocol):
         hello: Hello,
         tls: ssl.SSLContext | None,
         log: Log,
-        on_farewell: Callable[[], None],
+        on_removal_notice: Callable[[], None],
     ) -> None:
         self.endpoint = endpoint
         self.connected = False
         self._hello = hello
         self._tls = tls
         self._log = log
-        self._on_farewell = on_farewell
-        self._heard = bytearray()
+        self._on_removal_notice = on_removal_notice
+        self._notice = bytearray()
         self._transport: asyncio.Transport | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._paused = False
-        self._changed = asyncio.Event()  # the connection ended, or dialling should not wait
+        self._changed = asyncio.Event()  # the connection ended, or `dial_now` was called
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
 
     def close(self) -> None:
@@ -346,8 +347,8 @@ class _Peer(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def hurry(self) -> None:
-        """The peer is up: dial now."""
+    def dial_now(self) -> None:
+        """Dial without backoff: the peer has just connected to this member."""
         if not self.connected:
             self._changed.set()
 
@@ -387,9 +388,9 @@ class _Peer(asyncio.Protocol):
             await self._pause(backoff_s)
 
     def _abandon(self) -> None:
-        """Forget a connection that was made in the very moment in which the time was up.
+        """Drop a connection that was made at the moment of the timeout.
 
-        uvloop closes it then and calls nobody; to write on it would be an error.
+        uvloop closes it without calling `connection_lost`; writing to it would be an error.
         """
         if self._transport is not None:
             self._transport.abort()
@@ -404,27 +405,27 @@ class _Peer(asyncio.Protocol):
             pass
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # to uvloop a mere duck
+        transport = cast("asyncio.Transport", transport)  # uvloop's transport is duck-typed
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
         transport.write(frame(msgspec.msgpack.encode(self._hello)))
-        self._heard.clear()
+        self._notice.clear()
         self._paused = False
         self.connected = True
 
     def data_received(self, data: bytes) -> None:
-        if len(self._heard) + len(data) > LENGTH.size + MAX_FAREWELL_BYTES:
-            return  # no farewell; what else a peer may want to say, it says on its own connection
-        self._heard += data
+        if len(self._notice) + len(data) > LENGTH.size + MAX_REMOVAL_NOTICE_BYTES:
+            return  # no notice; a peer sends everything else on the connection it dialled
+        self._notice += data
         try:
-            farewell = farewell_decoder.decode(self._heard[LENGTH.size :])
+            notice = removal_notice_decoder.decode(self._notice[LENGTH.size :])
         except msgspec.MsgspecError:
-            return  # not all of it has come, or it is none
-        if (farewell.cluster_id, farewell.member) == (self._hello.cluster_id, self._hello.sender):
-            self._on_farewell()
+            return  # incomplete, or not a notice
+        if (notice.cluster_id, notice.member) == (self._hello.cluster_id, self._hello.sender):
+            self._on_removal_notice()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc

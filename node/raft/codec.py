@@ -1,4 +1,4 @@
-"""Messages as bytes: a tagged msgpack array each. Framing is the transport's business."""
+"""The wire encoding of messages: a tagged msgpack array each. The transport frames them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 
 class MalformedMessageError(ValueError):
-    """The peer sent bytes that are no message of this protocol; its connection should be closed."""
+    """Bytes that are no message of this protocol; the peer's connection should be closed."""
 
 
 def encode(message: Message) -> bytes:
-    """Give the bytes of a message."""
+    """Return the bytes of a message."""
     return _encoder.encode(message)
 
 
 def decode(data: bytes | bytearray | memoryview) -> Message:
-    """Read a message back; raises MalformedMessageError."""
+    """Decode a message; raises MalformedMessageError."""
     try:
         return _decoder.decode(data)
     except msgspec.MsgspecError as error:

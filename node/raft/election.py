@@ -1,19 +1,34 @@
-"""Elections: terms, votes, pre-votes, and the lease that keeps a working leader in office.
+"""Elections: terms, votes, pre-votes, and the leader lease under which votes are refused.
 
-A vote is a promise and leaves only when it is durable. A pre-vote promises nothing and changes
-nothing: neither term nor vote nor timer.
+A vote is sent only when it is durable (`Outbox.send_in_term`). Granting a pre-vote changes no
+state: neither term nor vote nor timer.
 """
 
 from __future__ import annotations
 
-from squall.node.raft import roles
-from squall.node.raft.messages import AppendReply, Message, RequestVote, TimeoutNow, VoteReply
+from typing import Final
+
+from squall.node.raft.messages import (
+    NOBODY,
+    AppendEntries,
+    AppendReply,
+    Heartbeat,
+    InstallSnapshot,
+    Message,
+    RequestVote,
+    TimeoutNow,
+    VoteReply,
+)
 from squall.node.raft.quorum import majority
+from squall.node.raft.roles import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE
 from squall.node.raft.state import RaftState
 
+_FROM_LEADER: Final = frozenset({AppendEntries, Heartbeat, InstallSnapshot})
+"""Messages that only the leader of their term sends."""
 
-def settle_term(raft: RaftState, message: Message) -> bool:
-    """Deal with a message of another term; whether it is to be handled any further (§5.1)."""
+
+def compare_terms(raft: RaftState, message: Message) -> bool:
+    """Handle the difference of a message's term (§5.1); returns whether to process it further."""
     kind = type(message)
     term: int = message.term  # type: ignore[union-attr]
     if term > raft.term:
@@ -23,13 +38,13 @@ def settle_term(raft: RaftState, message: Message) -> bool:
             if message.pre:  # type: ignore[union-attr]
                 return True
         elif kind is VoteReply and message.pre and message.granted:  # type: ignore[union-attr]
-            # Carries the term it was asked for, in which nobody is yet.
+            # Carries the term it was requested for, which has not begun.
             return True
-        raft.become_follower(term, message.sender if kind in roles.FROM_LEADER else roles.NOBODY)
+        raft.become_follower(term, message.sender if kind in _FROM_LEADER else NOBODY)
         return True
-    if kind in roles.FROM_LEADER:
-        # Its sender learns that its term is over. Without this, a node that came back with a higher
-        # term would ignore the leader, and the leader's lease would make everyone ignore the node.
+    if kind in _FROM_LEADER:
+        # The sender learns the newer term. Without this, a member that returned with a higher term
+        # would ignore the leader, and the leader's lease would make all others ignore the member.
         raft.outbox.send_in_term(message.sender, AppendReply(raft.term, raft.id, 0))
     elif kind is RequestVote:
         raft.outbox.send_in_term(message.sender, VoteReply(raft.term, raft.id, False, message.pre))  # type: ignore[union-attr]
@@ -37,17 +52,15 @@ def settle_term(raft: RaftState, message: Message) -> bool:
 
 
 def in_lease(raft: RaftState) -> bool:
-    """Whether a leader is known to be at work: then votes are refused (§6, thesis §4.2.3)."""
-    if not raft.config.check_quorum or raft.leader == roles.NOBODY:
+    """Whether a leader is known to be active: then votes are refused (§6, thesis §4.2.3)."""
+    if not raft.config.check_quorum or raft.leader == NOBODY:
         return False
     # A leader that lost its quorum steps down by itself within an election timeout.
-    return (
-        raft.role == roles.LEADER or raft.now_us - raft.leader_contact_us < raft.config.election_us
-    )
+    return raft.role == LEADER or raft.now_us - raft.leader_contact_us < raft.config.election_us
 
 
 def timed_out(raft: RaftState) -> None:
-    """No leader was heard of for an election timeout."""
+    """The election timeout elapsed without a message of a leader."""
     if not raft.may_campaign:
         raft.reset_election_timer()
     elif raft.config.pre_vote:
@@ -59,13 +72,13 @@ def timed_out(raft: RaftState) -> None:
 
 
 def campaign(raft: RaftState, transfer: bool) -> None:
-    """Begin an election in a new term (§5.2)."""
+    """Start an election in a new term (§5.2)."""
     raft.become_candidate()
     _ask(raft, raft.term, pre=False, transfer=transfer)
 
 
 def own_vote_saved(raft: RaftState) -> None:
-    """The candidate's own vote is durable and counts from now on."""
+    """The candidate's own vote is durable: count it."""
     if raft.id not in raft.votes:
         raft.votes[raft.id] = True
         _count(raft)
@@ -75,9 +88,9 @@ def on_request_vote(raft: RaftState, message: RequestVote) -> None:
     """Grant a vote at most once a term, and only to a log at least as complete (§5.2, §5.4.1)."""
     sender = message.sender
     log = raft.log
-    # A learner, or a node not in its own configuration, must vote if asked: the asker may know a
-    # newer configuration in which it counts.
-    free = raft.vote == sender or (raft.vote == roles.NOBODY and raft.leader == roles.NOBODY)
+    # A learner, or a member outside its own configuration, must vote when it is asked: the
+    # candidate may know a newer configuration in which it is a voter.
+    free = raft.vote == sender or (raft.vote == NOBODY and raft.leader == NOBODY)
     up_to_date = (message.last_term, message.last_index) >= (log.last_term, log.last_index)
     if message.pre:
         granted = up_to_date and (free or message.term > raft.term)
@@ -86,9 +99,9 @@ def on_request_vote(raft: RaftState, message: RequestVote) -> None:
         return
     granted = free and up_to_date
     if granted:
-        if raft.role == roles.PRE_CANDIDATE:
-            raft.become_follower(raft.term, roles.NOBODY)
-        raft.voted(sender)
+        if raft.role == PRE_CANDIDATE:
+            raft.become_follower(raft.term, NOBODY)
+        raft.record_vote(sender)
         raft.reset_election_timer()
         raft.outbox.events.append(("granted-vote", {"term": raft.term, "candidate": sender}))
     raft.outbox.send_in_term(sender, VoteReply(raft.term, raft.id, granted))
@@ -96,18 +109,18 @@ def on_request_vote(raft: RaftState, message: RequestVote) -> None:
 
 def on_vote_reply(raft: RaftState, message: VoteReply) -> None:
     """Count one vote for each voter (a duplicate counts once)."""
-    if raft.role == roles.PRE_CANDIDATE:
+    if raft.role == PRE_CANDIDATE:
         if not message.pre or (message.granted and message.term != raft.term + 1):
             return
-    elif raft.role != roles.CANDIDATE or message.pre:
+    elif raft.role != CANDIDATE or message.pre:
         return
     raft.votes.setdefault(message.sender, message.granted)
     _count(raft)
 
 
 def on_timeout_now(raft: RaftState, message: TimeoutNow) -> None:
-    """Campaign at once, without asking first; the leader itself wants it."""
-    if raft.role == roles.FOLLOWER and raft.leader == message.sender and raft.is_voter:
+    """Campaign at once, without a pre-vote, on the leader's request (thesis §3.10)."""
+    if raft.role == FOLLOWER and raft.leader == message.sender and raft.is_voter:
         campaign(raft, transfer=True)
 
 
@@ -116,8 +129,7 @@ def _ask(raft: RaftState, term: int, pre: bool, transfer: bool) -> None:
     request = RequestVote(term, raft.id, log.last_index, log.last_term, pre, transfer)
     for voter in raft.voter_ids:
         if voter != raft.id:
-            # A real candidacy leaves with its own vote durable; a pre-vote does not wait for
-            # anything but the term it speaks in.
+            # RequestVote waits for the own vote to be durable; a pre-vote only for the term.
             raft.outbox.send_in_term(voter, request)
 
 
@@ -130,9 +142,9 @@ def _count(raft: RaftState) -> None:
             rejected += not vote
     needed = majority(len(raft.voter_ids))
     if granted >= needed:
-        if raft.role == roles.PRE_CANDIDATE:
+        if raft.role == PRE_CANDIDATE:
             campaign(raft, transfer=False)
         else:
             raft.become_leader()
     elif rejected >= needed:
-        raft.become_follower(raft.term, roles.NOBODY)
+        raft.become_follower(raft.term, NOBODY)

@@ -1,39 +1,44 @@
-"""Heartbeats: the leader's presence, the rounds that confirm it, and the loss of a quorum.
+"""Heartbeats: they maintain leadership, confirm it in numbered rounds, and detect a lost quorum.
 
-A heartbeat carries the commit index as far as the follower is known to hold the entries. Its answer
-is also how a leader finds out that messages were lost.
+A heartbeat carries the commit index as far as the follower is known to hold the entries. A reply
+without acknowledgements is also how a leader detects that messages were lost.
 """
 
 from __future__ import annotations
 
 from squall.node.raft import read_index, sending
 from squall.node.raft.leadership import Leadership
-from squall.node.raft.messages import Heartbeat, HeartbeatReply
+from squall.node.raft.messages import NOBODY, Heartbeat, HeartbeatReply
 from squall.node.raft.progress import REPLICATE, SNAPSHOT
 from squall.node.raft.quorum import agreed
-from squall.node.raft.roles import NOBODY
 from squall.node.raft.state import RaftState
 
 
-def beat(raft: RaftState, leadership: Leadership) -> None:
-    """Send heartbeats; step down first if no quorum has answered for an election timeout."""
+def lost_quorum(raft: RaftState, leadership: Leadership) -> bool:
+    """Whether no majority of voters has answered for an election timeout (CheckQuorum)."""
+    if not raft.config.check_quorum:
+        return False
     now_us = raft.now_us
-    leadership.heartbeat_due_us = now_us + raft.config.heartbeat_us
-    if raft.config.check_quorum:
-        contacts = [
-            now_us if progress.id == raft.id else progress.contact_us
-            for progress in leadership.voters
-        ]
-        # Thesis §6.2: a leader that cannot reach a majority must not keep clients waiting.
-        if now_us - agreed(contacts) >= raft.config.election_us:
-            raft.outbox.events.append(("lost-quorum", {"term": raft.term}))
-            raft.become_follower(raft.term, NOBODY)
-            return
+    contacts = [
+        now_us if progress.id == raft.id else progress.contact_us for progress in leadership.voters
+    ]
+    return now_us - agreed(contacts) >= raft.config.election_us
+
+
+def step_down(raft: RaftState) -> None:
+    """Cease to lead for want of a quorum: clients must not wait for this leader (thesis §6.2)."""
+    raft.outbox.events.append(("lost-quorum", {"term": raft.term}))
+    raft.become_follower(raft.term, NOBODY)
+
+
+def beat(raft: RaftState, leadership: Leadership) -> None:
+    """Send every follower a heartbeat of a new round."""
+    leadership.heartbeat_due_us = raft.now_us + raft.config.heartbeat_us
     sending.heartbeat_round(raft, leadership.peers)
 
 
 def on_heartbeat_reply(raft: RaftState, message: HeartbeatReply) -> None:
-    """A follower is there, and still followed this leader after the round began."""
+    """The follower replied, and still followed this leader after the round began."""
     leadership = raft.leadership
     progress = None if leadership is None else leadership.progress.get(message.sender)
     if leadership is None or progress is None:
@@ -47,23 +52,23 @@ def on_heartbeat_reply(raft: RaftState, message: HeartbeatReply) -> None:
             read_index.confirm(raft, leadership)
     if progress.match >= raft.log.last_index:
         return
-    if now_us - progress.moved_us < raft.config.heartbeat_us:
+    if now_us - progress.advanced_us < raft.config.heartbeat_us:
         return
-    # It answers, but nothing was acknowledged for a while: something got lost.
-    progress.moved_us = now_us
+    # It replies, but has acknowledged nothing for a heartbeat interval: a message was lost.
+    progress.advanced_us = now_us
     if progress.state == SNAPSHOT:
         sending.send_chunk(raft, progress)
     else:
         progress.paused = False
         if progress.state == REPLICATE and not progress.can_send():
-            # The window is full of what nobody acknowledges: begin again at what is known.
+            # The window is full of unacknowledged messages: start again from `match`.
             progress.become_probe()
         sending.send_entries(raft, leadership, progress)
 
 
 def on_heartbeat(raft: RaftState, message: Heartbeat) -> None:
-    """The leader is alive; it never announces a commit beyond what this node acknowledged."""
-    raft.heard_leader(message.sender)
+    """Follow the leader and its commit index, which never exceeds what was acknowledged here."""
+    raft.leader_contacted(message.sender)
     commit = message.commit
     if commit > raft.log.commit:
         assert commit <= raft.log.last_index, (

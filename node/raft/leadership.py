@@ -1,21 +1,18 @@
-"""What only a leader has: its view of the members, its timers, and what it was asked for.
+"""Leader state (Figure 2, volatile state on leaders): progress of the members, timers, read rounds.
 
-Begins with an election won and is dropped whole when the term of leadership ends, so nothing of it
-can be used by a follower or by a later leadership.
+Created when an election is won and dropped as one object when leadership ends, so that a follower,
+or a later leadership of the same member, cannot use any of it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from squall.node.raft.log import RaftLog
 from squall.node.raft.membership import Configuration
-from squall.node.raft.messages import AppendEntries
+from squall.node.raft.messages import NOBODY, AppendEntries
 from squall.node.raft.progress import Progress
-from squall.node.raft.roles import NEVER_US, NOBODY
-
-if TYPE_CHECKING:
-    from squall.node.raft.log import RaftLog
-    from squall.node.raft.ready import RaftSettings
+from squall.node.raft.settings import NEVER_US, RaftSettings
 
 
 class Leadership:
@@ -44,12 +41,12 @@ class Leadership:
         self.peers: list[Progress] = []  # everyone else
         self.voters: list[Progress] = []  # those who count, itself included if it does
         self.heartbeat_due_us = 0
-        self.notice_due_us = NEVER_US  # when followers must hear of the newest commit index
+        self.notice_due_us = NEVER_US  # when followers must be sent the newest commit index
         self.term_start = term_start  # the index of its first entry in this term
         self.uncommitted_bytes = uncommitted_bytes
         self.replicate_due = False
         self.append_cache: AppendEntries | None = None
-        # ReadIndex: requests that wait for the next round, and the round under way.
+        # ReadIndex: requests queued for the next round; those of the current round and its number.
         self.read_queue: list[Any] = []
         self.read_contexts: list[Any] = []
         self.read_round = 0
@@ -59,7 +56,7 @@ class Leadership:
 
     @property
     def deadline_us(self) -> int:
-        """When the leader's timers have something to do."""
+        """The earliest deadline of the leader's timers."""
         due_us = self.heartbeat_due_us
         if self.notice_due_us < due_us:
             due_us = self.notice_due_us
@@ -74,7 +71,7 @@ class Leadership:
         config: RaftSettings,
         now_us: int,
     ) -> None:
-        """Keep a progress for each member of the configuration in force, and for nobody else."""
+        """Keep a `Progress` for each member of the configuration in force, and for no other."""
         window = (config.max_inflight, config.max_inflight_bytes)
         previous = self.progress
         self.progress = {}
@@ -92,9 +89,9 @@ class Leadership:
         self.replicate_due = True
 
     def oldest_needed(self, now_us: int, election_us: int) -> int:
-        """How far the log may be compacted without starving a follower that receives a snapshot.
+        """The index up to which compaction does not make a snapshot in transfer useless.
 
-        A follower that stopped answering is not waited for.
+        Followers that have not replied for an election timeout are not considered.
         """
         oldest = NEVER_US
         for progress in self.peers:

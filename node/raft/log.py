@@ -1,11 +1,11 @@
-"""A node's log in memory: what it holds, how much of that is durable, how much is committed.
+"""A member's log in memory: its entries, how far they are durable, how far committed.
 
-Entries up to `base_index` are compacted away and live in a snapshot. Saving is asynchronous, one
-batch at a time: `hand_out` gives the entries that no batch carries yet, `saved` says that the batch
-is durable. A truncation in between shortens what the batch in flight may vouch for, so an
-acknowledgement for overwritten entries never counts for those which replaced them.
+Entries up to `base_index` are compacted; a snapshot holds their effect. Saving is asynchronous,
+one batch at a time: `next_batch` returns the entries that no batch carries yet, `saved` reports
+that the batch is durable. A truncation in between lowers the index that the batch in flight makes
+durable, because it must not count for the entries that replace those it carries.
 
-Invariant: base_index <= commit <= last_index, durable <= handed <= last_index.
+Invariants: base_index <= commit <= last_index, durable <= batched <= last_index.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ class RaftLog:
     """The log (§5.3). Indexes are absolute; `entries[0]` has index base_index + 1."""
 
     __slots__ = (
-        "_flight",
+        "_in_flight",
         "base_index",
         "base_term",
+        "batched",
         "commit",
         "durable",
         "entries",
-        "handed",
         "last_index",
     )
 
@@ -39,14 +39,14 @@ class RaftLog:
         self.entries: list[Entry] = []
         self.last_index = base_index
         self.commit = base_index
-        self.handed = base_index  # carried by some batch, in flight or done
+        self.batched = base_index  # carried by some batch, in flight or done
         self.durable = base_index
-        self._flight = 0  # the last index that the batch in flight vouches for
+        self._in_flight = 0  # the last index that is durable once the batch in flight is
 
     def __repr__(self) -> str:
         return (
             f"RaftLog(base={self.base_index}/{self.base_term} commit={self.commit} "
-            f"durable={self.durable} handed={self.handed} last={self.last_index})"
+            f"durable={self.durable} batched={self.batched} last={self.last_index})"
         )
 
     @property
@@ -101,9 +101,9 @@ class RaftLog:
         del self.entries[first - self.base_index - 1 :]
         kept = first - 1
         self.last_index = kept
-        self.handed = min(self.handed, kept)
+        self.batched = min(self.batched, kept)
         self.durable = min(self.durable, kept)
-        self._flight = min(self._flight, kept)
+        self._in_flight = min(self._in_flight, kept)
 
     def commit_to(self, index: int) -> None:
         """Raise the commit index."""
@@ -122,7 +122,7 @@ class RaftLog:
         return self.base_index + bisect_right(self.entries, term, 0, end, key=_term_of)
 
     def compact(self, index: int) -> int:
-        """Forget the entries up to `index`, which a durable snapshot covers; gives how many."""
+        """Drop the entries up to `index`, which a durable snapshot covers; returns how many."""
         assert index <= self.commit, (index, self)
         assert index <= self.durable, (index, self)
         count = index - self.base_index
@@ -137,19 +137,19 @@ class RaftLog:
         """Replace everything by a snapshot (§7); durable only once its batch is."""
         assert index > self.commit, (index, self)
         self.entries = []
-        self.base_index = self.last_index = self.commit = self.handed = index
+        self.base_index = self.last_index = self.commit = self.batched = index
         self.base_term = term
         self.durable = 0
-        self._flight = 0
+        self._in_flight = 0
 
-    def hand_out(self) -> list[Entry]:
-        """The entries that no batch carries yet; the next batch carries them."""
-        entries = self.entries[self.handed - self.base_index :]
-        self.handed = self._flight = self.last_index
+    def next_batch(self) -> list[Entry]:
+        """Return the entries that no batch carries yet; the next batch carries them."""
+        entries = self.entries[self.batched - self.base_index :]
+        self.batched = self._in_flight = self.last_index
         return entries
 
     def saved(self) -> None:
-        """The batch of the last `hand_out` is durable."""
-        self.durable = max(self.durable, self._flight)
-        self._flight = 0
-        assert self.durable <= self.handed <= self.last_index, self
+        """The batch returned by the last `next_batch` is durable."""
+        self.durable = max(self.durable, self._in_flight)
+        self._in_flight = 0
+        assert self.durable <= self.batched <= self.last_index, self

@@ -1,11 +1,11 @@
-"""Who belongs to the cluster, and the one-step changes of that set.
+"""Cluster configurations and single-server membership changes (§6, thesis chapter 4).
 
-A configuration entry carries the whole new configuration, not the difference: the one in force
-is then simply the last in the log, a truncated log rolls it back by itself, and a snapshot carries
-it. It is in force from the moment it is appended (§6). Consecutive configurations differ by one
-voter at most, so their majorities overlap (thesis §4.1) - provided a leader changes them only after
-it has committed an entry of its own term, and one change at a time (Ongaro's note of July 2015
-shows how two disjoint majorities come about otherwise).
+A configuration entry carries the whole new configuration, not the difference. The one in force is
+the last in the log, truncation rolls it back, and a snapshot carries it. It is in force from the
+moment it is appended (§6). Consecutive configurations differ by at most one voter, so their
+majorities overlap (thesis §4.1), provided that a leader changes them only after it has committed an
+entry of its own term, and one change at a time (Ongaro's note of July 2015 shows how two disjoint
+majorities arise otherwise).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ PROMOTE: Final = 4  # a learner becomes a voter
 
 MAX_LEARNERS: Final = 1  # as etcd: more would overload the leader
 MAX_REMOVED: Final = 256
-"""How many members that left are remembered, the latest: each costs every configuration 9 bytes."""
+"""Removed members that are remembered, the latest; each costs every configuration 9 bytes."""
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A member of the cluster; `id` is unsigned 64-bit and never used twice."""
+    """A member of the cluster; `id` is unsigned 64-bit and never reused."""
 
     id: int
     name: str = ""
@@ -36,24 +36,24 @@ class Member(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
-    """A wish: `kind` is ADD, ADD_LEARNER, REMOVE, UPDATE or PROMOTE."""
+    """A requested change: `kind` is ADD, ADD_LEARNER, REMOVE, UPDATE or PROMOTE."""
 
     kind: int
     member: Member
 
 
 class Configuration(msgspec.Struct, frozen=True, array_like=True):
-    """The members, ordered by id; and the ids of those who left for good, the latest last.
+    """The members, ordered by id, and the ids of removed members, the latest last.
 
-    Who left must be told when it knocks: whether it ever heard of its own removal is left to
-    chance, and to everybody else it looks like one who is yet to be added.
+    A removed member that connects must be told: it may never have received the entry that removed
+    it, and without this list it could not be told apart from one that is yet to be added.
     """
 
     members: tuple[Member, ...] = ()
     removed: tuple[int, ...] = ()
 
     def voters(self) -> tuple[int, ...]:
-        """Ids of those who count."""
+        """Ids of the members that vote and count for majorities."""
         return tuple(member.id for member in self.members if not member.is_learner)
 
     def find(self, member_id: int) -> Member | None:
@@ -62,7 +62,7 @@ class Configuration(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ConfigurationEntry(msgspec.Struct, frozen=True, array_like=True):
-    """The data of a CONFIGURATION entry: who asked for it, and the result."""
+    """The data of a CONFIGURATION entry: which request caused it, and the result."""
 
     origin: int
     nonce: int
@@ -71,7 +71,7 @@ class ConfigurationEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ChangeRejectedError(Exception):
-    """The change makes no sense now; `args[0]` is etcd's error text without its prefix."""
+    """The change does not apply; `args[0]` is etcd's error text without its prefix."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -79,12 +79,12 @@ _entry_decoder = msgspec.msgpack.Decoder(ConfigurationEntry)
 
 
 def encode_entry(entry: ConfigurationEntry) -> bytes:
-    """Give the data of a configuration entry."""
+    """Return the data of a configuration entry."""
     return _encoder.encode(entry)
 
 
 def decode_entry(data: bytes) -> ConfigurationEntry:
-    """Read the data of a configuration entry back."""
+    """Decode the data of a configuration entry."""
     return _entry_decoder.decode(data)
 
 
@@ -108,7 +108,7 @@ def changed(configuration: Configuration, change: Change) -> Configuration:
         return left
     if change.kind == UPDATE:
         _check_urls(configuration, member)
-        # An update never changes who counts, whatever the wish says.
+        # An update never changes who votes, whatever the request says.
         return _with(configuration, msgspec.structs.replace(member, is_learner=old.is_learner))
     assert change.kind == PROMOTE, change
     if not old.is_learner:
@@ -136,7 +136,7 @@ def _with(configuration: Configuration, member: Member) -> Configuration:
 
 
 class ConfigurationLog:
-    """Every configuration the log still knows of, with the index of its entry, oldest first."""
+    """The configurations of the log that are not compacted, with their indexes, oldest first."""
 
     __slots__ = ("_history",)
 
@@ -167,7 +167,7 @@ class ConfigurationLog:
         self._history.append((index, configuration))
 
     def truncate(self, first: int) -> bool:
-        """Entries from `first` on are gone; whether another configuration is in force now."""
+        """Entries from `first` on were truncated; returns whether the configuration changed."""
         before = len(self._history)
         while self._history[-1][0] >= first:
             self._history.pop()
@@ -175,7 +175,7 @@ class ConfigurationLog:
         return len(self._history) != before
 
     def compact(self, index: int) -> None:
-        """Forget what was superseded at or before `index`."""
+        """Drop configurations that were superseded at or before `index`."""
         while len(self._history) > 1 and self._history[1][0] <= index:
             del self._history[0]
 

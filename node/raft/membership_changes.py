@@ -1,4 +1,4 @@
-"""Membership changes on the leader: when one may begin, and what it must not endanger."""
+"""Membership changes at the leader: when one may begin, and etcd's checks of health."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from squall.node.raft.membership import (
     changed,
     encode_entry,
 )
-from squall.node.raft.messages import CONFIGURATION
+from squall.node.raft.messages import CONFIGURATION, NOBODY
 from squall.node.raft.quorum import majority
-from squall.node.raft.roles import NOBODY
 from squall.node.raft.state import RaftState
 
 HEALTHY_WITHIN_US: Final = 5_000_000  # etcd's strict reconfiguration check
@@ -26,11 +25,11 @@ IN_SYNC_PERCENT: Final = 90  # of the leader's log, for a learner to be promoted
 
 
 def may_change(raft: RaftState) -> bool:
-    """Whether a change may begin now; else it may later.
+    """Whether a change may begin now; otherwise it may be tried later.
 
     Ongaro's note of July 2015: a leader must have committed an entry of its own term first, or two
-    leaders may count disjoint majorities of two changes neither knows of the other. And only one at
-    a time, wherever the pending one came from: an earlier leader's may sit in the log uncommitted.
+    leaders may count disjoint majorities of two changes unknown to each other. Only one change may
+    be pending, whoever appended it: an earlier leader's may be in the log uncommitted.
     """
     leadership = raft.leadership
     return (
@@ -42,7 +41,7 @@ def may_change(raft: RaftState) -> bool:
 
 
 def propose(raft: RaftState, origin: int, nonce: int, sequence: int, change: Change) -> bool:
-    """Append a change, in force at once; False: not now. Raises ChangeRejectedError: never so."""
+    """Append a change, in force at once; False: not now. Raises ChangeRejectedError: invalid."""
     leadership = raft.leadership
     if leadership is None or not may_change(raft):
         return False
@@ -66,9 +65,9 @@ def _check_health(
         return
     voters = configuration.voters()
     if change.kind == ADD and len(voters) == 2:
-        # One member becomes two: the second cannot be there before it was added.
+        # One member becomes two: the second cannot have started before it was added.
         return
-    # A change that leaves too few to commit it would stop the cluster for good.
+    # A change that leaves too few started voters to commit it would stop the cluster.
     started = sum(
         voter == raft.id
         or (

@@ -1,24 +1,28 @@
-"""What Raft peers say to each other, and what they write down.
+"""Messages between peers, and what is stored: entries, hard state, snapshots (etcd: raftpb).
 
-Messages are plain structs: encoded as msgpack arrays on the wire, passed by reference in the
-simulator, never changed after they were built. Entries are shared by reference between a node's
-log, its messages and (in the simulator) other nodes, so they too are never changed.
+Messages are plain structs: encoded as msgpack arrays on the wire (`codec`), passed by reference in
+the simulator, never changed after construction. Entries are shared by reference between a member's
+log, its messages and (in the simulator) other members, so they are never changed either.
 
-They are not declared frozen because building a frozen struct costs more and a run builds millions;
-`gc=False` is right because none of them can be part of a cycle. Every message names its sender;
-the receiver is known to whoever carries it. Member ids are unsigned 64-bit, 0 means nobody; terms
-and indexes start at 1, 0 means before the beginning.
+They are not declared frozen because constructing a frozen struct costs more and a run constructs
+millions; `gc=False` is safe because none of them can be part of a cycle. Every message names its
+sender; the receiver is given beside it. Member ids are unsigned 64-bit, 0 is NOBODY; terms and
+indexes start at 1, 0 is before the first.
 
-`Forward` and what follows it concern requests, not consensus: the replica handles them and
-`Raft.step` never sees them. Tags are part of the wire format; a number is never used again for
-something else.
+`Forward` and the messages after it concern requests, not consensus: the replica or the shell
+handles them, `Raft.step` never receives them. Tags are part of the wire format and are never
+reused.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from squall.node.raft.membership import Configuration
+
+NOBODY: Final = 0  # the member id of no member
 
 NORMAL = 0  # Entry.kind: a request (empty data: the no-op of a new leader)
 CONFIGURATION = 1  # Entry.kind: the cluster's members from this index on
@@ -34,7 +38,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False):
 
 
 class HardState(msgspec.Struct, array_like=True, gc=False):
-    """What must be durable before a node speaks in a term; `commit` is only a hint on restart."""
+    """Term and vote, durable before any message depends on them; `commit` is a hint on restart."""
 
     term: int = 0
     vote: int = 0
@@ -42,7 +46,7 @@ class HardState(msgspec.Struct, array_like=True, gc=False):
 
 
 class Snapshot(msgspec.Struct, array_like=True, gc=False):
-    """The applied state up to and including `index`, with the configuration then in force.
+    """The applied state up to and including `index`, with the configuration in force there.
 
     `data` is opaque to Raft: the replica's sessions and its state machine.
     """
@@ -54,9 +58,9 @@ class Snapshot(msgspec.Struct, array_like=True, gc=False):
 
 
 class RequestVote(msgspec.Struct, array_like=True, tag=1, gc=False):
-    """Ask for a vote in `term` (§5.2), or with `pre` whether it would be given (thesis §9.6).
+    """Request a vote in `term` (§5.2), or with `pre` a pre-vote (thesis §9.6).
 
-    `transfer`: the leader itself told the sender to campaign, so a lease does not stand against it.
+    `transfer`: the leader asked the sender to campaign, so the leader lease does not apply.
     """
 
     term: int
@@ -68,7 +72,7 @@ class RequestVote(msgspec.Struct, array_like=True, tag=1, gc=False):
 
 
 class VoteReply(msgspec.Struct, array_like=True, tag=2, gc=False):
-    """Answer to `RequestVote`. A granted pre-vote carries the term asked for, else the own term."""
+    """Reply to `RequestVote`. A granted pre-vote carries the requested term, else the own term."""
 
     term: int
     sender: int
@@ -88,10 +92,10 @@ class AppendEntries(msgspec.Struct, array_like=True, tag=3, gc=False):
 
 
 class AppendReply(msgspec.Struct, array_like=True, tag=4, gc=False):
-    """Answer to `AppendEntries`.
+    """Reply to `AppendEntries`.
 
-    Accepted: the sender's durable log equals the leader's up to `index`. Rejected: it holds nothing
-    equal at `index` (the prev_index refused); it suggests to go on at (hint_index, hint_term).
+    Accepted: the sender's durable log equals the leader's up to `index`. Rejected: its log does not
+    match at `index` (the rejected prev_index); (hint_index, hint_term) is where to continue.
     """
 
     term: int
@@ -103,7 +107,7 @@ class AppendReply(msgspec.Struct, array_like=True, tag=4, gc=False):
 
 
 class Heartbeat(msgspec.Struct, array_like=True, tag=5, gc=False):
-    """Leader's sign of life; `commit` never exceeds what the receiver is known to hold.
+    """The leader's heartbeat; `commit` never exceeds what the receiver is known to hold.
 
     `round` > 0 asks for a `HeartbeatReply` of the same round; 0 is a notice of the commit.
     """
@@ -146,7 +150,7 @@ class SnapshotReply(msgspec.Struct, array_like=True, tag=8, gc=False):
 
 
 class TimeoutNow(msgspec.Struct, array_like=True, tag=9, gc=False):
-    """The leader hands over: campaign at once (thesis §3.10)."""
+    """Leader transfer: campaign at once (thesis §3.10)."""
 
     term: int
     sender: int
@@ -155,7 +159,7 @@ class TimeoutNow(msgspec.Struct, array_like=True, tag=9, gc=False):
 class Forward(msgspec.Struct, array_like=True, tag=10, gc=False):
     """Proposals of a member that does not lead, each the data of a normal entry.
 
-    `again`: the sender waited for them in vain before; the leader may have them already.
+    `again`: repeated after a timeout; the leader may have appended them already.
     """
 
     sender: int
@@ -164,9 +168,9 @@ class Forward(msgspec.Struct, array_like=True, tag=10, gc=False):
 
 
 class ForwardChange(msgspec.Struct, array_like=True, tag=11, gc=False):
-    """A membership change of a member that does not lead, meant for the leader of `term` alone.
+    """A membership change requested through a member that does not lead, for the leader of `term`.
 
-    Bound to the term so that a refusal is final: no other leader will act on a late copy.
+    Bound to the term so that a refusal is final: no other leader acts on a delayed copy.
     """
 
     term: int
@@ -177,7 +181,7 @@ class ForwardChange(msgspec.Struct, array_like=True, tag=11, gc=False):
 
 
 class ChangeRefused(msgspec.Struct, array_like=True, tag=12, gc=False):
-    """The leader of `term` did not and will not append this change."""
+    """The leader of `term` has not appended this change and never will."""
 
     term: int
     sender: int
@@ -187,9 +191,9 @@ class ChangeRefused(msgspec.Struct, array_like=True, tag=12, gc=False):
 
 
 class ReadIndex(msgspec.Struct, array_like=True, tag=13, gc=False):
-    """Ask the leader for an index that a read begun now must see (thesis §6.4).
+    """Request from the leader an index that a read begun now must see (thesis §6.4).
 
-    (nonce, sequence) is unique over all boots of the sender: a late answer confirms nothing newer.
+    (nonce, sequence) is unique over all boots of the sender: a late reply confirms nothing newer.
     """
 
     sender: int
@@ -206,8 +210,8 @@ class ReadIndexReply(msgspec.Struct, array_like=True, tag=14, gc=False):
     index: int
 
 
-class LeaseAsk(msgspec.Struct, array_like=True, tag=15, gc=False):
-    """Ask the leader what a lease has left, or to renew it; the shell answers, not the replica."""
+class LeaseQuery(msgspec.Struct, array_like=True, tag=15, gc=False):
+    """Request the remaining time of a lease, or its renewal; handled by the shell."""
 
     sender: int
     nonce: int
@@ -216,8 +220,8 @@ class LeaseAsk(msgspec.Struct, array_like=True, tag=15, gc=False):
     renew: bool
 
 
-class LeaseTold(msgspec.Struct, array_like=True, tag=16, gc=False):
-    """The leader's answer, in seconds; `ttl_s` is below 1 for a lease that is gone."""
+class LeaseReply(msgspec.Struct, array_like=True, tag=16, gc=False):
+    """The leader's reply, in seconds; `ttl_s` is below 1 for a lease that has expired."""
 
     sender: int
     nonce: int
@@ -242,6 +246,6 @@ Message = (
     | ChangeRefused
     | ReadIndex
     | ReadIndexReply
-    | LeaseAsk
-    | LeaseTold
+    | LeaseQuery
+    | LeaseReply
 )

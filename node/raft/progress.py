@@ -1,12 +1,12 @@
-"""What a leader knows of one follower, and how fast it may send to it.
+"""What a leader knows of one follower's log, and flow control (etcd: tracker/progress.go).
 
     PROBE       one message at a time, until it is known where the logs agree
-    REPLICATE   optimistic: a bounded window of messages on the way; where that goes wrong, for a
-                message was lost or overtaken, the window is halved, and every step forward widens
-                it again by one (as TCP's: a full window in vain costs a full window each time)
-    SNAPSHOT    what it needs is compacted away: one chunk at a time
+    REPLICATE   pipelined: a bounded window of messages in flight. When a message was lost or
+                reordered the window is halved, and each acknowledgement widens it by one again (as
+                in TCP: every failure of a full window costs a full window of messages)
+    SNAPSHOT    the entries it needs are compacted: one chunk of a snapshot at a time
 
-`match` never goes back within a term of leadership; `next` may.
+`match` never decreases within a term of leadership; `next` may.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Progress:
         "_max_bytes",
         "_max_messages",
         "_window",
+        "advanced_us",
         "commit_owed",
         "commit_sent",
         "contact_us",
         "id",
         "is_learner",
         "match",
-        "moved_us",
         "next",
         "paused",
         "round",
@@ -50,15 +50,15 @@ class Progress:
     ) -> None:
         self.id = member
         self.is_learner = is_learner
-        self.match = 0  # the highest index known to be durable there and equal to ours
+        self.match = 0  # the highest index known to be durable there and equal to this log
         self.next = next_index
         self.state = PROBE
-        self.paused = False  # PROBE: one message is on its way
-        self.contact_us = now_us  # when it last answered; a new leader gives everyone a chance
-        self.moved_us = now_us  # when it last acknowledged, or was first sent something new
+        self.paused = False  # PROBE: one message is in flight
+        self.contact_us = now_us  # when it last replied; a new leader assumes contact with everyone
+        self.advanced_us = now_us  # when it last acknowledged, or was first sent something new
         self.round = 0  # the newest heartbeat round it acknowledged
         self.commit_sent = 0
-        self.commit_owed = False  # it was to hear of the commit, but had not acknowledged it yet
+        self.commit_owed = False  # a commit notice waits until it acknowledged the entries
         self.snapshot: Snapshot | None = None
         self.snapshot_offset = 0  # acknowledged bytes of it
         self._max_messages, self._max_bytes = window
@@ -73,7 +73,7 @@ class Progress:
         return f"{self.id:x}: {name} match={self.match} next={self.next}{waiting}"
 
     def can_send(self) -> bool:
-        """Whether flow control lets another AppendEntries go."""
+        """Whether flow control admits another AppendEntries."""
         if self.state == REPLICATE:
             inflight = self._inflight
             return not inflight or (
@@ -82,19 +82,19 @@ class Progress:
         return self.state == PROBE and not self.paused
 
     def sent(self, last: int, size: int, now_us: int) -> None:
-        """Entries up to `last`, of `size` bytes, are on their way."""
+        """Entries up to `last`, of `size` bytes, were sent."""
         if self.state == REPLICATE:
             if not self._inflight:
-                self.moved_us = now_us
+                self.advanced_us = now_us
             self._inflight.append((last, size))
             self._inflight_bytes += size
             self.next = last + 1
         else:
             self.paused = True
-            self.moved_us = now_us
+            self.advanced_us = now_us
 
     def acknowledged(self, index: int, now_us: int) -> bool:
-        """It holds everything up to `index`; whether that is news."""
+        """It holds all entries up to `index`; returns whether `match` advanced."""
         inflight = self._inflight
         while inflight and inflight[0][0] <= index:
             self._inflight_bytes -= inflight.popleft()[1]
@@ -105,23 +105,23 @@ class Progress:
             self._window += 1
         if self.next <= index:
             self.next = index + 1
-        self.moved_us = now_us
+        self.advanced_us = now_us
         return True
 
     def become_probe(self) -> None:
-        """Go on one message at a time from what is known to match."""
+        """Send one message at a time from `match` on."""
         if self.state == REPLICATE:
             self._window = (self._window + 1) // 2
         self._enter(PROBE)
         self.next = self.match + 1
 
     def become_replicate(self) -> None:
-        """The logs agree up to `match`: stream."""
+        """The logs agree up to `match`: send pipelined."""
         self._enter(REPLICATE)
         self.next = self.match + 1
 
     def become_snapshot(self, snapshot: Snapshot) -> None:
-        """It needs what is compacted away."""
+        """The entries it needs are compacted: send this snapshot."""
         self._enter(SNAPSHOT)
         self.snapshot = snapshot
 

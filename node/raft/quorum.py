@@ -1,4 +1,4 @@
-"""Majorities. Two majorities of one set share a member: all of Raft's safety rests on it."""
+"""Majority quorums. Two majorities of one set share a member; Raft's safety depends on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ def majority(voters: int) -> int:
 
 
 def agreed(values: list[int]) -> int:
-    """The largest value that a majority of `values` (one for each voter) has reached.
+    """The largest value that a majority of `values`, one for each voter, has reached.
 
-    0 when there are no voters: nothing is agreed by nobody.
+    0 when there are no voters.
     """
     if not values:
         return 0

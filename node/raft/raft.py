@@ -1,28 +1,30 @@
-"""The consensus core: messages, time and proposals in, a `Ready` of obligations out.
+"""The consensus core: messages, time and proposals in, a `Ready` out (as etcd's raft.Node).
 
-`Raft` opens no socket, reads no clock and rolls no dice of its own. Its owner calls `step`, `tick`,
-`propose`, ... and then `ready(can_save)`, and must
+`Raft` opens no socket, reads no clock and has no random source of its own. Its owner calls `step`,
+`tick`, `propose`, ... and then `ready(can_save)`, and must
 
-    1. send `messages` now: none of them promises anything that is not durable;
+    1. send `messages` now: none of them depends on anything that is not durable;
     2. make `snapshot`, `entries` and `hard_state` durable, in one batch, and then call `saved()`;
-       what depends on that batch is kept back here and comes out of a later `ready`;
+       messages that depend on that batch are kept back here and returned by a later `ready`;
     3. apply entries up to min(commit, durable) and answer `reads` once their index is applied.
 
-At most one batch is outstanding (`can_save` is false meanwhile); what comes up while it is being
+At most one batch is outstanding (`can_save` is false meanwhile); what accumulates while it is being
 synced goes into the next: group commit. A leader sends entries while it syncs them itself, and
 counts itself only when they are durable (thesis §10.2.1).
 
-`state` holds the state and its transitions, `leadership` what only a leader has, `outbox` what is
-owed. What to do with each message is in `election`, `replication`, `heartbeats` and
-`snapshot_transfer`; what a leader starts by itself in `sending`, `read_index`, `transfer` and
-`membership_changes`. None of them imports this module. Section numbers in comments: § is the Raft
-paper, "thesis §" Ongaro's dissertation.
+`state` holds the state and its transitions, `leadership` the part that only a leader has, `outbox`
+the messages and what each waits for. The handlers of messages are in `election`, `replication`,
+`heartbeats` and `snapshot_transfer`; what a leader does by itself is in `sending`, `read_index`,
+`transfer` and `membership_changes`. None of them imports this module. In comments, § is the Raft
+paper and "thesis §" Ongaro's dissertation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
+
+import msgspec
 
 from squall.node.raft import (
     election,
@@ -36,6 +38,7 @@ from squall.node.raft import (
 from squall.node.raft.messages import (
     AppendEntries,
     AppendReply,
+    Entry,
     HardState,
     Heartbeat,
     HeartbeatReply,
@@ -47,7 +50,6 @@ from squall.node.raft.messages import (
     TimeoutNow,
     VoteReply,
 )
-from squall.node.raft.ready import Ready
 from squall.node.raft.roles import CANDIDATE
 from squall.node.raft.state import RaftState
 
@@ -64,6 +66,17 @@ _HANDLERS: Final[dict[type, Callable[[RaftState, Any], None]]] = {
 }
 
 
+class Ready(msgspec.Struct):
+    """What the owner of a `Raft` must do now; see the module's docstring."""
+
+    messages: list[tuple[int, Message]]  # (receiver, message)
+    reads: list[tuple[int, Any]]  # (index, context): may be served once the index is applied
+    save: bool = False  # there is a batch to write: the three below
+    snapshot: Snapshot | None = None
+    entries: list[Entry] = []
+    hard_state: HardState | None = None
+
+
 class Raft(RaftState):
     """One member: inputs (`step`, `tick`, `propose`, ...) and output (`ready`, `saved`)."""
 
@@ -71,29 +84,30 @@ class Raft(RaftState):
 
     @property
     def deadline_us(self) -> int:
-        """When `tick` has something to do; it may be called earlier."""
+        """When `tick` must be called, in microseconds; it may be called earlier."""
         leadership = self.leadership
         return self.election_deadline_us if leadership is None else leadership.deadline_us
 
     # Inputs.
 
     def step(self, message: Message, now_us: int) -> None:
-        """Take in a peer's message."""
+        """Handle a peer's message."""
         self.now_us = now_us
         kind = type(message)
-        if message.term != self.term and not election.settle_term(self, message):  # type: ignore[union-attr]
+        if message.term != self.term and not election.compare_terms(self, message):  # type: ignore[union-attr]
             return
         _HANDLERS[kind](self, message)
 
     def tick(self, now_us: int) -> None:
-        """Let time pass."""
+        """Fire the timers that are due."""
         self.now_us = now_us
         leadership = self.leadership
         if leadership is not None:
             if now_us >= leadership.heartbeat_due_us:
-                heartbeats.beat(self, leadership)
-                if self.leadership is None:  # it found that it had lost its quorum
+                if heartbeats.lost_quorum(self, leadership):
+                    heartbeats.step_down(self)
                     return
+                heartbeats.beat(self, leadership)
             if now_us >= leadership.notice_due_us:
                 sending.notify_all(self, leadership)
             if leadership.transfer_target and now_us >= leadership.transfer_deadline_us:
@@ -102,7 +116,7 @@ class Raft(RaftState):
             election.timed_out(self)
 
     def propose(self, kind: int, data: bytes) -> bool:
-        """Append an entry if this node leads and may; else the proposal was dropped for certain."""
+        """Append an entry; False: dropped, this member does not lead or may not append now."""
         leadership = self.leadership
         if leadership is None or leadership.transfer_target:
             return False
@@ -112,9 +126,9 @@ class Raft(RaftState):
         return True
 
     def read_index(self, context: Any) -> bool:
-        """Ask for an index that a read begun now must see; it comes out in `Ready.reads`.
+        """Request an index that a read begun now must see; it is returned in `Ready.reads`.
 
-        False: this node does not lead. A leadership lost meanwhile drops the request silently.
+        False: this member does not lead. The request is dropped when leadership ends meanwhile.
         """
         if self.leadership is None:
             return False
@@ -122,7 +136,7 @@ class Raft(RaftState):
         return True
 
     def compact(self, snapshot: Snapshot, keep: int) -> None:
-        """A snapshot of this node's own is durable: forget all but `keep` entries behind it."""
+        """An own snapshot is durable: compact the log up to `keep` entries before its index."""
         self.snapshot = snapshot
         index = snapshot.index - keep
         if self.leadership is not None:
@@ -134,7 +148,7 @@ class Raft(RaftState):
     # Output.
 
     def ready(self, can_save: bool) -> Ready | None:
-        """Give all that is owed by now, None if nothing is; a batch to save only if `can_save`."""
+        """Return everything that is due, or None; a batch to save only if `can_save`."""
         leadership = self.leadership
         if leadership is not None:
             if leadership.read_queue and not leadership.read_contexts:
@@ -142,7 +156,9 @@ class Raft(RaftState):
             if leadership.replicate_due:
                 sending.broadcast(self, leadership)
         log, outbox = self.log, self.outbox
-        unsaved = log.handed < log.last_index or outbox.hard_dirty or outbox.snapshot is not None
+        unsaved = (
+            log.batched < log.last_index or outbox.hard_state_dirty or outbox.snapshot is not None
+        )
         if outbox.held and not unsaved and not outbox.saving:
             outbox.release_held()
         messages, reads = outbox.messages, outbox.reads
@@ -156,7 +172,7 @@ class Raft(RaftState):
         if save:
             assert not outbox.saving, self
             ready.save = True
-            ready.entries = log.hand_out()
+            ready.entries = log.next_batch()
             # The commit index rides along; alone it is worth no sync, being only a hint.
             ready.hard_state = HardState(self.term, self.vote, log.commit)
             ready.snapshot = outbox.batch_begun()
@@ -171,5 +187,5 @@ class Raft(RaftState):
         outbox.batch_saved()
         if self.leadership is not None:
             replication.own_entries_saved(self, self.leadership)
-        elif self.role == CANDIDATE and not outbox.hard_dirty:
+        elif self.role == CANDIDATE and not outbox.hard_state_dirty:
             election.own_vote_saved(self)

@@ -1,13 +1,13 @@
-"""ReadIndex: linearizable reads without a log entry (thesis §6.4).
+"""ReadIndex at the leader: linearizable reads without a log entry (thesis §6.4).
 
-A leader notes its commit index, has a majority confirm that it still led *after* that, and only
-then lets the reads go that waited. One round serves all reads that had gathered when it began;
-those that come during a round wait for the next. A confirmation counts only with its round's
-number, which is used once: an answer to an earlier heartbeat proves nothing about a later read.
+The leader records its commit index, has a majority confirm that it still led *after* that, and only
+then releases the reads. One round serves all reads that were queued when it began; later ones wait
+for the next round. A confirmation counts only with its round's number, which is used once: a reply
+to an earlier heartbeat proves nothing about a later read.
 
-No more followers are asked than a majority needs, those who answered last: the others' answers
-would be thrown away. Should one of them be gone, the next heartbeat, which everybody is sent, is a
-later round and serves as well.
+Only as many followers are asked as a majority needs, those that replied most recently; further
+replies would be discarded. If one of them has failed, the next heartbeat goes to every follower and
+is a later round, which confirms these reads as well.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _answered = attrgetter("round")
 
 
 def begin_round(raft: RaftState, leadership: Leadership) -> None:
-    """Begin a round for the reads that wait, if this leader knows what is committed."""
+    """Begin a round for the queued reads, unless the commit index may be outdated (§8)."""
     commit = raft.log.commit
-    # §8: before it has committed an entry of its own term it may not know all that is committed.
+    # Before it has committed an entry of its term, a leader may not know all that is committed.
     if commit < leadership.term_start:
         return
     leadership.read_contexts = leadership.read_queue
@@ -45,7 +45,7 @@ def _asked(raft: RaftState, leadership: Leadership) -> list[Progress]:
 
 
 def confirm(raft: RaftState, leadership: Leadership) -> None:
-    """Let the reads go once a majority has acknowledged their round or a later one."""
+    """Release the reads once a majority has confirmed their round or a later one."""
     confirmed = 0
     wanted = leadership.read_round
     for progress in leadership.voters:

@@ -1,8 +1,8 @@
 """Replication: entries to followers, acknowledgements back, and what is committed by them.
 
-A leader sends what it has as soon as it has it, several messages deep; what queues up while the
-window is full goes in one batch. It learns of a loss from a rejection, or when a heartbeat is
-answered while acknowledgements stay out.
+A leader sends entries at once, pipelined within each follower's window; entries that accumulate
+while the window is full are sent in one batch. A loss shows as a rejection, or as a heartbeat reply
+while acknowledgements are missing.
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from __future__ import annotations
 from squall.node.raft import sending, transfer
 from squall.node.raft.leadership import Leadership
 from squall.node.raft.membership import decode_entry
-from squall.node.raft.messages import CONFIGURATION, AppendEntries, AppendReply, Entry
+from squall.node.raft.messages import CONFIGURATION, NOBODY, AppendEntries, AppendReply, Entry
 from squall.node.raft.progress import PROBE, REPLICATE, SNAPSHOT, Progress
 from squall.node.raft.quorum import agreed
-from squall.node.raft.roles import NOBODY
 from squall.node.raft.state import RaftState
 
 # The leader's side.
 
 
 def on_append_reply(raft: RaftState, message: AppendReply) -> None:
-    """Learn how far a follower agrees, or where it does not."""
+    """Update a follower's progress from an acknowledgement or a rejection."""
     leadership = raft.leadership
     progress = None if leadership is None else leadership.progress.get(message.sender)
     if leadership is None or progress is None:
@@ -41,8 +40,8 @@ def on_append_reply(raft: RaftState, message: AppendReply) -> None:
     elif progress.snapshot is not None and (
         progress.match >= min(raft.log.base_index, progress.snapshot.index)
     ):
-        # It has what the snapshot was for, wherever from; if the log was compacted further in the
-        # meantime, the next attempt to send entries begins another snapshot.
+        # It has what the snapshot was sent for. If the log was compacted further meanwhile, the
+        # next attempt to send entries starts another snapshot.
         progress.become_replicate()
     if not news:
         if progress.next <= raft.log.last_index:
@@ -60,7 +59,7 @@ def on_append_reply(raft: RaftState, message: AppendReply) -> None:
 
 
 def _fall_back(raft: RaftState, progress: Progress, message: AppendReply) -> bool:
-    """Go back to where the logs may agree; False for a stale rejection."""
+    """Move `next` back to where the logs may agree; False for a stale rejection."""
     if progress.state == SNAPSHOT or message.index <= progress.match:
         return False
     if progress.state == REPLICATE:
@@ -68,7 +67,7 @@ def _fall_back(raft: RaftState, progress: Progress, message: AppendReply) -> boo
         return True
     if message.index != progress.next - 1:
         return False
-    # §5.3's optimisation: skip all of our terms that its log at the hint cannot hold.
+    # §5.3's optimisation: skip all terms that the follower's log at the hint cannot hold.
     conflict = raft.log.find_not_after(message.hint_index, message.hint_term)
     progress.next = max(progress.match + 1, min(message.index, conflict + 1))
     progress.paused = False
@@ -76,7 +75,7 @@ def _fall_back(raft: RaftState, progress: Progress, message: AppendReply) -> boo
 
 
 def own_entries_saved(raft: RaftState, leadership: Leadership) -> None:
-    """The leader's own log is durable further: now it counts itself."""
+    """The leader's own log is durable further: count it for the commit."""
     own = leadership.progress.get(raft.id)
     if own is not None and own.acknowledged(raft.log.durable, raft.now_us):
         maybe_commit(raft, leadership)
@@ -93,13 +92,13 @@ def maybe_commit(raft: RaftState, leadership: Leadership) -> None:
         leadership.uncommitted_bytes -= len(entry.data)
     assert leadership.uncommitted_bytes >= 0, raft
     log.commit_to(index)
-    # The news rides on the next entries or heartbeat; only when nothing goes out soon does it cost
-    # a message of its own.
+    # The commit index is sent with the next entries or heartbeat; a message of its own is sent only
+    # when neither is sent soon.
     due_us = raft.now_us + raft.config.commit_notice_us
     leadership.notice_due_us = min(leadership.notice_due_us, due_us)
     if raft.configurations.index <= index and not raft.is_voter:
         # Thesis §4.2.2: a leader that is not in the committed configuration steps down, but not
-        # before; its successors need to hear of the commit, and who it is that knows most.
+        # before. The commit is announced, and the most advanced voter is told to campaign.
         sending.broadcast(raft, leadership)
         sending.notify_all(raft, leadership)
         transfer.hand_over_on_removal(raft, leadership)
@@ -110,8 +109,8 @@ def maybe_commit(raft: RaftState, leadership: Leadership) -> None:
 
 
 def on_append(raft: RaftState, message: AppendEntries) -> None:
-    """Make the own log equal to the leader's as far as the message goes (§5.3)."""
-    raft.heard_leader(message.sender)
+    """Make this log equal to the leader's up to the last entry of the message (§5.3)."""
+    raft.leader_contacted(message.sender)
     log = raft.log
     prev = message.prev_index
     entries = message.entries
@@ -124,11 +123,11 @@ def on_append(raft: RaftState, message: AppendEntries) -> None:
             return
         _merge(raft, entries)
     else:
-        # What is committed here is in every later leader's log (Leader Completeness), compacted or
-        # not: go on from there.
+        # Committed entries are in every later leader's log (Leader Completeness), so they are not
+        # compared: here they may be compacted.
         _merge(raft, entries[log.commit - prev :])
     matched = max(prev + len(entries), log.commit)
-    # Only up to what this message proved equal: behind it may lie another leader's entries.
+    # Only up to what this message proved equal: entries after it may be another leader's.
     commit = min(message.commit, prev + len(entries))
     if commit > log.commit:
         log.commit_to(commit)
@@ -136,14 +135,14 @@ def on_append(raft: RaftState, message: AppendEntries) -> None:
 
 
 def _merge(raft: RaftState, entries: list[Entry]) -> None:
-    """Append what is new; drop what conflicts, and nothing but what conflicts."""
+    """Append new entries; truncate at the first conflicting entry, and only there."""
     log = raft.log
     for position, entry in enumerate(entries):
         if entry.index > log.last_index:
             _append(raft, entries[position:])
             return
         if log.term_at(entry.index) != entry.term:
-            # Never cut without a conflict: an old, short message must not undo a newer, longer one.
+            # Never truncate without a conflict: an old, short message must not undo a newer one.
             log.truncate(entry.index)
             if raft.configurations.truncate(entry.index):
                 raft.configuration_changed()

@@ -1,4 +1,7 @@
-"""What a leader sends by itself: entries as far as the window allows, commit notices, snapshots.
+"""The leader's messages: entries within each follower's window, heartbeats, snapshots.
+
+A leader's messages are made here and in `transfer`. Each function that makes one asserts that this
+member leads: a `Leadership` that a caller kept beyond its end must not send anything.
 
 Messages to followers that keep up are shared: a message is never changed after it was sent.
 """
@@ -13,19 +16,20 @@ from squall.node.raft.leadership import Leadership
 from squall.node.raft.log import UNKNOWN_TERM
 from squall.node.raft.messages import AppendEntries, Heartbeat, InstallSnapshot
 from squall.node.raft.progress import PROBE, Progress
-from squall.node.raft.roles import NEVER_US
+from squall.node.raft.roles import LEADER
+from squall.node.raft.settings import NEVER_US
 from squall.node.raft.state import RaftState
 
 
 def broadcast(raft: RaftState, leadership: Leadership) -> None:
-    """Send every follower what it lacks, as far as its window allows."""
+    """Send every follower the entries it lacks, within its window."""
     leadership.replicate_due = False
     for progress in leadership.peers:
         replicate(raft, leadership, progress)
 
 
 def replicate(raft: RaftState, leadership: Leadership, progress: Progress) -> None:
-    """Send one follower the entries it lacks, as far as its window allows."""
+    """Send one follower the entries it lacks, within its window."""
     last = raft.log.last_index
     while progress.next <= last and progress.can_send():
         if not send_entries(raft, leadership, progress):
@@ -33,10 +37,11 @@ def replicate(raft: RaftState, leadership: Leadership, progress: Progress) -> No
 
 
 def notify(raft: RaftState, progress: Progress) -> None:
-    """Tell one follower of the commit index, as far as it is known to hold the entries.
+    """Send one follower the commit index, as far as it is known to hold the entries.
 
-    One that has not acknowledged them all is told the rest when it does.
+    The rest follows when it has acknowledged them.
     """
+    assert raft.role == LEADER, raft
     commit = raft.log.commit
     known = min(commit, progress.match)
     progress.commit_owed = known < commit
@@ -46,7 +51,7 @@ def notify(raft: RaftState, progress: Progress) -> None:
 
 
 def notify_all(raft: RaftState, leadership: Leadership) -> None:
-    """Tell those who have not heard of the commit index with something else meanwhile."""
+    """Send the commit index to every follower that has not received it with another message."""
     leadership.notice_due_us = NEVER_US
     for progress in leadership.peers:
         notify(raft, progress)
@@ -54,10 +59,11 @@ def notify_all(raft: RaftState, leadership: Leadership) -> None:
 
 def send_entries(raft: RaftState, leadership: Leadership, progress: Progress) -> bool:
     """Send one AppendEntries from `progress.next` on; False if it must be a snapshot instead."""
+    assert raft.leadership is leadership, raft
     log = raft.log
     first = progress.next
     message = leadership.append_cache
-    # Followers that keep up are sent the same message: messages are never changed.
+    # Followers that keep up share one message object.
     if (
         message is None
         or message.prev_index != first - 1
@@ -90,7 +96,8 @@ def send_entries(raft: RaftState, leadership: Leadership, progress: Progress) ->
 
 
 def heartbeat_round(raft: RaftState, followers: Iterable[Progress]) -> None:
-    """Send these followers a heartbeat of a new round. No number is used twice in a term."""
+    """Send these followers a heartbeat of a new round; no round number is used twice."""
+    assert raft.role == LEADER, raft
     raft.round += 1
     commit = raft.log.commit
     message: Heartbeat | None = None
@@ -104,7 +111,7 @@ def heartbeat_round(raft: RaftState, followers: Iterable[Progress]) -> None:
 
 
 def begin_snapshot(raft: RaftState, progress: Progress) -> None:
-    """Start to send the newest snapshot to a follower that needs entries compacted away."""
+    """Start sending the newest snapshot to a follower that needs compacted entries."""
     snapshot = raft.snapshot
     assert snapshot is not None, raft
     assert snapshot.index >= raft.log.base_index, (snapshot.index, raft)
@@ -114,12 +121,13 @@ def begin_snapshot(raft: RaftState, progress: Progress) -> None:
 
 
 def send_chunk(raft: RaftState, progress: Progress) -> None:
-    """Send the chunk after what is acknowledged."""
+    """Send the chunk that follows the acknowledged bytes."""
+    assert raft.role == LEADER, raft
     snapshot = progress.snapshot
     assert snapshot is not None, progress
     start = progress.snapshot_offset
     data = snapshot.data[start : start + raft.config.snapshot_chunk_bytes]
-    progress.moved_us = raft.now_us
+    progress.advanced_us = raft.now_us
     raft.outbox.send(
         progress.id,
         InstallSnapshot(

@@ -1,8 +1,8 @@
 """Snapshots for followers whose next entries are compacted away (§7).
 
-The data goes in chunks, one on its way at a time; the receiver says how much it has, so a lost or
-repeated chunk costs one exchange. What is complete and checks out replaces the receiver's log and
-state unless the receiver is already that far, and is acknowledged once it is durable.
+The data is sent in chunks, one in flight at a time. The receiver reports how much it has, so a lost
+or repeated chunk costs one exchange. A complete snapshot replaces the receiver's log and state,
+unless its commit index is already that high, and is acknowledged once it is durable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MAX_SNAPSHOT_BYTES = 8 << 30  # etcd's largest advised database
 
 
 def on_snapshot_reply(raft: RaftState, message: SnapshotReply) -> None:
-    """Go on from where the receiver is."""
+    """Send the next chunk from where the receiver is."""
     leadership = raft.leadership
     progress = None if leadership is None else leadership.progress.get(message.sender)
     if progress is None:
@@ -34,10 +34,10 @@ def on_snapshot_reply(raft: RaftState, message: SnapshotReply) -> None:
 
 
 def on_install(raft: RaftState, message: InstallSnapshot) -> None:
-    """Take in one chunk; install the snapshot when it is complete."""
-    raft.heard_leader(message.sender)
+    """Store one chunk; install the snapshot when it is complete."""
+    raft.leader_contacted(message.sender)
     if message.index <= raft.log.commit:
-        # Stale, or fetched elsewhere meanwhile: never go back (B40).
+        # Stale, or the entries arrived otherwise: state never goes back (hazard B40).
         raft.incoming = None
         raft.acknowledge(raft.log.commit)
         return
@@ -73,10 +73,10 @@ def on_install(raft: RaftState, message: InstallSnapshot) -> None:
 def _install(raft: RaftState, incoming: Incoming) -> None:
     log = raft.log
     if log.term_at(incoming.index) == incoming.snapshot_term:
-        # The log holds all of it and perhaps more: keep that, it is only to be committed (§7).
+        # The log holds these entries: keep it and commit them (§7).
         log.commit_to(incoming.index)
     else:
-        # An entry of another term there, or nothing at all: the whole log gives way.
+        # Another term at that index, or no entry: the whole log is replaced (§7).
         log.restore(incoming.index, incoming.snapshot_term)
         raft.configurations.reset(incoming.index, incoming.configuration)
         raft.configuration_changed()

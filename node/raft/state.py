@@ -1,7 +1,6 @@
-"""One member's consensus state, and the only places where role, term, vote and leader change.
+"""Consensus state of one member, and the only functions that change role, term, vote and leader.
 
-The modules that handle messages act on a `RaftState`; they do not import each other's state and
-nothing here imports them. `raft` ties them together.
+The message handlers act on a `RaftState`; this module imports none of them, `raft` all of them.
 """
 
 from __future__ import annotations
@@ -13,25 +12,25 @@ import msgspec
 from squall.node.raft.leadership import Leadership
 from squall.node.raft.log import RaftLog
 from squall.node.raft.membership import Configuration, ConfigurationLog, decode_entry
-from squall.node.raft.messages import CONFIGURATION, NORMAL, AppendReply, Entry, HardState, Snapshot
-from squall.node.raft.outbox import Outbox
-from squall.node.raft.ready import RaftSettings
-from squall.node.raft.roles import (
-    CANDIDATE,
-    FOLLOWER,
-    LEADER,
-    NEVER_US,
+from squall.node.raft.messages import (
+    CONFIGURATION,
     NOBODY,
-    PRE_CANDIDATE,
-    ROLE_NAMES,
+    NORMAL,
+    AppendReply,
+    Entry,
+    HardState,
+    Snapshot,
 )
+from squall.node.raft.outbox import Outbox
+from squall.node.raft.roles import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE, ROLE_NAMES
+from squall.node.raft.settings import NEVER_US, RaftSettings
 
 if TYPE_CHECKING:
     from random import Random
 
 
 class Incoming(msgspec.Struct):
-    """A snapshot that is being received: which one, from whom, and what of it is here."""
+    """A snapshot in transfer: its identity, its sender and the bytes received so far."""
 
     sender: int
     term: int
@@ -96,7 +95,7 @@ class RaftState:
         self.snapshot = snapshot  # the newest durable one, for followers that need it
         self.incoming: Incoming | None = None
         self.voter_ids: tuple[int, ...] = ()
-        self.round = 0  # of heartbeats: no number is used twice
+        self.round = 0  # of heartbeats; no number is used twice
         self.leadership: Leadership | None = None
         self.outbox = Outbox()
         self.configuration_changed()
@@ -114,15 +113,15 @@ class RaftState:
 
     @property
     def is_voter(self) -> bool:
-        """Whether this node counts in the configuration in force."""
+        """Whether this member votes in the configuration in force."""
         return self.id in self.voter_ids
 
     @property
     def may_campaign(self) -> bool:
-        """Whether an election timeout concerns this node.
+        """Whether an election timeout makes this member campaign.
 
-        Also while its removal is not known to be committed: it may be the only one whose log is
-        complete enough to win, and then brings its own removal about (thesis §4.2.2).
+        Also while its removal is not known to be committed: its log may be the only one complete
+        enough to win the election that then commits the removal (thesis §4.2.2).
         """
         if self.id in self.voter_ids:
             return True
@@ -134,11 +133,11 @@ class RaftState:
 
     @property
     def transfer_target(self) -> int:
-        """The member this leader hands over to; NOBODY when there is none or it does not lead."""
+        """The target of the leader transfer under way; NOBODY when there is none."""
         return NOBODY if self.leadership is None else self.leadership.transfer_target
 
     def become_follower(self, term: int, leader: int) -> None:
-        """Follow `leader` (or nobody yet) in `term`."""
+        """Become a follower in `term`, of `leader` or NOBODY when it is not known yet."""
         assert term >= self.term, (term, self)
         was = self.role
         known = self.leader
@@ -153,7 +152,7 @@ class RaftState:
             self.outbox.events.append(("became-follower", {"term": self.term, "leader": leader}))
 
     def become_pre_candidate(self) -> None:
-        """Ask whether an election could be won, without touching the term (thesis §9.6)."""
+        """Start a pre-vote: term and vote stay as they are (thesis §9.6)."""
         assert self.role != LEADER, self
         self.role = PRE_CANDIDATE
         self.leader = NOBODY
@@ -162,7 +161,7 @@ class RaftState:
         self.outbox.events.append(("became-pre-candidate", {"term": self.term}))
 
     def become_candidate(self) -> None:
-        """Begin a new term and vote for oneself; the vote counts once it is durable (§5.2)."""
+        """Start an election in a new term; the own vote counts once it is durable (§5.2)."""
         assert self.role != LEADER, self
         self._enter_term(self.term + 1, self.id)
         self.role = CANDIDATE
@@ -172,10 +171,10 @@ class RaftState:
         self.outbox.events.append(("became-candidate", {"term": self.term}))
 
     def become_leader(self) -> None:
-        """Lead: append an entry of the term at once, so that earlier ones can commit (§5.4.2)."""
+        """Become leader; append a no-op of the term so that earlier entries can commit (§5.4.2)."""
         assert self.role == CANDIDATE, self
         assert self.vote == self.id, self
-        assert not self.outbox.hard_dirty, self
+        assert not self.outbox.hard_state_dirty, self
         self.role = LEADER
         self.leader = self.id
         self.votes = {}
@@ -192,10 +191,10 @@ class RaftState:
         leadership.heartbeat_due_us = self.now_us + self.config.heartbeat_us
 
     def append_own(self, leadership: Leadership, kind: int, data: bytes) -> int:
-        """Append an entry of the own term to the own log; returns its index."""
+        """Append an entry of the current term to the leader's log; returns its index."""
         index = self.log.last_index + 1
         if kind == CONFIGURATION:
-            # In force from here on, committed or not (§6); a new member is sent this entry first.
+            # In force once appended, committed or not (§6); a new member is sent this entry first.
             self.configurations.append(index, decode_entry(data).configuration)
             self.configuration_changed()
         self.log.append([Entry(self.term, index, kind, data)])
@@ -204,7 +203,7 @@ class RaftState:
         return index
 
     def configuration_changed(self) -> None:
-        """Another configuration is in force: by append, truncation, snapshot or election."""
+        """Another configuration may be in force: after append, truncation, snapshot or election."""
         self.voter_ids = self.configurations.current.voters()
         leadership = self.leadership
         if leadership is not None:
@@ -222,8 +221,8 @@ class RaftState:
             self.timeout_us = election_us + int(self.rng.random() * election_us)
         self.election_deadline_us = self.now_us + self.timeout_us
 
-    def heard_leader(self, sender: int) -> None:
-        """A message of this term's leader arrived."""
+    def leader_contacted(self, sender: int) -> None:
+        """A message of the leader of the current term arrived: follow it and restart the timer."""
         assert self.role != LEADER, f"two leaders in term {self.term}: {self.id:x} and {sender:x}"
         if self.leader != sender or self.role != FOLLOWER:
             assert self.leader == NOBODY, f"two leaders in term {self.term}: {self}, {sender:x}"
@@ -232,19 +231,19 @@ class RaftState:
         self.election_deadline_us = self.now_us + self.timeout_us
 
     def acknowledge(self, index: int) -> None:
-        """Tell the leader that this log equals its own up to `index`, once that is durable."""
+        """Acknowledge that this log equals the leader's up to `index`, once that is durable."""
         reply = AppendReply(self.term, self.id, index)
         self.outbox.acknowledge(self.leader, reply, self.log.durable)
 
-    def voted(self, candidate: int) -> None:
-        """Record a vote of this term."""
+    def record_vote(self, candidate: int) -> None:
+        """Record a vote in the current term; it must be saved before it is sent."""
         assert self.vote in (NOBODY, candidate), (candidate, self)
         if self.vote != candidate:
             self.vote = candidate
-            self.outbox.hard_dirty = True
+            self.outbox.hard_state_dirty = True
 
     def _enter_term(self, term: int, vote: int) -> None:
-        # The only place where a vote is forgotten: with the term it was given in.
+        # The only place where the vote is cleared: together with the term it was given in.
         assert term > self.term, (term, self)
         self.term = term
         self.vote = vote

@@ -11,18 +11,18 @@ Two thin shells drive it: asyncio with real sockets and files, and the simulator
     replica.persisted(batch_id, now_us)   the disk batch it was given is durable
     replica.disk_failed(error)            ... or is not, and never will be
 
-and after any of them (or after several) `out = replica.take()`, whose obligations it fulfils: send
-`out.messages`, execute `out.batch` (one at a time, in order), deliver `out.replies`, log
-`out.events`. The replica owns the order (persist, then send what depends on it, then apply, then
-answer): whatever is in `out` may be done at once and in any order.
+and after any of them (or after several) `out = replica.take()`: it sends `out.messages`, executes
+`out.batch` (one at a time, in order), delivers `out.replies` and logs `out.events`. The replica
+determines the order (persist, then send what depends on it, then apply, then answer): everything in
+`out` may be done at once and in any order.
 
 Construction recovers from the disk: it reads and writes `disk` directly and may raise
 `squall.node.storage.recovery.DamagedError` (refuse to start; the text says what to do) or
-`DiskError`. The state it knew to be committed is applied when the constructor returns.
+`DiskError`. Entries that were known to be committed are applied when the constructor returns.
 
-Tickets are the shell's own numbers, each used once; every ticket gets exactly one `Reply`. Time is
-integer microseconds of the node's own monotonic clock. Chance comes from the `Random` given. An
-AssertionError out of any call means that this node is broken: log it, exit with code 2.
+Tickets are numbers chosen by the shell, each used once; every ticket gets exactly one `Reply`. Time
+is integer microseconds of the node's monotonic clock; randomness comes from the `Random` passed in.
+An AssertionError out of any call means that this node is broken: log it and exit with code 2.
 """
 
 from squall.node.raft.membership import (
@@ -37,10 +37,10 @@ from squall.node.raft.membership import (
 )
 from squall.node.replica.interface import (
     NOTHING,
-    Draft,
     Event,
     Outcome,
     Output,
+    PendingSnapshot,
     ReplicaConfig,
     Reply,
     StateMachine,
@@ -57,11 +57,11 @@ __all__ = [
     "UPDATE",
     "Change",
     "Configuration",
-    "Draft",
     "Event",
     "Member",
     "Outcome",
     "Output",
+    "PendingSnapshot",
     "Replica",
     "ReplicaConfig",
     "Reply",

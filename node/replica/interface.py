@@ -1,4 +1,4 @@
-"""The words between a replica and its shell: what goes in, what comes out, what it stands on."""
+"""The types between a replica, its shell and its state machine: inputs, outputs and settings."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import msgspec
 
 from squall.node.raft.membership import Configuration, Member
 from squall.node.raft.messages import Message
-from squall.node.raft.ready import MIB, RaftSettings
+from squall.node.raft.settings import MIB, RaftSettings
 from squall.node.storage.disk import Batch
 
 
 class StateMachine(Protocol):
-    """What the log is for. Deterministic: same commands, same state, same results, same digest."""
+    """What the log is applied to. Deterministic: equal commands give equal states and digests."""
 
     def apply(self, index: int, term: int, command: bytes) -> Any:
-        """Apply one command and return its result (kept only where its proposer waits)."""
+        """Apply one command and return its result (used only where its proposer waits)."""
         ...
 
     def snapshot(self) -> bytes:
@@ -39,11 +39,11 @@ class StateMachine(Protocol):
         ...
 
 
-class PiecemealMachine(StateMachine, Protocol):
-    """What `snapshots_apart` needs besides."""
+class StreamingStateMachine(StateMachine, Protocol):
+    """A state machine that can be snapshotted while it changes (`background_snapshots`)."""
 
     def pieces(self) -> Iterator[bytes]:
-        """What `snapshot` returns now, in pieces that may be made while the state changes."""
+        """What `snapshot` returns now, in pieces that may be consumed while the state changes."""
         ...
 
 
@@ -52,11 +52,11 @@ class Outcome(enum.IntEnum):
 
     DONE = 0  # applied (result) / barrier reached: the machine may be read now
     REFUSED = 1  # certainly never happened and never will
-    UNKNOWN = 2  # nobody knows: leadership lost, timed out, ...
+    UNKNOWN = 2  # may or may not happen: leadership lost, timed out, ...
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The end of what was begun with `ticket`. `error` is the etcd error text without prefix."""
+    """The outcome of the request with this ticket. `error` is etcd's error text without prefix."""
 
     ticket: int
     outcome: Outcome
@@ -66,8 +66,8 @@ class Reply(msgspec.Struct, frozen=True):
     term: int = 0
 
 
-class Draft(msgspec.Struct, frozen=True):
-    """An own snapshot that the shell is to write: where it was taken, and what of."""
+class PendingSnapshot(msgspec.Struct, frozen=True):
+    """An own snapshot that the shell writes in the background: its position and its content."""
 
     index: int
     term: int
@@ -77,19 +77,19 @@ class Draft(msgspec.Struct, frozen=True):
 
     @property
     def at(self) -> tuple[int, int, Configuration]:
-        """Where in the log it was taken."""
+        """Its position in the log."""
         return self.index, self.term, self.configuration
 
 
 class Event(msgspec.Struct):
-    """Something worth a line in the node's log; the field names are those of the log line."""
+    """One line of the node's log; the field names are those of the log line."""
 
     name: str
     fields: dict[str, Any]
 
 
 class Output(msgspec.Struct):
-    """What the shell owes. Everything here may be done at once and in any order.
+    """What the shell must do; all of it may be done at once and in any order.
 
     `messages` are (member id of the target, message). `batch` is set only while no other batch is
     outstanding; the shell answers it with `persisted(batch.id)` or `disk_failed(error)`.
@@ -102,7 +102,7 @@ class Output(msgspec.Struct):
 
 
 NOTHING = Output([], None, [], [])
-"""What is owed after most messages: given out as it is, so its lists stay empty."""
+"""Nothing to do, as after most messages. Shared: its lists must stay empty."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -124,14 +124,14 @@ class ReplicaSettings(RaftSettings, frozen=True, kw_only=True):
     """Raft's settings and those of what is around it; sizes are bytes."""
 
     request_timeout_us: int = 0  # 0: etcd's 5 s + 2 x election timeout
-    retry_us: int = 500_000  # repeat what a leader has not answered, as etcd's read index
+    retry_us: int = 500_000  # repeat requests that a leader has not answered, as etcd's read index
     max_pending: int = 16_384  # proposals and barriers that wait on this node
     max_apply_backlog: int = 5_000  # committed but not applied, as etcd
     max_apply: int = 512  # entries applied by one take()
 
     snapshot_count: int = 10_000  # applied entries between snapshots
-    snapshot_ahead: int = 0  # that many earlier after a start, so that members take turns
-    snapshots_apart: bool = False  # own ones are given to the shell as drafts, not in a batch
+    snapshot_ahead: int = 0  # the first one that many earlier: members take turns
+    background_snapshots: bool = False  # own ones are written by the shell, not in a batch
     catch_up_entries: int = 5_000  # kept in the log behind a snapshot, for slow followers
     segment_bytes: int = 16 * MIB
     max_wals: int = 0  # 0 keeps all

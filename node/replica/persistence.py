@@ -1,8 +1,9 @@
-"""A replica's durable side: what it starts from, and the batches it writes.
+"""A replica's durable state: what it recovers from, and the batches it writes.
 
-One batch at a time, with everything in it that came up since the last: received or own snapshot,
-then the WAL's records, then files that are not needed any more. A batch is in order, so whatever
-part of it survives a crash is consistent: a snapshot is complete before the WAL names it.
+One batch at a time, with everything that accumulated since the last: received or own snapshot, then
+the WAL's records, then removals of files that are no longer needed. A batch is executed in order,
+so that any part of it that survives a crash is consistent: a snapshot is complete before the WAL
+contains its mark.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from squall.node.raft.membership import (
     encode_entry,
 )
 from squall.node.raft.messages import CONFIGURATION, Entry, HardState, Snapshot
-from squall.node.raft.ready import Ready
-from squall.node.replica.interface import Draft, ReplicaConfig
+from squall.node.raft.raft import Ready
+from squall.node.replica.interface import PendingSnapshot, ReplicaConfig
 from squall.node.storage import recovery, snapshot, wal
 from squall.node.storage.disk import Batch, Disk, DiskOp, Remove
 
@@ -38,17 +39,17 @@ class Persistence:
     """The WAL and the snapshots of one node."""
 
     __slots__ = (
-        "_chores",
         "_config",
         "_is_written",
-        "_mark",
+        "_marker",
         "_names",
+        "_removals",
         "_sequence",
         "_wal",
-        "draft",
         "found",
         "outstanding",
         "own",
+        "pending_snapshot",
     )
 
     def __init__(self, config: ReplicaConfig, disk: Disk) -> None:
@@ -60,20 +61,20 @@ class Persistence:
         )
         self._wal = found.wal
         self._names = disk.listdir(snapshot.DIRECTORY)
-        self._mark: tuple[int, int] | None = None
+        self._marker: tuple[int, int] | None = None
         if found.unmarked and found.snapshot is not None:
-            self._mark = (found.snapshot.index, found.snapshot.term)
-        self._chores: list[DiskOp] = []
+            self._marker = (found.snapshot.index, found.snapshot.term)
+        self._removals: list[DiskOp] = []
         self.own: Snapshot | None = None  # a snapshot of the own state, to be saved
         self._is_written = False  # and whether its file is there already
-        self.draft: Draft | None = None  # one that the shell is writing
+        self.pending_snapshot: PendingSnapshot | None = None  # being written by the shell
         self.outstanding: Saving | None = None
         self._sequence = 0
         if config.initial_members and self._is_first_start():
             self._bootstrap(disk)
 
     def configurations(self) -> ConfigurationLog:
-        """Every configuration that the recovered log and snapshot tell of."""
+        """The configurations in the recovered snapshot and log."""
         taken = self.found.snapshot
         since = taken.index if taken else 0
         history = ConfigurationLog(since, taken.configuration if taken else Configuration())
@@ -86,27 +87,27 @@ class Persistence:
         """Save this snapshot of the own state with the next batch."""
         self.own, self._is_written = taken, False
 
-    def drafted(self, data: bytes, base_index: int) -> None:
-        """The draft's file is durable: name it with the next batch, unless a newer overtook it."""
-        draft, self.draft = self.draft, None
-        assert draft is not None
-        if draft.index > base_index:
-            self.own, self._is_written = Snapshot(*draft.at, data), True
+    def snapshot_written(self, data: bytes, base_index: int) -> None:
+        """The shell wrote the snapshot: publish it with the next batch, if it is still newer."""
+        pending, self.pending_snapshot = self.pending_snapshot, None
+        assert pending is not None
+        if pending.index > base_index:
+            self.own, self._is_written = Snapshot(*pending.at, data), True
         else:
-            path = snapshot.path_of(draft.term, draft.index)
-            self._chores.append(Remove(path + snapshot.TEMPORARY))
+            path = snapshot.path_of(pending.term, pending.index)
+            self._removals.append(Remove(path + snapshot.TEMPORARY))
 
     @property
     def snapshotting(self) -> bool:
         """Whether an own snapshot is not durable yet: one at a time."""
         return (
-            self.draft is not None
+            self.pending_snapshot is not None
             or self.own is not None
             or (self.outstanding is not None and self.outstanding.own is not None)
         )
 
     def batch(self, ready: Ready) -> Batch:
-        """Plan what is to be written now."""
+        """Plan the next batch."""
         assert self.outstanding is None, self.outstanding
         operations: list[DiskOp] = []
         received, own = ready.snapshot, self.own
@@ -119,28 +120,28 @@ class Persistence:
                     operations += snapshot.save(taken)
                 path = snapshot.path_of(taken.term, taken.index)
                 self._names.append(path.removeprefix(snapshot.DIRECTORY + "/"))
-                self._mark = (taken.index, taken.term)
+                self._marker = (taken.index, taken.term)
         operations += self._wal.save(
-            ready.entries, ready.hard_state, self._mark, self.found.log.last_index
+            ready.entries, ready.hard_state, self._marker, self.found.log.last_index
         )
-        self._mark = None
-        if self._chores:
-            operations += self._chores
-            self._chores = []
+        self._marker = None
+        if self._removals:
+            operations += self._removals
+            self._removals = []
         self._sequence += 1
         self.outstanding = Saving(self._sequence, ready.save, received, own)
         return Batch(self._sequence, tuple(operations))
 
     def persisted(self, batch_id: int) -> Saving:
-        """The batch is durable; gives what was in it."""
+        """The batch is durable; returns what was in it."""
         saved = self.outstanding
         assert saved is not None, batch_id
         assert batch_id == saved.id, (batch_id, saved.id)
         self.outstanding = None
         newest = saved.received or saved.own
         if newest is not None:
-            self._chores += self._wal.purge(newest.index - self._config.catch_up_entries)
-            self._chores += self._purge_snapshots()
+            self._removals += self._wal.purge(newest.index - self._config.catch_up_entries)
+            self._removals += self._purge_snapshots()
         return saved
 
     def _purge_snapshots(self) -> list[DiskOp]:
@@ -168,5 +169,5 @@ class Persistence:
         disk.execute(tuple(self._wal.save([entry], state, None, 1)))
         log = self.found.log
         log.append([entry])
-        log.handed = log.durable = log.commit = 1
+        log.batched = log.durable = log.commit = 1
         self.found.hard_state = state

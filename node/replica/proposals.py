@@ -1,44 +1,41 @@
-"""Requests of this node's clients that wait to be applied.
+"""Proposals of this node's clients that wait to be applied (sessions: §8, thesis §6.3).
 
-Each gets a number of its own in this boot's session and keeps it however often it is sent: to a
-leader, to the next, and again when nothing was heard. So a waiter is found by who asked, never by
-the index at which something was applied, and what is sent twice is applied once.
+Each gets a number in this boot's session and keeps it however often it is submitted: to a leader,
+to the next one, and again after a timeout. So a waiter is found by session and number, never by the
+index at which an entry was applied, and a proposal that is submitted twice is applied once.
 
-A proposal that was never handed to anyone can be refused with certainty; one that was, cannot.
+A proposal that was never submitted can be refused with certainty; one that was submitted cannot.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from squall.node.raft import membership_changes
 from squall.node.raft.membership import REMOVE, Change, ChangeRejectedError
 from squall.node.raft.messages import NORMAL, ChangeRefused, Forward, ForwardChange
-from squall.node.raft.roles import LEADER, NEVER_US
+from squall.node.raft.raft import Raft
+from squall.node.raft.roles import LEADER
+from squall.node.raft.settings import NEVER_US
 from squall.node.replica.interface import Outcome, ReplicaConfig, Reply
 from squall.node.replica.sessions import Sessions
-
-if TYPE_CHECKING:
-    from squall.node.raft.raft import Raft
 
 MAX_REMEMBERED_CHANGES = 64  # changes whose fate a leader can repeat; more than can be pending
 
 
 class Waiter(msgspec.Struct, gc=False):
-    """One request: what to send, and where it was sent last."""
+    """One proposal, and where it was submitted last."""
 
     ticket: int
     sequence: int
     data: bytes  # of a normal entry; of the change for a change of members
     deadline_us: int
     change: Change | None = None
-    handed: bool = False
+    submitted: bool = False
     sent_us: int = 0
     sent_term: int = 0
     sent_to: int = 0
-    terms: int = 0  # how many different terms' leaders it was handed to
+    terms: int = 0  # how many different terms' leaders it was submitted to
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -51,7 +48,7 @@ decode_request = _request_decoder.decode
 
 
 class Proposals:
-    """The waiters of this boot, in order of their numbers, hence of their deadlines."""
+    """The waiters of this boot, in order of their numbers and therefore of their deadlines."""
 
     __slots__ = (
         "_appended",
@@ -64,7 +61,7 @@ class Proposals:
         "_sequence",
         "_sessions",
         "_waiters",
-        "alarm_us",
+        "deadline_us",
         "outgoing",
     )
 
@@ -89,38 +86,38 @@ class Proposals:
         ] = []  # for the next flush; True: not for the first time
         self._appended: set[bytes] = set()  # forwarded to this leader and not applied yet
         self._decided: dict[tuple[int, int, int, int], str] = {}  # changes by (term, origin, ...)
-        self.alarm_us = NEVER_US
+        self.deadline_us = NEVER_US
 
     def __len__(self) -> int:
         return len(self._waiters)
 
     def add(self, ticket: int, command: bytes, now_us: int) -> None:
-        """Take in a request."""
+        """Submit a command."""
         self._sequence = sequence = self._sequence + 1
         data = _encoder.encode((self._id, self._nonce, sequence, command))
         waiter = Waiter(ticket, sequence, data, now_us + self._config.timeout_us)
         self._enter(waiter, now_us)
 
     def add_change(self, ticket: int, change: Change, now_us: int) -> None:
-        """Take in a change of members."""
+        """Submit a membership change."""
         self._sequence = sequence = self._sequence + 1
         data = _encoder.encode(change)
         waiter = Waiter(ticket, sequence, data, now_us + self._config.timeout_us, change)
         self._enter(waiter, now_us)
 
     def pop(self, nonce: int, sequence: int) -> Waiter | None:
-        """The waiter of a request of this node that is being applied, if it still waits."""
+        """Remove and return the waiter of an entry that is being applied, if it still waits."""
         return self._waiters.pop(sequence, None) if nonce == self._nonce else None
 
     def settle_overtaken(self) -> None:
-        """End what was applied inside a snapshot: its result is not known here."""
+        """Answer proposals that a snapshot contains: applied, but the result is not known here."""
         for waiter in list(self._waiters.values()):
             if self._sessions.was_applied(self._id, self._nonce, waiter.sequence):
                 del self._waiters[waiter.sequence]
                 self._end(waiter, Outcome.UNKNOWN, "request timed out")
 
     def settle_removal(self) -> None:
-        """End the wishes to remove this member: it was removed, and its log will never say so."""
+        """Answer requests to remove this member: done, but its log will never contain the entry."""
         for waiter in list(self._waiters.values()):
             change = waiter.change
             if change and (change.kind, change.member.id) == (REMOVE, self._id):
@@ -129,15 +126,15 @@ class Proposals:
                 rest = tuple(member for member in members if member.id != self._id)
                 self._replies.append(Reply(waiter.ticket, Outcome.DONE, rest))
 
-    def hand_all(self, now_us: int) -> None:
-        """There is a new leader: hand it everything."""
+    def submit_all(self, now_us: int) -> None:
+        """A new leader is known: submit everything to it."""
         self.outgoing.clear()
         self._appended.clear()
         for waiter in list(self._waiters.values()):
-            self._hand(waiter, now_us)
+            self._submit(waiter, now_us)
 
     def flush(self) -> None:
-        """Forward what gathered since the last time."""
+        """Forward the proposals queued since the last call."""
         if not self._raft.leader:
             return
         first = [data for data, again in self.outgoing if not again]
@@ -163,8 +160,8 @@ class Proposals:
         self._raft.outbox.send(leader, Forward(self._id, group, again))
 
     def tick(self, now_us: int) -> None:
-        """Give up what waited too long; send again what was not answered."""
-        if now_us < self.alarm_us:
+        """End proposals that waited too long; submit those again that were not answered."""
+        if now_us < self.deadline_us:
             return
         waiters = self._waiters
         first_deadline_us = NEVER_US
@@ -173,31 +170,31 @@ class Proposals:
                 first_deadline_us = waiter.deadline_us
                 break
             del waiters[waiter.sequence]
-            if waiter.handed:
+            if waiter.submitted:
                 self._end(waiter, Outcome.UNKNOWN, "request timed out")
             else:
                 self._end(waiter, Outcome.REFUSED, "no leader")
         for waiter in list(waiters.values()):
             if now_us - waiter.sent_us >= self._config.retry_us:
-                self._hand(waiter, now_us)
-        self.alarm_us = NEVER_US
+                self._submit(waiter, now_us)
+        self.deadline_us = NEVER_US
         if waiters:
-            self.alarm_us = min(first_deadline_us, now_us + self._config.retry_us)
+            self.deadline_us = min(first_deadline_us, now_us + self._config.retry_us)
 
     def fail_all(self, error: str) -> None:
-        """End them all: the node stops."""
+        """End all proposals: the node stops."""
         for waiter in self._waiters.values():
-            self._end(waiter, Outcome.UNKNOWN if waiter.handed else Outcome.REFUSED, error)
+            self._end(waiter, Outcome.UNKNOWN if waiter.submitted else Outcome.REFUSED, error)
         self._waiters.clear()
         self.outgoing.clear()
-        self.alarm_us = NEVER_US
+        self.deadline_us = NEVER_US
 
     def on_forward(self, message: Forward) -> None:
-        """Take in another member's requests; if this one does not lead, it drops them."""
+        """Append another member's proposals; dropped if this member does not lead."""
         appended = self._appended
         for data in message.proposals:
-            # Appending it twice would be harmless but for the load: a slow cluster must not be
-            # made slower by those who wait for it.
+            # Appending it twice would be harmless but for the load, which would slow a slow
+            # cluster further.
             if message.again and (data in appended or self._is_applied(data)):
                 continue
             if not self._raft.propose(NORMAL, data):
@@ -205,14 +202,14 @@ class Proposals:
             appended.add(data)
 
     def was_forwarded(self, data: bytes) -> bool:
-        """Whether an entry that is applied now was forwarded to this leader; forgets it."""
+        """Whether the entry being applied was forwarded to this leader; forgets it."""
         if data in self._appended:
             self._appended.remove(data)
             return True
         return False
 
     def on_forward_change(self, message: ForwardChange) -> None:
-        """Another member's change, meant for this node if it still leads that term."""
+        """Append another member's change if this member still leads the term it is for."""
         raft = self._raft
         if raft.role != LEADER or raft.term != message.term:
             return
@@ -232,12 +229,12 @@ class Proposals:
             if len(self._decided) > MAX_REMEMBERED_CHANGES:
                 del self._decided[next(iter(self._decided))]
         if error:
-            # Said once, said for ever: a late copy of the wish will not be granted in this term.
+            # The refusal is remembered: a late copy of the request is refused in this term as well.
             refusal = ChangeRefused(raft.term, self._id, message.nonce, message.sequence, error)
             raft.outbox.send(message.sender, refusal)
 
     def on_change_refused(self, message: ChangeRefused) -> None:
-        """The leader of that term will not do it; final if nobody else was asked."""
+        """The leader of that term refused; final if no other leader was asked."""
         waiter = self._waiters.get(message.sequence)
         if message.nonce != self._nonce or waiter is None or waiter.sent_term != message.term:
             return
@@ -247,34 +244,34 @@ class Proposals:
 
     def _enter(self, waiter: Waiter, now_us: int) -> None:
         self._waiters[waiter.sequence] = waiter
-        if self.alarm_us == NEVER_US:
-            self.alarm_us = now_us + self._config.retry_us
-        self._hand(waiter, now_us)
+        if self.deadline_us == NEVER_US:
+            self.deadline_us = now_us + self._config.retry_us
+        self._submit(waiter, now_us)
 
-    def _hand(self, waiter: Waiter, now_us: int) -> None:
+    def _submit(self, waiter: Waiter, now_us: int) -> None:
         raft = self._raft
         if not raft.leader:
             return
         if raft.role == LEADER:
-            # What is in its own log stays there for as long as it leads.
+            # An entry in its own log stays there for as long as it leads.
             if waiter.sent_to == self._id and waiter.sent_term == raft.term:
                 return
-            if not self._hand_to_self(waiter):
+            if not self._append(waiter):
                 return
         elif waiter.change is None:
-            again = waiter.handed and waiter.sent_term == raft.term
+            again = waiter.submitted and waiter.sent_term == raft.term
             self.outgoing.append((waiter.data, again))
         else:
-            wish = ForwardChange(raft.term, self._id, self._nonce, waiter.sequence, waiter.data)
-            raft.outbox.send(raft.leader, wish)
-        waiter.handed = True
+            request = ForwardChange(raft.term, self._id, self._nonce, waiter.sequence, waiter.data)
+            raft.outbox.send(raft.leader, request)
+        waiter.submitted = True
         waiter.sent_us = now_us
         waiter.sent_to = raft.leader
         if waiter.sent_term != raft.term:
             waiter.sent_term = raft.term
             waiter.terms += 1
 
-    def _hand_to_self(self, waiter: Waiter) -> bool:
+    def _append(self, waiter: Waiter) -> bool:
         raft = self._raft
         if waiter.change is not None:
             try:
@@ -283,13 +280,13 @@ class Proposals:
                 )
             except ChangeRejectedError as rejection:
                 del self._waiters[waiter.sequence]
-                outcome = Outcome.UNKNOWN if waiter.handed else Outcome.REFUSED
+                outcome = Outcome.UNKNOWN if waiter.submitted else Outcome.REFUSED
                 self._end(waiter, outcome, str(rejection.args[0]))
                 return False
         if raft.propose(NORMAL, waiter.data):
             return True
-        if not waiter.handed and not raft.transfer_target:
-            # Too much is uncommitted already; the client may try again when it likes.
+        if not waiter.submitted and not raft.transfer_target:
+            # Too much is uncommitted; the client may try again.
             del self._waiters[waiter.sequence]
             self._end(waiter, Outcome.REFUSED, "too many requests")
         return False

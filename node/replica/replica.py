@@ -1,4 +1,4 @@
-"""The replica itself: takes requests, messages and time in, and gives obligations out in order."""
+"""The replica: requests, messages and time in, `Output` out; it determines the order of effects."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from squall.node.raft.messages import (
     ReadIndexReply,
     Snapshot,
 )
-from squall.node.raft.raft import Raft
-from squall.node.raft.ready import Ready
-from squall.node.raft.roles import LEADER, NEVER_US, ROLE_NAMES
+from squall.node.raft.raft import Raft, Ready
+from squall.node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.raft.settings import NEVER_US
 from squall.node.replica.interface import (
     NOTHING,
-    Draft,
     Event,
     Outcome,
     Output,
-    PiecemealMachine,
+    PendingSnapshot,
     ReplicaConfig,
     Reply,
     StateMachine,
     Status,
+    StreamingStateMachine,
 )
 from squall.node.replica.persistence import Persistence
 from squall.node.replica.proposals import Proposals, decode_request
-from squall.node.replica.read_index import Barriers
+from squall.node.replica.read_index import PendingReads
 from squall.node.replica.sessions import Sessions
 from squall.node.storage.disk import Disk
 from squall.node.storage.snapshot import State, decode_state, encode_state
@@ -44,14 +44,13 @@ if TYPE_CHECKING:
     from random import Random
 
 AT_ONCE_US = 0
-_NONE: list[Any] = []  # no replies, no events: given out as it is, so it stays empty
+_NONE: list[Any] = []  # no replies, no events; shared, so it must stay empty
 
 
 class Replica:
     """Raft, its storage and its state machine as one; see the package's docstring."""
 
     __slots__ = (
-        "_barriers",
         "_config",
         "_events",
         "_failure",
@@ -66,6 +65,7 @@ class Replica:
         "_now_us",
         "_persistence",
         "_proposals",
+        "_reads",
         "_replies",
         "_sessions",
         "_snapshot_index",
@@ -94,7 +94,7 @@ class Replica:
         self._more = False
         self._members_of: Configuration | None = None
         self._members_by_id: dict[int, Member] = {}
-        self._known_leader = 0  # whom requests were handed to, and in which term
+        self._known_leader = 0  # the leader and term that requests were submitted to
         self._known_term = 0
         self._transfer: tuple[int, int, int] | None = None  # (ticket, target, deadline)
         self._persistence = Persistence(config, disk)
@@ -114,12 +114,12 @@ class Replica:
             now_us,
         )
         self._proposals = Proposals(config, self.raft, self._sessions, boot_nonce, self._replies)
-        self._barriers = Barriers(config, self.raft, boot_nonce, self._replies)
+        self._reads = PendingReads(config, self.raft, boot_nonce, self._replies)
         self._handlers: dict[type, Callable[[Any], None]] = {
             Forward: self._proposals.on_forward,
             ForwardChange: self._proposals.on_forward_change,
             ChangeRefused: self._proposals.on_change_refused,
-            ReadIndex: self._barriers.on_read_index,
+            ReadIndex: self._reads.on_read_index,
             ReadIndexReply: self._on_read_index_reply,
         }
         while self.applied < found.log.commit:
@@ -129,15 +129,15 @@ class Replica:
 
     @property
     def deadline_us(self) -> int:
-        """When to call `tick`; may lie in the past (then at once). Poll it after every call."""
+        """When to call `tick`, possibly in the past (then at once). Poll it after every call."""
         if self._more or self._failure:
             return NEVER_US if self._failure else AT_ONCE_US
         raft = self.raft
         deadline_us = raft.election_deadline_us if raft.role != LEADER else raft.deadline_us
-        if (alarm_us := self._proposals.alarm_us) < deadline_us:
-            deadline_us = alarm_us
-        if (alarm_us := self._barriers.alarm_us) < deadline_us:
-            deadline_us = alarm_us
+        if (due_us := self._proposals.deadline_us) < deadline_us:
+            deadline_us = due_us
+        if (due_us := self._reads.deadline_us) < deadline_us:
+            deadline_us = due_us
         return deadline_us if self._transfer is None else min(deadline_us, self._transfer[2])
 
     # What comes in.
@@ -161,31 +161,31 @@ class Replica:
         self._now_us = now_us
         self.raft.tick(now_us)
         self._proposals.tick(now_us)
-        self._barriers.tick(now_us)
+        self._reads.tick(now_us)
         if self._transfer is not None and now_us >= self._transfer[2]:
             self._end_transfer("request timed out, leader transfer took too long")
 
     def propose(self, ticket: int, command: bytes, now_us: int) -> None:
-        """Have `command` applied by the state machine of every member, once."""
+        """Propose a command; every member applies it exactly once."""
         if self._admit(ticket, now_us):
             self._proposals.add(ticket, command, now_us)
 
     def read_barrier(self, ticket: int, now_us: int) -> None:
-        """Answer DONE when a read of the machine would be linearizable."""
+        """Answer DONE when a read of the state machine would be linearizable."""
         if self._admit(ticket, now_us):
-            self._barriers.add(ticket, now_us)
+            self._reads.add(ticket, now_us)
 
     def propose_membership(self, ticket: int, change: Change, now_us: int) -> None:
-        """Change the members; the result is the new tuple of members."""
+        """Propose a membership change; the result is the new tuple of members."""
         if self._admit(ticket, now_us):
             self._proposals.add_change(ticket, change, now_us)
 
     def removed(self) -> None:
-        """A peer says that it has applied the removal of this member."""
+        """A peer reports that it has applied the removal of this member."""
         self._proposals.settle_removal()
 
     def transfer_leadership(self, ticket: int, target: int, now_us: int) -> None:
-        """Hand leadership to `target`; DONE once it leads. Only the leader can."""
+        """Transfer leadership to `target`; DONE once it leads. Only the leader can."""
         if not self._admit(ticket, now_us):
             return
         if self.raft.role != LEADER:
@@ -201,7 +201,7 @@ class Replica:
             self._transfer = (ticket, target, now_us + 2 * self._config.election_us)
 
     def persisted(self, batch_id: int, now_us: int) -> None:
-        """The batch given out is durable."""
+        """The outstanding batch is durable."""
         if self._failure:
             return
         self._now_us = now_us
@@ -214,7 +214,7 @@ class Replica:
             )
             self.raft.snapshot = received
             self._proposals.settle_overtaken()
-            self._barriers.applied(self.applied)
+            self._reads.applied(self.applied)
         if own is not None and own.index > self.raft.log.base_index:
             self._events.append(Event("snapshot-saved", {"index": own.index, "term": own.term}))
             self.raft.compact(own, self._config.catch_up_entries)
@@ -222,26 +222,26 @@ class Replica:
             self.raft.saved(now_us)
 
     @property
-    def draft(self) -> Draft | None:
-        """An own snapshot for the shell to write; see `snapshots_apart`."""
-        return self._persistence.draft
+    def pending_snapshot(self) -> PendingSnapshot | None:
+        """An own snapshot for the shell to write in the background; see `background_snapshots`."""
+        return self._persistence.pending_snapshot
 
-    def drafted(self, data: bytes) -> None:
+    def snapshot_written(self, data: bytes) -> None:
         """The draft is durable under its temporary name; `data` may be lazy bytes."""
-        self._persistence.drafted(data, self.raft.log.base_index)
+        self._persistence.snapshot_written(data, self.raft.log.base_index)
 
     def disk_failed(self, error: BaseException) -> None:
-        """The batch given out failed: refuse everything from now on."""
+        """The outstanding batch failed: refuse everything from now on."""
         self._failure = str(error) or type(error).__name__
         self._more = False
         self._proposals.fail_all("server stopped")
-        self._barriers.fail_all("server stopped")
+        self._reads.fail_all("server stopped")
         self._end_transfer("server stopped")
 
     # What goes out.
 
     def take(self) -> Output:
-        """Everything the shell owes since the last call."""
+        """Return everything the shell must do since the last call."""
         raft, persistence = self.raft, self._persistence
         if self._failure:
             return self._output([], None)
@@ -249,9 +249,9 @@ class Replica:
             self._leader_changed()
         if self._proposals.outgoing:
             self._proposals.flush()
-        if self._barriers.gathered:
-            self._barriers.flush(self._now_us)
-        # What is applied first may tell its origin of it with the messages that go out now.
+        if self._reads.queued:
+            self._reads.flush(self._now_us)
+        # Apply first: commit notices to the proposers are then among the messages of this output.
         log = raft.log
         if log.commit > self.applied < log.durable or self._more:
             self._apply()
@@ -269,14 +269,14 @@ class Replica:
             if ready.save or (idle and persistence.own is not None):
                 batch = persistence.batch(ready)
             for index, context in ready.reads:
-                if reply := self._barriers.confirmed(index, context, self.applied):
+                if reply := self._reads.confirmed(index, context, self.applied):
                     messages.append(reply)
         if self._replies or self._events or raft.outbox.events:
             return self._output(messages, batch)
         return Output(messages, batch, _NONE, _NONE)
 
     def status(self) -> Status:
-        """What this replica knows of itself."""
+        """The state of this replica as it knows it."""
         raft = self.raft
         return Status(
             member_id=raft.id,
@@ -324,7 +324,7 @@ class Replica:
         config = self._config
         if (
             self.raft.log.commit - self.applied > config.max_apply_backlog
-            or len(self._proposals) + len(self._barriers) >= config.max_pending
+            or len(self._proposals) + len(self._reads) >= config.max_pending
         ):
             self._refuse(ticket, "too many requests")
             return False
@@ -339,7 +339,7 @@ class Replica:
         self._replies.append(Reply(ticket, Outcome.REFUSED, error=error))
 
     def _leader_changed(self) -> None:
-        """Hand everything out again: what was handed to another leader or term may be lost."""
+        """Submit everything again: entries submitted to another leader or term may be lost."""
         raft = self.raft
         self._known_leader = raft.leader
         self._known_term = raft.term
@@ -349,11 +349,11 @@ class Replica:
                 self._replies.append(Reply(ticket, Outcome.DONE))
                 self._transfer = None
         if raft.leader:
-            self._proposals.hand_all(self._now_us)
-            self._barriers.ask_again()
+            self._proposals.submit_all(self._now_us)
+            self._reads.request_again()
 
     def _on_read_index_reply(self, message: ReadIndexReply) -> None:
-        self._barriers.answered(message.nonce, message.sequence, message.index, self.applied)
+        self._reads.answered(message.nonce, message.sequence, message.index, self.applied)
 
     # The state machine.
 
@@ -362,7 +362,7 @@ class Replica:
         log = self.raft.log
         applied = self.applied
         self._more = False
-        # A state that this node could not save is none it may answer from.
+        # Entries that are not durable here are not applied: no answer may depend on them.
         limit = min(log.commit, log.durable)
         if limit <= applied or applied < log.base_index:
             return
@@ -373,11 +373,11 @@ class Replica:
             assert entry.index == self.applied + 1, (entry.index, self.applied)
             self._apply_entry(entry)
             if leads and self._proposals.was_forwarded(entry.data):
-                # Whoever waits for a commit hears of it at once.
+                # The member that waits for this commit is sent a notice at once.
                 self._notify(entry)
         self._more = until < limit
-        if self._barriers.awaiting:
-            self._barriers.applied(until)
+        if self._reads.awaiting:
+            self._reads.applied(until)
         if until - self._snapshot_index >= self._config.snapshot_count:
             self._take_snapshot()
 
@@ -429,9 +429,11 @@ class Replica:
         index = self._snapshot_index = self.applied
         configuration, term = self.raft.configurations.at(index), self.raft.log.term_at(index)
         sessions = self._sessions.encode()
-        if self._config.snapshots_apart:
-            machine = cast("PiecemealMachine", self._machine).pieces()
-            self._persistence.draft = Draft(index, term, configuration, sessions, machine)
+        if self._config.background_snapshots:
+            machine = cast("StreamingStateMachine", self._machine).pieces()
+            self._persistence.pending_snapshot = PendingSnapshot(
+                index, term, configuration, sessions, machine
+            )
         else:
             data = encode_state(State(sessions, self._machine.snapshot()))
             self._persistence.add_own(Snapshot(index, term, configuration, data))

@@ -1,10 +1,10 @@
 """Which requests were applied already: no retry is applied twice (§8, thesis §6.3).
 
 Part of the replicated state: every member decides alike, and a snapshot carries it. A session is
-one boot of one member, which numbers its clients' requests from 1. It remembers the next number
-and the holes below it - those that were lost on the way, or are still to come - which is little
-even when much was lost. A number that fell out of the bounded holes counts as applied: better a
-request that nobody hears of again than one that happens twice.
+one boot of one member, which numbers its clients' requests from 1. It stores the next number and
+the missing numbers below it (lost, or still to come), which are few even when much was lost. Their
+count is bounded; a number dropped from them counts as applied, because a request that is never
+applied is better than one that is applied twice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-MAX_SESSIONS: Final = 256  # boots of members; the one idle for longest gives way
+MAX_SESSIONS: Final = 256  # boots of members; the least recently used one is dropped
 MAX_HOLES: Final = 32_768  # twice what a member keeps pending, so a hole outlives its request
 
 
@@ -48,7 +48,7 @@ class Sessions:
         self._sessions: dict[tuple[int, int], Session] = {}
 
     def is_new(self, origin: int, nonce: int, sequence: int, index: int) -> bool:
-        """Whether the request in the entry at `index` is to be applied; then it counts as such."""
+        """Whether to apply the request in the entry at `index`; if so it is recorded as applied."""
         session = self._sessions.get((origin, nonce))
         if session is None:
             session = self._begin(origin, nonce)
@@ -71,12 +71,12 @@ class Sessions:
         return False
 
     def was_applied(self, origin: int, nonce: int, sequence: int) -> bool:
-        """Whether this request was applied, or will never be."""
+        """Whether this request was applied, or counts as applied."""
         session = self._sessions.get((origin, nonce))
         return session is not None and sequence < session.next and sequence not in session.holes
 
     def encode(self) -> msgspec.Raw:
-        """Give the table as msgpack, equal on every member."""
+        """Return the table as msgpack, equal on every member."""
         return msgspec.Raw(
             _encoder.encode(
                 [

@@ -1,18 +1,23 @@
-"""gRPC for servers, over HTTP/2, on asyncio: what a node's clients connect to.
+"""A gRPC server over HTTP/2 on asyncio, for the node's client port.
 
-`Server` listens and finds the method of a path, `Connection` is HTTP/2 (RFC 9113), `Call` is one
-gRPC call on it and the context its handler gets. The dialect is gRPC's: requests are POSTs whose
-bodies are length-prefixed messages; statuses travel in trailers. Unary and bidirectional methods,
-flow control both ways, TLS with ALPN; no compression, which no client may demand.
+`Server` listens and maps a path to a `Method`, `Connection` is HTTP/2 (RFC 9113), `Call` is one
+gRPC call and the context that its handler gets. The protocol is gRPC's subset of HTTP/2: requests
+are POSTs whose bodies are length-prefixed messages, a status travels in trailers. Unary and
+bidirectional methods, flow control in both directions, TLS with ALPN; no compression, which is
+optional in gRPC.
 
-A general server spends a quarter of a millisecond of processor time on a call, which is several
-times what Raft and the store make of it; that is why this exists. What makes it quick is little:
-a header block that was seen before is not decoded again, an answer that fits the windows leaves in
-one piece, and what is answered in one turn of the loop is written at once.
+A general server (grpc.aio) spends a quarter of a millisecond of processor time on a call, several
+times what Raft and the store need for it. Three things make this one cheap: a header block that was
+seen before is not decoded again, a response that fits the windows is sent as one piece, and all
+responses of one turn of the event loop leave in one write.
+
+Being our own, it is held to the RFCs by tests named after their sections (tests/node/rpc), and by
+`python -m bench.fuzz_rpc`.
 """
 
-from squall.node.rpc.call import Aborted, Call
+from squall.node.rpc.call import Aborted, Call, Method
 from squall.node.rpc.limits import MAX_STREAMS, Limits
-from squall.node.rpc.server import Method, Server
+from squall.node.rpc.pages import Pages
+from squall.node.rpc.server import Server
 
-__all__ = ["MAX_STREAMS", "Aborted", "Call", "Limits", "Method", "Server"]
+__all__ = ["MAX_STREAMS", "Aborted", "Call", "Limits", "Method", "Pages", "Server"]

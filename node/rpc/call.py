@@ -1,8 +1,11 @@
-"""One gRPC call: messages in, messages out, a status at the end, and what its handler may ask.
+"""One gRPC call on a stream: parses request messages, runs the handler, sends its answers.
 
-A message is one byte (compressed or not), four bytes of length, and the bytes. A unary call is
-handed over once its one message is there; a streaming one at once, and its messages wait, within
-the window the client was given, until the handler takes them.
+A message is a byte (1: compressed), a length of four bytes, and that many bytes. The handler of a
+unary call starts when its only message is complete; that of a streaming call starts with the
+headers, and messages queue, bounded by the stream's flow-control window, until it takes them.
+
+A call writes through the `Stream` interface that its connection implements, and knows nothing else
+of HTTP/2.
 """
 
 from __future__ import annotations
@@ -10,24 +13,20 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 import grpc
 
 from squall.node.rpc import headers
 from squall.node.rpc.headers import Head
 
-if TYPE_CHECKING:
-    from squall.node.rpc.connection import Connection
-    from squall.node.rpc.server import Method
-
 _prefix: Final = struct.Struct("!BI")
 _CODES: Final = {code: code.value[0] for code in grpc.StatusCode}
 
 
 class Aborted(Exception):
-    """A call that ends with this status."""
+    """Raised by a handler to end its call with this status."""
 
     def __init__(self, code: grpc.StatusCode, text: str) -> None:
         super().__init__(text)
@@ -35,8 +34,46 @@ class Aborted(Exception):
         self.text = text
 
 
+class Method(NamedTuple):
+    """How calls of one path are served.
+
+    `parse` raises for bytes that are no message. `handler` gets (message, call) and returns the
+    answer; that of a streaming method gets an async iterator of messages and writes its answers to
+    the call. `Aborted` ends the call with a status.
+    """
+
+    parse: Callable[[bytes], Any]
+    handler: Callable[[Any, Call], Coroutine[Any, Any, Any]]
+    streams: bool
+    max_message_bytes: int
+
+
+class Stream(Protocol):
+    """What a call needs of the connection its stream is on."""
+
+    def answer(self, call: Call, data: bytes) -> None:
+        """Send the only message of a unary call and OK, if the windows allow it at once."""
+        ...
+
+    def consumed(self, call: Call, size: int) -> None:
+        """Give back `size` bytes of the stream's receive window."""
+        ...
+
+    def pump(self, call: Call) -> None:
+        """Send what the windows allow of `call.output`, then `call.trailers` if they are set."""
+        ...
+
+    def served(self) -> None:
+        """Note that a call's handler has ended."""
+        ...
+
+    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
+        """Return the common names in the client's verified certificate."""
+        ...
+
+
 class Call:
-    """A call, which is also its handler's context. One task serves it."""
+    """A call, and the context that its handler gets. One task runs the handler."""
 
     __slots__ = (
         "_arrived",
@@ -53,46 +90,46 @@ class Call:
         "ended",
         "input_ended",
         "output",
-        "room",
+        "receive_window",
+        "send_window",
         "stream",
         "trailers",
-        "window",
     )
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Stream,
         stream: int,
         head: Head,
         method: Method,
-        window: int,
-        room: int,
+        send_window: int,
+        receive_window: int,
     ) -> None:
         self._connection = connection
         self._head = head
         self._method = method
         self._buffer = bytearray()
-        self._messages: deque[tuple[Any, int]] = deque()  # parsed; how long they came
+        self._messages: deque[tuple[Any, int]] = deque()  # parsed; bytes received
         self._arrived: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._refused = False
         self._released = False
         self.stream = stream
-        self.window = window  # what may be sent; the connection's business
-        self.room = room  # what the client may send; the connection's business too
-        self.output = bytearray()  # what the windows have not let go yet
+        self.send_window = send_window  # bytes; kept by the connection
+        self.receive_window = receive_window  # as above
+        self.output = bytearray()  # waits for window
         self.trailers: bytes | None = None
-        self.begun = False  # the answer's headers are out
+        self.begun = False  # the response headers were sent
         self.input_ended = False
         self.ended = False
         if method.streams:
             self._start(method.handler(self._requests(), self))
 
-    # What comes in.
+    # Input.
 
     def receive(self, data: bytes, ended: bool) -> None:
-        """Take in a piece of the client's messages; `ended`: there will be no more."""
+        """Process a piece of the client's messages; `ended`: it is the last one."""
         self.input_ended = ended
         if self.ended or self._refused:
             return
@@ -145,13 +182,13 @@ class Call:
 
     # Serving.
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._task = asyncio.get_running_loop().create_task(work)
         self._task.add_done_callback(self._served)
 
     def _served(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if self.ended:  # the client is gone, or everything is said already
+        if self.ended:  # the stream was reset, or the status was sent
             pass
         elif task.cancelled():
             self._finish(grpc.StatusCode.CANCELLED, "the call was cancelled")
@@ -174,7 +211,7 @@ class Call:
             self._connection.pump(self)
 
     def _refuse(self, code: grpc.StatusCode, text: str) -> None:
-        """End the call with a status before its handler, or under it."""
+        """End the call with a status; cancels its handler if that has started."""
         self._refused = True
         if self._task is not None:
             self._finish(code, text)
@@ -184,7 +221,7 @@ class Call:
             self._release()
 
     def drop(self) -> None:
-        """The client gave up, or is gone: nobody is to be told anything any more."""
+        """End the call without a status: the stream was reset or the connection is lost."""
         self.ended = True
         self.output.clear()
         if self._drained is not None and not self._drained.done():
@@ -195,7 +232,7 @@ class Call:
             self._release()
 
     def drained(self) -> None:
-        """Everything written is on its way."""
+        """Wake the handler that waits in `write`: all its output was sent."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
@@ -214,11 +251,11 @@ class Call:
         raise Aborted(code, text)
 
     async def write(self, message: Any) -> None:
-        """Send a message; returns when the client's windows have let it go."""
+        """Send a message; returns once flow control has let all of it go."""
         data = message.SerializeToString()
         self.output += _prefix.pack(0, len(data)) + data
         self._connection.pump(self)
-        await asyncio.sleep(0)  # however fast the client reads, others have their turn
+        await asyncio.sleep(0)  # a fast reader must not keep other tasks from running
         while self.output and not self.ended:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained

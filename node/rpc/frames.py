@@ -1,4 +1,4 @@
-"""HTTP/2's frames as bytes: nine bytes of header, then what its type says (RFC 9113, section 4)."""
+"""HTTP/2 frames as bytes: a header of nine bytes and a payload (RFC 9113, sections 4 and 6)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ END_HEADERS: Final = 0x4
 PADDED: Final = 0x8
 PRIORITISED: Final = 0x20
 
+ENABLE_PUSH: Final = 0x2
 MAX_CONCURRENT_STREAMS: Final = 0x3
 INITIAL_WINDOW_SIZE: Final = 0x4
 MAX_FRAME_SIZE: Final = 0x5
@@ -41,11 +42,13 @@ COMPRESSION_ERROR: Final = 0x9
 ENHANCE_YOUR_CALM: Final = 0xB
 
 WINDOW_BYTES: Final = 65_535
-"""What a side may send before it was told otherwise."""
+"""Initial size of every flow-control window (section 6.9.2)."""
 WINDOW_BYTES_MAX: Final = (1 << 31) - 1
 FRAME_BYTES: Final = 16_384
-"""The longest frame a side takes before it said otherwise; we never do."""
+"""The longest payload accepted by default (section 4.2); this side never raises it."""
 FRAME_BYTES_MAX: Final = (1 << 24) - 1
+DEBUG_BYTES_MAX: Final = 256
+"""An error of HPACK's decoder quotes the whole block, which would not fit a frame."""
 
 head: Final = struct.Struct("!BHBBI")
 """Length in two parts, type, flags, stream."""
@@ -54,7 +57,7 @@ _setting: Final = struct.Struct("!HI")
 
 
 class ProtocolError(Exception):
-    """The other side breaks the protocol; the connection ends with this code."""
+    """The client broke the protocol; the connection ends with this error code."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -90,8 +93,9 @@ def reset(stream: int, code: int) -> bytes:
 
 
 def goaway(last_stream: int, code: int, text: str = "") -> bytes:
-    """Return a GOAWAY frame."""
-    return frame(GOAWAY, 0, 0, uint32.pack(last_stream) + uint32.pack(code) + text.encode())
+    """Return a GOAWAY frame; its debug data is at most `DEBUG_BYTES_MAX` of the text."""
+    debug = text.encode()[:DEBUG_BYTES_MAX]
+    return frame(GOAWAY, 0, 0, uint32.pack(last_stream) + uint32.pack(code) + debug)
 
 
 def number(body: bytes) -> int:

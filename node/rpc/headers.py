@@ -1,10 +1,11 @@
-"""Header blocks: what a request's says, and the few that answers are made of.
+"""Header blocks: decoding those of requests (HPACK, RFC 7541), encoding those of responses.
 
-A client sends the same headers with every call, and once they are in HPACK's table the block is the
-same few bytes. So a decoded block is remembered for as long as the table it was decoded with stays
-as it was: an entry that comes or goes changes what an index means, and everything is forgotten.
+A client sends the same headers with every call, and once they are in HPACK's dynamic table the
+block is the same few bytes. So decoded blocks are cached, for as long as the dynamic table does not
+change: an entry added or evicted changes the meaning of every index, and clears the cache.
 
-Answers use no table: they are literals, constant but for an error's text.
+Responses use no dynamic table: they are literals, constant except for an error's text. So the
+client's HEADER_TABLE_SIZE needs no attention.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from squall.node.rpc.frames import COMPRESSION_ERROR, PROTOCOL_ERROR, ProtocolEr
 
 BLOCK_BYTES_MAX: Final = 64 * 1024
 LIST_BYTES_MAX: Final = 64 * 1024
-MAX_REMEMBERED: Final = 256
-REMEMBERED_BYTES_MAX: Final = 1024
+MAX_CACHED: Final = 256
+CACHED_BYTES_MAX: Final = 1024
 _SIZE_UPDATE, _SIZE_UPDATE_MASK = 0x20, 0xE0
-"""How a block begins that changes the size of the table (RFC 7541, section 6.3)."""
+"""The first byte of a dynamic table size update (RFC 7541, section 6.3)."""
+_REQUEST_PSEUDO: Final = frozenset((":method", ":scheme", ":path", ":authority"))
+_CONNECTION_SPECIFIC: Final = frozenset(
+    ("connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade")
+)
 
 
 class Head(NamedTuple):
-    """What a request begins with. `metadata` is everything but the pseudo-headers."""
+    """A decoded block. `metadata`: all fields but the pseudo-headers. Trailers have no method."""
 
     method: str
     path: str
@@ -34,7 +39,7 @@ class Head(NamedTuple):
 
 
 class HeadReader:
-    """Reads the header blocks of one connection, in order."""
+    """Decodes the header blocks of one connection, all of them and in order."""
 
     __slots__ = ("_decoder", "_known")
 
@@ -56,13 +61,13 @@ class HeadReader:
         except hpack.HPACKError as error:
             raise ProtocolError(COMPRESSION_ERROR, f"headers cannot be decoded: {error}") from error
         head = _head(fields)
-        # Entries are added in front and dropped behind. As many as before, and the very same one in
-        # front: the table is as it was.
+        # Entries are added in front and evicted behind: with the same number of entries and the
+        # same one in front, the table has not changed.
         if len(entries) != size or (entries[0] if entries else None) is not newest:
             self._known.clear()
         elif (
-            len(self._known) < MAX_REMEMBERED
-            and len(block) < REMEMBERED_BYTES_MAX
+            len(self._known) < MAX_CACHED
+            and len(block) < CACHED_BYTES_MAX
             and block[0] & _SIZE_UPDATE_MASK != _SIZE_UPDATE
         ):
             self._known[block] = head
@@ -70,24 +75,31 @@ class HeadReader:
 
 
 def _head(fields: object) -> Head:
+    """Check a block's fields (RFC 9113, sections 8.2 and 8.3); raises ProtocolError."""
     pseudo: dict[str, str] = {}
     metadata: list[tuple[str, str]] = []
     content_type = ""
     for name, value in fields:  # type: ignore[attr-defined]
         if name[:1] == ":":
-            if metadata or name in pseudo:
+            if metadata or name in pseudo or name not in _REQUEST_PSEUDO:
                 raise ProtocolError(PROTOCOL_ERROR, f"{name} where it does not belong")
             pseudo[name] = value
             continue
+        if name != name.lower():
+            raise ProtocolError(PROTOCOL_ERROR, "a field name in upper case")
+        if name in _CONNECTION_SPECIFIC or (name == "te" and value != "trailers"):
+            raise ProtocolError(PROTOCOL_ERROR, f"{name} has no meaning in HTTP/2")
         if name == "content-type":
             content_type = value
         metadata.append((name, value))
     method, path = pseudo.get(":method", ""), pseudo.get(":path", "")
+    if pseudo and method != "CONNECT" and not (method and path and ":scheme" in pseudo):
+        raise ProtocolError(PROTOCOL_ERROR, "a request without :method, :scheme or :path")
     return Head(method, path, content_type, tuple(metadata))
 
 
 def _literal(name: str, value: str) -> bytes:
-    # A literal without indexing and without Huffman's code: 0, then two strings.
+    # Literal without indexing, new name, no Huffman coding (RFC 7541, section 6.2.2).
     return b"\0" + _string(name.encode()) + _string(value.encode())
 
 
@@ -106,15 +118,15 @@ def _string(data: bytes) -> bytes:
 
 _STATUS_200: Final = b"\x88"  # entry 8 of the static table
 BEGIN: Final = _STATUS_200 + _literal("content-type", "application/grpc")
-"""What an answer begins with."""
+"""The headers of a response."""
 END_OK: Final = _literal("grpc-status", "0")
-"""The trailers of an answer that is none of an error."""
+"""The trailers of a response with status OK."""
 NOT_GRPC: Final = _literal(":status", "415")
-"""The whole answer to what is no gRPC."""
+"""The whole response to a request that is not gRPC."""
 
 
 def page(status: int, kind: str, length: int) -> bytes:
-    """Return what the answer to a request that is no gRPC begins with."""
+    """Return the headers of a response that is not gRPC."""
     fields = (":status", str(status)), ("content-type", kind), ("content-length", str(length))
     return b"".join(_literal(name, value) for name, value in fields)
 
@@ -123,7 +135,7 @@ _PLAIN: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 def end(code: int, text: str) -> bytes:
-    """Return the trailers that tell a status."""
+    """Return the trailers with a gRPC status."""
     if not code:
         return END_OK
     return _literal("grpc-status", str(code)) + _literal("grpc-message", quote(text, safe=_PLAIN))

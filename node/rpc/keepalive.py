@@ -1,4 +1,4 @@
-"""How long a client may say nothing: until it begins, and until it is asked if it is there."""
+"""Timeouts of an idle client: for its preface, then a PING after a time without any data."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ from squall.node.rpc import frames
 from squall.node.rpc.limits import Limits
 
 HELLO_TIMEOUT_S: Final = 10.0
-"""Whoever connects and does not begin to speak HTTP/2 is hung up on after this."""
+"""A client that has not sent HTTP/2's preface by then is disconnected."""
 _PING: Final = frames.frame(frames.PING, 0, 0, b"are you?")
 
 
-class Silence:
-    """The silence of one client. Set `heard` whenever anything comes from it."""
+class Keepalive:
+    """The timers of one connection. Its owner sets `received` whenever data arrives."""
 
-    __slots__ = ("_hang_up", "_limits", "_loop", "_send", "_timer", "heard")
+    __slots__ = ("_disconnect", "_limits", "_loop", "_send", "_timer", "received")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         limits: Limits,
         send: Callable[[bytes], None],
-        hang_up: Callable[[], None],
+        disconnect: Callable[[], None],
     ) -> None:
-        self.heard = False
+        self.received = False
         self._limits = limits
         self._send = send
-        self._hang_up = hang_up
+        self._disconnect = disconnect
         self._loop = loop
-        self._timer: asyncio.TimerHandle | None = self._loop.call_later(HELLO_TIMEOUT_S, hang_up)
+        self._timer: asyncio.TimerHandle | None = loop.call_later(HELLO_TIMEOUT_S, disconnect)
 
-    def greeted(self) -> None:
-        """The client has begun."""
+    def begin(self) -> None:
+        """Replace the timeout of the preface by the interval between pings."""
         self.end()
         self._wait()
 
     def end(self) -> None:
-        """Nothing is expected of it any more."""
+        """Cancel the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _wait(self) -> None:
-        self.heard = False
+        self.received = False
         if self._limits.ping_s:
-            self._timer = self._loop.call_later(self._limits.ping_s, self._ask)
+            self._timer = self._loop.call_later(self._limits.ping_s, self._idle)
 
-    def _ask(self) -> None:
-        if self.heard or not self._limits.ping_answer_s:
-            if not self.heard:
+    def _idle(self) -> None:
+        if self.received or not self._limits.ping_answer_s:
+            if not self.received:
                 self._send(_PING)
             self._wait()
             return
         self._send(_PING)
-        self._timer = self._loop.call_later(self._limits.ping_answer_s, self._judge)
+        self._timer = self._loop.call_later(self._limits.ping_answer_s, self._expect_answer)
 
-    def _judge(self) -> None:
-        if self.heard:
+    def _expect_answer(self) -> None:
+        if self.received:
             self._wait()
         else:
-            self._hang_up()
+            self._disconnect()

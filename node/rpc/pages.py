@@ -1,7 +1,7 @@
-"""Pages over HTTP/2: /health and its like, where TLS's ALPN has chosen HTTP/2 for curl.
+"""Responses that are not gRPC over HTTP/2: /health and the like, where ALPN chose HTTP/2 for curl.
 
-They are small and answered whole: one that does not fit the windows the client left is refused, so
-nothing has to wait for room here. A refusal uses none of the windows.
+A page is sent whole or refused: one that does not fit the send windows is reset with
+REFUSED_STREAM, so pages need no queue. A refusal uses no window.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable
 from squall.node.rpc import frames, headers
 
 Pages = Callable[[str, str], Awaitable[tuple[int, str, bytes]]]
-"""Answers (method, path with query) by (status, content type, body)."""
+"""Maps (method, path with query) to (status, content type, body)."""
 
 
-def whole(stream: int, page: tuple[int, str, bytes], room_bytes: int) -> tuple[bytes, int]:
-    """Return the frames of an answer, or of its refusal, and how much of the windows they use.
+def response_frames(
+    stream: int, page: tuple[int, str, bytes], room_bytes: int
+) -> tuple[bytes, int]:
+    """Return the frames of a response or its refusal, and how many bytes of window they use.
 
-    `room_bytes` is negative where a window is; an empty body needs no room (RFC 9113, 6.9.1).
+    `room_bytes` may be negative; an empty body needs no window (RFC 9113, 6.9.1).
     """
     status, kind, body = page
     if body and len(body) > room_bytes:

@@ -1,32 +1,19 @@
-"""Listens for gRPC's clients, and knows the methods."""
+"""The listening side: a table of methods by path, served at any number of ports."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import grpc
 
-from squall.node.rpc.call import Aborted, Call
+from squall.node.rpc.call import Aborted, Call, Method
 from squall.node.rpc.connection import Connection
 from squall.node.rpc.keepalive import HELLO_TIMEOUT_S
 from squall.node.rpc.limits import Limits
 from squall.node.rpc.pages import Pages
-
-
-class Method(NamedTuple):
-    """How calls of one path are served.
-
-    `handler` gets (message, call) and returns the answer; of a streaming method it gets an async
-    iterator of messages, and writes its answers to the call. `Aborted` gives a status.
-    """
-
-    parse: Callable[[bytes], Any]
-    handler: Callable[[Any, Call], Awaitable[Any]]
-    streams: bool
-    max_message_bytes: int
 
 
 async def _unimplemented(message: Any, call: Call) -> Any:
@@ -35,10 +22,10 @@ async def _unimplemented(message: Any, call: Call) -> Any:
 
 
 class Server:
-    """The methods of a node at any number of ports.
+    """Serves `methods` on every connection it accepts.
 
-    `other` serves what is not HTTP/2 there, and `pages` answers what is not gRPC over HTTP/2 with
-    TLS.
+    `other` makes a protocol for a connection that does not begin with HTTP/2's preface; `pages`
+    answers requests over HTTP/2 with TLS that are not gRPC.
     """
 
     def __init__(
@@ -60,11 +47,11 @@ class Server:
         self._stopping: asyncio.Event | None = None
 
     def method(self, path: str) -> Method:
-        """Return how a path is served; one that answers UNIMPLEMENTED where there is none."""
+        """Return how a path is served; an unknown one answers UNIMPLEMENTED."""
         return self._methods.get(path, self._unknown)
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Serve at an address and return its port; raises OSError when it is taken."""
+        """Listen at an address and return its port; raises OSError when it is taken."""
         try:
             server = await asyncio.get_running_loop().create_server(
                 lambda: Connection(self),
@@ -80,7 +67,7 @@ class Server:
         return bound
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more calls; hang up when those under way have ended, or the time is up."""
+        """Refuse new calls; close when those in progress have ended, at most after `grace_s`."""
         for server in self._servers:
             server.close()
         for connection in self.connections:

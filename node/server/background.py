@@ -1,41 +1,33 @@
-"""What a node does that no client asked for: end leases, compact, make its name known.
+"""Tasks that no client asked for: expire leases, compact history, publish this member's name.
 
-When is decided by `Lessor` and `AutoCompactor`, from the time they are handed; here it is proposed.
-Nothing is lost when a proposal fails: what is still due comes up again by itself.
+`Lessor` and `AutoCompactor` decide what is due from the time they are given; here it is proposed. A
+proposal that fails loses nothing: what is still due is proposed again.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any
 
-from squall.node.api.backend import Backend
 from squall.node.api.errors import MEMBER_NOT_FOUND, ApiError
 from squall.node.config.settings import Config
+from squall.node.logs import Log
 from squall.node.mvcc.commands import Command, Compact, encode
 from squall.node.mvcc.compaction import AutoCompactor
 from squall.node.mvcc.lease.lessor import Lessor
 from squall.node.raft.roles import LEADER, ROLE_NAMES
 from squall.node.replica import UPDATE, Change, Member, Status
-from squall.node.server.logs import Log
+from squall.node.server.interface import Node
 
 PUBLISH_RETRY_S = 0.5
-"""Between attempts to tell the cluster this member's name and client URLs."""
+"""Between attempts to publish this member's name and client URLs."""
 
 
-class Host(Backend, Protocol):
-    """The node whose errands these are."""
+class BackgroundTasks:
+    """The background tasks of one node. `lessor` measures leases while the node leads."""
 
-    def replica_status(self) -> Status:
-        """Return everything the replica knows of itself."""
-        ...
-
-
-class Errands:
-    """The errands of one node. `lessor` keeps the time of leases while the node leads."""
-
-    def __init__(self, node: Host, config: Config, log: Log, now_us: int) -> None:
+    def __init__(self, node: Node, config: Config, log: Log, now_us: int) -> None:
         self._node = node
         self._config = config
         self._log = log
@@ -49,13 +41,13 @@ class Errands:
 
     @property
     def deadline_us(self) -> int:
-        """When `observe` has something to do even if nothing has changed."""
+        """When `observe` must be called even if nothing has changed."""
         return min(self.lessor.deadline_us, self._compactor.deadline_us)
 
     def observe(self, status: Status, now_us: int) -> None:
-        """Note where the node stands now, and begin what is due."""
+        """Start what is due in this state at this time."""
         leads = status.role == ROLE_NAMES[LEADER]
-        self.lessor.stand(status.term if leads else 0, now_us)
+        self.lessor.set_leading_term(status.term if leads else 0, now_us)
         for revocation in self.lessor.tick(now_us):
             self._begin(self._propose(revocation))
         old = self._compactor.tick(now_us, status.revision, leads)
@@ -63,16 +55,16 @@ class Errands:
             self._begin(self._propose(Compact(old)))
 
     def begin_publishing(self) -> None:
-        """Make this member's name and client URLs known to all, until they are."""
+        """Propose this member's name and client URLs until the membership has them."""
         self._begin(self._publish())
 
     def close(self) -> None:
-        """Drop whatever is under way."""
+        """Cancel all tasks."""
         for task in self._tasks:
             task.cancel()
 
-    def _begin(self, errand: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(errand)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -86,7 +78,7 @@ class Errands:
         node = self._node
         name, client_urls = self._config.name, self._config.advertise_client_urls
         while True:
-            # A node that joins may not have heard yet that it was added.
+            # A joining node may not have applied the entry that adds it yet.
             mine = node.replica_status().members.get(node.member_id)
             if mine is not None and node.status().leader:
                 if (mine.name, mine.client_urls) == (name, client_urls):

@@ -1,13 +1,14 @@
-"""Whether the members' data is the same: compared at a start, and by the leader now and then.
+"""Detects members whose data differs, at a start and periodically on the leader.
 
-The log makes every member's history the same, so two that have applied it up to one revision, and
-compacted it at one, have one hash; where they have not, there is nothing to compare, and who lags
-or has compacted further is no suspect. What differs all the same was changed behind the log's back:
-by a disk, by memory, by a bug. As etcd, a member that finds this out before it serves does not
-serve, and a leader that finds it out raises the alarm CORRUPT.
+Members that have applied the log up to the same revision, and compacted at the same one, have the
+same hash of their keys. Hashes at different revisions or compactions are not compared, so a member
+that lags is not suspected. A difference that remains did not come through the log: a disk, memory
+or a bug changed the data. As in etcd, a member that finds one before it serves does not start
+(--experimental-initial-corrupt-check), and a leader that finds one raises the alarm CORRUPT
+(--experimental-corrupt-check-time).
 
-etcd 3.4 blames whoever differs from the leader. Here a hash that most members have is taken for the
-right one, the leader's own or not; only where there is none does the leader's count.
+etcd 3.4 blames every member that differs from the leader. Here a hash that a majority has is taken
+as right, whether it is the leader's or not; without one, the leader's is.
 """
 
 from __future__ import annotations
@@ -16,54 +17,45 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
 
-from squall.node.api.backend import Backend
 from squall.node.api.errors import ApiError
+from squall.node.config.endpoints import endpoint
+from squall.node.logs import Log
 from squall.node.mvcc.alarms import AlarmKind, Raised
 from squall.node.mvcc.commands import Alarm, AlarmAction, encode
 from squall.node.mvcc.errors import RequestError
-from squall.node.peer.endpoints import endpoint
-from squall.node.peer.handshake import HashAsk, HashTold, ask
+from squall.node.peer.handshake import HashReply, HashRequest, ask
 from squall.node.raft.quorum import majority
 from squall.node.raft.roles import LEADER, ROLE_NAMES
-from squall.node.replica import Member, Status
-from squall.node.server.logs import Log
+from squall.node.replica import Member
+from squall.node.server.interface import Node
 
 ASK_TIMEOUT_S = 7.0
-"""For one member to hash its keys and say so: as long as etcd lets a request take."""
+"""For one member to hash its keys and answer; as etcd's request timeout."""
 
 
 class CorruptError(Exception):
-    """The data of a member is not what the others have. Says what to do."""
+    """The data of this member differs from another's. The text says what to do."""
 
 
-class Host(Backend, Protocol):
-    """The node whose data is compared."""
+class CorruptionCheck:
+    """Compares this member's data with the others'. `hash` answers their requests."""
 
-    def replica_status(self) -> Status:
-        """Return everything the replica knows of itself."""
-        ...
-
-
-class Comparison:
-    """Compares a node's data with the other members'. `hash` is its answer to their questions."""
-
-    def __init__(self, node: Host, log: Log, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, node: Node, log: Log, tls: ssl.SSLContext | None = None) -> None:
         self._node = node
         self._log = log
         self._tls = tls
-        self._one_at_a_time = asyncio.Lock()  # however many ask
+        self._one_at_a_time = asyncio.Lock()  # requests are served one at a time
         self._task: asyncio.Task[None] | None = None
 
-    async def hash(self, revision: int) -> HashTold:
+    async def hash(self, revision: int) -> HashReply:
         """Hash this member's keys up to a revision (0: now), off the event loop."""
         node = self._node
         async with self._one_at_a_time:
             try:
                 hasher = node.store.hasher(revision)
             except RequestError as refusal:
-                return HashTold(
+                return HashReply(
                     node.cluster_id,
                     node.member_id,
                     node.store.revision,
@@ -71,7 +63,7 @@ class Comparison:
                     refusal=refusal.text,
                 )
             found = await asyncio.to_thread(hasher)
-        return HashTold(
+        return HashReply(
             node.cluster_id,
             node.member_id,
             found.revision,
@@ -81,7 +73,7 @@ class Comparison:
         )
 
     async def check_at_start(self) -> None:
-        """Compare with whoever answers, before this node serves; raises CorruptError."""
+        """Compare with the members that answer, before this one serves; raises CorruptError."""
         mine = await self.hash(0)
         others = await self._others(mine.revision)
         for other in others:
@@ -93,19 +85,19 @@ class Comparison:
                     "remove), delete its data directory, and add it anew. etcdctl endpoint hashkv "
                     "compares all members"
                 )
-        self._say_checked(mine, others)
+        self._log_checked(mine, others)
 
-    def _say_checked(self, mine: HashTold, others: Sequence[HashTold]) -> None:
+    def _log_checked(self, mine: HashReply, others: Sequence[HashReply]) -> None:
         compared = sum(is_comparable(mine, other) for other in others)
         self._log.info("corruption-checked", revision=mine.revision, others=compared)
 
     def begin(self, every_s: float) -> None:
-        """Compare every so often while this node leads; 0 for never."""
+        """Compare every `every_s` seconds while this node leads; 0 for never."""
         if every_s:
             self._task = asyncio.ensure_future(self._watch(every_s))
 
     def close(self) -> None:
-        """Compare no more."""
+        """Stop comparing."""
         if self._task is not None:
             self._task.cancel()
 
@@ -125,13 +117,13 @@ class Comparison:
         node = self._node
         mine = await self.hash(0)
         others = await self._others(mine.revision)
-        # Nobody has applied more than the leader has, once it knows that it still leads.
+        # Once the leader has confirmed that it leads, no member has applied more than it has.
         await node.read_barrier()
         if not self._leads():
             return
         size = len(node.replica_status().members)
         limit = (node.store.revision, node.store.compacted)
-        self._say_checked(mine, others)
+        self._log_checked(mine, others)
         standing = set(node.store.alarms)
         for member in who_differs(mine, others, limit, size):
             self._log.error(
@@ -144,28 +136,28 @@ class Comparison:
             if Raised(member, AlarmKind.CORRUPT) not in standing:
                 await node.propose(encode(Alarm(AlarmAction.ACTIVATE, member, AlarmKind.CORRUPT)))
 
-    async def _others(self, revision: int) -> list[HashTold]:
-        """Ask every other member at once; those that do not answer are left out."""
+    async def _others(self, revision: int) -> list[HashReply]:
+        """Ask all other members concurrently; those that do not answer are left out."""
         node = self._node
         members = [m for m in node.replica_status().members.values() if m.id != node.member_id]
-        told = await asyncio.gather(*(self._ask(member, revision) for member in members))
+        answers = await asyncio.gather(*(self._ask(member, revision) for member in members))
         return [
             answer
-            for member, answer in zip(members, told, strict=True)
+            for member, answer in zip(members, answers, strict=True)
             if answer and (answer.cluster_id, answer.member) == (node.cluster_id, member.id)
         ]
 
-    async def _ask(self, member: Member, revision: int) -> HashTold | None:
-        question = HashAsk(self._node.cluster_id, member.id, revision)
+    async def _ask(self, member: Member, revision: int) -> HashReply | None:
+        request = HashRequest(self._node.cluster_id, member.id, revision)
         for url in member.peer_urls:
-            told = await ask(endpoint(url), question, HashTold, self._tls, ASK_TIMEOUT_S)
-            if told is not None:
-                return told
+            reply = await ask(endpoint(url), request, HashReply, self._tls, ASK_TIMEOUT_S)
+            if reply is not None:
+                return reply
         return None
 
 
-def is_comparable(mine: HashTold, other: HashTold) -> bool:
-    """Tell whether two hashes are of the same revision behind the same compaction."""
+def is_comparable(mine: HashReply, other: HashReply) -> bool:
+    """Return whether two hashes are of the same revision and the same compaction."""
     return not other.refusal and (mine.hash_revision, mine.compact_revision) == (
         other.hash_revision,
         other.compact_revision,
@@ -173,11 +165,11 @@ def is_comparable(mine: HashTold, other: HashTold) -> bool:
 
 
 def who_differs(
-    mine: HashTold, others: Sequence[HashTold], limit: tuple[int, int], size: int
+    mine: HashReply, others: Sequence[HashReply], limit: tuple[int, int], size: int
 ) -> list[int]:
-    """Return the members whose data is wrong, in order, as the leader of `size` members sees it.
+    """Return the ids of members whose data is wrong, sorted, for a cluster of `size` members.
 
-    `limit` is the leader's revision and compaction after everybody has answered.
+    `mine` is the leader's hash; `limit` its revision and compaction after all have answered.
     """
     revision, compacted = limit
     wrong = {

@@ -1,7 +1,7 @@
-"""Which event loop a node runs on, and the thread beside it that waits for the disk.
+"""The event loop of a node, and the thread that waits for the disk.
 
-uvloop where it is installed: a message between members costs about half of what asyncio's own loop
-makes of it. Nothing depends on it.
+uvloop where it is installed: a message between members then costs about half as much as on
+asyncio's own loop. Nothing depends on it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Done = Callable[[Batch, BaseException | None], None]
 
 
 class DiskThread:
-    """Writes one batch after another and tells the loop of each; `observe` gets the seconds.
+    """Executes batches in order; `done` is called in the loop, `observe` gets each one's seconds.
 
-    A thread of its own, because what an executor does besides (a future in the thread, one in the
-    loop, the chain between them) costs as much as the sync of the disk that it is for.
+    A thread of its own, because an executor's overhead (a future in the thread, one in the loop,
+    the chain between them) costs as much as the fsync itself.
     """
 
     def __init__(self, disk: Disk, observe: Callable[[float], None], done: Done) -> None:
@@ -43,14 +43,14 @@ class DiskThread:
         self._thread.start()
 
     def write(self, batch: Batch) -> None:
-        """Have a batch executed, then `done` called in the loop, with what it raised or None."""
+        """Execute a batch; then `done` is called with what it raised, or None."""
         assert not self._busy, "the replica gave a second batch before the first was durable"
         self._busy = True
         self._idle.clear()
         self._batches.put(batch)
 
     async def close(self) -> None:
-        """Let the batch under way become durable, and end the thread."""
+        """Wait until the batch in progress is durable, and end the thread."""
         if self._busy:
             await self._idle.wait()
         self._batches.put(None)
@@ -62,7 +62,7 @@ class DiskThread:
             began_s = time.perf_counter()
             try:
                 self._disk.execute(batch.ops)
-            except BaseException as raised:  # noqa: BLE001 - the loop's to judge
+            except BaseException as raised:  # noqa: BLE001 - passed to `done`
                 error = raised
             self._observe(time.perf_counter() - began_s)
             self._loop.call_soon_threadsafe(self._written, batch, error)

@@ -1,7 +1,8 @@
-"""What a node tells over HTTP: /health, /version and /metrics as etcd, and /debug/status.
+"""The node's pages over HTTP/1.1: /health, /version and /metrics as etcd's, and /debug/status.
 
-Four fixed GETs need no web framework. A connection carries one request and is closed. Everything
-is answered to whoever can connect, as etcd does: TLS with client certificates keeps others out.
+Four fixed GETs need no web framework; h11 parses requests and writes responses. A connection serves
+one request and is closed. Pages are served to whoever can connect, as etcd does: TLS with client
+certificates restricts that.
 """
 
 from __future__ import annotations
@@ -9,56 +10,38 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from typing import Any, Protocol, cast
+from http import HTTPStatus
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
+import h11
 import msgspec
 
-from squall.node.api.backend import Backend, MemberView
+from squall.node.api.backend import MemberView
 from squall.node.api.errors import ApiError
-from squall.node.config.settings import VERSION, Endpoint
+from squall.node.config.endpoints import Endpoint
+from squall.node.config.settings import VERSION
 from squall.node.mvcc.alarms import AlarmKind
-from squall.node.replica import Status
-from squall.node.server.metrics import Metrics
+from squall.node.server.interface import Node
 
 REQUEST_BYTES_MAX = 16 * 1024
+"""Request line and header fields together."""
 REQUEST_TIMEOUT_S = 10.0
 MAX_CONNECTIONS = 256
-"""At once; one more, and the oldest is hung up on: a request takes milliseconds."""
+"""At once; the oldest is closed for one more, since a request takes milliseconds."""
 HEALTH_TIMEOUT_S = 5.0
 
 _JSON = "application/json"
+_TEXT = "text/plain"
 _UNAVAILABLE = 503
-_REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    421: "Misdirected Request",
-    431: "Request Header Fields Too Large",
-    _UNAVAILABLE: "Service Unavailable",
-}
-
-
-class Node(Backend, Protocol):
-    """What is told about: a backend with its counters."""
-
-    metrics: Metrics
-
-    def name_of(self, member_id: int) -> str:
-        """Return a member's name; empty when nobody knows it."""
-        ...
-
-    def replica_status(self) -> Status:
-        """Return everything the replica knows of itself."""
-        ...
 
 
 class HttpServer:
-    """Answers a node's pages, at endpoints of its own and on connections others hand over.
+    """Serves a node's pages, at endpoints of its own and on connections that others accepted.
 
-    `hosts` are the names a request without TLS may call this node by; empty allows all. A browser
-    that was lured to a name which somebody pointed here cannot read what the node tells then.
+    `hosts` are the names by which a request without TLS may address this node; empty allows all.
+    This is a defence against DNS rebinding: a page loaded from a foreign name that resolves to this
+    node cannot read its answers.
     """
 
     def __init__(self, node: Node, hosts: frozenset[str] = frozenset()) -> None:
@@ -70,7 +53,7 @@ class HttpServer:
     async def listen(
         self, endpoints: tuple[Endpoint, ...], tls: ssl.SSLContext | None = None
     ) -> None:
-        """Serve at every endpoint; raises OSError when one is taken."""
+        """Listen at every endpoint; raises OSError when one is taken."""
         loop = asyncio.get_running_loop()
         for endpoint in endpoints:
             server = await loop.create_server(
@@ -82,44 +65,34 @@ class HttpServer:
             self._servers.append(server)
 
     def connection(self) -> asyncio.Protocol:
-        """Return a protocol for one connection, for whoever found HTTP/1.1 on it."""
+        """Return a protocol for one connection on which HTTP/1.1 was found."""
         return _Connection(self)
 
     async def close(self) -> None:
-        """Stop listening, and hang up."""
+        """Stop listening and close all connections."""
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
-            connection.hang_up()
+            connection.abort()
 
-    def arrived(self, connection: _Connection) -> None:
-        """Note a connection; the oldest gives way to one too many."""
+    def opened(self, connection: _Connection) -> None:
+        """Register a connection; closes the oldest one beyond `MAX_CONNECTIONS`."""
         if len(self._connections) >= MAX_CONNECTIONS:
-            next(iter(self._connections)).hang_up()
+            next(iter(self._connections)).abort()
         self._connections[connection] = None
 
-    def gone(self, connection: _Connection) -> None:
-        """Forget a connection."""
+    def closed(self, connection: _Connection) -> None:
+        """Remove a connection."""
         self._connections.pop(connection, None)
 
-    async def answer(self, head: bytes, *, secure: bool) -> bytes:
-        """Return the whole answer to a request's head."""
-        lines = head.decode("latin-1").split("\r\n")
-        words = lines[0].split(" ")
-        if len(words) != 3:
-            status, kind, body = 400, "text/plain", b"malformed request line\n"
-        elif not secure and self._hosts and _host(lines[1:]) not in self._hosts:
-            status, kind, body = 421, "text/plain", b"unknown host; see --host-whitelist\n"
-        else:
-            status, kind, body = await self.page(words[0], words[1])
-        allow = "Allow: GET\r\n" if status == 405 else ""
-        return (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\n{allow}Content-Type: {kind}\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        ).encode() + body
+    async def respond(self, request: h11.Request, *, secure: bool) -> tuple[int, str, bytes]:
+        """Return (status, content type, body) of a request; `secure`: it came over TLS."""
+        if not secure and self._hosts and _host(request) not in self._hosts:
+            return 421, _TEXT, b"unknown host; see --host-whitelist\n"
+        return await self.page(request.method.decode("ascii"), request.target.decode("latin-1"))
 
     async def page(self, method: str, target: str) -> tuple[int, str, bytes]:
-        """Return status, content type and body."""
+        """Return (status, content type, body) of a request; `target` is a path with a query."""
         if method != "GET":
             return 405, "text/plain", b"only GET\n"
         url = urlsplit(target)
@@ -133,13 +106,13 @@ class HttpServer:
         if url.path == "/metrics":
             node = self._node
             text = node.metrics.exposition(node.replica_status(), node.store, node.quota_bytes)
-            return 200, "text/plain; version=0.0.4", text.encode()
+            return 200, "text/plain; version=0.0.4", text
         if url.path == "/debug/status":
             return 200, _JSON, msgspec.json.encode(describe(self._node))
         return 404, "text/plain", b"404 page not found\n"
 
     async def _health(self, serializable: bool, excluded: frozenset[str]) -> tuple[int, str, bytes]:
-        """Healthy: no alarm but the excluded, a leader and, unless `serializable`, a read."""
+        """Healthy: no alarm that is not excluded, a leader, and a read unless `serializable`."""
         reason = ""
         alarms = {AlarmKind(raised.kind).name for raised in self._node.store.alarms} - excluded
         if alarms:
@@ -163,57 +136,75 @@ class _Connection(asyncio.Protocol):
     def __init__(self, owner: HttpServer) -> None:
         self._owner = owner
         self._transport: asyncio.Transport | None = None
-        self._head = bytearray()
-        self._answering: asyncio.Task[None] | None = None
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=REQUEST_BYTES_MAX)
+        self._responding: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is a mere duck
-        self._timer = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT_S, self.hang_up)
-        self._owner.arrived(self)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport is duck-typed
+        self._timer = asyncio.get_running_loop().call_later(REQUEST_TIMEOUT_S, self.abort)
+        self._owner.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._transport = None
-        self._owner.gone(self)
+        self._owner.closed(self)
         if self._timer is not None:
             self._timer.cancel()
-        if self._answering is not None:
-            self._answering.cancel()
+        if self._responding is not None:
+            self._responding.cancel()
 
-    def hang_up(self) -> None:
+    def abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._answering is not None or self._transport is None:
-            return  # what follows the first request is not read
-        self._head += data
-        end = self._head.find(b"\r\n\r\n")
-        if end >= 0:
-            head = bytes(self._head[:end])
-            self._answering = asyncio.ensure_future(self._answer(self._transport, head))
-        elif len(self._head) > REQUEST_BYTES_MAX:
-            self._transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\n\r\n")
-            self._transport.close()
+        if self._responding is not None or self._transport is None:
+            return  # a body or a second request: neither is read
+        self._http.receive_data(data)
+        try:
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            status = error.error_status_hint
+            self._send(None, status, _TEXT, b"" if status == 431 else b"malformed request\n")
+            return
+        if isinstance(event, h11.Request):
+            self._responding = asyncio.ensure_future(self._respond(self._transport, event))
 
-    async def _answer(self, transport: asyncio.Transport, head: bytes) -> None:
+    async def _respond(self, transport: asyncio.Transport, request: h11.Request) -> None:
         secure = transport.get_extra_info("sslcontext") is not None
-        transport.write(await self._owner.answer(head, secure=secure))
+        status, kind, body = await self._owner.respond(request, secure=secure)
+        self._send(request, status, kind, body)
+
+    def _send(self, request: h11.Request | None, status: int, kind: str, body: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        fields = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+        if status == HTTPStatus.METHOD_NOT_ALLOWED:
+            fields.insert(0, ("Allow", "GET"))
+        response = h11.Response(
+            status_code=status,
+            headers=[*fields, ("Connection", "close")],
+            reason=HTTPStatus(status).phrase,
+        )
+        out = [self._http.send(response)]
+        if body and not (request is not None and request.method == b"HEAD"):
+            out.append(self._http.send(h11.Data(data=body)))
+        transport.write(b"".join(piece for piece in out if piece))
         transport.close()
 
 
-def _host(headers: list[str]) -> str:
-    """Return the name by which a request calls this node, without its port."""
-    for header in headers:
-        name, _, value = header.partition(":")
-        if name.strip().lower() == "host":
-            return urlsplit(f"//{value.strip()}").hostname or ""
+def _host(request: h11.Request) -> str:
+    """Return the name by which a request addresses this node, without its port."""
+    for name, value in request.headers:
+        if name == b"host":
+            return urlsplit(f"//{value.decode('latin-1').strip()}").hostname or ""
     return ""
 
 
 def describe(node: Node) -> dict[str, Any]:
-    """Return everything this node says of itself, its two clocks included."""
+    """Return the content of /debug/status: the Raft state, both clocks, the members."""
     status = node.replica_status()
     return {
         "name": node.name_of(node.member_id),

@@ -1,7 +1,7 @@
-"""What a client is told of a request that came to nothing, or to nobody knows what.
+"""Maps failed and indeterminate replies to etcd errors.
 
-A text is chosen as etcd chooses it. What matters is that an outcome nobody knows is never told in
-words that claim one; why a proposal may have timed out is a hint for people.
+The texts are chosen as etcd chooses them. The invariant: an indeterminate outcome never gets a text
+that claims a definite one. The suffix of a timeout is a hint for people.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ELECTIONS: Final = 2
 """As etcd: a leader was lost that many election timeouts before the next was elected."""
 
 
-class Troubles:
-    """Remembers when leaders were elected. `timeout_us` is how long a request waits."""
+class TimeoutErrors:
+    """Keeps the time of the last election. `timeout_us` is how long a request waits."""
 
     def __init__(self, election_us: int, timeout_us: int) -> None:
         self._election_us = election_us
@@ -30,19 +30,22 @@ class Troubles:
         self._elected_us = -timeout_us - (ELECTIONS + 1) * election_us
 
     def leader_changed(self, leader: int, now_us: int) -> None:
-        """Note that this node follows another leader now; 0 for none."""
+        """Note that this node follows another leader; 0 for none."""
         if leader:
             self._elected_us = now_us
 
     def text(
         self, reply: Reply, status: Status, connected: list[int], now_us: int, *, is_proposal: bool
     ) -> str:
-        """Return etcd's text for a reply that is not DONE."""
+        """Return etcd's error text for a reply that is not DONE.
+
+        `connected` are the ids of the members with a connection.
+        """
         text = reply.error
         if not text.startswith("etcdserver: "):
             text = f"etcdserver: {text}"
         if reply.outcome is Outcome.UNKNOWN and text not in INDEFINITE:
-            text = TIMEOUT  # whatever the reason, no certainty may be read out of it
+            text = TIMEOUT
         if text != TIMEOUT or not is_proposal:
             return text
         began_us = now_us - self._timeout_us
@@ -55,7 +58,7 @@ class Troubles:
 
 
 def _is_connected(status: Status, connected: list[int]) -> bool:
-    """Tell whether there is a connection to the leader, or from the leader to a majority."""
+    """Return whether there is a connection to the leader, or from the leader to a majority."""
     if status.leader != status.member_id:
         return status.leader in connected
     voters = [member.id for member in status.members.values() if not member.is_learner]

@@ -1,11 +1,11 @@
-"""Certificates: what this node shows its clients and peers, and whom of them it takes.
+"""TLS contexts for the client, metrics and peer ports, and self-signed certificates.
 
-As in etcd, naming a CA or asking for client certificates makes a certificate mandatory; without
-both anybody may connect, but still over TLS. Certificates that the node makes for itself
-(--auto-tls, --peer-auto-tls) hide what is said from listeners and prove nothing.
+As in etcd, a CA or --client-cert-auth makes a client certificate mandatory; without both any client
+may connect, but still over TLS. Certificates that the node makes for itself (--auto-tls,
+--peer-auto-tls) encrypt and authenticate nobody.
 
 Files are read once, when the node starts. A file that cannot be used is an OSError that names it;
-no content of a key is in any message.
+no message contains any part of a key.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -23,15 +22,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from squall.node.config.settings import Config, endpoint
+from squall.node.config.endpoints import endpoint
+from squall.node.config.settings import Config
 
 SELF_SIGNED_DAYS: Final = 365  # as etcd's --self-signed-cert-validity
 
 
 class Files(msgspec.Struct, frozen=True):
-    """Where a certificate, its key and the CA of the other side are; "" for none.
+    """Paths of a certificate, its key and the CA of the other side; "" for none.
 
-    `revoked` is a list of certificates (PEM) that the CA has taken back.
+    `revoked` is the path of a certificate revocation list (PEM).
     """
 
     cert: str
@@ -42,7 +42,7 @@ class Files(msgspec.Struct, frozen=True):
 
 
 def for_clients(config: Config) -> ssl.SSLContext | None:
-    """Return what the client ports use; None when none of them is https. Raises OSError."""
+    """Return the client ports' context; None when none of them is https. Raises OSError."""
     if not any(endpoint(url).tls for url in config.listen_client_urls):
         return None
     context = _server_context(_client_files(config))
@@ -51,14 +51,14 @@ def for_clients(config: Config) -> ssl.SSLContext | None:
 
 
 def for_metrics(config: Config) -> ssl.SSLContext | None:
-    """Return what the metrics ports use; None when none of them is https. Raises OSError."""
+    """Return the metrics ports' context; None when none of them is https. Raises OSError."""
     if not any(endpoint(url).tls for url in config.listen_metrics_urls):
         return None
     return _server_context(_client_files(config))
 
 
 def for_peers(config: Config) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
-    """Return what this node listens and dials with; None while all peers speak plainly.
+    """Return the contexts to listen and to dial with; None when no peer URL is https.
 
     Raises OSError.
     """
@@ -76,36 +76,8 @@ def for_peers(config: Config) -> tuple[ssl.SSLContext, ssl.SSLContext] | None:
     return _server_context(files), dialling
 
 
-class PeerNames(msgspec.Struct, frozen=True):
-    """Whom a peer's certificate must name; empty for anybody the CA has signed.
-
-    `common_name` is --peer-cert-allowed-cn, `host` --peer-cert-allowed-hostname.
-    """
-
-    common_name: str = ""
-    host: str = ""
-
-    def admits(self, certificate: Mapping[str, Any] | None) -> bool:
-        """Tell whether a certificate, as `ssl` decodes it, is one of theirs."""
-        found = certificate or {}
-        names = {
-            value for part in found.get("subject", ()) for key, value in part if key == "commonName"
-        }
-        if self.common_name and self.common_name not in names:
-            return False
-        hosts = {value for _, value in found.get("subjectAltName", ())}
-        return not self.host or any(_covers(pattern, self.host) for pattern in hosts)
-
-
-def _covers(pattern: str, host: str) -> bool:
-    """Tell whether a name in a certificate, perhaps with a wildcard in front, is a host's."""
-    if pattern.startswith("*."):
-        return host.partition(".")[2] == pattern[2:]
-    return pattern == host
-
-
 def for_joining(config: Config) -> ssl.SSLContext | None:
-    """Return what members are dialled with before there is a log. Raises OSError."""
+    """Return the context to dial members with before there is a log. Raises OSError."""
     contexts = for_peers(config)
     return contexts[1] if contexts else None
 
@@ -148,7 +120,7 @@ def _server_context(files: Files) -> ssl.SSLContext:
 
 
 def _trust(context: ssl.SSLContext, path: str) -> None:
-    """Load authorities or a list of what they revoked; raises OSError that names the file."""
+    """Load CAs or a revocation list; raises OSError that names the file."""
     try:
         context.load_verify_locations(path)
     except OSError as error:
@@ -163,7 +135,7 @@ def _load(context: ssl.SSLContext, files: Files) -> None:
 
 
 def _self_signed(config: Config, side: str, urls: tuple[str, ...], files: Files) -> Files:
-    """Return the certificate that this node made for itself, and make it the first time."""
+    """Return this node's self-signed certificate; makes it if there is none yet."""
     directory = Path(config.data_dir) / "fixtures" / side
     cert, key = directory / "cert.pem", directory / "key.pem"
     if not cert.exists():
@@ -171,12 +143,12 @@ def _self_signed(config: Config, side: str, urls: tuple[str, ...], files: Files)
         key_pem, cert_pem = _make_certificate([endpoint(url).host for url in urls])
         key.touch(mode=0o600)
         key.write_bytes(key_pem)
-        cert.write_bytes(cert_pem)  # last: it says that both are there
+        cert.write_bytes(cert_pem)  # last: its existence means that both are written
     return msgspec.structs.replace(files, cert=str(cert), key=str(key))
 
 
 def _make_certificate(hosts: list[str]) -> tuple[bytes, bytes]:
-    """Return (key, certificate), both PEM, for a server reached under these names."""
+    """Return a self-signed (key, certificate), both PEM, for these host names."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "squall-node")])
     now = dt.datetime.now(dt.UTC)

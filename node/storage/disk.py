@@ -1,12 +1,12 @@
-"""A disk as a list of orders: what to write, in which order, and when it must be durable.
+"""Disk operations as data: what to write, in which order, and when it must be durable.
 
-The replica never touches a file. It hands a `Batch` of operations to its shell, which executes them
-in order (a real disk in a worker thread, or the simulator's disk after some virtual time) and then
-says `replica.persisted(batch.id)`. Reading happens only at start-up, directly.
+The replica never touches a file. It passes a `Batch` of operations to its shell, which executes
+them in order (on a real disk in a worker thread, or on the simulator's disk after some virtual
+time) and then calls `replica.persisted(batch.id)`. Files are read only at start-up, directly.
 
-What is appended is volatile until the `Sync` of its file: the real disk keeps it in the process's
-own memory until then, so a SIGKILL loses exactly what was never synced.
-Paths are relative to the node's data directory, with forward slashes.
+Appended data is volatile until the `Sync` of its file: the real disk keeps it in the process's
+memory until then, so that a SIGKILL loses exactly what was never synced. Paths are relative to the
+node's data directory, with forward slashes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class DiskError(Exception):
-    """A write or a sync failed (ENOSPC, EIO). The node must stop: it cannot keep its promises."""
+    """A write or a sync failed (ENOSPC, EIO). The node must stop: it cannot make state durable."""
 
 
 class Disk(Protocol):
@@ -93,5 +93,5 @@ class Disk(Protocol):
         ...
 
     def execute(self, ops: tuple[DiskOp, ...]) -> None:
-        """Do them in order; raises DiskError. Blocking: shells call it off their event loop."""
+        """Execute them in order; raises DiskError. Blocks: call it outside the event loop."""
         ...

@@ -3,9 +3,9 @@
     u32 LE length of body | u32 LE crc | body | zeros to a multiple of 8
     body = u8 type, msgpack payload
 
-The CRC-32C of a body is seeded with the crc of the record before it in the same segment, so a
-record of an earlier use of the space never passes for the next one. Length 0 ends the records: the
-rest of a preallocated segment is zeros.
+The CRC-32C of a body is seeded with the crc of the record before it in the same segment, so that a
+record left from an earlier use of the space is not valid there. Length 0 ends the records: the rest
+of a preallocated segment is zeros.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TYPES = [bytes([number]) for number in range(5)]
 
 
 def encode(kind: int, payload: object, seed: int) -> tuple[bytes, int]:
-    """Give a record's frame and its crc, the next record's seed."""
+    """Return a record's frame and its crc, the seed of the next record."""
     body = _TYPES[kind] + _encode(payload)
     crc = crc32c.crc32c(body, seed)
     length = len(body)
@@ -65,9 +65,9 @@ def body_at(data: bytes, offset: int, seed: int) -> tuple[bytes, int, int] | Non
 def any_record_after(data: bytes, offset: int, seed: int) -> int | None:
     """Find a valid record behind an invalid one at `offset`; its offset, or None.
 
-    The seed of a record is the crc of the one before it. So if the invalid one's length is damaged,
-    its stored crc still vouches for the next; if its crc is, the crc of its body does; and further
-    on any two frames vouch for each other where one begins where the other ends.
+    The seed of a record is the crc of the one before it. If the length of the invalid record is
+    damaged, its stored crc is still the seed of the next; if its crc is damaged, the crc of its
+    body is; further on, a record is valid if the crc of the frame right before it is its seed.
     """
     end = len(data.rstrip(b"\0"))
     seeds = set()

@@ -1,9 +1,9 @@
-"""A data directory on a real file system. The only module of the storage that touches `os`.
+"""A data directory on a real file system. The only module of the storage that uses `os`.
 
-What is appended stays in this process's memory until the sync of its file, which writes it and has
-the kernel make it durable: so a SIGKILL loses exactly what was never synced, as a power failure
-would, and a missing sync is found by a plain kill. Any failure is final (DiskError): after a failed
-fsync the kernel may call dirty pages clean, and a second try would report a success that is none.
+Appended data stays in this process's memory until the sync of its file, which writes it and calls
+fdatasync: so a SIGKILL loses exactly what was never synced, as a power failure would, and a missing
+sync is found by a plain kill. Any failure is final (DiskError): after a failed fsync the kernel may
+mark dirty pages clean, and a second fsync would report success for data that was lost.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ MAX_OPEN_FILES: Final = 8  # the segment in use and a snapshot or two
 
 
 class RealDisk:
-    """A directory and what waits in memory to be written to it. Not for concurrent use.
+    """A directory and the appended data in memory. Not for concurrent use.
 
-    `elsewhere` says which of its folders are other directories in truth.
+    `mounts` maps folders of it to directories elsewhere (`--wal-dir`).
     """
 
-    def __init__(self, root: str | Path, elsewhere: Mapping[str, Path] | None = None) -> None:
+    def __init__(self, root: str | Path, mounts: Mapping[str, Path] | None = None) -> None:
         self._root = Path(root)
-        self._elsewhere = dict(elsewhere or {})
+        self._mounts = dict(mounts or {})
         self._pending: dict[str, list[tuple[int, bytes]]] = {}
         self._open: dict[str, int] = {}
         self._failure: DiskError | None = None
@@ -84,7 +84,7 @@ class RealDisk:
             raise self._failed("create", path, error) from error
 
     def execute(self, ops: tuple[DiskOp, ...]) -> None:
-        """Do them in order; raises DiskError, and then for ever."""
+        """Execute them in order; raises DiskError, and after a failure always."""
         if self._failure is not None:
             raise self._failure
         for operation in ops:
@@ -94,8 +94,8 @@ class RealDisk:
                 named = operation.source if type(operation) is Rename else operation.path  # type: ignore[union-attr]
                 raise self._failed(type(operation).__name__.lower(), named, error) from error
 
-    def write_apart(self, path: str, pieces: list[bytes]) -> None:
-        """Write a whole file, durably but for its name; another thread may `execute` meanwhile."""
+    def write_file(self, path: str, pieces: list[bytes]) -> None:
+        """Write and sync a file, not its directory; another thread may `execute` meanwhile."""
         try:
             with self._at(path).open("wb", buffering=0) as file:
                 unsynced = 0
@@ -104,15 +104,15 @@ class RealDisk:
                     file.seek(len(piece), os.SEEK_CUR)
                     unsynced += len(piece)
                     if unsynced >= SYNC_EVERY_BYTES:
-                        # A little at a time, so that nobody's sync has to wait for all of it.
+                        # In small steps, so that a sync of the WAL does not wait for all of it.
                         os.fdatasync(file.fileno())
                         unsynced = 0
                 os.fsync(file.fileno())
         except OSError as error:
             raise self._failed("write", path, error) from error
 
-    def mapped(self, path: str) -> mmap.mmap:
-        """Return a file's content as it is on the disk, read when it is asked for."""
+    def map_file(self, path: str) -> mmap.mmap:
+        """Return a file's content as mapped memory: read on access."""
         try:
             with self._at(path).open("rb") as file:
                 return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -120,14 +120,14 @@ class RealDisk:
             raise self._failed("map", path, error) from error
 
     def close(self) -> None:
-        """Close all files; what was not synced is dropped."""
+        """Close all files; data that was not synced is dropped."""
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
         self._pending.clear()
 
     def _at(self, path: str) -> Path:
-        for folder, place in self._elsewhere.items():
+        for folder, place in self._mounts.items():
             if path == folder or path.startswith(folder + "/"):
                 return place / path[len(folder) + 1 :]
         return self._root / path

@@ -1,8 +1,8 @@
-"""Start-up: from whatever is on the disk to the log, the promises and the snapshot of this node.
+"""Recovery at start-up: read the log, the hard state and the snapshot from the data directory.
 
 A torn tail in the last segment is what a power failure leaves of a batch that was never durable:
-nobody was told of it, so it is cut. Anything else that does not check out was promised to others
-once; a node that forgot it could elect a leader or commit without it, so it refuses to start.
+it was never acknowledged, so it is cut. Any other damage may concern what was acknowledged. A node
+that lost a vote or an entry could elect a leader or commit without it, so it refuses to start.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ REJOIN: Final = (
 
 
 class DamagedError(Exception):
-    """The data directory is not what this node wrote. Says what is wrong and what to do."""
+    """The data directory is damaged. The text says what is wrong and what to do."""
 
 
-class Found(msgspec.Struct):
-    """What was on the disk. `log` is empty and `snapshot` None at the very first start."""
+class Recovered(msgspec.Struct):
+    """What was on the disk. `log` is empty and `snapshot` is None at the first start."""
 
     log: RaftLog
     hard_state: HardState
     snapshot: Snapshot | None
     wal: wal.Wal
-    unmarked: bool = False  # the snapshot is newer than what the WAL knows of: mark it next
+    unmarked: bool = False  # the WAL has no mark of the snapshot yet: write one next
     cut_bytes: int = 0  # of a torn tail
 
 
@@ -70,7 +70,7 @@ class _Reader:
         return UNKNOWN_TERM
 
     def segment(self, path: str, data: bytes, is_last: bool) -> tuple[int, int, int]:
-        """Replay one segment; gives (offset behind the last record, its crc, torn bytes)."""
+        """Replay one segment; returns (offset behind the last record, its crc, torn bytes)."""
         offset = crc = 0
         while True:
             record = frames.body_at(data, offset, crc)
@@ -129,7 +129,7 @@ class _Reader:
             self.entries.append(entry)  # as almost all
             return
         if not self.started or (self.purged and index < self.start):
-            # What came before is purged: entries begin here, or begin again where another leader's
+            # Earlier segments are purged: entries begin here, or begin again where another leader's
             # log or snapshot replaced a tail of which only the end was left.
             self.started = True
             self.start = index
@@ -164,8 +164,8 @@ class _Reader:
 
 def recover(
     disk: Disk, cluster_id: int, member_id: int, segment_bytes: int, max_wals: int
-) -> Found:
-    """Read everything back, cut a torn tail, and make sure that what was read is durable."""
+) -> Recovered:
+    """Read everything, cut a torn tail, and sync what was read."""
     operations: list[DiskOp] = []
     newest = _newest_snapshot(disk, operations)
     reader = _Reader(cluster_id, member_id)
@@ -190,17 +190,17 @@ def recover(
             if torn:
                 operations.append(Truncate(path, offset))
                 size = offset
-            # It may have been read from a cache: no promise may rest on it before it is synced.
+            # It may have been read from a cache: nothing may depend on it before it is synced.
             operations.append(Sync(path))
     reader.finish()
     disk.execute((*operations, SyncDir(wal.DIRECTORY)))
-    log, unmarked = _log_behind(reader, newest)
-    state = _settled(reader, log)
+    log, unmarked = _log_after_snapshot(reader, newest)
+    state = _initial_hard_state(reader, log)
     writer = wal.Wal(cluster_id, member_id, segment_bytes, max_wals)
     known = [(first, f"{wal.DIRECTORY}/{name}") for _, first, name in segments]
     written = reader.hard_state
     writer.resume(known, sequence, (offset, size, crc), written)
-    return Found(log, state, newest, writer, unmarked, torn)
+    return Recovered(log, state, newest, writer, unmarked, torn)
 
 
 def _segments(disk: Disk) -> list[tuple[int, int, str]]:
@@ -235,7 +235,7 @@ def _parse_segment_name(name: str) -> tuple[int, int] | None:
 
 
 def _newest_snapshot(disk: Disk, operations: list[DiskOp]) -> Snapshot | None:
-    """Load the newest sound snapshot; whether an older one suffices shows when the log is read."""
+    """Load the newest valid snapshot; whether an older one suffices depends on the log."""
     names = disk.listdir(snapshot.DIRECTORY)
     operations.extend(
         Remove(f"{snapshot.DIRECTORY}/{name}")
@@ -256,8 +256,8 @@ def _newest_snapshot(disk: Disk, operations: list[DiskOp]) -> Snapshot | None:
     return None
 
 
-def _log_behind(reader: _Reader, newest: Snapshot | None) -> tuple[RaftLog, bool]:
-    """Join the WAL's entries to the snapshot; whether the WAL does not know that snapshot yet."""
+def _log_after_snapshot(reader: _Reader, newest: Snapshot | None) -> tuple[RaftLog, bool]:
+    """Join the WAL's entries to the snapshot; returns the log and whether its mark is missing."""
     index, term = (newest.index, newest.term) if newest else (0, 0)
     start = reader.start
     if index < start - 1:
@@ -269,24 +269,24 @@ def _log_behind(reader: _Reader, newest: Snapshot | None) -> tuple[RaftLog, bool
     if index == start - 1 and reader.base_term == UNKNOWN_TERM:
         reader.base_term = term
     if reader.term_at(index) != term:
-        # Installed from a leader over a log that was shorter or another one (§7), and the crash
-        # came before the WAL heard of it.
+        # Installed from a leader over a shorter or conflicting log (§7), and the crash came before
+        # the WAL contained its mark.
         log = RaftLog(index, term)
     else:
         if index >= start and start > 1:
-            # The term before `start` may be unknown, and nobody needs what lies before.
+            # The term before `start` may be unknown, and entries before it are not needed.
             log = RaftLog(start, reader.entries[0].term)
             log.append(reader.entries[1:])
         else:
             log = RaftLog(start - 1, reader.base_term if start > 1 else 0)
             log.append(reader.entries)
         log.commit = max(log.commit, index)
-    log.handed = log.durable = log.last_index
+    log.batched = log.durable = log.last_index
     return log, unmarked
 
 
-def _settled(reader: _Reader, log: RaftLog) -> HardState:
-    """The hard state to start with, consistent with the log."""
+def _initial_hard_state(reader: _Reader, log: RaftLog) -> HardState:
+    """The initial hard state, consistent with the log."""
     state = reader.hard_state
     if state.commit > log.last_index:
         raise DamagedError(
@@ -295,6 +295,6 @@ def _settled(reader: _Reader, log: RaftLog) -> HardState:
         )
     log.commit = max(log.commit, state.commit)
     if log.last_term > state.term:
-        # Cut between the first entries of a term and the term itself: no vote was given in it.
+        # Torn between the first entries of a term and its hard state: no vote was given in it.
         return HardState(log.last_term, 0, log.commit)
     return HardState(state.term, state.vote, log.commit)

@@ -1,11 +1,12 @@
-r"""Snapshots on disk: one file each, written beside, synced, renamed, the directory synced.
+r"""Snapshots on disk: one file each, written under a temporary name, synced, renamed.
 
     snap/%016x-%016x.snap   term, index
     b"SQSNAP1\n" | u32 LE crc32c of the rest
     | msgpack [index, term, configuration, sessions, machine]
 
-So a file with the right name is whole, unless the disk itself damaged it; the checksum tells. In
-memory and between peers a snapshot's data is msgpack [sessions, machine], opaque to Raft.
+After the rename the directory is synced. So a file with a final name is complete, unless the disk
+damaged it, which the checksum shows. In memory and between peers a snapshot's data is msgpack
+[sessions, machine], opaque to Raft.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _crc = struct.Struct("<I")
 
 
 class State(msgspec.Struct, array_like=True):
-    """What a snapshot is of: the sessions, encoded already, and the state machine."""
+    """The content of a snapshot: the encoded sessions and the state machine."""
 
     sessions: msgspec.Raw
     machine: bytes
@@ -56,7 +57,7 @@ class Content(Protocol):
 
 
 class DamagedSnapshotError(Exception):
-    """The file is not what was written; `args[0]` says how it differs."""
+    """The file is damaged; `args[0]` says how."""
 
 
 _PAIR: Final = b"\x92"  # how State begins: a msgpack array of two
@@ -68,22 +69,22 @@ _file = msgspec.msgpack.Decoder(_File)
 
 
 def path_of(term: int, index: int) -> str:
-    """Give the path of a snapshot."""
+    """Return the path of a snapshot."""
     return f"{DIRECTORY}/{term:016x}-{index:016x}{SUFFIX}"
 
 
 def encode_state(state: State) -> bytes:
-    """Give a snapshot's data."""
+    """Return a snapshot's data."""
     return _encoder.encode(state)
 
 
 def decode_state(data: bytes) -> State:
-    """Read a snapshot's data back."""
+    """Decode a snapshot's data."""
     return _state.decode(data)
 
 
 def encode_file(snapshot: Snapshot) -> bytes:
-    """Give the whole file."""
+    """Return the whole file."""
     state = decode_state(snapshot.data)
     content = _File(
         snapshot.index, snapshot.term, snapshot.configuration, state.sessions, state.machine
@@ -92,10 +93,10 @@ def encode_file(snapshot: Snapshot) -> bytes:
     return MAGIC + _crc.pack(crc32c.crc32c(body)) + body
 
 
-def encode_pieces(
+def encode_file_in_pieces(
     at: tuple[int, int, Configuration], sessions: msgspec.Raw, machine: list[bytes]
 ) -> list[bytes]:
-    """Give what `encode_file` does, for a machine's state that comes in pieces, in pieces."""
+    """Return what `encode_file` does, in pieces, for a machine's state in pieces."""
     size = sum(map(len, machine))
     pieces = [_head(*at) + bytes(sessions) + _bin_header(size), *machine]
     checksum = 0
@@ -105,7 +106,7 @@ def encode_pieces(
 
 
 class StoredState:
-    """A snapshot's data as it is in its file, to be sliced as the bytes it stands for."""
+    """A snapshot's data, sliced like bytes, read from its file (perhaps mapped) on access."""
 
     __slots__ = ("_content", "_start")
 
@@ -124,12 +125,12 @@ class StoredState:
 
 
 def _head(index: int, term: int, configuration: Configuration) -> bytes:
-    """Give how a file's body begins; the sessions and the machine follow, as in `State`."""
+    """Return the head of a file's body; the sessions and the machine follow, as in `State`."""
     return _QUINTUPLE + b"".join(map(_encoder.encode, (index, term, configuration)))
 
 
 def _bin_header(size: int) -> bytes:
-    """Give how a msgpack byte string of this length begins (formats bin 8, 16, 32)."""
+    """Return the head of a msgpack byte string of this length (formats bin 8, 16, 32)."""
     if size < 1 << 8:
         return b"\xc4" + size.to_bytes(1, "big")
     if size < 1 << 16:
@@ -138,7 +139,7 @@ def _bin_header(size: int) -> bytes:
 
 
 def decode_file(content: bytes) -> Snapshot:
-    """Read a whole file back; raises DamagedSnapshotError."""
+    """Decode a whole file; raises DamagedSnapshotError."""
     start = len(MAGIC) + _crc.size
     if len(content) < start or not content.startswith(MAGIC):
         raise DamagedSnapshotError("it does not begin like a snapshot")
@@ -154,7 +155,7 @@ def decode_file(content: bytes) -> Snapshot:
 
 
 def save(snapshot: Snapshot) -> list[DiskOp]:
-    """Plan to make a snapshot durable under its name, or not at all."""
+    """Plan the operations that make a snapshot durable under its name, or not at all."""
     path = path_of(snapshot.term, snapshot.index)
     content = encode_file(snapshot)
     return [
@@ -167,7 +168,7 @@ def save(snapshot: Snapshot) -> list[DiskOp]:
 
 
 def publish(term: int, index: int) -> list[DiskOp]:
-    """Plan to give a snapshot that is durable under its temporary name its own."""
+    """Plan the operations that give a snapshot, durable under its temporary name, its final one."""
     path = path_of(term, index)
     return [Rename(path + TEMPORARY, path), SyncDir(DIRECTORY)]
 
@@ -185,7 +186,7 @@ def parse_name(name: str) -> tuple[int, int] | None:
 
 
 def purge(names: list[str], keep: int) -> list[DiskOp]:
-    """Plan to remove all but the `keep` newest of these snapshots (0 keeps all)."""
+    """Plan the removal of all but the `keep` newest of these snapshots (0 keeps all)."""
     found = sorted(parsed for parsed in map(parse_name, names) if parsed is not None)
     if not keep or len(found) <= keep:
         return []

@@ -1,4 +1,4 @@
-"""The write-ahead log: which bytes go where, and what they mean when they are read back.
+"""The write-ahead log: segments, and the operations that append records to them.
 
     wal/%016x-%016x.wal     sequence number, index of the first entry that may be in it
 
@@ -21,7 +21,7 @@ SUFFIX: Final = ".wal"
 
 
 def segment_path(sequence: int, first_index: int) -> str:
-    """Give the path of a segment."""
+    """Return the path of a segment."""
     return f"{DIRECTORY}/{sequence:016x}-{first_index:016x}{SUFFIX}"
 
 
@@ -64,7 +64,7 @@ class Wal:
         mark: tuple[int, int] | None,
         last_index: int,
     ) -> list[DiskOp]:
-        """Plan to make these durable, in this order: mark, entries, hard state.
+        """Plan the operations that make these durable, in this order: mark, entries, hard state.
 
         `last_index` is where the log ends with them. The mark comes first because entries behind a
         snapshot need not follow the log before it; the hard state last because its commit index is
@@ -100,7 +100,7 @@ class Wal:
     ) -> list[DiskOp]:
         """Roll to a new segment and write there; the hard state is repeated in every segment.
 
-        The name becomes durable before the batch is called durable, or a crash could lose it all.
+        The directory is synced in the same batch, or a crash could lose the whole segment.
         """
         self._sequence += 1
         self._path = segment_path(self._sequence, first)
@@ -134,7 +134,7 @@ class Wal:
         position: tuple[int, int, int],
         hard_state: HardState,
     ) -> None:
-        """Go on behind what recovery found: (offset, size, crc) in the last of `segments`."""
+        """Continue after recovery, at (offset, size, crc) in the last of `segments`."""
         self._segments = segments
         self._sequence = sequence
         self._path = segments[-1][1] if segments else ""
@@ -142,7 +142,7 @@ class Wal:
         self._last_hard_state = (hard_state.term, hard_state.vote, hard_state.commit)
 
     def purge(self, index: int) -> list[DiskOp]:
-        """Plan to remove segments that hold only entries up to `index`, beyond those to keep."""
+        """Plan the removal of segments with entries up to `index` only, beyond those to keep."""
         if not self._max_wals:
             return []
         operations: list[DiskOp] = []

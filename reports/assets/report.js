@@ -1,7 +1,7 @@
 'use strict';
 /* The page's own code: unpack the columns, draw the run on one time axis, list the operations.
  *
- * It reads two data blocks of the page (#scene, #columns) and asks nobody for anything. All times are
+ * It reads two data blocks of the page (#timeline, #columns) and makes no request. All times are
  * microseconds of the history's clock. One `view` (what is shown), one `chosen` (what is
  * selected), one `pinned` operation; every band and the table follow them. */
 const root = document.documentElement;
@@ -96,11 +96,11 @@ function theming() {
 }
 
 function main(ops) {
-  const scene = JSON.parse($('scene').textContent);
-  const end = Math.max(scene.end, 1);
+  const timeline = JSON.parse($('timeline').textContent);
+  const end = Math.max(timeline.end, 1);
   const view = { from: 0, to: end };
   let chosen = null, pinned = -1, anomalyAt = 0, hover = -1;
-  const wrong = new Set(scene.anomalies.flatMap(each => each.ops));
+  const wrong = new Set(timeline.anomalies.flatMap(each => each.ops));
   const wrongAt = [];
   for (let i = 0; i < ops.n; i++) if (wrong.has(ops.index[i])) wrongAt.push(i);
 
@@ -112,12 +112,12 @@ function main(ops) {
     if (ops.outcome[i] === 0 && ops.output[i]) return `${kind}${given} → ${say(ops.output[i])}`;
     return kind + given;
   }
-  const who = i => { const process = scene.processes[ops.process[i]]; return typeof process === 'number' ? 'p' + process : process; };
+  const who = i => { const process = timeline.processes[ops.process[i]]; return typeof process === 'number' ? 'p' + process : process; };
   const took = i => ops.outcome[i] === 1 ? '≥ ' + length(ops.length[i]) : length(ops.length[i]);
   const brief = i => `${GLYPHS[ops.outcome[i]]} ${OUTCOMES[ops.outcome[i]]}  ${what(i)}\n${who(i)} ${ops.nodes[ops.node[i]]} ${ops.keys[ops.key[i]]}  op ${commas(ops.index[i])}\n${seconds(ops.start[i])}, ${took(i)}${ops.error[i] ? '\n' + ops.errors[ops.error[i]] : ''}`;
   function leaderAt(us) {
     const said = [];
-    for (const [node, stretches] of Object.entries(scene.roles)) for (const [from, until, role, term] of stretches) {
+    for (const [node, stretches] of Object.entries(timeline.roles)) for (const [from, until, role, term] of stretches) {
       if (role === 'leader' && from <= us && us < until) said.push({ node, term });
     }
     said.sort((a, b) => b.term - a.term);
@@ -187,7 +187,7 @@ function main(ops) {
   /** Faults of one kind may overlap: give each the first free row of its kind. */
   const faultRows = (() => {
     const rows = [];
-    for (const fault of [...scene.faults].sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || a.from - b.from)) {
+    for (const fault of [...timeline.faults].sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || a.from - b.from)) {
       let row = rows.find(each => each.kind === fault.kind && each.until <= fault.from);
       if (!row) rows.push(row = { kind: fault.kind, until: 0, faults: [] });
       row.faults.push(fault); row.until = fault.until;
@@ -215,22 +215,22 @@ function main(ops) {
   function drawFaults() {
     const pen = sheet('band-faults', Math.max(18, faultRows.length * 19 + 5));
     faultRows.forEach((row, at) => row.faults.forEach(fault => block(pen, fault, 4 + at * 19, 17)));
-    if (!scene.faults.length) { pen.fillStyle = ink.faint; pen.textAlign = 'left'; pen.fillText('none', 2, 10); }
+    if (!timeline.faults.length) { pen.fillStyle = ink.faint; pen.textAlign = 'left'; pen.fillText('none', 2, 10); }
   }
   /** Shade what lies under a fault, faintly, in every band. */
   function shade(pen, height) {
     pen.globalAlpha = 0.08;
-    for (const fault of scene.faults) { pen.fillStyle = hue(fault.kind); pen.fillRect(x(fault.from), 0, x(fault.until) - x(fault.from), height); }
+    for (const fault of timeline.faults) { pen.fillStyle = hue(fault.kind); pen.fillRect(x(fault.from), 0, x(fault.until) - x(fault.from), height); }
     pen.globalAlpha = 1;
   }
 
-  const nodes = Object.keys(scene.roles);
+  const nodes = Object.keys(timeline.roles);
   function drawRoles() {
     const pen = sheet('band-roles', nodes.length * 16 + 6);
     pen.textAlign = 'left';
     nodes.forEach((node, row) => {
       const y = 4 + row * 16;
-      for (const [from, until, role, term] of scene.roles[node]) {
+      for (const [from, until, role, term] of timeline.roles[node]) {
         const left = Math.max(-2, x(from)), right = Math.min(width + 2, x(until));
         if (right < 0 || left > width) continue;
         const wide = Math.max(1, right - left);
@@ -249,7 +249,7 @@ const tall = role.includes('candidate') ? 5 : 1;
     if (!nodes.length) { pen.fillStyle = ink.faint; pen.fillText('not observed', 2, 8); }
   }
 
-  const rate = scene.rate;
+  const rate = timeline.rate;
   /** Completions a second, in steps of whole buckets no narrower than 3 px. */
   function buckets(from, to, room) {
     const per = Math.max(1, Math.ceil((to - from) / rate.bucket / room)), made = [];
@@ -313,7 +313,7 @@ const tall = role.includes('candidate') ? 5 : 1;
       const layer = new ImageData(pen.canvas.width, pen.canvas.height), pixels = new Uint32Array(layer.data.buffer);
       const size = Math.max(1, Math.round(scale * 1.5));
       const paints = OUTCOMES.map(name => { const [r, g, b] = rgb(ink[name]); return (225 << 24 | b << 16 | g << 8 | r) >>> 0; });
-      // Answers and failures in order of time, so that density is told fairly; the unknown on top.
+      // Answers and failures in order of time, so that density is drawn fairly; unknown ones on top.
       for (const last of [false, true]) for (let i = from; i < to; i++) if ((ops.outcome[i] === 1) === last) {
         const px = x(ops.start[i]) * scale | 0, py = scaleY.y(ops.length[i]) * scale | 0, grow = last ? size + 1 : size;
         for (let dy = 0; dy < grow; dy++) for (let dx = 0; dx < grow; dx++) if (px + dx < layer.width && py + dy < layer.height) pixels[(py + dy) * layer.width + px + dx] = paints[ops.outcome[i]];
@@ -359,19 +359,19 @@ const tall = role.includes('candidate') ? 5 : 1;
   }
 
   // clients: bars where an operation is 2 px wide, density where it is not
-  const laneHeight = clamp(Math.floor(330 / Math.max(1, scene.lanes)), 3, 16);
+  const laneHeight = clamp(Math.floor(330 / Math.max(1, timeline.lanes)), 3, 16);
   function drawLanes() {
-    const height = Math.max(16, scene.lanes * laneHeight + 4), pen = sheet('band-lanes', height);
+    const height = Math.max(16, timeline.lanes * laneHeight + 4), pen = sheet('band-lanes', height);
     shade(pen, height);
     const [from, to] = shown(), wide = Math.ceil(width), thick = Math.max(2, laneHeight - 3);
-    const cells = OUTCOMES.map(() => new Uint16Array(wide * scene.lanes)), bars = [[], [], []];
+    const cells = OUTCOMES.map(() => new Uint16Array(wide * timeline.lanes)), bars = [[], [], []];
     for (let i = from; i < to; i++) {
       if (ops.end[i] < view.from) continue;
-      const left = x(ops.start[i]), right = x(ops.end[i]), row = scene.seats[ops.process[i]], outcome = ops.outcome[i];
+      const left = x(ops.start[i]), right = x(ops.end[i]), row = timeline.seats[ops.process[i]], outcome = ops.outcome[i];
       if (right - left >= 2) { bars[outcome].push(i); continue; }
       cells[outcome][row * wide + clamp(left | 0, 0, wide - 1)]++;
     }
-    for (let row = 0; row < scene.lanes; row++) for (let px = 0; px < wide; px++) {
+    for (let row = 0; row < timeline.lanes; row++) for (let px = 0; px < wide; px++) {
       const at = row * wide + px, total = cells[0][at] + cells[1][at] + cells[2][at];
       if (!total) continue;
       let y = 3 + row * laneHeight;
@@ -385,7 +385,7 @@ const tall = role.includes('candidate') ? 5 : 1;
     for (const outcome of [0, 2, 1]) {
       const path = new Path2D();
       for (const i of bars[outcome]) {
-        const left = x(ops.start[i]), right = x(ops.end[i]), y = 3 + scene.seats[ops.process[i]] * laneHeight;
+        const left = x(ops.start[i]), right = x(ops.end[i]), y = 3 + timeline.seats[ops.process[i]] * laneHeight;
         if (outcome === 1) { path.rect(left, y + thick / 2 - 0.75, right - left, 1.5); path.rect(left, y, 1.5, thick); }
         else if (outcome === 2) path.rect(left + 0.5, y + 0.5, Math.max(1, right - left - 1), thick - 1);
         else path.rect(left, y, Math.max(1, right - left - 0.6), thick);
@@ -397,27 +397,27 @@ const tall = role.includes('candidate') ? 5 : 1;
     }
     if (laneHeight >= 13) { pen.textAlign = 'left'; pen.font = '10px system-ui, sans-serif'; for (const i of bars[0]) label(pen, i, thick); }
     for (const i of wrongAt) {
-      const left = x(ops.start[i]), y = 3 + scene.seats[ops.process[i]] * laneHeight, right = x(ops.end[i]);
+      const left = x(ops.start[i]), y = 3 + timeline.seats[ops.process[i]] * laneHeight, right = x(ops.end[i]);
       pen.strokeStyle = ink.anomaly; pen.lineWidth = 2; pen.strokeRect(left - 1, y - 1, Math.max(3, right - left + 2), thick + 2); pen.lineWidth = 1;
       if (right - left < 12) diamond(pen, left, y + thick / 2, 5);
     }
-    for (const i of [pinned, hover]) if (i >= 0) { pen.strokeStyle = ink.ink; pen.lineWidth = 1.5; pen.strokeRect(x(ops.start[i]) - 2, 1 + scene.seats[ops.process[i]] * laneHeight, Math.max(4, x(ops.end[i]) - x(ops.start[i]) + 4), thick + 4); pen.lineWidth = 1; }
+    for (const i of [pinned, hover]) if (i >= 0) { pen.strokeStyle = ink.ink; pen.lineWidth = 1.5; pen.strokeRect(x(ops.start[i]) - 2, 1 + timeline.seats[ops.process[i]] * laneHeight, Math.max(4, x(ops.end[i]) - x(ops.start[i]) + 4), thick + 4); pen.lineWidth = 1; }
   }
   function label(pen, i, thick) {
     const left = Math.max(0, x(ops.start[i])), room = Math.min(width, x(ops.end[i])) - left;
     if (room < 34) return;
     const text = [`${what(i)}  ${ops.keys[ops.key[i]]}`, what(i)].find(each => pen.measureText(each).width + 6 < room);
-    if (text) { pen.fillStyle = ink.page; pen.fillText(text, left + 3, 3 + scene.seats[ops.process[i]] * laneHeight + thick / 2 + 0.5); }
+    if (text) { pen.fillStyle = ink.page; pen.fillText(text, left + 3, 3 + timeline.seats[ops.process[i]] * laneHeight + thick / 2 + 0.5); }
   }
 
   function drawMinimap() {
     const height = 34, pen = sheet('minimap', height), all = px => px / end * width, rows = buckets(0, end, width / 2);
-    for (const fault of scene.faults) { pen.globalAlpha = 0.22; pen.fillStyle = hue(fault.kind); pen.fillRect(all(fault.from), 0, Math.max(1, all(fault.until) - all(fault.from)), height - 8); pen.globalAlpha = 1; }
+    for (const fault of timeline.faults) { pen.globalAlpha = 0.22; pen.fillStyle = hue(fault.kind); pen.fillRect(all(fault.from), 0, Math.max(1, all(fault.until) - all(fault.from)), height - 8); pen.globalAlpha = 1; }
     if (rows.length) { pen.fillStyle = ink.ok; pen.globalAlpha = 0.6; stairs(pen, rows, 'ok', Math.max(1, ...rows.map(row => row.ok)), height - 8, all); pen.fill(); pen.globalAlpha = 1; }
     const left = all(view.from), right = all(view.to);
     pen.fillStyle = ink.page; pen.globalAlpha = 0.72; pen.fillRect(0, 0, left, height - 8); pen.fillRect(right, 0, width - right, height - 8); pen.globalAlpha = 1;
     pen.strokeStyle = ink.ink; pen.strokeRect(left + 0.5, 0.5, Math.max(2, right - left - 1), height - 9);
-    for (const each of scene.anomalies) diamond(pen, clamp(all(each.until), 5, width - 5), height - 6, 5);
+    for (const each of timeline.anomalies) diamond(pen, clamp(all(each.until), 5, width - 5), height - 6, 5);
   }
 
   let queued = false;
@@ -470,7 +470,7 @@ const tall = role.includes('candidate') ? 5 : 1;
   const actions = {
     fit: () => look(0, end), in: () => zoom(0.6), out: () => zoom(1 / 0.6), zoom: () => chosen && look(chosen.from, chosen.to),
     clear: () => { if (pinned >= 0) pin(-1); else choose(null); },
-    next: () => { const each = scene.anomalies[nextShown++ % scene.anomalies.length]; if (each) { const margin = Math.max(1e5, (each.until - each.from) / 3); look(each.from - margin, each.until + margin); } },
+    next: () => { const each = timeline.anomalies[nextShown++ % timeline.anomalies.length]; if (each) { const margin = Math.max(1e5, (each.until - each.from) / 3); look(each.from - margin, each.until + margin); } },
   };
   let nextShown = 0;
   document.querySelectorAll('[data-do]').forEach(button => button.addEventListener('click', () => actions[button.dataset.do]()));
@@ -485,7 +485,7 @@ const tall = role.includes('candidate') ? 5 : 1;
       }
     } else if (canvas === 'band-lanes') {
       const seat = Math.floor((py - 2) / laneHeight);
-      for (let i = from; i < to; i++) if (scene.seats[ops.process[i]] === seat && ops.start[i] <= us(px + 2) && ops.end[i] >= us(px - 2)) { best = i; if (wrong.has(ops.index[i])) break; }
+      for (let i = from; i < to; i++) if (timeline.seats[ops.process[i]] === seat && ops.start[i] <= us(px + 2) && ops.end[i] >= us(px - 2)) { best = i; if (wrong.has(ops.index[i])) break; }
     }
     return best;
   };
@@ -496,7 +496,7 @@ const tall = role.includes('candidate') ? 5 : 1;
       return fault ? `${fault.id}: ${fault.kind}\n${fault.detail || fault.targets.join(' ')}\n${seconds(fault.from)} – ${seconds(fault.until)}` : '';
     }
     if (canvas === 'band-roles') {
-      const node = nodes[Math.floor((py - 3) / 16)], found = node && scene.roles[node].find(each => each[0] <= at && at < each[1]);
+      const node = nodes[Math.floor((py - 3) / 16)], found = node && timeline.roles[node].find(each => each[0] <= at && at < each[1]);
       return found ? `${node}: ${found[2] || 'did not answer'}${found[3] ? ', term ' + found[3] : ''}\n${seconds(found[0])} – ${seconds(found[1])}` : '';
     }
     if (canvas === 'band-rate') {
@@ -564,7 +564,7 @@ const tall = role.includes('candidate') ? 5 : 1;
       let test;
       if (table) { const at = table[0].indexOf(value); test = i => at >= 0 && table[1][i] === at; }
       else if (name === 'type') { const at = OUTCOMES.indexOf(value); test = i => ops.outcome[i] === at; }
-      else if (name === 'p') test = i => who(i) === value || String(scene.processes[ops.process[i]]) === value.replace(/^p/, '');
+      else if (name === 'p') test = i => who(i) === value || String(timeline.processes[ops.process[i]]) === value.replace(/^p/, '');
       else if (name === 'op') test = i => String(ops.index[i]) === value;
       else { const low = rest.toLowerCase(); test = i => what(i).toLowerCase().includes(low) || ops.errors[ops.error[i]].toLowerCase().includes(low) || ops.keys[ops.key[i]].toLowerCase() === low; }
       return not ? i => !test(i) : test;
@@ -620,11 +620,11 @@ const tall = role.includes('candidate') ? 5 : 1;
       else if (ops.start[at] < ops.start[i]) before = at;
       else if (after < 0) after = at;
     }
-    const wall = Date.parse(scene.started);
+    const wall = Date.parse(timeline.started);
     const facts = [['invoked', seconds(ops.start[i])], [['answered', 'stopped waiting', 'failed'][ops.outcome[i]], `${seconds(ops.end[i])} (${took(i)})`], ['by', `${who(i)} through ${ops.nodes[ops.node[i]] || 'no node'}`], ['called itself leader then', leaderAt(ops.start[i])]];
     if (!Number.isNaN(wall)) facts.push(['wall time', new Date(wall + ops.start[i] / 1000).toISOString()]);
     if (ops.error[i]) facts.push(['error', ops.errors[ops.error[i]]]);
-    const hit = scene.faults.filter(fault => fault.from <= ops.end[i] && fault.until >= ops.start[i]);
+    const hit = timeline.faults.filter(fault => fault.from <= ops.end[i] && fault.until >= ops.start[i]);
     if (hit.length) facts.push(['faults', hit.map(fault => `${fault.id} (${fault.targets.join(' ')})`).join(', ')]);
     const dl = el('dl', { class: 'facts' }, ...facts.map(([name, text]) => el('div', {}, el('dt', {}, name), el('dd', {}, text))));
     const link = at => el('li', {}, el('a', { href: '#op=' + ops.index[at] }, `${GLYPHS[ops.outcome[at]]} ${what(at)}`), el('span', { class: 'faint' }, `  ${who(at)} ${seconds(ops.start[at])}`));

@@ -1,1 +1,1 @@
-"""The forms of a report: HTML page, JUnit XML, summary, terminal lines, index of runs."""
+"""The view model in each of its forms: HTML page, JUnit XML, Markdown, terminal, index of runs."""

@@ -1,9 +1,9 @@
-"""The page: one file that asks nobody for anything.
+"""The HTML page: one file that loads nothing.
 
-Everything is inlined. A content security policy of `default-src 'none'` with the hashes of our one
-style sheet and one script is the proof: a browser that honours it cannot load, send or run anything
-else, whatever the database wrote into its values. Jinja's autoescape is on; no value is ever marked
-safe except our own two assets and JSON that was escaped for a script element.
+Everything is inlined. The content security policy is `default-src 'none'` with the hashes of the
+one style sheet and the one script: a browser that honours it cannot load, send or run anything
+else, whatever values the database returned. Jinja's autoescape is on; nothing is marked safe but
+these two assets and JSON that was escaped for a script element.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from squall.reports import words
-from squall.reports.view import columns, errors, logs, tables
-from squall.reports.view.report import CARDS_MAX, Report
-from squall.reports.view.timeline import to_script
+from squall.checkers.text.words import counted
+from squall.reports import formatting
+from squall.reports.output import columns
+from squall.reports.output.timeline import timeline, to_script
+from squall.reports.report import CARDS_MAX, Report
+from squall.reports.view import errors, logs, tables
 
 PAGE = "report.html.j2"
 
@@ -29,12 +31,14 @@ LIMITS = {
     "lines": logs.EXCERPT_LINES_MAX,
     "value": columns.VALUE_CHARS_MAX,
 }
-"""The bounds of the page, as the page states them."""
+"""The bounds of the page, which it states."""
 
 
 def render(report: Report) -> bytes:
-    """Write the page."""
+    """Render the page."""
     style, script = asset("report.css"), asset("report.js")
+    held = columns.on_page(report)
+    axis = timeline(report, held)
     text = (
         environment()
         .get_template(PAGE)
@@ -44,7 +48,9 @@ def render(report: Report) -> bytes:
             policy=policy(style, script),
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
-            scene=Markup(to_script(report.scene)),  # noqa: S704 - escaped by to_script
+            held=len(held),
+            columns=columns.encode(held, axis["processes"]),
+            timeline=Markup(to_script(axis)),  # noqa: S704 - escaped by to_script
             limits=LIMITS,
         )
     )
@@ -52,7 +58,7 @@ def render(report: Report) -> bytes:
 
 
 def policy(style: str, script: str) -> str:
-    """Allow exactly this style and this script, and nothing else at all."""
+    """Return the policy that allows this style and this script, and nothing else."""
     return (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -64,12 +70,12 @@ def _hash(text: str) -> str:
 
 
 def asset(name: str) -> str:
-    """Read one of the package's own files."""
+    """Return the text of a file in assets/."""
     return files("squall.reports").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def environment() -> Environment:
-    """Build the templates' environment: autoescape on, a misspelt name is an error."""
+    """Return the templates' environment: autoescape on, an undefined name is an error."""
     made = Environment(
         loader=PackageLoader("squall.reports"),
         autoescape=True,
@@ -78,14 +84,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        seconds=words.seconds,
-        duration=words.duration,
-        count=words.count,
+        seconds=formatting.seconds,
+        duration=formatting.duration,
+        count=formatting.count,
         grid=tables.grid,
-        value=words.value,
-        exchange=words.exchange,
-        plural=words.plural,
+        value=formatting.value,
+        exchange=formatting.exchange,
+        counted=counted,
     )
-    made.globals.update(outcome_glyphs=words.OUTCOME_GLYPHS, glyphs=words.GLYPHS)
+    made.globals.update(outcome_glyphs=formatting.OUTCOME_GLYPHS, glyphs=formatting.GLYPHS)
     made.tests["structured"] = lambda thing: isinstance(thing, dict | list | tuple)
     return made

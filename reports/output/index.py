@@ -1,7 +1,7 @@
-"""The store at a glance: one row a run, newest first, as text for terminals and as one page.
+"""The index of a store: one row a run, newest first, as text for terminals and as one page.
 
-A row is made from `run.json` and `verdict.json` alone, so a thousand runs list quickly; a folder
-whose run never finished is listed as such rather than hidden.
+A row is made from `run.json` and `verdict.json` alone, so that a thousand runs list quickly. A
+folder whose run never finished is listed as such.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from squall.checkers.evidence import Evidence
 from squall.checkers.run import Run
 from squall.checkers.verdict import Verdict
-from squall.reports import words
+from squall.reports import formatting
 from squall.reports.view import judgement
 
 
@@ -35,7 +35,7 @@ class IndexRow:
 def index_row(
     folder: str, run: Run, verdict: Verdict | None, evidence: Evidence | None = None
 ) -> IndexRow:
-    """Describe one run; without a verdict it never came to its end."""
+    """Return the row of one run; without a verdict it never finished."""
     if verdict is None:
         verdict_word, finding = "UNKNOWN", "never judged: squall check may still judge its history"
     else:
@@ -47,7 +47,7 @@ def index_row(
         )
     return IndexRow(
         folder=folder,
-        glyph=words.GLYPHS[verdict_word.lower()],
+        glyph=formatting.GLYPHS[verdict_word.lower()],
         word=verdict_word,
         workload=run.workload,
         faults=",".join(run.faults) or "none",
@@ -60,7 +60,7 @@ def index_row(
 
 
 def table(rows: Sequence[IndexRow]) -> str:
-    """Write the rows as aligned text, newest first."""
+    """Render the rows as aligned text, newest first."""
     ordered = newest_first(rows)
     cells = [
         (
@@ -83,7 +83,7 @@ def table(rows: Sequence[IndexRow]) -> str:
 
 
 def page(rows: Sequence[IndexRow]) -> bytes:
-    """Write the rows as one page that links to every report."""
+    """Render the rows as one page that links to every report."""
     from markupsafe import Markup
 
     from squall.reports.output import html
@@ -102,5 +102,5 @@ def page(rows: Sequence[IndexRow]) -> bytes:
 
 
 def newest_first(rows: Sequence[IndexRow]) -> list[IndexRow]:
-    """Sort by start, newest first; folders break ties."""
+    """Return the rows by start, newest first, then by folder."""
     return sorted(rows, key=lambda row: (row.started_at, row.folder), reverse=True)

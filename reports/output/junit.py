@@ -1,8 +1,8 @@
-"""JUnit XML, for the CI systems that read it: a suite is a run, a case is a property.
+"""JUnit XML for CI systems: a suite is a run, a case is a property.
 
-Broken is <failure>, undecided is <skipped> with the reason, trouble of the harness is <error>: so a
-broken harness never looks like a broken database. Characters that XML cannot carry are written as
-#xNN, as pytest writes them.
+Invalid is <failure>, unknown is <skipped> with the reason, trouble of the harness is <error>, so
+that a failure of the harness never looks like one of the database. Characters that XML cannot hold
+are written as #xNN, as pytest writes them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+from squall.reports.report import Report
 from squall.reports.view.judgement import Property
-from squall.reports.view.report import Report
 
 PROOF_CHARS_MAX = 20_000
 
@@ -20,7 +20,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 
 def render(report: Report) -> bytes:
-    """Write the suite."""
+    """Render the suite."""
     run = report.run
     name = ".".join(["squall", run.workload, "+".join(run.faults) or "no-faults"])
     suite = ET.Element("testsuite", name=printable(name))
@@ -44,7 +44,7 @@ def render(report: Report) -> bytes:
 
 
 def printable(text: str) -> str:
-    """Replace what XML 1.0 cannot carry by #xNN."""
+    """Replace characters that XML 1.0 cannot hold by #xNN."""
     return _FORBIDDEN.sub(lambda found: f"#x{ord(found.group()):02X}", text)
 
 
@@ -96,8 +96,8 @@ def _proof(report: Report, row: Property) -> str:
     parts = []
     for each in report.cards:
         if each.property == row.name:
-            told = (each.anomaly.summary, each.anomaly.explanation, *each.leaders)
-            parts.append("\n".join(filter(None, told)))
+            texts = (each.anomaly.summary, each.anomaly.explanation, *each.leaders)
+            parts.append("\n".join(filter(None, texts)))
             parts.append(each.ascii)
     parts.append("\n".join(command.line for command in report.commands))
     return "\n\n".join(part for part in parts if part)[:PROOF_CHARS_MAX]

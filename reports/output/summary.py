@@ -1,17 +1,17 @@
-"""Markdown for a CI job's own page: the verdict, the table, the proof, the way to repeat it.
+"""The step summary of a CI job in Markdown: verdict, properties, proofs, faults, commands.
 
-GitHub takes 1 MiB a step; readers take far less. The limit here is 60 KB, and what does not fit is
-cut with a word saying so.
+GitHub takes 1 MiB a step, readers far less: the bound is 60 KB, and a cut is stated at its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from squall.reports import words
-from squall.reports.proof.counterexample import Card
+from squall.checkers.text.words import counted
+from squall.reports import formatting
+from squall.reports.proof.card import Card
+from squall.reports.report import Report
 from squall.reports.view.errors import strip
-from squall.reports.view.report import Report
 
 BYTES_MAX = 60_000
 CARDS_MAX = 5
@@ -22,7 +22,7 @@ CELL_CHARS_MAX = 600
 
 
 def render(report: Report) -> bytes:
-    """Write the summary, within its bound."""
+    """Render the summary, within its bound."""
     parts = [
         f"### {report.glyph} {report.word} — {_inline(report.title[2:])}",
         _inline(report.sentence),
@@ -46,14 +46,14 @@ def render(report: Report) -> bytes:
 
 
 def _inline(text: str) -> str:
-    """Keep foreign text from being markup: it may come from a database."""
-    flat = " ".join(words.shortened(text, CELL_CHARS_MAX).split())
+    """Escape text that may come from a database, and put it on one line."""
+    flat = " ".join(formatting.shortened(text, CELL_CHARS_MAX).split())
     escaped = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{char}" if char in "\\`*_[]|#@~" else char for char in escaped)
 
 
 def _fenced(text: str) -> str:
-    """Fence a text that may itself hold fences."""
+    """Fence a text that may hold fences itself."""
     fence = "```"
     while fence in text:
         fence += "`"
@@ -66,8 +66,8 @@ def _facts(report: Report) -> str:
     commit = f", commit {run.commit}{' (dirty)' if run.dirty else ''}" if run.commit else ""
     return _inline(
         f"{len(run.nodes)} nodes ({run.cluster}), {report.end_ns / 1e9:.1f} s, "
-        f"{words.plural(report.operations, 'operation')} ({outcomes}), "
-        f"{words.plural(report.injected, 'fault')}, seed {run.seed}{commit}"
+        f"{counted(report.operations, 'operation')} ({outcomes}), "
+        f"{counted(report.injected, 'fault')}, seed {run.seed}{commit}"
     )
 
 
@@ -88,23 +88,23 @@ def _card(card: Card) -> str:
             f"> {f'**{lead}** ' if lead else ''}{_inline(rest)}  " for lead, rest in card.proof
         ),
         "\n".join(f"> {_inline(line)}  " for line in card.leaders),
-        _fenced(words.shortened(card.ascii, LANES_CHARS_MAX)) if card.ascii else "",
+        _fenced(formatting.shortened(card.ascii, LANES_CHARS_MAX)) if card.ascii else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def _more_cards(report: Report) -> str:
     left = report.anomalies - min(CARDS_MAX, len(report.cards))
-    return f"{words.plural(left, 'more anomaly', 'more anomalies')}: see report.html." * (left > 0)
+    return f"{counted(left, 'more anomaly', 'more anomalies')}: see report.html." * (left > 0)
 
 
 def _strips(report: Report) -> str:
-    """Draw rate and faults over the whole run, as wide as a code block is."""
+    """Draw successes and faults over the whole run, as wide as a code block."""
     width, end_ns = STRIP_COLUMNS, max(1, report.end_ns)
-    answered = [0] * width
+    succeeded = [0] * width
     for at, number in enumerate(report.rates.ok):
-        answered[min(width - 1, at * report.rates.bucket_ns * width // end_ns)] += number
-    lines = [f"{strip(answered)}  ok over time"]
+        succeeded[min(width - 1, at * report.rates.bucket_ns * width // end_ns)] += number
+    lines = [f"{strip(succeeded)}  ok over time"]
     kinds: dict[str, list[str]] = {}
     for row in report.faults:
         if row.window.outcome == "skipped":
@@ -126,11 +126,12 @@ def _faults(report: Report) -> str:
         flags = f" ⚠ {'; '.join(row.flags)}" if row.flags else ""
         rows.append(
             f"| {_inline(row.window.id)} | {_inline(row.window.detail)} "
-            f"| {words.seconds(row.from_ns)} | {words.duration(row.until_ns - row.from_ns)} "
-            f"| {_inline(row.window.effect + flags)} | {words.duration(row.gap_ns)} |"
+            f"| {formatting.seconds(row.from_ns)} "
+            f"| {formatting.duration(row.until_ns - row.from_ns)} "
+            f"| {_inline(row.window.effect + flags)} | {formatting.duration(row.gap_ns)} |"
         )
     skipped = len(report.faults) - report.injected
-    head = words.plural(report.injected, "fault") + (f", {skipped} skipped" if skipped else "")
+    head = counted(report.injected, "fault") + (f", {skipped} skipped" if skipped else "")
     return _folded(head, "\n".join(rows))
 
 
@@ -146,7 +147,7 @@ def _logs(report: Report) -> str:
 
 
 def _moment(at_ns: int | None) -> str:
-    return "" if at_ns is None else words.seconds(at_ns)
+    return "" if at_ns is None else formatting.seconds(at_ns)
 
 
 def _folded(head: str, body: str) -> str:

@@ -1,7 +1,7 @@
-"""What the terminal says while a run lasts, and the last lines when it is over.
+"""What the terminal shows: progress while a run lasts, and its last lines.
 
-Text only, in and out: who prints decides about streams, widths and colour. `styled` marks text up
-for rich where colour is wanted; every line reads the same without it.
+Text in, text out: the caller decides about streams, widths and colour. `styled` marks text up for
+rich where colour is wanted; every line reads the same without it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from rich.text import Text
 
 from squall.checkers.evidence import Evidence
 from squall.checkers.run import Run
-from squall.checkers.verdict import Anomaly, Verdict
-from squall.reports import words
+from squall.checkers.text.words import counted
+from squall.checkers.verdict import Anomaly, Validity, Verdict
+from squall.reports import formatting
 from squall.reports.view import judgement, reproduce
 from squall.reports.view.judgement import Property
 
@@ -26,7 +27,7 @@ NOTE_WIDTH = 90
 REASON_CHARS_MAX = 600
 PROOF_CHARS_MAX = 4_000
 FURTHER_MAX = 5
-"""Anomalies told in a sentence when no report tells of them."""
+"""Anomalies shown in a sentence each, where there is no report to show them."""
 
 _STYLES = {"✓": "green", "✗": "bold red", "?": "yellow", "!": "bold magenta"}
 _WORD_STYLES = {"VALID": "green", "INVALID": "red", "UNKNOWN": "yellow", "ERROR": "magenta"}
@@ -42,31 +43,31 @@ def final_lines(
     operations: int | None = None,
     width: int | None = None,
 ) -> str:
-    """Write the last lines of a run; the very last one is the verdict.
+    """Return the last lines of a run; the very last one is the verdict.
 
-    `folder` is the run's folder as the reader would type it, None for a history that came without
-    one: as no report tells more, everything is said here, and lanes are folded at `width` columns
-    where that is given. `elapsed_s` is everything from the first container to this line;
-    `operations` how many were judged.
+    `folder` is the run's folder as the reader would type it, None for a history without one:
+    as there is no report, everything is shown here, and lanes are folded at `width` columns where
+    that is given. `elapsed_s` counts from the start of the first container; `operations` is
+    how many were judged.
     """
     evidence = evidence or Evidence()
     rows = judgement.properties(verdict)
     verdict_word = judgement.word(verdict, evidence)
     if folder is None:
         blocks = [_properties_in_full(rows), *_anomalies_in_full(rows, operations, width)]
-        blocks.append(_accounting(verdict))
+        blocks.append([*_hint(verdict), *_accounting(verdict)])
     else:
         blocks = [_property_lines(rows), *_anomaly_blocks(rows, operations)]
     if evidence.trouble:
         blocks.append(
-            [f"! {words.shortened(text, 400)}" for text in evidence.trouble[:TROUBLE_MAX]]
+            [f"! {formatting.shortened(text, 400)}" for text in evidence.trouble[:TROUBLE_MAX]]
         )
     if folder is not None:
         anchor = "#anomaly=1" if any(row.anomalies for row in rows) else ""
         commands = [("report", f"{folder}/report.html{anchor}")]
         for each in reproduce.commands(run, folder):
             commands += [(each.name, each.line)]
-            if each.name == reproduce.REPEAT:  # it promises less than one may think
+            if each.name == reproduce.REPEAT:  # its note says what is not repeated
                 commands += [("", line) for line in textwrap.wrap(each.note, NOTE_WIDTH)]
         blocks.append([f"{name:<8} {line}" for name, line in commands])
     took = f" in {elapsed_s:.0f} s" if elapsed_s is not None else ""
@@ -77,41 +78,48 @@ def final_lines(
     return "\n\n".join("\n".join(block) for block in blocks if block) + f"\n{last}".rstrip() + "\n"
 
 
-def _accounting(verdict: Verdict) -> list[str]:
-    """Say what became of everything in a file, and how it had to be read."""
-    told = verdict.stats.get("accounting")
-    if not told:
+def _hint(verdict: Verdict) -> list[str]:
+    """Return what an invalid verdict depends on, where the user can state it with an option."""
+    if verdict.validity is not Validity.INVALID or "--" not in (verdict.reason or ""):
         return []
-    left_out = told["left_out"]
+    return [f"hint: {formatting.shortened(verdict.reason or '', REASON_CHARS_MAX)}"]
+
+
+def _accounting(verdict: Verdict) -> list[str]:
+    """Return how many operations of a file were judged and left out, and how it was read."""
+    accounting = verdict.stats.get("accounting")
+    if not accounting:
+        return []
+    left_out = accounting["left_out"]
     reasons = "; ".join(f"{reason} ({count:,})" for reason, count in left_out.items())
     counts = [
-        words.plural(told["operations"], "operation"),
-        f"{told['judged']:,} judged",
+        counted(accounting["operations"], "operation"),
+        f"{accounting['judged']:,} judged",
         *([f"{sum(left_out.values()):,} left out: {reasons}"] if left_out else ()),
     ]
     return [
-        f"read {words.plural(told['lines'], 'line')}: {', '.join(counts)}",
-        *(f"note: {note}" for note in told["notes"]),
+        f"read {counted(accounting['lines'], 'line')}: {', '.join(counts)}",
+        *(f"note: {note}" for note in accounting["notes"]),
     ]
 
 
 def _property_lines(rows: Sequence[Property]) -> list[str]:
-    names = [words.shortened(row.name, NAME_WIDTH_MAX) for row in rows]
+    names = [formatting.shortened(row.name, NAME_WIDTH_MAX) for row in rows]
     width = max(map(len, names), default=0)
     lines = []
     for name, row in zip(names, rows, strict=True):
-        finding = words.shortened(row.finding, FINDING_CHARS_MAX)
+        finding = formatting.shortened(row.finding, FINDING_CHARS_MAX)
         lines.append(f"{row.glyph} {name:<{width}}  {finding}".rstrip())
-        lines += [f"  ! {words.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
+        lines += [f"  ! {formatting.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
     return lines
 
 
 def _properties_in_full(rows: Sequence[Property]) -> list[str]:
     lines = []
     for row in rows:
-        finding = words.shortened(" ".join(row.finding.split()), REASON_CHARS_MAX)
+        finding = formatting.shortened(" ".join(row.finding.split()), REASON_CHARS_MAX)
         lines.append(f"{row.glyph} {row.name}  {finding}".rstrip())
-        lines += [f"  ! {words.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
+        lines += [f"  ! {formatting.shortened(flaw, REASON_CHARS_MAX)}" for flaw in row.flaws]
         if row.claim:
             lines.append(f"  claim: {row.claim}")
         if row.method and row.method != "none":
@@ -123,27 +131,27 @@ def _properties_in_full(rows: Sequence[Property]) -> list[str]:
 def _anomalies_in_full(
     rows: Sequence[Property], operations: int | None, width: int | None
 ) -> list[list[str]]:
-    """The first anomaly with its proof and its lanes, further ones in a sentence each."""
+    """Return the first anomaly with proof and lanes, further ones in a sentence each."""
     picked = [anomaly for _, anomaly in judgement.ranked(list(rows), 1 + FURTHER_MAX)]
     if not picked:
         return []
     anomaly, *further = picked
     blocks = [[_headline(anomaly, operations)]]
     if proof := anomaly.explanation.strip("\n"):
-        blocks.append([words.shortened(proof, PROOF_CHARS_MAX)])
+        blocks.append([formatting.shortened(proof, PROOF_CHARS_MAX)])
     if anomaly.lanes.strip():
         blocks.append(_folded(anomaly.lanes.strip("\n").splitlines(), width))
     if further:
         left = sum(row.found for row in rows) - 1 - len(further)
         block = [f"also {one.kind}: {one.summary}" for one in further]
         if left > 0:
-            block.append(f"and {words.plural(left, 'more anomaly', 'more anomalies')}")
+            block.append(f"and {counted(left, 'more anomaly', 'more anomalies')}")
         blocks.append(block)
     return blocks
 
 
 def _folded(lanes: list[str], width: int | None) -> list[str]:
-    """Cut lanes that are too wide for a terminal into pieces, one below the other."""
+    """Cut lanes that are wider than the terminal into pieces, one below the other."""
     widest = max(map(len, lanes))
     if width is None or widest <= width:
         return lanes
@@ -158,7 +166,7 @@ def _folded(lanes: list[str], width: int | None) -> list[str]:
 
 def _headline(anomaly: Anomaly, operations: int | None) -> str:
     total = f" of {operations:,}" if operations else ""
-    shown = f"  ({words.plural(len(anomaly.ops), 'op')}{total})" if anomaly.ops else ""
+    shown = f"  ({counted(len(anomaly.ops), 'op')}{total})" if anomaly.ops else ""
     return f"{anomaly.kind}: {anomaly.summary}{shown}"
 
 
@@ -172,12 +180,12 @@ def _anomaly_blocks(rows: Sequence[Property], operations: int | None) -> list[li
         blocks.append([f"  {line}" for line in anomaly.lanes.strip("\n").splitlines()])
     left = sum(row.found for row in rows) - 1
     if left:
-        blocks.append([f"and {words.plural(left, 'more anomaly', 'more anomalies')}"])
+        blocks.append([f"and {counted(left, 'more anomaly', 'more anomalies')}"])
     return blocks
 
 
 def heading(run: Run, folder: str) -> str:
-    """Write the first line of a run: the seed comes first."""
+    """Return the first line of a run; it begins with the seed."""
     faults = ",".join(run.faults) or "none"
     return (
         f"seed {run.seed}  {run.workload} · faults {faults} · {len(run.nodes)} nodes "
@@ -197,7 +205,7 @@ def progress_line(
     faults: Sequence[str] = (),
     width: int = 110,
 ) -> str:
-    """Write the line that is redrawn while the load runs, at most `width` columns.
+    """Return the line that is redrawn while the load runs, at most `width` columns.
 
     `faults` are the ids of the faults now in force.
     """
@@ -205,11 +213,11 @@ def progress_line(
     rate = (ok + info + fail) / elapsed_s if elapsed_s > 0 else 0.0
     who = f"leader {leader} (term {term})" if leader else "no leader seen"
     counts = f"{rate:,.0f} op/s  ok {ok:,}  info {info:,}  fail {fail:,}  {who}"
-    storm = f"  ▲ {' '.join(faults)}" if faults else ""
+    in_force = f"  ▲ {' '.join(faults)}" if faults else ""
     head = f"{elapsed_s:5.1f} s "
-    room = width - len(head) - len(counts) - len(storm) - 2
+    room = width - len(head) - len(counts) - len(in_force) - 2
     bar = _bar(share, min(BAR_WIDTH, room)) + "  " if room >= 8 else ""
-    return f"{head}{bar}{counts}{storm}"[:width]
+    return f"{head}{bar}{counts}{in_force}"[:width]
 
 
 def _bar(share: float, width: int) -> str:
@@ -219,12 +227,12 @@ def _bar(share: float, width: int) -> str:
 
 
 def fault_line(at_s: float, name: str, detail: str, *, healed: bool = False) -> str:
-    """Write the line printed when a fault begins (▲) or ends (▽)."""
+    """Return the line printed when a fault begins (▲) or ends (▽)."""
     return f"{at_s:5.1f} s  {'▽' if healed else '▲'} {name}  {detail}".rstrip()
 
 
 def styled(text: str) -> Text:
-    """Colour a text made here: glyphs and verdict words; rich drops it where there is no colour."""
+    """Mark up glyphs and verdict words; rich drops the colour where there is none."""
     made = Text(text)
     for glyph, style in _STYLES.items():
         made.highlight_regex(rf"(?m)^{'[?]' if glyph == '?' else glyph} .*?(?=  |$)", style)

@@ -1,1 +1,1 @@
-"""Counterexamples as cards and drawings."""
+"""A counterexample as a reader checks it: the card (`card`) and its drawing (`drawing`)."""

@@ -1,1 +1,1 @@
-"""What a report says, computed once: the view model, one noun a module."""
+"""The parts of the view model: what there is to show of a run, one noun a module."""

@@ -1,15 +1,14 @@
-"""Operations as their clients lived through them, and what the storm was doing meanwhile.
+"""Client operations as attempts: when each client stopped waiting, and in which phase it began.
 
-An `Operation` whose outcome is unknown has no end; its client still stopped waiting at some moment.
-An `Attempt` adds that moment, and the phase of the run in which the operation was invoked:
+An `Operation` whose outcome is unknown has no end, but its client stopped waiting at some time. An
+`Attempt` adds that time, and the phase of the run in which the operation was invoked:
 
-    calm     no fault was in force, and another was still to come (or none ever came)
+    calm     no fault was in force, and a later one was to come, or there was none in the whole run
     during   at least one fault was in force
-    after    every fault was healed for good
+    after    every fault was healed, and none came later
 
-A fault whose healing is not known to have worked is in force until the end. Everything measured
-about speed is measured on attempts; when nobody was served, `squall.checkers.campaign.silence`
-says.
+A fault whose healing is not confirmed counts as in force until the end. Latencies and rates are
+measured on attempts; when no operation succeeded is what `squall.checkers.campaign.silence` says.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from squall.checkers.history import History, Operation
 
 
 class Phase(enum.StrEnum):
-    """What the storm was doing when an operation was invoked."""
+    """The phase of the run, in regard to its faults."""
 
     CALM = "calm"
     DURING = "during faults"
@@ -34,7 +33,7 @@ class Phase(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One operation, with `ended_ns`: when its client heard an answer or stopped waiting."""
+    """One operation, with `ended_ns`: when its client got the answer or stopped waiting."""
 
     operation: Operation
     ended_ns: int
@@ -42,27 +41,27 @@ class Attempt:
 
     @property
     def latency_ns(self) -> int:
-        """How long the client waited."""
+        """How long the client waited, in nanoseconds."""
         return self.ended_ns - self.operation.invoked_ns
 
 
 @dataclass(frozen=True, slots=True)
-class Stretches:
-    """The union of the fault windows: disjoint, sorted, all times in nanoseconds."""
+class FaultPeriods:
+    """The union of the fault windows, disjoint and sorted; `end_ns` is the end of the run."""
 
     begins: tuple[int, ...]
     ends: tuple[int, ...]
     end_ns: int
 
     def phase_at(self, at_ns: int) -> Phase:
-        """Tell which phase a moment belongs to."""
+        """Return the phase at a time."""
         place = bisect_right(self.begins, at_ns) - 1
         if place >= 0 and at_ns <= self.ends[place]:
             return Phase.DURING
         return Phase.AFTER if self.ends and at_ns > self.ends[-1] else Phase.CALM
 
     def length_ns(self, phase: Phase) -> int:
-        """How long a phase lasted in all."""
+        """Return the total length of a phase."""
         during = sum(end - begin for begin, end in zip(self.begins, self.ends, strict=True))
         after = max(0, self.end_ns - self.ends[-1]) if self.ends else 0
         if phase is Phase.DURING:
@@ -70,8 +69,8 @@ class Stretches:
         return after if phase is Phase.AFTER else max(0, self.end_ns - during - after)
 
 
-def stretches(windows: Sequence[FaultWindow], end_ns: int) -> Stretches:
-    """Merge the windows of installed faults; one not known to be healed lasts to the end."""
+def fault_periods(windows: Sequence[FaultWindow], end_ns: int) -> FaultPeriods:
+    """Merge the windows of installed faults; without confirmed healing one lasts to the end."""
     begins: list[int] = []
     ends: list[int] = []
     for window in sorted(windows, key=lambda each: each.from_ns):
@@ -83,12 +82,12 @@ def stretches(windows: Sequence[FaultWindow], end_ns: int) -> Stretches:
         else:
             begins.append(window.from_ns)
             ends.append(until_ns)
-    return Stretches(tuple(begins), tuple(ends), end_ns)
+    return FaultPeriods(tuple(begins), tuple(ends), end_ns)
 
 
-def attempts(history: History, storm: Stretches) -> list[Attempt]:
-    """Every client operation, in order of invocation."""
+def attempts_of(history: History, periods: FaultPeriods) -> list[Attempt]:
+    """Return every client operation, in order of invocation."""
     return [
-        Attempt(operation, ended_ns, storm.phase_at(operation.invoked_ns))
+        Attempt(operation, ended_ns, periods.phase_at(operation.invoked_ns))
         for operation, ended_ns in zip(history.operations, ends_ns(history), strict=True)
     ]

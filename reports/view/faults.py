@@ -1,9 +1,9 @@
-"""The storm, fault by fault: what was meant, what was done, and what clients noticed of it.
+"""Each fault: its intent and targets, its measured effect, and what clients saw of it.
 
-The nemesis says what it measured of its own effect; the other half is measured here, from the
-clients' side: how many operations were in flight, how long nobody was served, how long after the
-healing the first operation succeeded. A fault that had no measured effect, or is not known to be
-healed, is flagged: a green page must not rest on it.
+The nemesis measures its own effect. The clients' side is measured here: how many operations were in
+flight, the longest time in which none succeeded, how long after the healing the first one did. A
+fault without a measured effect, or whose healing is not confirmed, is flagged: a valid verdict must
+not rest on it.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from dataclasses import dataclass
 from squall.checkers.campaign.availability import with_quorum
 from squall.checkers.campaign.silence import Service, first_served_ns, longest_silence
 from squall.checkers.faults import FaultWindow
-from squall.reports import words
+from squall.reports import formatting
 from squall.reports.view.attempts import Attempt
 from squall.reports.view.leadership import Leadership
 
 SILENCE_EXPECTED_NS_MAX = 5_000_000_000
-"""A connected majority that serves nobody for longer than this is worth a flag; what is an anomaly
-is said by `squall.checkers.campaign.availability`."""
+"""Longest time without success that is not flagged while a connected majority exists. The bound of
+an anomaly is that of `squall.checkers.campaign.availability`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaultRow:
-    """One fault, ready to be shown. Times in nanoseconds since the start."""
+    """One fault as it is shown. Times in nanoseconds of the history's clock."""
 
     window: FaultWindow
     from_ns: int
     until_ns: int
-    targets: tuple[tuple[str, str], ...]  # node, its role when it was hit
+    targets: tuple[tuple[str, str], ...]  # node, its role when the fault began
     ok: int
     info: int
     fail: int
@@ -43,13 +43,13 @@ class FaultRow:
 
     @property
     def overlapped(self) -> int:
-        """How many operations were in flight while it was in force."""
+        """Return how many operations were in flight while it was in force."""
         return self.ok + self.info + self.fail
 
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """All faults of one kind together."""
+    """All faults of one kind together. Lengths in nanoseconds."""
 
     kind: str
     n: int
@@ -62,54 +62,56 @@ class KindRow:
 
 def fault_rows(
     windows: Sequence[FaultWindow],
-    tried: Sequence[Attempt],
-    seen: Service,
-    led: Leadership,
+    attempts: Sequence[Attempt],
+    service: Service,
+    leadership: Leadership,
     end_ns: int,
-    mended_ns: int,
+    healing_ns: int,
 ) -> list[FaultRow]:
     """Measure every fault from the clients' side.
 
-    `mended_ns` is when the final phase began to mend what was still broken.
+    `healing_ns` is when the final phase began to heal what was still in force.
     """
     rows = []
-    invoked = [each.operation.invoked_ns for each in tried]
-    longest_ns = max((each.latency_ns for each in tried), default=0)
+    invoked = [each.operation.invoked_ns for each in attempts]
+    longest_ns = max((each.latency_ns for each in attempts), default=0)
     installed = [window for window in windows if window.outcome != "skipped"]
-    promised: dict[str, list[tuple[int, int]]] = {}
-    for window, begin, end in with_quorum(installed, mended_ns):
-        promised.setdefault(window.id, []).append((begin, end))
+    with_majority: dict[str, list[tuple[int, int]]] = {}
+    for window, begin, end in with_quorum(installed, healing_ns):
+        with_majority.setdefault(window.id, []).append((begin, end))
     for window in windows:
         until_ns = end_ns if window.until_ns is None else window.until_ns
         first = bisect_left(invoked, window.from_ns - longest_ns)
-        hit = Counter(
+        in_flight = Counter(
             each.operation.outcome.value
-            for each in tried[first : bisect_right(invoked, until_ns)]
+            for each in attempts[first : bisect_right(invoked, until_ns)]
             if each.ended_ns >= window.from_ns
         )
-        gap = longest_silence(seen, window.from_ns, until_ns)
-        served_ns = first_served_ns(seen, until_ns)
-        broken = [longest_silence(seen, *stretch) for stretch in promised.get(window.id, ())]
+        gap = longest_silence(service, window.from_ns, until_ns)
+        served_ns = first_served_ns(service, until_ns)
+        silences = [
+            longest_silence(service, *period) for period in with_majority.get(window.id, ())
+        ]
         rows.append(
             FaultRow(
                 window=window,
                 from_ns=window.from_ns,
                 until_ns=until_ns,
                 targets=tuple((node, window.roles.get(node, "")) for node in window.targets),
-                ok=hit["ok"],
-                info=hit["info"],
-                fail=hit["fail"],
+                ok=in_flight["ok"],
+                info=in_flight["info"],
+                fail=in_flight["fail"],
                 gap_ns=gap[1] - gap[0],
-                leaderless_ns=led.leaderless_ns(window.from_ns, until_ns),
+                leaderless_ns=leadership.leaderless_ns(window.from_ns, until_ns),
                 recovered_ns=None if served_ns is None else served_ns - until_ns,
-                flags=_flags(window, max((end - begin for begin, end in broken), default=0)),
+                flags=_flags(window, max((end - begin for begin, end in silences), default=0)),
             )
         )
     return rows
 
 
 def _flags(window: FaultWindow, silent_ns: int) -> tuple[str, ...]:
-    """Say what is wrong with a fault; `silent_ns` is of the time it alone was at work."""
+    """Return what is wrong with a fault; `silent_ns` is measured while it alone was in force."""
     if window.outcome == "skipped":
         return ("skipped",)
     flags = []
@@ -125,14 +127,14 @@ def _flags(window: FaultWindow, silent_ns: int) -> tuple[str, ...]:
         flags.append("effect not measured")
     if silent_ns > SILENCE_EXPECTED_NS_MAX:
         flags.append(
-            f"silent for {words.duration(silent_ns)} while no other fault was at work, though this "
-            f"one leaves a connected majority"
+            f"silent for {formatting.duration(silent_ns)} while no other fault was at work, though "
+            f"this one leaves a connected majority"
         )
     return tuple(flags)
 
 
 def by_kind(rows: Sequence[FaultRow]) -> list[KindRow]:
-    """Sum the installed faults up by kind, in order of name."""
+    """Sum the installed faults by kind, in order of name."""
     kinds: dict[str, list[FaultRow]] = {}
     for row in rows:
         if row.window.outcome != "skipped":

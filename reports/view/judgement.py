@@ -1,7 +1,7 @@
-"""The verdict as a reader meets it: one word, one sentence, a row a property, a title.
+"""The verdict as it is shown: one word, one sentence, one row a property, a title.
 
-The words are VALID, INVALID, UNKNOWN and ERROR. Trouble of the harness makes a run an ERROR and
-never blames the database; but a violation that was proved stays INVALID.
+The words are VALID, INVALID, UNKNOWN and ERROR. Trouble of the harness makes a run an ERROR and is
+no evidence against the database; a violation that was proved stays INVALID.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any
 
 from squall.checkers.evidence import Evidence
 from squall.checkers.run import Run
+from squall.checkers.text.words import counted
 from squall.checkers.verdict import Anomaly, Validity, Verdict
-from squall.reports import words
+from squall.reports import formatting
 
-_GRAVITY = {Validity.INVALID: 0, Validity.UNKNOWN: 1, Validity.VALID: 2}
+_ORDER = {Validity.INVALID: 0, Validity.UNKNOWN: 1, Validity.VALID: 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One promise and what became of it."""
+    """One property with its verdict, from the verdict of one checker."""
 
     name: str
     validity: str
@@ -35,33 +36,33 @@ class Property:
 
     @property
     def found(self) -> int:
-        """How many anomalies there are; a checker tells the first in full and counts the rest."""
+        """Return the number of anomalies; a checker proves the first ones and counts the rest."""
         counted = self.stats.get("anomalies")
         return max(len(self.anomalies), counted if isinstance(counted, int) else 0)
 
     @property
     def flaws(self) -> list[str]:
-        """Sentences of its proofs that the history contradicts: defects of the harness."""
+        """Return the sentences of its proofs that the history contradicts."""
         return list(self.stats.get("proof_flaws") or ())
 
     @property
     def finding(self) -> str:
-        """What to say beside the name, in few words."""
+        """Return what is shown beside the name: reason, anomalies or evidence."""
         if self.validity == "unknown":
             return self.reason or "undecided, and the checker does not say why"
         if self.anomalies:
-            found = words.plural(self.found, "anomaly", "anomalies")
+            found = counted(self.found, "anomaly", "anomalies")
             return f"{found} in {self.evidence}" if self.evidence else found
         return self.evidence or self.reason or self.claim
 
 
 def properties(verdict: Verdict) -> list[Property]:
-    """Flatten a verdict into its properties, the broken ones first."""
+    """Flatten a verdict into its properties: invalid first, then unknown, then valid."""
     rows = [
         Property(
             name=leaf.checker,
             validity=leaf.validity.value,
-            glyph=words.GLYPHS[leaf.validity.value],
+            glyph=formatting.GLYPHS[leaf.validity.value],
             claim=leaf.claim,
             evidence=leaf.evidence,
             method=leaf.method,
@@ -72,11 +73,11 @@ def properties(verdict: Verdict) -> list[Property]:
         )
         for leaf in _leaves(verdict)
     ]
-    return sorted(rows, key=lambda row: _GRAVITY[Validity(row.validity)])
+    return sorted(rows, key=lambda row: _ORDER[Validity(row.validity)])
 
 
 def _leaves(verdict: Verdict) -> Iterator[Verdict]:
-    """A verdict with children stands for them, unless it found something itself."""
+    """Yield verdicts without children, and those with children that have anomalies themselves."""
     if not verdict.children or verdict.anomalies:
         yield verdict
     for child in verdict.children:
@@ -84,7 +85,7 @@ def _leaves(verdict: Verdict) -> Iterator[Verdict]:
 
 
 def word(verdict: Verdict, evidence: Evidence) -> str:
-    """Give the run's one word."""
+    """Return the run's one word."""
     if verdict.validity is not Validity.INVALID and evidence.trouble:
         return "ERROR"
     return verdict.validity.value.upper()
@@ -93,7 +94,7 @@ def word(verdict: Verdict, evidence: Evidence) -> str:
 def sentence(
     verdict: Verdict, evidence: Evidence, *, operations: int, faults: int, outage_ns: int
 ) -> str:
-    """Say in one sentence what came out."""
+    """Write the outcome in one sentence. `outage_ns` is the longest time without success."""
     rows = properties(verdict)
     verdict_word = word(verdict, evidence)
     if verdict_word == "INVALID":
@@ -109,21 +110,21 @@ def sentence(
         if open_row is None:
             return f"Undecided: {verdict.reason or 'nothing was checked'}."
         return f"Undecided: {open_row.name}: {open_row.finding.rstrip('.')}."
-    storm = words.plural(faults, "fault") if faults else "no fault at all"
-    held = words.plural(len(rows), "property held", "properties held")
-    longest = f"; the longest silence was {words.duration(outage_ns)}" if operations else ""
-    return f"{held} over {words.plural(operations, 'operation')} and {storm}{longest}."
+    injected = counted(faults, "fault") if faults else "no fault at all"
+    held = counted(len(rows), "property held", "properties held")
+    longest = f"; the longest silence was {formatting.duration(outage_ns)}" if operations else ""
+    return f"{held} over {counted(operations, 'operation')} and {injected}{longest}."
 
 
 def title(run: Run, verdict_word: str) -> str:
-    """Name the run in few words, for tabs and headings: "✗ register · kill · seed 8412"."""
-    glyph = words.GLYPHS[verdict_word.lower()]
+    """Write the title of a run: "✗ register · kill · seed 8412"."""
+    glyph = formatting.GLYPHS[verdict_word.lower()]
     faults = "+".join(run.faults) or "no faults"
     return f"{glyph} {run.workload} · {faults} · seed {run.seed}"
 
 
 def ranked(rows: list[Property], most: int) -> list[tuple[str, Anomaly]]:
-    """Pick the anomalies to show: every kind gets its turn before any kind gets a second one."""
+    """Choose the anomalies to show: one of each kind, then the second of each, and so on."""
     kinds: dict[tuple[str, str], list[tuple[str, Anomaly]]] = {}
     for row in rows:
         for anomaly in row.anomalies:

@@ -1,8 +1,8 @@
-"""What the nodes said, put on the controller's time as well as that can be done.
+"""Log lines of the nodes, placed on the history's clock as far as that is possible.
 
-A line may begin with the time at which the engine received it (the host's clock, which the nemesis
-cannot touch); else the node's own `ts` is used, which a clock fault may have moved: such a line is
-marked. Lines that carry no time at all are kept where they stood.
+A line may begin with the time at which the container engine received it: the host's clock, which
+the nemesis cannot change. Else the node's own `ts` is used, which a clock fault may have shifted:
+such a line is marked as untrusted. A line without a time keeps its place among its node's lines.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from datetime import UTC, datetime
 from typing import Any
 
 from squall.checkers.evidence import NodeEvidence
-from squall.reports import words
+from squall.reports import formatting
 
 LINE_CHARS_MAX = 400
 EXCERPT_LINES_MAX = 200
 TAIL_LINES = 30
 MARGIN_NS = 1_000_000_000
-"""How much before and after an anomaly its log excerpt shows."""
+"""Time shown before and after an anomaly in its log excerpt."""
 
 _MEMBERS = {"leader", "candidate", "to", "target", "member", "members", "member_id", "left"}
-"""Fields of a node's log that hold ids of members."""
+"""Fields of a node's log that hold member ids."""
 _HIDDEN = {"ts", "level", "msg", "event", "at_ns"}
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line of one node. `at_ns` is on the history's clock, None if nobody can tell."""
+    """One line of one node. `at_ns` is on the history's clock, None if it cannot be placed."""
 
     node: str
     at_ns: int | None
@@ -41,7 +41,7 @@ class LogLine:
 
 
 def members_of(nodes: Iterable[NodeEvidence]) -> dict[str, str]:
-    """Return the names of members by their ids, as nodes write these: decimal or hexadecimal."""
+    """Return the names of members by their ids as nodes write them, decimal or hexadecimal."""
     found: dict[str, str] = {}
     for node in nodes:
         if node.member_id:
@@ -52,10 +52,10 @@ def members_of(nodes: Iterable[NodeEvidence]) -> dict[str, str]:
 def log_lines(
     node_logs: Mapping[str, Sequence[str]], zero: str, members: Mapping[str, str] | None = None
 ) -> dict[str, list[LogLine]]:
-    """Read every node's lines, whatever their format.
+    """Parse every node's lines: JSON objects, or any text.
 
     `zero` is the wall time at which the history's clock began; without it only lines that carry
-    the history's time are placed. `members` names members by their ids.
+    the history's time are placed. `members` maps member ids to names.
     """
     epoch = _moment(zero)
     members = members or {}
@@ -73,33 +73,33 @@ def _line(node: str, raw: str, epoch: datetime | None, members: Mapping[str, str
     first, _, rest = raw.partition(" ")
     received = _moment(first) if rest else None
     body = rest if received else raw
-    said = _object(body)
-    if said is None:
+    fields = _object(body)
+    if fields is None:
         return LogLine(node, _since(received, epoch), True, "", "", body, _cut(body))
-    if isinstance(said.get("at_ns"), int):
-        at_ns, trusted = said["at_ns"], True
+    if isinstance(fields.get("at_ns"), int):
+        at_ns, trusted = fields["at_ns"], True
     else:
-        own = _moment(str(said.get("ts", "")))
+        own = _moment(str(fields.get("ts", "")))
         at_ns, trusted = _since(received or own, epoch), received is not None
-    message = str(said.get("msg") or said.get("error") or said.get("event") or body)
+    message = str(fields.get("msg") or fields.get("error") or fields.get("event") or body)
     details = " ".join(
-        f"{name}={words.value(_named(name, held, members), 80)}"
-        for name, held in said.items()
+        f"{name}={formatting.value(_named(name, held, members), 80)}"
+        for name, held in fields.items()
         if name not in _HIDDEN
     )
     return LogLine(
         node,
         at_ns,
         trusted,
-        str(said.get("level", "")),
-        str(said.get("event", "")),
+        str(fields.get("level", "")),
+        str(fields.get("event", "")),
         message,
         _cut(f"{message}  {details}".rstrip()),
     )
 
 
 def _named(field: str, held: Any, members: Mapping[str, str]) -> Any:
-    """Write n1 for a member's id, where a field holds one or a list of them."""
+    """Replace member ids by names, in fields that hold an id or a list of ids."""
     if field not in _MEMBERS:
         return held
     if isinstance(held, list):
@@ -134,18 +134,18 @@ def _since(moment: datetime | None, epoch: datetime | None) -> int | None:
 
 
 def _cut(text: str) -> str:
-    return words.shortened(text, LINE_CHARS_MAX)
+    return formatting.shortened(text, LINE_CHARS_MAX)
 
 
 def around(
     lines: Mapping[str, Sequence[LogLine]], window_ns: tuple[int, int]
 ) -> tuple[list[LogLine], int]:
-    """Merge what all nodes said around a window; returns the lines shown and how many were not."""
+    """Merge the lines of all nodes around a window; returns lines and how many are omitted."""
     begin, end = window_ns[0] - MARGIN_NS, window_ns[1] + MARGIN_NS
     placed = [
         (line.at_ns, line)
-        for said in lines.values()
-        for line in said
+        for of_node in lines.values()
+        for line in of_node
         if line.at_ns is not None and begin <= line.at_ns <= end
     ]
     merged = [line for _, line in sorted(placed, key=lambda each: each[0])]

@@ -1,6 +1,6 @@
-"""Each node's last words about itself, and whether they agree with each other.
+"""Each node's final state, and whether states at equal indexes are equal.
 
-A node that could not be asked has no role, term or index: they are unknown, not zero.
+Role, term and indexes of a node that could not be asked are unknown, not zero.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Any
 
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.run import Run
-from squall.reports import words
+from squall.checkers.text.words import counted
+from squall.reports import formatting
 from squall.reports.view.leadership import Leadership
 from squall.reports.view.logs import LogLine
 
 
 @dataclass(frozen=True, slots=True)
 class NodeRow:
-    """One node at the end of the run. Absent numbers are None."""
+    """One node at the end of the run. Unknown numbers are None."""
 
     node: str
     starts: int | None
@@ -36,20 +37,20 @@ class NodeRow:
 
 
 def node_rows(
-    run: Run, evidence: Evidence, led: Leadership, logs: Mapping[str, Sequence[LogLine]]
+    run: Run, evidence: Evidence, leadership: Leadership, logs: Mapping[str, Sequence[LogLine]]
 ) -> list[NodeRow]:
-    """Describe every node that was part of the run."""
+    """Return a row for every node that was part of the run."""
     rows = []
     for node in sorted({*run.nodes, *evidence.nodes}):
-        left = evidence.nodes.get(node)
-        final, late = _final(node, left, led)
+        own = evidence.nodes.get(node)
+        final, late = _final(node, own, leadership)
         starts = sum(line.event == "started" for line in logs.get(node, ()))
-        remarks = [*left.assertions, *left.refusals] if left else ["no evidence was collected"]
+        remarks = [*own.assertions, *own.refusals] if own else ["no evidence was collected"]
         if late:
             remarks.append(late)
-        if left and left.damage:
-            remarks.append(f"WAL unreadable to its end: {left.damage}")
-        if left and left.log_missing:
+        if own and own.damage:
+            remarks.append(f"WAL unreadable to its end: {own.damage}")
+        if own and own.log_missing:
             remarks.append("its log is missing")
         rows.append(
             NodeRow(
@@ -61,26 +62,29 @@ def node_rows(
                 applied=final.get("applied"),
                 revision=final.get("revision"),
                 digest=str(final.get("digest") or final.get("hash") or ""),
-                led_terms=left.led_terms if left else (),
-                entries=len(left.entries) if left else 0,
-                overwritten=left.overwritten if left and left.entries else None,
-                clock=_clock(led.clock_offsets_ms.get(node)),
-                remarks=tuple(words.shortened(text, 600) for text in remarks),
+                led_terms=own.led_terms if own else (),
+                entries=len(own.entries) if own else 0,
+                overwritten=own.overwritten if own and own.entries else None,
+                clock=_clock(leadership.clock_offsets_ms.get(node)),
+                remarks=tuple(formatting.shortened(text, 600) for text in remarks),
             )
         )
     return rows
 
 
-def _final(node: str, left: NodeEvidence | None, led: Leadership) -> tuple[dict[str, Any], str]:
-    """What a node last said of itself, and a remark if that was not at the end, or never."""
-    if left is not None and left.final and left.final.get("reachable", True):
-        return left.final, ""
-    seen = led.last.get(node) or {}
-    if not led.readings or not seen.get("reachable", bool(seen)):
+def _final(
+    node: str, own: NodeEvidence | None, leadership: Leadership
+) -> tuple[dict[str, Any], str]:
+    """Return a node's last status, and a remark if it is not from the end or there is none."""
+    if own is not None and own.final and own.final.get("reachable", True):
+        return own.final, ""
+    last = leadership.last.get(node) or {}
+    if not leadership.readings or not last.get("reachable", bool(last)):
         return {}, "could not be asked at the end: its role, term and indexes are unknown"
+    asked_at = formatting.seconds(leadership.last_ns)
     return (
-        seen,
-        f"could not be asked at the end; this is what it said at {words.seconds(led.last_ns)}",
+        last,
+        f"could not be asked at the end; this is what it said at {asked_at}",
     )
 
 
@@ -92,7 +96,7 @@ def _clock(offsets_ms: tuple[float, float] | None) -> str:
 
 
 def agreement(rows: Sequence[NodeRow]) -> tuple[bool | None, str]:
-    """Say whether nodes that applied equally much hold equal states; None when nobody can tell."""
+    """Return whether nodes with equal applied index hold equal states, None if that is unknown."""
     known = [row for row in rows if row.digest and row.applied is not None]
     groups: dict[int, dict[str, list[str]]] = {}
     for row in known:
@@ -104,12 +108,12 @@ def agreement(rows: Sequence[NodeRow]) -> tuple[bool | None, str]:
     if len(known) < 2:
         return None, "Fewer than two nodes reported a state hash, so none could be compared."
     if len(groups) > 1:
-        told = "The nodes that reported a state hash had applied different amounts"
+        sentence = "The nodes that reported a state hash had applied different amounts"
         if any(len(names) > 1 for held in groups.values() for names in held.values()):
-            told += "; those that had applied equally much reported the same"
-        return None, f"{told}."
+            sentence += "; those that had applied equally much reported the same"
+        return None, f"{sentence}."
     applied = known[0].applied or 0
     return True, (
-        f"{words.plural(len(known), 'node')} reported the same state hash ({known[0].digest}) at "
+        f"{counted(len(known), 'node')} reported the same state hash ({known[0].digest}) at "
         f"applied index {applied:,}."
     )

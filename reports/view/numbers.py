@@ -1,4 +1,4 @@
-"""How fast and how available: counts, rates and latencies per kind of operation and outcome.
+"""Throughput and latency: counts, rates and quantiles by kind of operation, outcome and phase.
 
 Quantiles are exact (nearest rank over all attempts of a cell), never averaged from buckets. A rate
 is the count divided by the length of its phase.
@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 from squall.checkers.campaign.statistics import quantile
 from squall.checkers.history import OpType
-from squall.reports.view.attempts import Attempt, Phase, Stretches
+from squall.reports.view.attempts import Attempt, FaultPeriods, Phase
 
 BUCKETS_MAX = 1200
-"""Most buckets of the rate band: a bucket a pixel is as fine as the page can show."""
+"""Most buckets of the rate band: about one a pixel."""
 
 OUTCOMES = (OpType.OK, OpType.INFO, OpType.FAIL)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one kind of operation with one outcome did in one phase. Latencies in nanoseconds."""
+    """One kind of operation with one outcome in one phase. `rate` is per second, the rest in ns."""
 
     n: int
     rate: float
@@ -34,7 +34,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class NumbersRow:
-    """One f with one outcome, in every phase (None where nothing happened)."""
+    """One f with one outcome, a cell a phase (None where there was no attempt)."""
 
     f: str
     outcome: str
@@ -51,17 +51,17 @@ class Rates:
     fail: tuple[int, ...]
 
 
-def numbers(tried: Sequence[Attempt], storm: Stretches) -> list[NumbersRow]:
-    """Build the table, kinds in order of name, outcomes ok, info, fail."""
+def numbers(attempts: Sequence[Attempt], periods: FaultPeriods) -> list[NumbersRow]:
+    """Return the table: kinds in order of name, outcomes ok, info, fail."""
     latencies: dict[tuple[str, OpType, Phase], list[int]] = {}
-    for each in tried:
+    for each in attempts:
         cell = (each.operation.f, each.operation.outcome, each.phase)
         latencies.setdefault(cell, []).append(each.latency_ns)
     rows = []
     for f in sorted({f for f, _, _ in latencies}):
         for outcome in OUTCOMES:
             cells = tuple(
-                _cell(latencies.get((f, outcome, phase), []), storm.length_ns(phase))
+                _cell(latencies.get((f, outcome, phase), []), periods.length_ns(phase))
                 for phase in Phase
             )
             if any(cells):
@@ -83,7 +83,7 @@ def _cell(latencies_ns: list[int], length_ns: int) -> Cell | None:
     )
 
 
-def rates(tried: Sequence[Attempt], duration_ns: int) -> Rates:
+def rates(attempts: Sequence[Attempt], duration_ns: int) -> Rates:
     """Count completions in equal buckets of 0.1, 0.2, 0.5, 1, 2, 5 ... seconds."""
     bucket_ns = next(
         step * 10**power
@@ -92,12 +92,12 @@ def rates(tried: Sequence[Attempt], duration_ns: int) -> Rates:
         if duration_ns <= step * 10**power * BUCKETS_MAX
     )
     size = duration_ns // bucket_ns + 1
-    counted = Counter((each.operation.outcome, each.ended_ns // bucket_ns) for each in tried)
+    counted = Counter((each.operation.outcome, each.ended_ns // bucket_ns) for each in attempts)
     ok, info, fail = (tuple(counted[outcome, at] for at in range(size)) for outcome in OUTCOMES)
     return Rates(bucket_ns, ok, info, fail)
 
 
-def outcome_counts(tried: Sequence[Attempt]) -> dict[str, int]:
-    """How many ended ok, info and fail."""
-    counted = Counter(each.operation.outcome for each in tried)
+def outcome_counts(attempts: Sequence[Attempt]) -> dict[str, int]:
+    """Return how many attempts ended ok, info and fail."""
+    counted = Counter(each.operation.outcome for each in attempts)
     return {outcome.value: counted[outcome] for outcome in OUTCOMES}

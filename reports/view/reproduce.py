@@ -1,8 +1,8 @@
-"""How to do it again: the commands, and every value that was chosen or drawn.
+"""How to reproduce a run: the commands, and every value that was chosen or drawn.
 
-`check` judges the recorded history again and always gives the same answer. Running the same seed
-on real containers repeats what was drawn and nothing else; the simulation repeats everything. The
-line that repeats a run is for any machine: it holds no absolute path.
+`check` judges the recorded history again and always gives the same verdict. The same seed on real
+containers repeats what was drawn and nothing else; in the simulation it repeats everything. The
+command works on any machine: it holds no absolute path.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from squall.checkers.run import Run
-from squall.reports import words
+from squall.reports import formatting
 
 REPEAT = "repeat"
 STORE, NODE_SOURCE = "--store", "--node-source"
@@ -29,7 +29,7 @@ ITS_NODE = "add --node-source with the node that this run tested"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A line to paste, and what to expect of it."""
+    """A command to paste, and what it repeats."""
 
     name: str
     line: str
@@ -37,12 +37,12 @@ class Command:
 
 
 def folder_of(run: Run) -> str:
-    """Where the store keeps a run unless told otherwise."""
+    """Return the run's folder in the default store."""
     return f"store/{run.id}" if "/" in run.id else f"store/{run.workload}/{run.id}"
 
 
 def commands(run: Run, folder: str) -> list[Command]:
-    """List what a reader may want to type next."""
+    """Return the commands to judge the run again and to repeat it."""
     note = SAME_RUN if run.cluster == "sim" else SAME_DRAWS
     line = repeat_line(run)
     if run.parameters.get("node_source") and NODE_SOURCE not in line:
@@ -58,46 +58,48 @@ def commands(run: Run, folder: str) -> list[Command]:
 
 
 def repeat_line(run: Run) -> str:
-    """Rebuild the command line of the run, with its seed and the kind of cluster spelled out.
+    """Return the command line of the run, with its seed and the kind of cluster made explicit.
 
-    Where it was left to the machine (`--cluster auto`), another machine would choose otherwise.
-    Absolute paths are left out: where a run is stored does not change it, and a node's source is
-    somewhere else on another machine (the note says so).
+    `--cluster auto` is replaced by what it chose, as another machine may choose otherwise. Absolute
+    paths are left out: where a run is stored does not change it, and a node's source is elsewhere
+    on another machine (the note says so).
     """
-    words_typed = _without_absolute_paths(run.argv)
-    for at, word in enumerate(words_typed):
-        if word == "--cluster=auto" or (word == "auto" and words_typed[at - 1] == "--cluster"):
-            words_typed[at] = word.replace("auto", run.cluster)
-    if words_typed and words_typed[0].rpartition("/")[2].startswith("squall"):
-        words_typed = words_typed[1:]
-    if not words_typed:
-        words_typed = ["run", run.workload, "--cluster", run.cluster]
-        words_typed += ["--nodes", str(len(run.nodes)), "--time", f"{run.time_limit_s:g}s"]
+    arguments = _without_absolute_paths(run.argv)
+    for at, argument in enumerate(arguments):
+        if argument == "--cluster=auto" or (
+            argument == "auto" and arguments[at - 1] == "--cluster"
+        ):
+            arguments[at] = argument.replace("auto", run.cluster)
+    if arguments and arguments[0].rpartition("/")[2].startswith("squall"):
+        arguments = arguments[1:]
+    if not arguments:
+        arguments = ["run", run.workload, "--cluster", run.cluster]
+        arguments += ["--nodes", str(len(run.nodes)), "--time", f"{run.time_limit_s:g}s"]
         if run.faults:
-            words_typed += ["--faults", ",".join(run.faults)]
-    if not any(word == "--seed" or word.startswith("--seed=") for word in words_typed):
-        words_typed += ["--seed", str(run.seed)]
-    return shlex.join(["squall", *words_typed])
+            arguments += ["--faults", ",".join(run.faults)]
+    if not any(argument == "--seed" or argument.startswith("--seed=") for argument in arguments):
+        arguments += ["--seed", str(run.seed)]
+    return shlex.join(["squall", *arguments])
 
 
 def _without_absolute_paths(argv: Sequence[str]) -> list[str]:
-    """Leave out options whose value is an absolute path."""
+    """Return the arguments without options whose value is an absolute path."""
     kept: list[str] = []
-    words_left = iter(argv)
-    for word in words_left:
-        name, assigned, value = word.partition("=")
+    remaining = iter(argv)
+    for argument in remaining:
+        name, assigned, value = argument.partition("=")
         if name not in (STORE, NODE_SOURCE):
-            kept.append(word)
+            kept.append(argument)
         elif assigned:
-            kept += [] if value.startswith("/") else [word]
+            kept += [] if value.startswith("/") else [argument]
         else:
-            value = next(words_left, "")
-            kept += [] if value.startswith("/") else [word, value]
+            value = next(remaining, "")
+            kept += [] if value.startswith("/") else [argument, value]
     return kept
 
 
 def parameter_groups(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Every recorded value, grouped for reading."""
+    """Return every recorded value, in groups (name, rows)."""
     commit = f"{run.commit}{' (dirty)' if run.dirty else ''}" if run.commit else "unknown"
     chosen = [
         ("seed", str(run.seed)),
@@ -111,9 +113,9 @@ def parameter_groups(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
     groups = [
         ("Run", chosen),
-        ("Parameters, drawn or chosen", words.facts(run.parameters)),
-        ("Versions", words.facts(run.versions)),
-        ("Host", words.facts(run.host)),
-        ("Left out, and why", words.facts(run.unsupported)),
+        ("Parameters, drawn or chosen", formatting.facts(run.parameters)),
+        ("Versions", formatting.facts(run.versions)),
+        ("Host", formatting.facts(run.host)),
+        ("Left out, and why", formatting.facts(run.unsupported)),
     ]
     return [(name, rows) for name, rows in groups if rows]

@@ -1,7 +1,7 @@
-"""Whatever a checker reports in its `stats`, arranged for reading without knowing what it means.
+"""Any checker's `stats` as tables, without knowledge of their keys.
 
-No key is expected to be there. Mappings of like mappings, and lists of them, become tables; the
-rest stays as names with values.
+A mapping of like mappings, or a list of them, becomes a table; anything else stays a list of names
+with values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Grid:
 
 
 def grid(held: Any) -> Grid | None:
-    """Arrange a mapping or list of mappings as a table; None if it has not that shape."""
+    """Return a mapping or list of mappings as a table; None if it has another shape."""
     if isinstance(held, Mapping):
         named = [(str(name), inner) for name, inner in held.items()]
     elif isinstance(held, list | tuple):
@@ -42,7 +42,7 @@ def grid(held: Any) -> Grid | None:
 
 
 def _flat(inner: Mapping[str, Any]) -> dict[str, Any]:
-    """Lift the scalars of a nested mapping one level: {"ms": {"p50": 1}} -> {"ms p50": 1}."""
+    """Flatten a nested mapping by one level: {"ms": {"p50": 1}} -> {"ms p50": 1}."""
     found: dict[str, Any] = {}
     for name, held in inner.items():
         if isinstance(held, Mapping) and held:

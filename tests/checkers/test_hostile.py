@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import pytest
 
 from bench.fuzz_checkers import check, damage
+from squall.checkers.formats import edn
 from squall.checkers.formats.jsonl import encode_history, read_history
 from squall.checkers.history import MalformedHistory
 from squall.checkers.registry import ENTRIES, UnknownModel, check_file
@@ -17,6 +21,61 @@ from squall.checkers.verdict import Budget
 from tests.checkers.cases import RULE
 from tests.checkers.seeds import SEEDS
 from tests.checkers.test_cases import CASES
+from tests.checkers.test_situations import SITUATIONS
+
+JUNK = (
+    *(None, 0, 1, -1, "", "a", "1", True, False, 1.5, 10**30),
+    *([], {}, [[]], [1, 2], [None], [["r"]], [[1, 2, 3]], {"a": 1}, {"key": None}),
+)
+"""What is put where something else should be."""
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield where in a value something stands, at any depth."""
+    yield place
+    if not isinstance(value, dict | list):
+        return
+    for at, one in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from places(one, (*place, at))
+
+
+def events_of(data: str | bytes) -> list[Any]:
+    """The events of a situation, if it is a text of JSON or EDN."""
+    text = data if isinstance(data, str) else ""
+    try:
+        return list(json.loads(text))
+    except (ValueError, TypeError):
+        pass
+    try:
+        lines = [json.loads(line) for line in text.splitlines()]
+    except ValueError:
+        lines = []
+    try:
+        return lines or json.loads(json.dumps(list(edn.read(text)), default=list))
+    except (ValueError, TypeError):
+        return []
+
+
+def test_whatever_stands_anywhere_in_a_file_is_judged_or_refused_in_a_line() -> None:
+    """No value at any place of any event ends in a traceback."""
+    files = [(one.options.get("model"), events_of(one.data)) for one in SITUATIONS.values()]
+    files = [(model, events) for model, events in files if events]
+    assert len(files) > 80
+    for seed in range(SEEDS):
+        random = Random(f"junk {seed}")
+        model, events = random.choice(files)
+        events = json.loads(json.dumps(events))
+        for _ in range(random.choice([1, 1, 2])):
+            *way, last = random.choice([one for one in places(events) if len(one) > 1])
+            inner = events
+            for step in way:
+                inner = inner[step]
+            inner[last] = copy.deepcopy(random.choice(JUNK))
+        model = model if random.random() < 0.8 else random.choice(sorted(ENTRIES))
+        data = "\n".join(map(json.dumps, events)).encode()
+        with contextlib.suppress(MalformedHistory, UnknownModel):
+            check_file("h", data, model, Budget())
+
 
 HEADER = b'{"squall":"history","version":1}\n'
 

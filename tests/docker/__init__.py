@@ -1,1 +1,1 @@
-"""The container world: pure parts by themselves, the rest on a real engine."""
+"""The container backend: its pure parts by themselves, the rest on a real engine."""

@@ -1,4 +1,4 @@
-"""A cluster of stand-ins: every fault is real, only the database is missing."""
+"""A cluster of stand-in nodes: the faults are real, the database is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def standin_image() -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(standin_image: str) -> AsyncIterator[DockerCluster]:
-    """Start three stand-ins that the tests of a module share; each test mends what it broke."""
+    """Start three stand-ins that the tests of a module share; each test heals its faults."""
     made = DockerCluster(run_id="test-faults", image=standin_image, size=3)
     try:
         await made.start()

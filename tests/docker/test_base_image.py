@@ -66,9 +66,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(base.shutil, "which", lambda name: name in programs or None)
         monkeypatch.setattr(base, "_run", made.run)
         monkeypatch.setattr(base, "_import", lambda engine, root: None)
-        monkeypatch.delenv(base.FORBID, raising=False)
+        monkeypatch.delenv(base.NO_INSTALL, raising=False)
         if forbid is not None:
-            monkeypatch.setenv(base.FORBID, forbid)
+            monkeypatch.setenv(base.NO_INSTALL, forbid)
         return made
 
     return make

@@ -140,7 +140,7 @@ def _tell(control: Path, *command: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the shim is for Linux")
 class TestTheShim:
-    """A process under the shim believes the control file, whole."""
+    """A process under the shim reads clocks as the control file says."""
 
     def test_a_process_is_shown_the_jumped_wall_clock(self, shim: Path, tmp_path: Path) -> None:
         control = tmp_path / "clock"

@@ -1,4 +1,4 @@
-"""The doctor names what is missing and how to get it, and never falls over itself."""
+"""`squall doctor` names what is missing and how to install it, and never fails itself."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from squall.harness.cluster import HarnessError, NodeStatus
-from squall.harness.docker.evidence import BLOCK_BYTES, digest, unpack, words_of
+from squall.harness.docker.evidence import BLOCK_BYTES, HOLE_BYTES, digest, final_lines_of, unpack
 
 
 def archive(files: dict[str, bytes]) -> list[bytes]:
@@ -33,7 +33,7 @@ def test_preallocated_zeros_take_no_room(tmp_path: Path) -> None:
     content = b"x" + bytes(8 * BLOCK_BYTES)
     unpack(archive({"wal": content}), tmp_path)
     assert (tmp_path / "wal").read_bytes() == content
-    assert (tmp_path / "wal").stat().st_blocks * 512 <= 2 * BLOCK_BYTES
+    assert (tmp_path / "wal").stat().st_blocks * 512 <= 2 * HOLE_BYTES
 
 
 def test_a_path_that_leads_out_of_the_folder_is_refused(tmp_path: Path) -> None:
@@ -53,9 +53,9 @@ def test_the_last_words_are_the_fatal_event() -> None:
         '{"event": "fatal", "error": "AssertionError: applied > committed"}',
         '{"event": "stopped"}',
     ]
-    assert words_of(lines) == "AssertionError: applied > committed"
+    assert final_lines_of(lines) == "AssertionError: applied > committed"
 
 
 def test_without_a_fatal_event_the_last_lines_are_the_last_words() -> None:
-    assert words_of(["one", "", "two"]) == "one\ntwo"
-    assert words_of([]) == "(it said nothing)"
+    assert final_lines_of(["one", "", "two"]) == "one\ntwo"
+    assert final_lines_of([]) == "(it said nothing)"

@@ -21,7 +21,7 @@ async def reachable(cluster: DockerCluster, node: str) -> bool:
 
 async def rules_of(cluster: DockerCluster, node: str) -> str:
     container = cluster._containers[node]
-    return await cluster._call(cluster._hands.run, container, ["squall-links", "counters"])
+    return await cluster._call(cluster._exec.run, container, ["squall-links", "counters"])
 
 
 async def starts_of(cluster: DockerCluster, into: Path) -> dict[str, int]:

@@ -65,7 +65,7 @@ def doomed(standin_image: str) -> Iterator[subprocess.Popen[str]]:
 async def test_clusters_side_by_side_share_nothing_and_a_dead_ones_remains_go(
     standin_image: str, doomed: subprocess.Popen[str]
 ) -> None:
-    """The living cluster is the bystander of everything that happens to the doomed one."""
+    """A second, live cluster must not be affected by what happens to the first."""
     living = DockerCluster(run_id="test-doomed", image=standin_image, size=3)
     try:
         await living.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from squall.harness.docker.iptables import dropped, rules
+from squall.harness.docker.iptables import dropped_packets, rules
 
 ADDRESSES = {"n1": "10.213.4.75", "n2": "10.213.4.76", "n3": "10.213.4.77"}
 
@@ -26,13 +26,13 @@ def test_healing_is_an_empty_list_of_rules() -> None:
 
 
 def test_counters_are_read_for_both_front_ends_of_iptables() -> None:
-    assert dropped(LISTING, ADDRESSES) == {"n2": 128, "n3": 0}
+    assert dropped_packets(LISTING, ADDRESSES) == {"n2": 128, "n3": 0}
 
 
 def test_an_empty_chain_has_dropped_nothing() -> None:
-    assert dropped("Chain SQUALL (1 references)\n pkts bytes target\n", ADDRESSES) == {}
+    assert dropped_packets("Chain SQUALL (1 references)\n pkts bytes target\n", ADDRESSES) == {}
 
 
 def test_a_rule_of_somebody_else_is_not_counted() -> None:
     foreign = "       5      300 DROP       0    --  *      *       10.0.0.9   0.0.0.0/0\n"
-    assert dropped(foreign, ADDRESSES) == {}
+    assert dropped_packets(foreign, ADDRESSES) == {}

@@ -33,7 +33,7 @@ def clocks() -> Clocks:
 
 def test_a_clock_that_was_seen_off_was_turned(clocks: Clocks) -> None:
     clocks.jump("n1", 5000)
-    clocks.note("n1", reading(1, offset_ms=5003))
+    clocks.record("n1", reading(1, offset_ms=5003))
     measured = clocks.measured()
     assert measured.effective is True
     assert "reported +5,003 ms" in measured.effect
@@ -41,35 +41,35 @@ def test_a_clock_that_was_seen_off_was_turned(clocks: Clocks) -> None:
 
 def test_a_clock_that_stayed_true_was_not_turned(clocks: Clocks) -> None:
     clocks.jump("n1", 5000)
-    clocks.note("n1", reading(1, offset_ms=3))
+    clocks.record("n1", reading(1, offset_ms=3))
     assert clocks.measured().effective is False
 
 
 def test_a_clock_that_could_not_be_read_is_unknown(clocks: Clocks) -> None:
     clocks.jump("n1", 5000)
-    clocks.note("n1", Reading(status=NodeStatus(node="n1", reachable=False)))
+    clocks.record("n1", Reading(status=NodeStatus(node="n1", reachable=False)))
     assert clocks.measured().effective is None
 
 
 def test_a_strobe_at_rest_proves_nothing(clocks: Clocks) -> None:
     clocks.jump("n1", 5000)
     clocks.jump("n1", 0)
-    clocks.note("n1", reading(1, offset_ms=0))
+    clocks.record("n1", reading(1, offset_ms=0))
     assert clocks.measured().effective is None
 
 
 def test_a_strobe_seen_away_once_was_effective(clocks: Clocks) -> None:
     clocks.jump("n1", 5000)
-    clocks.note("n1", reading(1, offset_ms=5000))
+    clocks.record("n1", reading(1, offset_ms=5000))
     clocks.jump("n1", 0)
-    clocks.note("n1", reading(2, offset_ms=0))
+    clocks.record("n1", reading(2, offset_ms=0))
     assert clocks.measured().effective is True
 
 
 def test_a_drift_is_measured_between_two_reports(clocks: Clocks) -> None:
     clocks.drift("n1", 2.0)
-    clocks.note("n1", reading(10, monotonic_s=100))
-    clocks.note("n1", reading(12, monotonic_s=104))
+    clocks.record("n1", reading(10, monotonic_s=100))
+    clocks.record("n1", reading(12, monotonic_s=104))
     measured = clocks.measured()
     assert measured.effective is True
     assert measured.data["n1"]["seen_rate"] == pytest.approx(2.0)

@@ -1,4 +1,4 @@
-"""What somebody else does to containers during a run is trouble, never evidence against a node."""
+"""Interference with containers from outside is trouble, never evidence against a node."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture
 def engine() -> Iterator[Any]:
-    """Return the engine as somebody else uses it."""
+    """Return another connection to the engine, for the interference."""
     made = Docker()
     yield made.api
     made.close()
@@ -37,7 +37,7 @@ async def cluster(standin_image: str) -> AsyncIterator[DockerCluster]:
 
 
 async def told(cluster: DockerCluster, node: str = "n2") -> str:
-    """Return what is said of one node; of the others, nothing; and nobody is blamed."""
+    """Return the disturbances of one node; checks that there are no others, and no crash."""
     found = await cluster.disturbed()
     assert set(found) <= {node}
     assert await cluster.crashed() == {}
@@ -63,7 +63,7 @@ async def test_a_node_that_was_killed_is_named_with_the_signal(cluster, engine) 
 
 
 async def test_a_node_that_was_killed_just_before_our_own_kill_is_not_ours(cluster, engine) -> None:
-    """Nobody looked in between."""
+    """The state was not inspected in between."""
     engine.kill(cluster._containers["n2"], "SIGKILL")
     await cluster.kill(("n2",))
     assert "SIGKILL" in await told(cluster)
@@ -109,7 +109,7 @@ async def test_a_pause_that_another_ended_is_noticed(cluster, engine) -> None:
 async def test_a_node_that_was_stopped_by_a_signal_is_noticed_and_continued(
     cluster, engine
 ) -> None:
-    """The engine calls it running; only the node itself says nothing any more."""
+    """The engine reports it as running; only the node itself does not answer."""
     engine.kill(cluster._containers["n2"], "SIGSTOP")
     assert not await reachable(cluster)
     assert "SIGSTOP" in await told(cluster)
@@ -171,5 +171,5 @@ async def test_a_node_without_enough_memory_is_not_to_blame(monkeypatch) -> None
 async def test_looking_for_what_works_leaves_nothing_behind(cluster) -> None:
     """No queueing discipline delays the loopback of the node that was asked."""
     for node in cluster.nodes:
-        queue = cluster._hands.run(cluster._containers[node], ["tc", "qdisc", "show", "dev", "lo"])
+        queue = cluster._exec.run(cluster._containers[node], ["tc", "qdisc", "show", "dev", "lo"])
         assert "netem" not in queue

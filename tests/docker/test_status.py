@@ -1,4 +1,4 @@
-"""A node that answers nonsense, or nothing, is unreachable, and the reason is told."""
+"""A node that answers nonsense, or nothing, is unreachable, with the reason."""
 
 from __future__ import annotations
 

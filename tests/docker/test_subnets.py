@@ -1,4 +1,4 @@
-"""Every run gets a network of its own that nobody else has."""
+"""Every run gets a network of its own, on an unused subnet."""
 
 from __future__ import annotations
 

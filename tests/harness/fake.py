@@ -1,4 +1,4 @@
-"""A cluster in memory: one correct linearizable store behind n doors, and ways to get it wrong.
+"""A cluster in memory: one linearizable store that n nodes serve, and variants that are broken.
 
 A node that is dead refuses, one that is frozen or without a quorum never answers. Broken variants:
 `stale` (serves reads from a copy that lags), `lossy` (acknowledges some writes and drops them).
@@ -13,19 +13,17 @@ from typing import Any
 import msgspec
 
 from squall.checkers.evidence import Evidence, HardState, LogEntry, NodeEvidence, StateDigest
-from squall.harness.cluster import HarnessError, Measured, NodeStatus
-from squall.harness.nemesis.cluster_state import Condition
+from squall.harness.cluster import HarnessError, Journal, Measured, NodeStatus
+from squall.harness.nemesis.cluster_state import ClusterState
+from squall.workloads import liveness
 from squall.workloads.client import (
     Definite,
-    KeyValue,
+    Indefinite,
     Put,
-    PutAnswer,
     Range,
-    RangeAnswer,
     Request,
-    Txn,
-    TxnAnswer,
 )
+from tests.workloads.one_store import OneStore
 
 MS = 1_000_000
 
@@ -54,8 +52,6 @@ class Door:
 class FakeCluster:
     """Five doors to one store."""
 
-    world = "sim"
-
     def __init__(self, runtime: Any, *, nodes: int = 5, broken: str = "", seed: int = 1) -> None:
         self.runtime, self.broken = runtime, broken
         self.random = Random(seed)
@@ -69,10 +65,9 @@ class FakeCluster:
         self.frozen: set[str] = set()
         self.grudge: dict[str, frozenset[str]] = {}
         self.offset_ms: dict[str, int] = {}
-        self.store: dict[bytes, KeyValue] = {}
-        self.old: dict[bytes, KeyValue] = {}
-        self.revision = 1
+        self.store = OneStore()
         self.stopped = False
+        self.live = False  # whether it has a liveness phase
         self.calls: list[str] = []
         self.failing: set[str] = set()
         self.ends_by_itself: dict[str, str] = {}
@@ -91,8 +86,8 @@ class FakeCluster:
         return self.doors[-1]
 
     @property
-    def condition(self) -> Condition:
-        return Condition(
+    def state(self) -> ClusterState:
+        return ClusterState(
             nodes=self.nodes,
             down=frozenset(self.down),
             paused=frozenset(self.frozen),
@@ -101,47 +96,29 @@ class FakeCluster:
 
     @property
     def leader(self) -> str:
-        return next(iter(self.condition.able), "")
+        return next(iter(self.state.electable), "")
 
     async def until_served(self, node: str, request: Request) -> None:
         serializable = isinstance(request, Range) and request.serializable
         while node in self.down | self.frozen or (
-            not serializable and node not in self.condition.able
+            not serializable and node not in self.state.electable
         ):
             await self.runtime.sleep_ns(20 * MS)
 
     def apply(self, request: Request) -> Any:
-        if isinstance(request, Range):
-            lagging = self.broken == "stale" and self.random.random() < 0.05
-            found = (self.old if lagging else self.store).get(request.key)
-            kvs = (found,) if found else ()
-            if request.range_end:
-                kvs = tuple(self.store.values())[:1]
-            return RangeAnswer(kvs, len(kvs), False, self.revision, 1)
-        if isinstance(request, Put):
-            self.revision += 1
-            if not (self.broken == "lossy" and self.random.random() < 0.02):
-                before = self.store.get(request.key)
-                if before:
-                    self.old[request.key] = before
-                self.store[request.key] = KeyValue(
-                    request.key,
-                    request.value,
-                    before.create_revision if before else self.revision,
-                    self.revision,
-                    before.version + 1 if before else 1,
-                )
-            return PutAnswer(self.revision, None, 1)
-        assert isinstance(request, Txn)
-        (guard,) = request.compares
-        found = self.store.get(guard.key)
-        if guard.target == "create":
-            held = (found.create_revision if found else 0) == guard.operand
-        else:
-            held = found is not None and found.value == guard.operand
-        branch = request.success if held else request.failure
-        answers = tuple(self.apply(each) for each in branch)
-        return TxnAnswer(held, self.revision, answers, 1)
+        store = self.store
+        if self.broken == "stale" and isinstance(request, Range) and self.random.random() < 0.05:
+            for kv in store.apply(request).kvs:
+                return store.at(kv.mod_revision - 1, request)
+        before = store.past[-1]
+        answer = store.apply(request)
+        if self.broken == "lossy" and isinstance(request, Put) and self.random.random() < 0.02:
+            store.past[-1] = before
+        return answer
+
+    @property
+    def revision(self) -> int:
+        return self.store.revision
 
     def _note(self, name: str, *about: Any) -> None:
         self.calls.append(" ".join([name, *map(str, about)]))
@@ -225,6 +202,21 @@ class FakeCluster:
         if self.leader and (not self.reigns or self.reigns[-1] != self.leader):
             self.reigns.append(self.leader)
         return len(self.reigns)
+
+    async def begin_background_faults(self) -> None:
+        self._note("begin background faults")
+
+    async def end_background_faults(self) -> None:
+        self._note("end background faults")
+
+    async def prove_liveness(self, journal: Journal) -> bool:
+        """Write once through the journal, as a backend that has this phase does."""
+        self._note("prove liveness")
+        if self.live:
+            request = liveness.write(self.revision)
+            op = journal.invoked(self.leader or self.nodes[0], request)
+            journal.completed(op, self.apply(request) if self.leader else Indefinite("no leader"))
+        return self.live
 
     async def crashed(self) -> dict[str, str]:
         return self.ends_by_itself

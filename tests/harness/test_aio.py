@@ -1,4 +1,4 @@
-"""asyncio, spoken as a Runtime; and the fake of it keeps the same promises."""
+"""What every Runtime promises: asyncio's and the simulator's alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from squall.harness.run.asyncio_runtime import AsyncioRuntime
 from squall.harness.run.runtime import Runtime
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
 
 MS = 1_000_000
 
@@ -22,12 +22,12 @@ def on_asyncio(scenario: Callable[[Runtime], Coroutine[Any, Any, Any]]) -> Any:
     return asyncio.run(main())
 
 
-def on_manual(scenario: Callable[[Runtime], Coroutine[Any, Any, Any]]) -> Any:
-    runtime = ManualRuntime()
+def on_simulator(scenario: Callable[[Runtime], Coroutine[Any, Any, Any]]) -> Any:
+    runtime = virtual_runtime()
     return runtime.run(scenario(runtime))
 
 
-worlds = pytest.mark.parametrize("world", [on_asyncio, on_manual], ids=["asyncio", "manual"])
+worlds = pytest.mark.parametrize("world", [on_asyncio, on_simulator], ids=["asyncio", "simulator"])
 
 
 @worlds

@@ -161,7 +161,7 @@ def test_what_is_left_out_is_told_and_under_strict_no_pass(capfd: Any, tmp_path:
 def test_a_register_of_ours_in_which_nothing_was_read_is_no_pass(
     capfd: Any, tmp_path: Path
 ) -> None:
-    """Vacuous, as the documents say."""
+    """Valid without operations, as documented."""
     path = tmp_path / "history.jsonl"
     op = '{"index":%d,"time_ns":%d,"process":"a","type":"%s","f":"write","key":"x","value":1}\n'
     header = '{"squall":"history","version":1}\n'
@@ -286,7 +286,7 @@ def test_a_model_of_ones_own_is_named_by_its_file(capfd: Any, tmp_path: Path) ->
 
 
 def test_the_documented_model_has_fifteen_lines() -> None:
-    """As promised."""
+    """As documented."""
     lines = [line for line in BELL.splitlines() if line.strip() and '"""' not in line]
     assert len(lines) <= 15
 
@@ -348,3 +348,28 @@ def test_what_cannot_be_exported_is_one_line(
     assert (code, out) == (4, "")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_what_a_verdict_depends_on_is_said_below_it(capfd: Any, tmp_path: Path) -> None:
+    """An option that would change it, where the user alone can know; and what a bank claims."""
+    path = tmp_path / "history.edn"
+    path.write_text(
+        "{:process 0 :type :invoke :f :read :value nil}{:process 0 :type :ok :f :read :value 0}"
+        "{:process 0 :type :invoke :f :write :value 1}{:process 0 :type :ok :f :write :value 1}"
+    )
+    code, out, _ = squall(capfd, "check", str(path))
+    assert code == 1
+    assert "hint: if it was there at the start, say so with --initial '0'\n" in out
+    code, out, _ = squall(capfd, "check", str(path), "--initial", "0")
+    assert code == 0
+    assert "hint" not in out
+    path.write_text(
+        "{:process 0 :type :invoke :f :read :value nil}"
+        "{:process 0 :type :ok :f :read :value {0 9, 1 -1}}"
+    )
+    code, out, _ = squall(capfd, "check", str(path), "--model", "bank")
+    assert code == 1
+    assert "hint: if accounts may be overdrawn, judge by --model bank:negative\n" in out
+    code, out, _ = squall(capfd, "check", str(path), "--model", "bank:negative")
+    assert code == 0
+    assert "judged by --model bank-linearizable\n" in out

@@ -20,16 +20,16 @@ from squall.harness import backends
 from squall.harness.cli import main
 from squall.harness.cli.durations import parse_duration_ns, show_duration
 from squall.harness.cluster import HarnessError, NodeNeverReady
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import conduct
 from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder
-from squall.harness.run.run import World
+from squall.harness.run.run import BackendResult
 from squall.harness.run.seeds import Seeds
 from squall.harness.store import RunFolder
 from squall.workloads import WORKLOADS
 from tests.harness.fake import FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
 
 
 def squall(capfd: Any, *words: str) -> tuple[int, str, str]:
@@ -40,7 +40,7 @@ def squall(capfd: Any, *words: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def fake_backend(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Let `squall run` conduct on a cluster in memory."""
 
     def install(
@@ -49,14 +49,13 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         interrupted: bool = False,
         **made: Any,
     ) -> None:
-        def conductor(
+        def backend(
             request: Any,
-            run: Any,
             folder: RunFolder,
             progress: Progress,
             sink: Callable[[Op], None],
-        ) -> World:
-            runtime = ManualRuntime()
+        ) -> BackendResult:
+            runtime = virtual_runtime()
             cluster = FakeCluster(runtime, nodes=request.nodes, **made)
             prepare(cluster)
             findings = runtime.run(
@@ -64,7 +63,7 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     runtime=runtime,
                     cluster=cluster,
                     workload=WORKLOADS[request.workload],
-                    nemesis=Storm(request.faults),
+                    nemesis=FaultScheduler(request.faults),
                     recorder=Recorder(runtime, sink),
                     seeds=Seeds(request.seed),
                     options=request.options,
@@ -72,14 +71,14 @@ def fake_world(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                     into=folder.nodes,
                 )
             )
-            return World(
+            return BackendResult(
                 findings=findings,
                 versions=cluster.versions,
                 unsupported=cluster.unsupported,
                 interrupted=interrupted,
             )
 
-        monkeypatch.setattr(backends, "conductor_of", lambda world: conductor)
+        monkeypatch.setattr(backends, "load_backend", lambda name: backend)
 
     return install
 
@@ -107,7 +106,7 @@ run --frobnicate                 No such option
 
 @pytest.mark.parametrize("line", [line for line in USAGE_ERRORS.splitlines() if line])
 def test_a_command_line_that_makes_no_sense_is_one_line_and_exit_4(line: str, capfd: Any):
-    """Whoever mistyped is told what there is."""
+    """A usage error names what is available."""
     typed, message = (part.strip() for part in line.split("  ", 1))
     code, out, err = squall(capfd, *typed.split())
     assert code == 4
@@ -116,9 +115,9 @@ def test_a_command_line_that_makes_no_sense_is_one_line_and_exit_4(line: str, ca
     assert not out
 
 
-def test_a_correct_store_is_valid(fake_world: Any, capfd: Any, tmp_path: Path):
+def test_a_correct_store_is_valid(fake_backend: Any, capfd: Any, tmp_path: Path):
     """The whole path: load, faults, final phase, checkers, reports, exit code 0."""
-    fake_world()
+    fake_backend()
     code, out, err = squall(capfd, "run", "--time", "20s", "--seed", "3", "--store", str(tmp_path))
     folder = RunFolder(tmp_path / "latest")
     assert code == 0, out
@@ -142,9 +141,9 @@ def test_a_correct_store_is_valid(fake_world: Any, capfd: Any, tmp_path: Path):
 
 
 @pytest.mark.parametrize("broken", ["stale", "lossy"])
-def test_a_broken_store_is_invalid(fake_world: Any, capfd: Any, tmp_path: Path, broken: str):
+def test_a_broken_store_is_invalid(fake_backend: Any, capfd: Any, tmp_path: Path, broken: str):
     """Stale reads and lost writes are found, proved, and exit 1."""
-    fake_world(broken=broken)
+    fake_backend(broken=broken)
     code, out, _ = squall(
         capfd, "run", "--time", "20s", "--faults", "none", "--seed", "3", "--store", str(tmp_path)
     )
@@ -156,9 +155,9 @@ def test_a_broken_store_is_invalid(fake_world: Any, capfd: Any, tmp_path: Path, 
     assert "✗ linearizable" in out
 
 
-def test_trouble_of_the_harness_is_exit_3(fake_world: Any, capfd: Any, tmp_path: Path):
+def test_trouble_of_the_harness_is_exit_3(fake_backend: Any, capfd: Any, tmp_path: Path):
     """The database is not blamed."""
-    fake_world(lambda cluster: cluster.failing.add("cut"))
+    fake_backend(lambda cluster: cluster.failing.add("cut"))
     code, out, _ = squall(
         capfd, "run", "--time", "10s", "--faults", "partition", "--store", str(tmp_path)
     )
@@ -168,9 +167,9 @@ def test_trouble_of_the_harness_is_exit_3(fake_world: Any, capfd: Any, tmp_path:
 
 
 def test_a_node_that_never_gets_ready_is_exit_3_with_its_last_words(
-    fake_world: Any, capfd: Any, tmp_path: Path
+    fake_backend: Any, capfd: Any, tmp_path: Path
 ):
-    """One look tells why."""
+    """The last lines give the reason."""
 
     def prepare(cluster: FakeCluster) -> None:
         async def start() -> None:
@@ -178,7 +177,7 @@ def test_a_node_that_never_gets_ready_is_exit_3_with_its_last_words(
 
         cluster.start = start  # type: ignore[method-assign]
 
-    fake_world(prepare)
+    fake_backend(prepare)
     code, _, err = squall(capfd, "run", "--store", str(tmp_path))
     assert code == 3
     assert err.splitlines()[-1] == (
@@ -191,10 +190,10 @@ def test_without_an_engine_there_is_one_clear_line(
 ):
     """What is missing, and what to do."""
 
-    def no_engine(*_: Any) -> World:
+    def no_engine(*_: Any) -> BackendResult:
         raise HarnessError("no Docker engine answers: start Docker, or use --cluster sim")
 
-    monkeypatch.setattr(backends, "conductor_of", lambda world: no_engine)
+    monkeypatch.setattr(backends, "load_backend", lambda name: no_engine)
     code, _, err = squall(capfd, "run", "--quiet", "--store", str(tmp_path))
     assert code == 3
     assert err == "squall: no Docker engine answers: start Docker, or use --cluster sim\n"
@@ -202,11 +201,11 @@ def test_without_an_engine_there_is_one_clear_line(
 
 
 def test_auto_falls_back_to_the_simulator_and_says_so_loudly(
-    fake_world: Any, capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake_backend: Any, capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Nobody should take a simulated run for one with containers."""
+    """A simulated run must not be mistaken for one with containers."""
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
-    fake_world()
+    fake_backend()
     words = ("--cluster", "auto", "--time", "2s", "--faults", "none", "--quiet")
     code, _, err = squall(capfd, "run", *words, "--store", str(tmp_path))
     assert code == 0
@@ -217,22 +216,22 @@ def test_auto_falls_back_to_the_simulator_and_says_so_loudly(
 
 
 def test_a_node_that_dies_by_its_own_assertion_is_invalid(
-    fake_world: Any, capfd: Any, tmp_path: Path
+    fake_backend: Any, capfd: Any, tmp_path: Path
 ):
     """The assertion is the proof."""
 
     def prepare(cluster: FakeCluster) -> None:
         cluster.ends_by_itself = {"n2": "AssertionError: committed entry changed"}
 
-    fake_world(prepare)
+    fake_backend(prepare)
     code, out, _ = squall(capfd, "run", "--time", "10s", "--store", str(tmp_path))
     assert code == 1
     assert "committed entry changed" in out
 
 
-def test_quiet_prints_the_last_line_only(fake_world: Any, capfd: Any, tmp_path: Path):
+def test_quiet_prints_the_last_line_only(fake_backend: Any, capfd: Any, tmp_path: Path):
     """For loops and logs."""
-    fake_world(broken="stale")
+    fake_backend(broken="stale")
     _, out, err = squall(
         capfd, "run", "--time", "5s", "--faults", "none", "--quiet", "--store", str(tmp_path)
     )
@@ -240,9 +239,9 @@ def test_quiet_prints_the_last_line_only(fake_world: Any, capfd: Any, tmp_path: 
     assert (out.count("\n"), err) == (1, "")
 
 
-def test_json_prints_the_verdict_for_machines(fake_world: Any, capfd: Any, tmp_path: Path):
+def test_json_prints_the_verdict_for_machines(fake_backend: Any, capfd: Any, tmp_path: Path):
     """Standard output is JSON and nothing else."""
-    fake_world(broken="stale")
+    fake_backend(broken="stale")
     _, out, _ = squall(
         capfd, "run", "--time", "5s", "--faults", "none", "--json", "--store", str(tmp_path)
     )
@@ -251,10 +250,10 @@ def test_json_prints_the_verdict_for_machines(fake_world: Any, capfd: Any, tmp_p
 
 
 def test_a_run_whose_controller_was_killed_is_judged_on_what_there_is(
-    fake_world: Any, capfd: Any, tmp_path: Path
+    fake_backend: Any, capfd: Any, tmp_path: Path
 ):
     """The folder has a history and no verdict; afterwards it has both."""
-    fake_world()
+    fake_backend()
     squall(capfd, "run", "--time", "5s", "--faults", "none", "--quiet", "--store", str(tmp_path))
     folder = tmp_path / "latest"
     for name in ("verdict.json", "evidence.json", "report.html"):
@@ -287,7 +286,7 @@ STALE = GOOD.rstrip().removesuffix(',"value":1}') + "}\n"
 def test_a_history_written_by_hand_is_judged_on_what_it_contains(
     history: str, code: int, line: str, capfd: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Nobody asks it for logs; a file and standard input are alike."""
+    """Logs are not required; a file and standard input are judged alike."""
     path = tmp_path / "by-hand.jsonl"
     path.write_text(history)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(history.encode())))
@@ -307,9 +306,9 @@ def test_a_malformed_line_is_named_by_its_number(capfd: Any, tmp_path: Path):
     assert err.count("\n") == 1
 
 
-def test_reports_are_views_that_can_be_rebuilt(fake_world: Any, capfd: Any, tmp_path: Path):
+def test_reports_are_views_that_can_be_rebuilt(fake_backend: Any, capfd: Any, tmp_path: Path):
     """From the folder alone, under the name it had then, to the same bytes."""
-    fake_world()
+    fake_backend()
     store = str(tmp_path)
     squall(capfd, "run", "--time", "5s", "--faults", "none", "--quiet", "--store", store)
     folder = (tmp_path / "latest").resolve()
@@ -324,9 +323,11 @@ def test_reports_are_views_that_can_be_rebuilt(fake_world: Any, capfd: Any, tmp_
 
 
 @pytest.mark.parametrize("older", ["11", "12"])
-def test_the_store_is_listed_newest_first(fake_world: Any, capfd: Any, tmp_path: Path, older: str):
+def test_the_store_is_listed_newest_first(
+    fake_backend: Any, capfd: Any, tmp_path: Path, older: str
+):
     """One line a run with its verdict, by the time at which it started, whatever its name."""
-    fake_world()
+    fake_backend()
     store = str(tmp_path)
     for seed in ("11", "12"):
         squall(capfd, "run", "--time", "2s", "--faults", "none", "--seed", seed,
@@ -344,9 +345,9 @@ def test_the_store_is_listed_newest_first(fake_world: Any, capfd: Any, tmp_path:
     ]
 
 
-def test_an_interrupted_run_is_judged_and_is_no_pass(fake_world: Any, capfd: Any, tmp_path: Path):
+def test_an_interrupted_run_is_judged_and_is_no_pass(fake_backend: Any, capfd: Any, tmp_path: Path):
     """What there is was fine; what there is not was not looked at. Exit 130."""
-    fake_world(interrupted=True)
+    fake_backend(interrupted=True)
     code, out, _ = squall(
         capfd, "run", "--time", "5s", "--faults", "none", "--store", str(tmp_path)
     )
@@ -362,11 +363,11 @@ def test_an_interrupt_before_anything_ran_is_exit_130(
     # A shell's background jobs inherit an ignored interrupt.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def interrupted(*_: Any) -> World:
+    def interrupted(*_: Any) -> BackendResult:
         os.kill(os.getpid(), signal.SIGINT)
         raise AssertionError("the interrupt came")
 
-    monkeypatch.setattr(backends, "conductor_of", lambda world: interrupted)
+    monkeypatch.setattr(backends, "load_backend", lambda name: interrupted)
     try:
         assert squall(capfd, "run", "--quiet", "--store", str(tmp_path))[0] == 130
     finally:
@@ -379,7 +380,7 @@ def test_an_error_nobody_foresaw_is_ours(monkeypatch: pytest.MonkeyPatch, capfd:
     def buggy(*_: Any) -> Any:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setattr(backends, "conductor_of", buggy)
+    monkeypatch.setattr(backends, "load_backend", buggy)
     code, _, err = squall(capfd, "run", "--quiet")
     assert code == 3
     assert "Traceback" in err

@@ -162,7 +162,7 @@ async def test_no_answer_within_the_deadline_is_indefinite():
 
 
 async def test_hanging_up_in_mid_request_is_indefinite():
-    """Whoever closes the connection does not learn what became of its request."""
+    """Closing the connection leaves the outcome of an outstanding request unknown."""
     async with Served({"Put": None}) as (client, server):
         call = asyncio.create_task(client.call(Put(b"a", b"1")))
         await server.arrived.wait()
@@ -174,7 +174,7 @@ async def test_hanging_up_in_mid_request_is_indefinite():
 
 
 async def test_a_refused_connection_is_definite():
-    """Nobody listens, so nothing was sent."""
+    """Nothing listens at the address, so nothing was sent."""
     client = GrpcKv("n1", "127.0.0.1:1")
     with pytest.raises(Definite, match="failed to connect"):
         await client.call(Put(b"a", b"1"))

@@ -8,16 +8,19 @@ import pytest
 
 from squall.checkers.faults import fault_windows
 from squall.checkers.history import OpType
+from squall.checkers.judge import judge
+from squall.checkers.verdict import Budget, Validity
 from squall.harness.cluster import HarnessError, NodeKilled
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder
 from squall.harness.run.seeds import Seeds
-from squall.workloads import WORKLOADS
+from squall.harness.sim.runtime import SimRuntime
+from squall.workloads import WORKLOADS, liveness
 from squall.workloads.client import Put
 from tests.harness.fake import FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
 
 ALL = ("kill", "pause", "partition", "clock")
 
@@ -25,13 +28,13 @@ ALL = ("kill", "pause", "partition", "clock")
 def run(
     *, seed: int = 1, faults: tuple[str, ...] = ALL, seconds: int = 60, **cluster: Any
 ) -> tuple[Findings, FakeCluster]:
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     made = FakeCluster(runtime, **cluster)
     return conducted(runtime, made, seed=seed, faults=faults, seconds=seconds), made
 
 
 def conducted(
-    runtime: ManualRuntime,
+    runtime: SimRuntime,
     cluster: FakeCluster,
     *,
     seed: int = 1,
@@ -44,7 +47,7 @@ def conducted(
             runtime=runtime,
             cluster=cluster,
             workload=WORKLOADS["register"],
-            nemesis=Storm(faults),
+            nemesis=FaultScheduler(faults),
             recorder=Recorder(runtime),
             seeds=Seeds(seed),
             options=Options(prefix="t/", time_limit_ns=seconds * NS_PER_S),
@@ -87,7 +90,7 @@ def test_a_minute_of_storm_holds_every_kind_of_fault_at_least_twice(seed: int):
 def test_a_fault_that_nobody_could_notice_yet_is_held_until_somebody_does(fault: str):
     """Nodes that boot or freeze drop nothing and tell no time; but no fault waits for ever."""
     for silence_s, at_least_s, at_most_s in ((7, 7, 8), (1000, 6, 14)):
-        runtime = ManualRuntime()
+        runtime = virtual_runtime()
         cluster = FakeCluster(runtime)
         cluster.silence_ns = silence_s * NS_PER_S
         findings = conducted(runtime, cluster, faults=(fault,), seconds=30)
@@ -131,7 +134,7 @@ def test_no_fault_begins_before_operations_have_succeeded():
 
 def test_a_store_that_is_not_empty_is_refused():
     """Somebody else's data would make the verdict worthless."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.apply(Put(b"left/behind", b"1"))
     with pytest.raises(HarnessError, match="left/behind"):
@@ -141,7 +144,7 @@ def test_a_store_that_is_not_empty_is_refused():
 
 def test_a_fault_that_cannot_be_started_is_trouble_and_the_run_goes_on():
     """It is recorded as indeterminate, healed all the same, and never blames the database."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.failing = {"pause"}
     findings = conducted(runtime, cluster, faults=("pause",), seconds=20)
@@ -154,19 +157,18 @@ def test_a_fault_that_cannot_be_started_is_trouble_and_the_run_goes_on():
 
 def test_what_a_world_cannot_do_is_left_out_of_the_draw():
     """An unsupported fault is said once, not tried and failed."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
-    cluster.unsupported = {"partition": "no iptables here", "clock-drift": "no shim here"}
+    cluster.unsupported = {"partition": "no iptables here"}
     findings = conducted(runtime, cluster)
     windows = fault_windows(findings.history)
     assert {window.kind for window in windows} == {"kill", "pause", "clock"}
-    assert {w.intent["variant"] for w in windows if w.kind == "clock"} == {"jump", "strobe"}
     assert findings.evidence.unsupported_faults == cluster.unsupported
 
 
 def test_a_node_that_dies_by_itself_ends_the_load_and_is_evidence():
     """What it proves is proved; its last words are kept."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.ends_by_itself = {"n2": "AssertionError: committed entry changed"}
     findings = conducted(runtime, cluster)
@@ -177,7 +179,7 @@ def test_a_node_that_dies_by_itself_ends_the_load_and_is_evidence():
 
 def test_told_to_stop_the_run_still_heals_and_reads_back():
     """Ctrl-C ends the load, not the proof."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     stop = runtime.event()
 
@@ -194,7 +196,7 @@ def test_told_to_stop_the_run_still_heals_and_reads_back():
 
 def test_a_final_phase_whose_healing_fails_is_trouble():
     """The verdict on the database stands, but the run is no pass."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
     cluster.failing = {"heal"}
     findings = conducted(runtime, cluster, faults=(), seconds=2)
@@ -203,7 +205,7 @@ def test_a_final_phase_whose_healing_fails_is_trouble():
 
 def test_a_cluster_that_does_not_come_back_is_a_finding_about_the_database():
     """It says what was missing, and the reads that were never answered are counted."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
 
     async def restart(nodes: tuple[str, ...]) -> None:
@@ -220,7 +222,7 @@ def test_a_cluster_that_does_not_come_back_is_a_finding_about_the_database():
 
 def test_a_victim_that_another_fault_had_killed_is_told_as_that():
     """It did not die by itself, and nobody had trouble."""
-    runtime = ManualRuntime()
+    runtime = virtual_runtime()
     cluster = FakeCluster(runtime)
 
     async def pause(nodes: tuple[str, ...]) -> None:
@@ -233,3 +235,38 @@ def test_a_victim_that_another_fault_had_killed_is_told_as_that():
     assert not any("by itself" in text or "NodeKilled" in text for text in told)
     assert findings.evidence.trouble == ()
     assert all(node.assertions == () for node in findings.evidence.nodes.values())
+
+
+def test_the_liveness_phase_is_called_after_the_load_and_its_writes_are_in_the_history():
+    """As those of any client, and before anything is mended; the judges of registers pass."""
+    runtime = virtual_runtime()
+    cluster = FakeCluster(runtime)
+    cluster.live = True
+    findings = conducted(runtime, cluster, faults=(), seconds=5)
+    order = ("begin background faults", "end background faults", "prove liveness", "resume")
+    called = [name for call in cluster.calls for name in order if call.startswith(name)]
+    assert called == list(order)
+    (write,) = [o for o in findings.history.operations if o.f == "put"]
+    (recover,) = [o for o in findings.history.nemesis_operations if o.f == "recover"]
+    assert write.outcome is OpType.OK
+    assert write.meta == {"kind": "liveness", "term": 1}
+    assert recover.invoked_ns <= write.invoked_ns <= recover.completed_ns
+    assert write.output["revision"] > max(
+        o.meta["revision"] for o in findings.history.operations if o.f == "write"
+    )
+    verdict = judge(
+        WORKLOADS["register"].checkers(()), findings.history, findings.evidence, Budget()
+    )
+    assert verdict.validity is Validity.VALID, verdict.reason
+    left_out = {child.checker: child.stats.get("left_out") for child in verdict.children}
+    assert left_out["lost-commits"] == {liveness.LEFT_OUT: 1}
+
+
+def test_a_liveness_phase_that_fails_by_itself_is_trouble_and_the_cluster_is_mended():
+    """It is the harness's failure, and the nodes are brought back all the same."""
+    runtime = virtual_runtime()
+    cluster = FakeCluster(runtime)
+    cluster.failing = {"prove liveness"}
+    findings = conducted(runtime, cluster, faults=(), seconds=2)
+    assert "the liveness phase failed" in findings.evidence.trouble[0]
+    assert findings.evidence.recovery["recovered"]

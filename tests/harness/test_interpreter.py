@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from squall.checkers.history import History, Op, OpType
-from squall.harness.run.context import Scene
+from squall.harness.run.context import RunContext
 from squall.harness.run.interpreter import Interpreter
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.run.recorder import Recorder, Sink
 from squall.harness.run.seeds import Seeds
 from squall.workloads.client import Definite, Indefinite
-from squall.workloads.generator import Answer, Context, Draw, Invocation, Limit
+from squall.workloads.generator import Answer, Context, Invocation
 from squall.workloads.workload import Completion
 from tests.harness.fake import MS, FakeCluster
-from tests.harness.manual import ManualRuntime
+from tests.harness.virtual import virtual_runtime
+from tests.workloads.generators import Repeat
 
 
 class Rig:
@@ -27,34 +28,34 @@ class Rig:
         concurrency: int = 2,
         count: int = 6,
         f: str = "write",
-        patience_ns: int = 0,
+        extra_time_ns: int = 0,
         sink: Sink | None = None,
         unreachable: str = "",
     ) -> None:
-        self.runtime = ManualRuntime()
+        self.runtime = virtual_runtime()
         self.cluster = FakeCluster(self.runtime, nodes=3)
         if unreachable:
             self.cluster.client = self._refuse(unreachable)  # type: ignore[method-assign]
-        self.scene = Scene(
+        self.context = RunContext(
             runtime=self.runtime,
             cluster=self.cluster,
             recorder=Recorder(self.runtime, sink),
             seeds=Seeds(1),
             options=Options(prefix="", concurrency=concurrency, op_timeout_ns=NS_PER_S),
             stop=self.runtime.event(),
-            calm=self.runtime.event(),
+            load_over=self.runtime.event(),
         )
 
         async def perform(kv: Any, op: Op) -> Completion:
             return await step(self.runtime, kv, op)
 
-        self.interpreter = Interpreter(self.scene, perform, frozenset({"read"}))
+        self.interpreter = Interpreter(self.context, perform, frozenset({"read"}))
 
         def ask(context: Context) -> Answer:
-            value = len(self.scene.recorder.ops)
-            return Invocation(context.free[0].process, f, "k", value, patience_ns=patience_ns)
+            value = len(self.context.recorder.ops)
+            return Invocation(context.free[0].process, f, "k", value, extra_time_ns=extra_time_ns)
 
-        self.runtime.run(self.interpreter.run(Limit(count, Draw(ask))))
+        self.runtime.run(self.interpreter.run(Repeat(ask, count)))
 
     @staticmethod
     def _refuse(why: str) -> Any:
@@ -65,7 +66,7 @@ class Rig:
 
     @property
     def ops(self) -> list[Op]:
-        return self.scene.recorder.ops
+        return self.context.recorder.ops
 
 
 async def fine(runtime: Any, kv: Any, op: Op) -> Completion:
@@ -152,7 +153,7 @@ def test_an_error_nobody_foresaw_is_info_and_trouble_of_ours():
     rig = Rig(step, concurrency=1, count=1)
     assert rig.ops[-1].type is OpType.INFO
     assert "unclassified KeyError" in (rig.ops[-1].error or "")
-    assert "unclassified KeyError" in rig.scene.trouble[0]
+    assert "unclassified KeyError" in rig.context.trouble[0]
 
 
 def test_an_answer_after_the_deadline_is_dropped():
@@ -177,7 +178,7 @@ def test_an_operation_that_lasts_by_its_nature_may_take_longer_but_not_for_ever(
         await runtime.sleep_ns((100 if op.index == 0 else 3) * NS_PER_S)
         return Completion(type=OpType.OK)
 
-    rig = Rig(step, concurrency=2, count=4, patience_ns=4 * NS_PER_S)
+    rig = Rig(step, concurrency=2, count=4, extra_time_ns=4 * NS_PER_S)
     endings = [op for op in rig.ops if op.type is not OpType.INVOKE]
     assert [op.type for op in endings].count(OpType.OK) == 3
     (late,) = [op for op in endings if op.type is OpType.INFO]
@@ -210,4 +211,4 @@ def test_a_connection_that_cannot_be_opened_proves_that_nothing_was_sent():
     assert [op.type for op in rig.ops] == [OpType.INVOKE, OpType.FAIL] * 2
     assert rig.ops[-1].error == "no connection: no route to host"
     assert not sent
-    assert not rig.scene.trouble
+    assert not rig.context.trouble

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from squall.harness import vocabulary
-from squall.harness.cli import commands
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.cli import command_group
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.workloads import MODULES, WORKLOADS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,14 +135,14 @@ def test_the_list_of_runs_loads_no_judge(tmp_path: Path):
 
 
 def test_a_rebuilt_report_loads_no_cluster(tmp_path: Path):
-    """What is missing is said by what reads folders, not by what makes them."""
+    """The missing file is reported without loading what a run needs."""
     loaded = modules_loaded(["report", "."], tmp_path)
-    assert "squall.harness.run.rejudge" in loaded
+    assert "squall.harness.run.judging" in loaded
     assert not of(RUNNING, loaded)
 
 
 def test_names_on_the_command_line_are_those_of_the_registries():
-    """Workloads, faults and worlds are known by name before they are loaded."""
+    """Workloads, faults and backends are known by name before they are loaded."""
     for name, module in MODULES.items():
         assert importlib.import_module(module).WORKLOAD.name == name
         assert WORKLOADS[name] is importlib.import_module(module).WORKLOAD
@@ -152,11 +152,11 @@ def test_names_on_the_command_line_are_those_of_the_registries():
         if re.search(r"^WORKLOAD\b", path.read_text(), re.MULTILINE)
     }
     assert found == {module.removeprefix("squall.workloads.") for module in MODULES.values()}
-    assert Storm(vocabulary.KINDS).kinds == vocabulary.KINDS
+    assert FaultScheduler(vocabulary.KINDS).kinds == vocabulary.KINDS
     for kind in vocabulary.KINDS:
         importlib.import_module(f"squall.harness.nemesis.{kind}")
-    for module in vocabulary.WORLDS.values():
-        assert callable(importlib.import_module(module).conduct_run)
+    for module in vocabulary.BACKENDS.values():
+        assert callable(importlib.import_module(module).execute)
 
 
 def test_an_unknown_workload_is_a_missing_key():
@@ -166,10 +166,10 @@ def test_an_unknown_workload_is_a_missing_key():
     assert len(WORKLOADS) == len(list(WORKLOADS.values()))
 
 
-@pytest.mark.parametrize("name", list(commands.ELSEWHERE))
+@pytest.mark.parametrize("name", list(command_group.LAZY))
 def test_a_command_that_is_loaded_late_is_listed_as_it_describes_itself(name: str):
     """The list of commands shows the first paragraph of each command's help."""
-    module, sentence = commands.ELSEWHERE[name]
+    module, sentence = command_group.LAZY[name]
     command = getattr(importlib.import_module(module), name)
     assert command.name == name
     assert command.help.split("\n\n")[0] == sentence
@@ -207,7 +207,7 @@ except BaseException as error:
 def test_an_interrupt_while_modules_are_loaded_is_exit_130_and_one_line(
     line: str, module: str, tmp_path: Path, interruptible: None
 ):
-    """Nothing has begun, so nothing is to be told but that it was interrupted."""
+    """Nothing has begun, so the only message is that it was interrupted."""
     slow = tmp_path / "slow" / module
     slow.mkdir(parents=True)
     (slow / "__init__.py").write_text(BLOCKED)

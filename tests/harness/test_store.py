@@ -58,7 +58,7 @@ def test_the_store_lists_its_runs_and_no_links(tmp_path: Path):
 
 
 def test_every_op_is_with_the_operating_system_before_recording_returns(tmp_path: Path):
-    """Nothing waits in a buffer of ours."""
+    """Nothing stays in a buffer of the process."""
     folder = Store(tmp_path).create("register", 1, NOW)
     folder.begin_history(run="x")
     for index in range(3):
@@ -67,7 +67,7 @@ def test_every_op_is_with_the_operating_system_before_recording_returns(tmp_path
 
 
 def test_a_controller_that_is_killed_leaves_a_readable_history(tmp_path: Path):
-    """Kill -9 in mid-sentence costs at most the sentence."""
+    """`kill -9` costs at most the line that was being written."""
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
@@ -95,7 +95,7 @@ while True:
 
 
 def test_a_cut_last_line_is_accepted_and_told(tmp_path: Path):
-    """The line was being written when the power went."""
+    """The line was being written when the power failed."""
     folder = Store(tmp_path).create("register", 1, NOW)
     folder.begin_history(run="x")
     folder.record(op(0))

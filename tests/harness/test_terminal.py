@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from squall.checkers.history import Op, OpType
-from squall.harness.cli.display import Terminal
+from squall.harness.cli.terminal import Terminal
 
 SECOND = 1_000_000_000
 

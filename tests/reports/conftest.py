@@ -8,46 +8,46 @@ from pathlib import Path
 
 import pytest
 
-from squall.reports.view.report import Report
-from tests.reports.storms import Storm, storm
+from squall.reports.report import Report
+from tests.reports.sample_runs import SampleRun, sample_run
 
 GOLDEN = Path(__file__).with_name("golden")
-REWRITE = "SQUALL_REWRITE_GOLDEN"
+REWRITE = "SQUALL_REWRITE"
 
 
 @pytest.fixture(scope="session")
-def broken() -> Storm:
+def broken() -> SampleRun:
     """A run with one stale read."""
-    return storm(stale=True)
+    return sample_run(stale=True)
 
 
 @pytest.fixture(scope="session")
-def sound() -> Storm:
-    """A run in which every promise was kept."""
-    return storm(seed=7)
+def sound() -> SampleRun:
+    """A valid run."""
+    return sample_run(seed=7)
 
 
 @pytest.fixture(scope="session")
-def large() -> Storm:
+def large() -> SampleRun:
     """A run of 100,000 operations with one stale read."""
-    return storm(ops=116_000, stale=True)
+    return sample_run(ops=116_000, stale=True)
 
 
 @pytest.fixture(scope="session")
-def broken_report(broken: Storm) -> Report:
-    """What is told of the broken run."""
+def broken_report(broken: SampleRun) -> Report:
+    """The report of the broken run."""
     return Report.of(*broken)
 
 
 @pytest.fixture(scope="session")
-def sound_report(sound: Storm) -> Report:
-    """What is told of the sound run."""
+def sound_report(sound: SampleRun) -> Report:
+    """The report of the sound run."""
     return Report.of(*sound)
 
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """Compare a text with its golden file, or rewrite it when SQUALL_REWRITE_GOLDEN is set.
+    """Compare a text with its golden file, or rewrite it when SQUALL_REWRITE is set.
 
     Look at the difference before keeping it: the file is what a user sees.
     """

@@ -1,4 +1,4 @@
-"""The page as a file: what stands in it without a script, and that it asks nobody for anything."""
+"""The HTML page without a browser: its content without a script, its policy, its escaping."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.verdict import Anomaly, Validity
 from squall.reports.output import html
-from squall.reports.view.report import Report
+from squall.reports.report import Report
 from tests.reports.histories import history, run, verdict
-from tests.reports.storms import Storm
+from tests.reports.sample_runs import SampleRun
 
 PAGE_BYTES_MAX = 1_500_000
 CODE_BYTES_MAX = 60_000
@@ -82,7 +82,7 @@ def test_everything_but_the_time_axis_is_there_without_a_script(
     assert any(tag == "svg" for tag, _ in outline.tags)
 
 
-def test_the_page_can_ask_nobody_for_anything(page: str) -> None:
+def test_the_page_loads_nothing(page: str) -> None:
     """No address to load from, no inline handler or style, and a policy that forbids the rest."""
     outline = Outline(page)
     policies = [
@@ -145,7 +145,7 @@ def test_a_green_page_says_what_was_tried(sound_report: Report) -> None:
 
 
 def test_hostile_values_stay_values() -> None:
-    """Whatever the database, its logs or its users wrote, it is text."""
+    """What database, logs or users wrote is shown as text, never run."""
     nasty = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\x00\u2028'\""
     seen = history((0, "write", 0, 10, "ok", {"key": nasty, "input": nasty, "error": nasty}))
     anomaly = Anomaly(
@@ -195,7 +195,7 @@ def test_any_figure_a_checker_reports_is_shown() -> None:
         assert needed in words, needed
 
 
-def test_a_page_of_100_000_operations_is_small(large: Storm) -> None:
+def test_a_page_of_100_000_operations_is_small(large: SampleRun) -> None:
     """It travels by mail and as an artifact."""
     page = html.render(Report.of(*large))
     assert len(large[1].operations) >= 100_000

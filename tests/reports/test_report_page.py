@@ -1,4 +1,4 @@
-"""The page in a browser: it draws, follows links and keys, and no request leaves it."""
+"""The HTML page in a browser: bands, links, keys, and that it sends no request."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from squall.reports.output import html
-from squall.reports.view.report import Report
+from squall.reports.report import Report
 from tests.patience import PATIENCE_S, until
-from tests.reports.storms import Storm
+from tests.reports.sample_runs import SampleRun
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -42,7 +42,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def pages(
-    tmp_path_factory: pytest.TempPathFactory, broken_report: Report, large: Storm
+    tmp_path_factory: pytest.TempPathFactory, broken_report: Report, large: SampleRun
 ) -> dict[str, Path]:
     """The pages as files."""
     folder = tmp_path_factory.mktemp("pages")
@@ -169,7 +169,7 @@ def test_a_link_to_an_anomaly_shows_its_card(opened: Open) -> None:
     ],
 )
 def test_filters_find_what_they_say(
-    opened: Open, broken: Storm, words: str, expected: Callable[[Any], bool]
+    opened: Open, broken: SampleRun, words: str, expected: Callable[[Any], bool]
 ) -> None:
     """Each word narrows; ! turns one round."""
     browser = opened()

@@ -1,4 +1,4 @@
-"""Sentences that were false of some run: what is said now, of the run of which it was false."""
+"""Regressions: sentences that were false of some run, with that run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from squall.checkers.evidence import Evidence, NodeEvidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.verdict import Anomaly, Validity
 from squall.reports.output import html, summary
+from squall.reports.report import Report
 from squall.reports.view.logs import log_lines, members_of
-from squall.reports.view.report import Report
 from tests.reports.histories import MS, history, numbered, observations, run, verdict
 
 
@@ -44,7 +44,7 @@ def together(*histories: History) -> History:
     )
 
 
-def told(seen: History, ops: tuple[int, ...], **more: Any) -> Report:
+def report_on(seen: History, ops: tuple[int, ...], **more: Any) -> Report:
     """The report of a run with one anomaly, whose witnesses are `ops`."""
     anomaly = Anomaly(**{"kind": "stale-read", "summary": "A stale read.", "ops": ops} | more)
     broken = verdict(Validity.INVALID, anomalies=(anomaly,))
@@ -66,7 +66,7 @@ SPLIT = together(
 
 
 def test_every_node_that_called_itself_leader_is_named_with_its_term() -> None:
-    card = told(SPLIT, (2, 4)).cards[0]
+    card = report_on(SPLIT, (2, 4)).cards[0]
     assert card.leaders == (
         (
             "Meanwhile n2 called itself leader of term 5 (asked at 0.030 s; to the end); n1 called "
@@ -79,14 +79,15 @@ def test_every_node_that_called_itself_leader_is_named_with_its_term() -> None:
 
 
 def test_a_report_in_text_names_the_leaders_too() -> None:
-    report = told(SPLIT, (2, 4))
+    report = report_on(SPLIT, (2, 4))
     for text in (report.failure_text, summary.render(report).decode()):
         assert "n1 called itself leader of term 4" in text
 
 
 def test_the_only_leader_is_not_called_the_last_of_two() -> None:
     alone = together(observations((0, {"n1": leads(4)})), history((0, "write", 10, 20, "ok")))
-    assert told(alone, (1,)).cards[0].through == {1: "n1, which called itself leader of term 4"}
+    (card,) = report_on(alone, (1,)).cards
+    assert card.through == {1: "n1, which called itself leader of term 4"}
 
 
 KEYS = history(
@@ -97,7 +98,7 @@ KEYS = history(
 
 
 def test_the_key_stands_on_every_operation_of_a_card() -> None:
-    card = told(KEYS, (0, 2, 4), key="a").cards[0]
+    card = report_on(KEYS, (0, 2, 4), key="a").cards[0]
     assert card.drawing is not None
     assert [bar.label for bar in card.drawing.bars] == ["write a 1", "write b 1", "read a → nil"]
     assert card.keys == ("a", "b")
@@ -105,23 +106,23 @@ def test_the_key_stands_on_every_operation_of_a_card() -> None:
 
 
 def test_a_link_into_the_run_does_not_filter_a_witness_away() -> None:
-    assert told(KEYS, (0, 2, 4), key="a").cards[0].link == "#t=0.000-0.150"
-    assert told(KEYS, (0, 4), key="a").cards[0].link == "#t=0.000-0.150&key=a"
+    assert report_on(KEYS, (0, 2, 4), key="a").cards[0].link == "#t=0.000-0.150"
+    assert report_on(KEYS, (0, 4), key="a").cards[0].link == "#t=0.000-0.150&key=a"
     odd = history((0, "read", 0, 1, "ok", {"key": "a&t=9 %"}))
-    assert told(odd, (0,)).cards[0].link == "#t=0.000-0.101&key=a%26t%3D9%20%25"
+    assert report_on(odd, (0,)).cards[0].link == "#t=0.000-0.101&key=a%26t%3D9%20%25"
 
 
 def test_of_many_witnesses_the_last_is_drawn() -> None:
     """The operation that contradicts all others comes last."""
     many = history(*((at, "write", 20 * at, 20 * at + 10, "ok") for at in range(40)))
-    card = told(many, tuple(range(0, 80, 2))).cards[0]
+    card = report_on(many, tuple(range(0, 80, 2))).cards[0]
     assert [card.witnesses[0].index, card.witnesses[-1].index] == [0, 78]
     assert (len(card.witnesses), card.omitted) == (24, 16)
 
 
 def test_an_operation_that_failed_was_not_answered() -> None:
     seen = history((0, "write", 0, 10, "fail", {"input": 1, "error": "timeout"}))
-    drawing = told(seen, (0,)).cards[0].drawing
+    drawing = report_on(seen, (0,)).cards[0].drawing
     assert drawing is not None
     assert drawing.bars[0].title.endswith("invoked 0.000 s, failed 0.010 s")
 
@@ -170,7 +171,7 @@ def test_log_lines_are_placed_on_the_clock_of_the_history() -> None:
     started = run(started_at="2026-11-21T03:54:00Z", cluster="docker")
     report = Report.of(started, seen, verdict(), Evidence(), logs)
     assert report.tails["n1"][0].at_ns == 1500 * MS
-    assert report.scene["started"] == "2026-11-21T03:54:10Z"
+    assert report.zero == "2026-11-21T03:54:10Z"
     unknown = Report.of(started, events, verdict(), Evidence(), logs)
     assert unknown.tails["n1"][0].at_ns is None
 
@@ -180,7 +181,7 @@ def test_terms_are_counted_alike_whoever_told_of_them() -> None:
     seen = observations((0, {"n1": leads(2)}), (100, {"n1": leads(3)}))
     left = {"n1": NodeEvidence(node="n1", led_terms=(3, 4))}
     report = Report.of(run(), seen, verdict(), Evidence(nodes=left), {})
-    assert report.led.terms == {2: ("n1",), 3: ("n1",), 4: ("n1",)}
+    assert report.leadership.terms == {2: ("n1",), 3: ("n1",), 4: ("n1",)}
     assert report.leader_sentence.startswith("3 terms with a leader;")
 
 
@@ -213,7 +214,7 @@ def test_anomalies_that_are_only_counted_are_counted() -> None:
 
 @pytest.mark.parametrize(("healed", "until_ms"), [(True, 40), (False, 100)])
 def test_after_the_healing_means_that_it_worked(healed: bool, until_ms: int) -> None:
-    """A fault of which nobody knows whether it was healed is in force until the end."""
+    """A fault whose healing is not confirmed is in force until the end."""
     fault = {"process": "nemesis/kill", "key": "kill-1"}
     outcome = OpType.OK if healed else OpType.INFO
     events = [
@@ -222,7 +223,7 @@ def test_after_the_healing_means_that_it_worked(healed: bool, until_ms: int) -> 
         (30, dict(fault, type=OpType.INVOKE, f="stop", value={})),
         (40, dict(fault, type=outcome, f="stop", value={"healed": healed})),
     ]
-    storm = numbered([(at * MS, 0, event) for at, event in events])
-    seen = together(storm, history((0, "read", 0, 100, "ok")))
+    faults = numbered([(at * MS, 0, event) for at, event in events])
+    seen = together(faults, history((0, "read", 0, 100, "ok")))
     report = Report.of(run(), seen, verdict(), Evidence(), {})
     assert dict(report.phases)["during faults"] == (until_ms - 10) * MS

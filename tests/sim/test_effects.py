@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.sim.chaos.effects import words
-from squall.harness.sim.chaos.swarm import Swarm, Weather
-from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
-from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.chaos.swarm import BackgroundFaults, Swarm
+from squall.harness.sim.chaos.triggers import Action, Trigger, TriggerPoint
+from squall.harness.sim.sweep.simulate import SimulationConfig, simulate
 from squall.harness.sim.sweep.sweep import judge
 from squall.harness.sim.world.network import LinkProfile
 from squall.workloads.register import WORKLOAD
@@ -17,10 +17,12 @@ OPTIONS = Options(prefix="t/", time_limit_ns=6 * NS_PER_S, rate=100.0, concurren
 def test_every_fault_that_struck_is_counted_and_no_other():
     swarm = Swarm(
         link=LinkProfile(loss_p=0.05, duplicate_p=0.05, late_us=50_000, reorder=True),
-        weather=Weather(clog_every_us=300_000, clog_us=50_000),
-        triggers=(Trigger(moment=Moment.ACKNOWLEDGES, action=Action.DELAY, p=0.05),),
+        background=BackgroundFaults(clog_every_us=300_000, clog_us=50_000),
+        triggers=(Trigger(point=TriggerPoint.ACKNOWLEDGES, action=Action.DELAY, p=0.05),),
     )
-    found = judge(simulate(5, WORKLOAD, Plan(options=OPTIONS, swarm=swarm, faults=())), WORKLOAD)
+    found = judge(
+        simulate(5, WORKLOAD, SimulationConfig(options=OPTIONS, swarm=swarm, faults=())), WORKLOAD
+    )
     assert set(found.effects) == {
         "messages lost",
         "messages doubled",

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.world.loop import Loop
 from squall.harness.sim.world.network import LinkProfile, Network
-from squall.harness.sim.world.streams import Streams
 
 PLAIN = LinkProfile(delay_us=100, tail_us=100, codec_p=0.0)
 
@@ -21,7 +21,7 @@ class Wire:
         self.arrived: list[tuple[int, int, int, object]] = []
         self.network = Network(
             self.loop,
-            Streams(seed),
+            WorldSeeds(seed),
             [partial(self.receive, target) for target in range(3)],
             profile,
             lambda message: ("recoded", message),
@@ -85,7 +85,7 @@ def test_whoever_takes_the_place_of_a_node_gets_nothing_that_was_meant_for_it():
     wire = Wire()
     wire.network.send(0, 1, "for the old")
     wire.network.send(1, 0, "from the old")
-    wire.network.hang_up(1)
+    wire.network.drop_in_flight(1)
     wire.network.send(0, 1, "for the new")
     assert sorted(wire.messages()) == ["for the new", "from the old"]
 
@@ -129,7 +129,7 @@ def test_a_sampled_message_goes_through_the_codec():
 def test_faults_on_one_link_move_nothing_on_another(faults):
     plain, faulty = Wire(), Wire()
     profile = LinkProfile(delay_us=100, tail_us=100, codec_p=0.0, **faults)
-    faulty.network.links[0][2].behave(profile)
+    faulty.network.links[0][2].set_profile(profile)
     times = []
     for wire in (plain, faulty):
         for i in range(50):

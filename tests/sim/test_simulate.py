@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 from squall.checkers.faults import fault_windows
+from squall.checkers.history import OpType
 from squall.checkers.raft.safety import check_raft_safety
 from squall.checkers.verdict import Validity
 from squall.harness.run.options import NS_PER_S, Options
-from squall.harness.sim.chaos.swarm import CALM, Knobs, Swarm
-from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.sim.chaos.swarm import HEALTHY, Knobs, Swarm
+from squall.harness.sim.chaos.triggers import Action, Trigger, TriggerPoint
 from squall.harness.sim.judge.invariants import Invariants
 from squall.harness.sim.judge.trace import Filter
-from squall.harness.sim.sweep.simulate import Plan, Simulation, calm_plan, simulate
+from squall.harness.sim.sweep.simulate import Simulation, SimulationConfig, healthy_config, simulate
 from squall.harness.sim.sweep.sweep import (
     Result,
     Sweep,
@@ -25,7 +26,9 @@ from squall.harness.sim.sweep.sweep import (
     run_seed,
     sweep,
 )
+from squall.node.mvcc.commands import Range
 from squall.reports.view.logs import log_lines
+from squall.workloads import liveness
 from squall.workloads.register import WORKLOAD
 
 OPTIONS = Options(prefix="t/", time_limit_ns=8 * NS_PER_S, rate=100.0, concurrency=10)
@@ -33,7 +36,7 @@ SHORT = Sweep(time_s=4.0, rate=100.0, concurrency=10)
 
 
 def calm(seed: int, *faults: str, **changes: object) -> Simulation:
-    return simulate(seed, WORKLOAD, calm_plan(OPTIONS, faults), **changes)
+    return simulate(seed, WORKLOAD, healthy_config(OPTIONS, faults), **changes)
 
 
 def test_a_healthy_cluster_serves_every_operation_and_ends_at_one_state():
@@ -50,11 +53,11 @@ def test_a_healthy_cluster_serves_every_operation_and_ends_at_one_state():
 
 def test_a_cluster_that_does_not_warm_up_is_trouble_unless_its_seed_does_it_harm():
     options = msgspec.structs.replace(OPTIONS, time_limit_ns=22 * NS_PER_S, rate=0.5)
-    blow = Trigger(moment=Moment.APPENDS, action=Action.CRASH, p=1.0, mend_us=200_000)
+    blow = Trigger(point=TriggerPoint.APPENDS, action=Action.CRASH, p=1.0, mend_us=200_000)
     results = []
     for triggers in ((), (blow,)):
-        plan = Plan(options=options, swarm=Swarm(triggers=triggers), faults=("kill",))
-        row = judge(simulate(1, WORKLOAD, plan), WORKLOAD)
+        config = SimulationConfig(options=options, swarm=Swarm(triggers=triggers), faults=("kill",))
+        row = judge(simulate(1, WORKLOAD, config), WORKLOAD)
         results.append((row.result is Result.TROUBLE, "no fault was started" in row.text))
     assert results == [(True, True), (False, False)]
 
@@ -89,7 +92,7 @@ def test_every_time_counts_from_the_first_client_operation(tmp_path):
     run = simulate(
         4,
         WORKLOAD,
-        msgspec.structs.replace(calm_plan(OPTIONS, ("kill",)), keep=10**6),
+        msgspec.structs.replace(healthy_config(OPTIONS, ("kill",)), keep=10**6),
         into=tmp_path,
     )
     first = next(op for op in run.history if op.is_client)
@@ -161,24 +164,41 @@ def test_a_transcript_can_be_narrowed_to_a_node_and_a_stretch_of_time():
 
 
 def test_a_run_that_storms_beyond_its_cap_is_trouble_and_no_hang():
-    plan = Plan(options=OPTIONS, swarm=CALM, faults=(), max_events=5_000)
-    run = simulate(1, WORKLOAD, plan)
+    config = SimulationConfig(options=OPTIONS, swarm=HEALTHY, faults=(), max_events=5_000)
+    run = simulate(1, WORKLOAD, config)
     assert "5,000 events" in run.error
     assert judge(run, WORKLOAD).result is Result.TROUBLE
 
 
 def test_a_core_of_three_lives_on_while_the_others_stay_dead():
-    plan = Plan(options=OPTIONS, swarm=Swarm(), faults=("kill",))
-    run = simulate(6, WORKLOAD, plan)
+    config = SimulationConfig(options=OPTIONS, swarm=Swarm(), faults=("kill",))
+    run = simulate(6, WORKLOAD, config)
     assert run.broken is None
     assert len(run.liveness.core) == 3
     assert run.liveness.missing == ""
     assert run.liveness.elections < 20
 
 
+def test_the_writes_of_the_liveness_phase_are_operations_of_clients():
+    """Each has its own process, an invocation and an outcome, and a key outside of the run's."""
+    run = simulate(6, WORKLOAD, SimulationConfig(options=OPTIONS, swarm=Swarm(), faults=("kill",)))
+    writes = [one for one in run.history.operations if (one.meta or {}).get("kind") == "liveness"]
+    assert writes
+    assert writes[-1].outcome is OpType.OK
+    assert {one.f for one in writes} == {"put"}
+    assert all(not one.input["key"].startswith(OPTIONS.prefix) for one in writes)
+    assert len({one.process for one in writes}) == len({one.input["value"] for one in writes})
+    held = run.world.nodes[0].store.range(Range(key=liveness.KEY.encode())).kvs
+    assert [one.value.decode() for one in held] == [writes[-1].input["value"]]
+    assert held[0].mod_revision == writes[-1].output["revision"]
+    row = judge(run, WORKLOAD)
+    own = len(run.history.operations) - len(writes)
+    assert row.operations == own, "a sweep counts the operations of the workload"
+
+
 def test_the_load_can_be_ended_early_and_the_final_phase_still_happens():
     flags = []
-    plan = calm_plan(OPTIONS, ())
+    config = healthy_config(OPTIONS, ())
 
     class Impatient:
         def phase(self, name: str) -> None:
@@ -189,7 +209,7 @@ def test_the_load_can_be_ended_early_and_the_final_phase_still_happens():
 
         def op(self, op: object) -> None: ...
 
-    run = simulate(1, WORKLOAD, plan, progress=Impatient(), stop=flags.append)
+    run = simulate(1, WORKLOAD, config, progress=Impatient(), stop=flags.append)
     assert run.findings.evidence.recovery["recovered"]
     assert len(run.history) < 500
 
@@ -222,7 +242,9 @@ def test_every_rule_is_asked_wherever_it_applies(monkeypatch):
 
         monkeypatch.setattr(Invariants, name, ask)
     knobs = Knobs(snapshot_count=20, catch_up_entries=0)
-    run = simulate(7, WORKLOAD, Plan(options=OPTIONS, swarm=Swarm(knobs=knobs), faults=("kill",)))
+    run = simulate(
+        7, WORKLOAD, SimulationConfig(options=OPTIONS, swarm=Swarm(knobs=knobs), faults=("kill",))
+    )
     assert run.broken is None
     nodes = run.world.nodes
     commands = max(node.replica.applied for node in nodes) - 20  # others are no-ops

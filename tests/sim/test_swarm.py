@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from squall.harness.sim.chaos.membership import Turnover
-from squall.harness.sim.chaos.swarm import NEMESES, NEVER, Swarm, Weather, draw
-from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
-from squall.harness.sim.world.streams import Streams
+from squall.harness.run.seeds import WorldSeeds
+from squall.harness.sim.chaos.churn import Churn
+from squall.harness.sim.chaos.swarm import NEMESES, NEVER, BackgroundFaults, Swarm, draw
+from squall.harness.sim.chaos.triggers import Action, Trigger, TriggerPoint
 
-SWARMS = [draw(Streams(seed)) for seed in range(300)]
+SWARMS = [draw(WorldSeeds(seed)) for seed in range(300)]
 
 
 def test_a_seed_draws_the_same_set_up_every_time():
-    assert [draw(Streams(seed)) for seed in range(20)] == SWARMS[:20]
+    assert [draw(WorldSeeds(seed)) for seed in range(20)] == SWARMS[:20]
 
 
 def test_a_set_up_survives_being_written_down():
@@ -30,11 +30,11 @@ def test_every_knob_and_every_fault_comes_up_and_stays_away_in_some_runs():
     assert {swarm.link.reorder for swarm in SWARMS} == {True, False}
     assert {bool(swarm.link.loss_p) for swarm in SWARMS} == {True, False}
     assert {bool(swarm.triggers) for swarm in SWARMS} == {True, False}
-    assert {bool(swarm.turnover.every_us) for swarm in SWARMS} == {True, False}
-    assert {swarm.turnover.rot_p for swarm in SWARMS if swarm.turnover.every_us} == {0.0, 0.5, 1.0}
+    assert {bool(swarm.churn.every_us) for swarm in SWARMS} == {True, False}
+    assert {swarm.churn.rot_p for swarm in SWARMS if swarm.churn.every_us} == {0.0, 0.5, 1.0}
     assert {bool(swarm.link.late_us) for swarm in SWARMS} == {True, False}
     assert {swarm.knobs.max_wals for swarm in SWARMS} == {0, 2, 5}
-    assert {t.moment for swarm in SWARMS for t in swarm.triggers} == set(Moment)
+    assert {t.point for swarm in SWARMS for t in swarm.triggers} == set(TriggerPoint)
     assert {t.action for swarm in SWARMS for t in swarm.triggers} == set(Action)
     for fault in NEMESES:
         assert {fault in swarm.faults for swarm in SWARMS} == {True, False}
@@ -51,9 +51,9 @@ def test_no_seed_draws_a_run_in_which_nothing_is_meant_to_happen():
 
 def test_a_set_up_says_in_words_what_may_go_wrong_in_it():
     said = Swarm(
-        weather=Weather(clog_every_us=500_000, disk_error_every_us=8_000_000),
-        turnover=Turnover(every_us=2_000_000, rot_p=0.5),
-        triggers=(Trigger(moment=Moment.LAPSES, action=Action.DELAY, p=0.3),),
+        background=BackgroundFaults(clog_every_us=500_000, disk_error_every_us=8_000_000),
+        churn=Churn(every_us=2_000_000, rot_p=0.5),
+        triggers=(Trigger(point=TriggerPoint.LAPSES, action=Action.DELAY, p=0.3),),
         faults=("kill",),
     ).words()
     for words in (

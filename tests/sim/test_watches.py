@@ -9,18 +9,18 @@ from squall.checkers.history import OpType
 from squall.checkers.judge import judge as hear
 from squall.checkers.verdict import Budget, Validity
 from squall.harness.run.options import NS_PER_MS, NS_PER_S, Options
-from squall.harness.sim.chaos.swarm import CALM, Swarm, draw
-from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.run.seeds import WorldSeeds
+from squall.harness.sim.chaos.swarm import HEALTHY, Swarm, draw
+from squall.harness.sim.sweep.simulate import SimulationConfig, simulate
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
-from squall.harness.sim.world.streams import Streams
-from squall.harness.sim.world.watch_limits import WatchBuffers
+from squall.harness.sim.world.watch_limits import WatchLimits
 from squall.workloads.client import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
 from squall.workloads.watch import WORKLOAD
 from tests.sim.test_world import Stage
 
 SHORT = 100 * NS_PER_MS
 SMALL = msgspec.structs.replace(
-    CALM, watches=WatchBuffers(recent=1, scanned=1, batch_bytes=1, window=2, progress_us=50_000)
+    HEALTHY, watches=WatchLimits(recent=1, scanned=1, batch_bytes=1, window=2, progress_us=50_000)
 )
 ALL = Watch(b"a", b"z")
 
@@ -37,7 +37,7 @@ def told(answers):
     return [(e.deleted, e.kv.key, e.kv.mod_revision) for a in answers for e in a.events]
 
 
-def play(scene, swarm=CALM):
+def play(scene, swarm=HEALTHY):
     async def whole(stage):
         client = await stage.cluster.client("n1")
         writer = await stage.cluster.client("n2")
@@ -83,7 +83,7 @@ def test_a_client_that_takes_nothing_holds_its_node_up_and_misses_nothing():
             await writer.call(Put(b"a", b"1"))
         await stream.rest(NS_PER_S)
         before = len(stream._arrived)
-        (end,) = stage.world.nodes[0].server.streams
+        (end,) = stage.world.nodes[0].api.streams
         assert end.closed is False
         return before, await heard(stream)
 
@@ -177,7 +177,7 @@ def test_a_closed_watch_costs_its_node_nothing_any_more():
         await stream.close()
         await writer.call(Put(b"a", b"1"))
         await stage.runtime.sleep_ns(SHORT)
-        assert not stage.world.nodes[0].server.streams
+        assert not stage.world.nodes[0].api.streams
         assert stage.world.nodes[0].store.watches.count == 0
         with pytest.raises(Indefinite, match="its own side"):
             await stream.next(SHORT)
@@ -186,9 +186,9 @@ def test_a_closed_watch_costs_its_node_nothing_any_more():
 
 
 def test_room_for_watches_is_drawn_apart_from_everything_else():
-    rooms = {draw(Streams(seed)).watches for seed in range(50)}
+    rooms = {draw(WorldSeeds(seed)).watches for seed in range(50)}
     assert len(rooms) > 20
-    assert any("recent events for watches" in draw(Streams(seed)).words() for seed in range(5))
+    assert any("recent events for watches" in draw(WorldSeeds(seed)).words() for seed in range(5))
     assert Swarm().watches.words() == ""
 
 
@@ -200,7 +200,7 @@ def test_a_few_seeds_of_the_watch_workload_pass_with_everything_exercised(seed):
 
 def run(**plan):
     options = Options(prefix="t/", time_limit_ns=6 * NS_PER_S, rate=100.0, concurrency=10)
-    return simulate(5, WORKLOAD, Plan(options=options, **plan))
+    return simulate(5, WORKLOAD, SimulationConfig(options=options, **plan))
 
 
 def test_every_node_is_asked_for_its_whole_history_in_the_end():
@@ -215,7 +215,7 @@ def test_every_node_is_asked_for_its_whole_history_in_the_end():
 
 
 def test_watches_go_on_at_another_node_where_an_earlier_one_ended():
-    found = run(swarm=CALM, faults=())
+    found = run(swarm=HEALTHY, faults=())
     load = [one for one in found.history.operations if one.f == "watch" and one.output]
     starts = [one for one in load if one.input.get("start", 0) > 2]
     assert len(starts) > 10
@@ -223,7 +223,7 @@ def test_watches_go_on_at_another_node_where_an_earlier_one_ended():
 
 
 def test_a_storm_in_which_no_watch_was_told_anything_is_no_pass():
-    found = run(swarm=CALM, faults=("kill",))
+    found = run(swarm=HEALTHY, faults=("kill",))
     deaf = [
         msgspec.structs.replace(op, value={**op.value, "responses": []})
         if op.f == "watch" and op.type is OpType.OK and op.value["ended"] != "complete"
@@ -241,4 +241,4 @@ def test_a_storm_leaves_no_stream_open():
     assert found.broken is None
     assert found.error is None
     for node in found.world.nodes:
-        assert not node.server.streams, "whoever watched has hung up or was hung up on"
+        assert not node.api.streams, "whoever watched has hung up or was hung up on"

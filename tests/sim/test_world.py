@@ -1,4 +1,4 @@
-"""Nodes under the hands of nemesis, triggers and weather: who holds whom, and what it takes."""
+"""Nodes under the hands of nemesis, triggers and background: who holds whom, and what it takes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import pytest
 
 from squall.harness.cluster import NodeStatus
 from squall.harness.run.options import NS_PER_S, Options
-from squall.harness.sim.chaos.swarm import CALM, Swarm, Weather
-from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.sim.chaos.swarm import HEALTHY, BackgroundFaults, Swarm
+from squall.harness.sim.chaos.triggers import Action, Trigger, TriggerPoint
 from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.runtime import SimRuntime
-from squall.harness.sim.sweep.simulate import Plan, simulate
+from squall.harness.sim.sweep.simulate import SimulationConfig, simulate
 from squall.harness.sim.sweep.sweep import Result, judge
 from squall.harness.sim.world.disk import DiskFaults
-from squall.harness.sim.world.world import BROKEN, Hand, SimWorld
+from squall.harness.sim.world.world import BROKEN, FaultSource, SimWorld
 from squall.node.replica import Replica
 from squall.workloads.client import Definite, Indefinite, Put, PutAnswer, Range
 from squall.workloads.register import WORKLOAD
@@ -25,7 +25,7 @@ OPTIONS = Options(prefix="t/", time_limit_ns=6 * S, rate=100.0, concurrency=10)
 class Stage:
     """A running cluster of five, and a way to do things to it."""
 
-    def __init__(self, swarm: Swarm = CALM, seed: int = 1) -> None:
+    def __init__(self, swarm: Swarm = HEALTHY, seed: int = 1) -> None:
         self.world = SimWorld(seed, 5, swarm)
         self.runtime = SimRuntime(self.world.loop)
         self.cluster = SimCluster(self.world, self.runtime, op_timeout_ns=S)
@@ -110,12 +110,12 @@ def test_a_restarted_node_has_what_it_acknowledged():
 def test_a_node_starts_when_the_last_hand_lets_go_of_it():
     async def scene(stage):
         world = stage.world
-        world.kill(0, Hand.TRIGGER)
+        world.kill(0, FaultSource.TRIGGER)
         await stage.cluster.kill(("n1",))
         await stage.cluster.restart(("n1",))
         await stage.runtime.sleep_ns(S)
         assert not world.nodes[0].running
-        world.revive(0, Hand.TRIGGER)
+        world.revive(0, FaultSource.TRIGGER)
         await stage.runtime.sleep_ns(S)
         return world.nodes[0].running
 
@@ -167,8 +167,8 @@ def test_healing_what_is_whole_is_no_error_and_no_effect():
 
 
 def test_a_node_whose_disk_fails_stops_and_comes_back_and_nobody_is_blamed():
-    swarm = Swarm(weather=Weather(disk_error_every_us=500_000, outage_us=300_000))
-    run = simulate(2, WORKLOAD, Plan(options=OPTIONS, swarm=swarm, faults=()))
+    swarm = Swarm(background=BackgroundFaults(disk_error_every_us=500_000, outage_us=300_000))
+    run = simulate(2, WORKLOAD, SimulationConfig(options=OPTIONS, swarm=swarm, faults=()))
     assert run.broken is None
     assert sum(node.boots for node in run.world.nodes) > 7
     assert judge(run, WORKLOAD).result is Result.OK
@@ -177,10 +177,10 @@ def test_a_node_whose_disk_fails_stops_and_comes_back_and_nobody_is_blamed():
 @pytest.mark.parametrize("action", list(Action))
 def test_a_cluster_survives_a_trigger_of_every_kind(action):
     triggers = tuple(
-        Trigger(moment=moment, action=action, p=0.2, mend_us=100_000) for moment in Moment
+        Trigger(point=point, action=action, p=0.2, mend_us=100_000) for point in TriggerPoint
     )
-    swarm = Swarm(triggers=triggers, max_victims=2, disk=DiskFaults(tear_p=0.9))
-    run = simulate(3, WORKLOAD, Plan(options=OPTIONS, swarm=swarm, faults=()))
+    swarm = Swarm(triggers=triggers, max_targets=2, disk=DiskFaults(tear_p=0.9))
+    run = simulate(3, WORKLOAD, SimulationConfig(options=OPTIONS, swarm=swarm, faults=()))
     assert run.broken is None
     assert sum(run.world.triggers.fired) > 3
     assert judge(run, WORKLOAD).result is Result.OK
@@ -194,7 +194,7 @@ def test_a_node_that_dies_by_its_own_assertion_stops_the_run_and_is_evidence(mon
         healthy(self, ticket, command, now_us)
 
     monkeypatch.setattr(Replica, "propose", broken)
-    run = simulate(1, WORKLOAD, Plan(options=OPTIONS, swarm=CALM, faults=()))
+    run = simulate(1, WORKLOAD, SimulationConfig(options=OPTIONS, swarm=HEALTHY, faults=()))
     assert run.world.loop.stopped == BROKEN
     assert run.broken.rule == "node died by itself"
     assert "broken on purpose" in run.broken.text
@@ -207,8 +207,8 @@ def test_a_node_that_dies_by_its_own_assertion_stops_the_run_and_is_evidence(mon
 def test_a_cluster_that_never_elects_again_fails_the_liveness_phase(monkeypatch):
     from squall.node.raft import election
 
-    swarm = Swarm(weather=Weather(disk_error_every_us=0))
-    plan = Plan(options=OPTIONS, swarm=swarm, faults=("kill",))
+    swarm = Swarm(background=BackgroundFaults(disk_error_every_us=0))
+    config = SimulationConfig(options=OPTIONS, swarm=swarm, faults=("kill",))
     ask = election._ask
 
     def mute(raft, *arguments: object, **options: object) -> None:
@@ -216,7 +216,7 @@ def test_a_cluster_that_never_elects_again_fails_the_liveness_phase(monkeypatch)
             ask(raft, *arguments, **options)
 
     monkeypatch.setattr(election, "_ask", mute)
-    run = simulate(1, WORKLOAD, plan)
+    run = simulate(1, WORKLOAD, config)
     assert run.broken is not None
     assert run.broken.rule == "liveness"
     assert "no leader" in run.broken.text

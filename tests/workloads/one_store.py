@@ -63,12 +63,17 @@ class OneStore:
         past.past = self.past[: revision + 1] or [{}]
         return past._apply(request, dict(past.past[-1]))[0]
 
-    async def call(self, request: Any) -> Any:
-        self.asked.append(request)
+    def apply(self, request: Any) -> Any:
+        """Do a request; raises Definite where etcd refuses."""
         keys = dict(self.past[-1])
         answer, changed = self._apply(request, keys)
         if changed:
             self.past.append(keys)
+        return answer
+
+    async def call(self, request: Any) -> Any:
+        self.asked.append(request)
+        answer = self.apply(request)
         answer = self.lie(request, answer) if self.lie else answer
         if isinstance(answer, Exception):
             raise answer
@@ -109,6 +114,8 @@ class OneStore:
 
 
 def within(key: bytes, request: Range | Delete) -> bool:
+    if request.range_end == b"\0":
+        return key >= request.key
     if request.range_end:
         return request.key <= key < request.range_end
     return key == request.key

@@ -25,7 +25,7 @@ from squall.workloads.client import (
     Txn,
     TxnAnswer,
 )
-from squall.workloads.workload import Completion, Plan
+from squall.workloads.workload import Completion, ScriptConfig
 from tests.workloads.one_store import NODES, OneStore, record
 
 OWN = {"statistics", "revisions", "read-back", "list-append"}
@@ -33,7 +33,7 @@ RECOVERED = Evidence(recovery={"recovered": True})
 
 
 def append(**options: Any) -> Append:
-    return Append(Random, Plan(nodes=NODES, prefix="run/", options=options))
+    return Append(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def judged(history: History) -> dict[str, Verdict]:

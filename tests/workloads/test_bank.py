@@ -16,20 +16,19 @@ from squall.checkers.judge import judge
 from squall.checkers.registry import judge_of, model_of_workload
 from squall.checkers.run import Run
 from squall.checkers.verdict import Budget, Validity, Verdict
-from squall.harness.run.judging import budget
-from squall.harness.run.rejudge import recheck
+from squall.harness.run.judging import budget, check_path
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 from squall.harness.store import RUN, RunFolder
 from squall.workloads.bank import OPTIONS, WORKLOAD, Bank
 from squall.workloads.client import Compare, Definite, Indefinite, KeyValue, Put, Range, Txn
-from squall.workloads.workload import Completion, Plan
+from squall.workloads.workload import Completion, ScriptConfig
 from tests.workloads.one_store import NODES, OneStore, record
 
 OWN = {"statistics", "revisions", "read-back", "bank"}
 
 
 def bank(**options: Any) -> Bank:
-    return Bank(Random, Plan(nodes=NODES, prefix="run/", options=options))
+    return Bank(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def judged(history: History, options: dict[str, Any] | None = None) -> dict[str, Verdict]:
@@ -94,7 +93,7 @@ def test_a_folder_is_judged_by_the_options_in_its_run(
             parameters={"workload": given},
         )
         folder.write_json(RUN, run)
-    verdict = recheck(folder.path, BytesIO(), budget(20.0)).verdict
+    verdict = check_path(folder.path, BytesIO(), budget(20.0)).verdict
     judged_sums = next(child for child in verdict.children if child.checker == "bank")
     assert {one.kind for one in judged_sums.anomalies} == ({"wrong-total"} if wrong else set())
 

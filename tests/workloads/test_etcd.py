@@ -25,15 +25,15 @@ from squall.workloads.client import (
     RangeAnswer,
     Txn,
 )
-from squall.workloads.kv import KINDS, WORKLOAD, Store
-from squall.workloads.workload import Plan
+from squall.workloads.kv import KINDS, WORKLOAD, KvScript
+from squall.workloads.workload import ScriptConfig
 from tests.workloads.one_store import NODES, OneStore, record
 
 OWN = {"statistics", "read-back", "etcd-order"}
 
 
-def store_run(**options: Any) -> Store:
-    return Store(Random, Plan(nodes=NODES, prefix="run/", options=options))
+def store_run(**options: Any) -> KvScript:
+    return KvScript(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def judged(history: History) -> dict[str, Verdict]:

@@ -5,27 +5,21 @@ from __future__ import annotations
 from random import Random
 from typing import NamedTuple
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from squall.checkers.history import Op, OpType
 from squall.workloads.generator import (
     PENDING,
     Answer,
     Context,
     Drain,
-    Draw,
     Generator,
     Invocation,
-    Limit,
-    Mix,
     Pending,
-    Phases,
     Pinned,
     Rotation,
     Stagger,
     TimeLimit,
 )
+from tests.workloads.generators import Repeat
 
 SECOND = 1_000_000_000
 
@@ -35,8 +29,8 @@ class Free(NamedTuple):
     node: str = "n1"
 
 
-def do(f: str, key: str | None = None) -> Draw:
-    return Draw(lambda context: Invocation(context.free[0].process, f, key))
+def do(f: str, key: str | None = None, count: float = float("inf")) -> Repeat:
+    return Repeat(lambda context: Invocation(context.free[0].process, f, key), count)
 
 
 def context(now_ns: int = 0, busy: int = 0, free: tuple[Free, ...] = (Free(0),)) -> Context:
@@ -92,48 +86,17 @@ def test_stagger_does_not_burst_after_a_long_standstill():
     assert burst < 20
 
 
-def test_a_limit_is_exact():
-    """Five is five."""
-    assert len(drive(Limit(5, do("a")), SECOND)) == 5
-
-
 def test_a_time_limit_counts_from_the_first_question():
     """And wakes the asker when it is over, not later."""
-    limit = TimeLimit(SECOND, Draw(lambda context: PENDING))
+    limit = TimeLimit(SECOND, Repeat(lambda context: PENDING))
     assert limit.next(context(3 * SECOND)) == Pending(4 * SECOND)
     assert limit.next(context(4 * SECOND)) is None
 
 
-@given(st.integers(min_value=0, max_value=2**32))
-def test_a_mix_draws_by_weight(seed: int):
-    """Nine to one, within what chance allows."""
-    mix = Mix(Random(seed), [(9, do("often")), (1, do("rarely"))])
-    drawn = [answer.f for _, answer in drive(Limit(1000, mix), SECOND)]
-    assert 840 < drawn.count("often") < 960
-
-
-def test_a_mix_goes_on_without_what_is_exhausted():
-    """It ends when the last of its children does."""
-    mix = Mix(Random(1), [(1, Limit(2, do("a"))), (1, Limit(3, do("b")))])
-    drawn = [answer.f for _, answer in drive(mix, SECOND)]
-    assert sorted(drawn) == ["a", "a", "b", "b", "b"]
-
-
-def test_a_phase_begins_when_the_one_before_is_over_and_quiet():
-    """What is outstanding belongs to the phase that began it."""
-    phases = Phases(Limit(1, do("a")), Limit(1, do("b")))
-    assert isinstance(phases.next(context()), Invocation)
-    assert phases.next(context(busy=1)) == PENDING
-    answer = phases.next(context(busy=0))
-    assert isinstance(answer, Invocation)
-    assert answer.f == "b"
-    assert phases.next(context()) is None
-
-
 def test_a_rotation_replaces_a_spent_key_and_keeps_the_number_in_use():
     """Keys come and go; never more than three at a time."""
-    rotation = Rotation(Random(1), 3, lambda n: (f"k{n}", Limit(4, do("a", f"k{n}"))))
-    drawn = [answer.key for _, answer in drive(Limit(100, rotation), SECOND)]
+    rotation = Rotation(Random(1), 3, lambda n: (f"k{n}", do("a", f"k{n}", 4)))
+    drawn = [answer.key for _, answer in drive(Repeat(rotation.next, 100), SECOND)]
     assert {key: drawn.count(key) for key in set(drawn)}.keys() >= {f"k{n}" for n in range(24)}
     assert max(drawn.count(key) for key in set(drawn)) == 4
     alive: set[str | None] = set()

@@ -23,7 +23,7 @@ from squall.workloads.client import (
 )
 from squall.workloads.generator import Context, Invocation
 from squall.workloads.register import WORKLOAD, Register
-from squall.workloads.workload import Plan
+from squall.workloads.workload import ScriptConfig
 
 NODES = ("n1", "n2", "n3")
 
@@ -37,7 +37,7 @@ CONTEXT = Context(0, tuple(Free(at, NODES[at % 3]) for at in range(6)))
 
 
 def register(**options: Any) -> Register:
-    return Register(Random, Plan(nodes=NODES, prefix="run/", options=options))
+    return Register(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def completed(invocation: Invocation, outcome: OpType, value: Any = None) -> Op:

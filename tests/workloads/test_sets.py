@@ -16,14 +16,14 @@ from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 from squall.workloads.client import Definite, Put, Range
 from squall.workloads.sets import WORKLOAD, Sets
-from squall.workloads.workload import Plan
+from squall.workloads.workload import ScriptConfig
 from tests.workloads.one_store import NODES, OneStore, record
 
 OWN = {"statistics", "revisions", "read-back", "set"}
 
 
 def sets(**options: Any) -> Sets:
-    return Sets(Random, Plan(nodes=NODES, prefix="run/", options=options))
+    return Sets(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def judged(history: History) -> dict[str, Verdict]:

@@ -24,7 +24,7 @@ from squall.workloads.client import (
 )
 from squall.workloads.generator import Context, Invocation
 from squall.workloads.watch import WORKLOAD, WatchScript
-from squall.workloads.workload import Plan
+from squall.workloads.workload import ScriptConfig
 
 NODES = ("n1", "n2", "n3")
 MS = 1_000_000
@@ -39,7 +39,7 @@ CONTEXT = Context(0, tuple(Free(at, NODES[at % 3]) for at in range(6)))
 
 
 def script(**options: Any) -> WatchScript:
-    return WatchScript(Random, Plan(nodes=NODES, prefix="run/", options=options))
+    return WatchScript(Random, ScriptConfig(nodes=NODES, prefix="run/", options=options))
 
 
 def completed(invocation: Invocation, value: Any, outcome: OpType = OpType.OK) -> Op:
@@ -97,7 +97,7 @@ def test_watches_ask_for_everything_that_can_be_asked_for():
 
 def test_a_watch_may_take_as_long_as_it_lasts():
     for op in drawn(script().load(), 300):
-        assert op.patience_ns == op.value.get("lasts_ms", 0) * MS
+        assert op.extra_time_ns == op.value.get("lasts_ms", 0) * MS
 
 
 def test_a_watch_goes_on_behind_what_an_earlier_one_was_sent_at_another_node():

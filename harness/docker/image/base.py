@@ -1,11 +1,11 @@
-"""The image everything stands on: a plain Debian, pulled where a registry answers, made where none.
+"""The base image: plain Debian, pulled from a registry, or made with debootstrap without one.
 
-Without a registry the same Dockerfile builds on a tree that debootstrap assembles from Debian's own
-packages. Finding out takes seconds: a pull that makes no progress is given up early.
+If no registry can be reached, the same Dockerfile builds on a file system that debootstrap
+assembles from Debian's packages. A pull that makes no progress is given up after seconds.
 
-debootstrap is a program of the user's machine. It is installed only where it is missing, only by
-root, and only after that was said together with how to forbid it; otherwise nothing on the machine
-is touched, and the error is the command to type.
+debootstrap runs on the user's machine. It is installed only if it is missing, only by root, and
+only after a message that says how to forbid it; otherwise nothing on the machine is changed, and
+the error names the command to type.
 """
 
 from __future__ import annotations
@@ -21,29 +21,26 @@ from pathlib import Path
 import docker.errors
 import requests.exceptions
 
-from squall.harness.cli.types import NO_INSTALL
 from squall.harness.cluster import HarnessError
 from squall.harness.docker.engine import Docker, reason
+from squall.harness.vocabulary import NO_INSTALL
 
 SUITE = "bookworm"
 PULLED = f"debian:{SUITE}-slim"
 MADE = f"squall-base:{SUITE}"
 MIRROR = "http://deb.debian.org/debian"
-FORBID = NO_INSTALL
-"""Set to anything but 0, it forbids to install anything on this machine; so does --no-install."""
-
 PACKAGES = ("debootstrap", "debian-archive-keyring")
 INCLUDED = ("ca-certificates", "iproute2", "iptables", "python3")
 
 PULL_SILENCE_S = 20
-"""A registry that says nothing for this long is none; a slow one still reports its progress."""
+"""A registry that sends nothing for this long cannot be reached; a slow one reports progress."""
 
 DEBOOTSTRAP_TIMEOUT_S = 900
-"""It takes 40 s on a good line."""
+"""It takes 40 s on a fast connection."""
 
 
 def ensure_base(engine: Docker, say: Callable[[str], None]) -> str:
-    """Return the name of a base image this engine has; pull or make it first if need be.
+    """Return the name of a base image that the engine has, after pulling or making it.
 
     SQUALL_BASE_IMAGE names another one. Raises HarnessError with the command to type.
     """
@@ -74,7 +71,7 @@ def registry_trouble(engine: Docker) -> str | None:
 
 
 def debootstrap_missing() -> str | None:
-    """Return what stands in the way of making a base here, with the remedy; None when nothing."""
+    """Return why no base can be made here, with the remedy; None if one can be made."""
     missing = shutil.which("debootstrap") is None
     apt = shutil.which("apt-get") is not None
     command = f"apt-get install {' '.join(PACKAGES)}"
@@ -89,29 +86,29 @@ def debootstrap_missing() -> str | None:
         )
     if missing and forbidden():
         return (
-            f"debootstrap is not installed, and {FORBID} or --no-install forbids to install it: "
-            f"type `{command}`, {elsewhere}"
+            f"debootstrap is not installed, and {NO_INSTALL} or --no-install forbids to install "
+            f"it: type `{command}`, {elsewhere}"
         )
     return None
 
 
 def forbidden() -> bool:
     """Whether nothing may be installed on this machine."""
-    return os.environ.get(FORBID, "0") not in ("", "0", "no")
+    return os.environ.get(NO_INSTALL, "0") not in ("", "0", "no")
 
 
 def _pull(engine: Docker, name: str, say: Callable[[str], None]) -> str | None:
     """Pull an image; return why it failed, or None."""
     say(f"pulling {name}")
-    impatient = Docker(timeout_s=PULL_SILENCE_S)
+    short_timeout = Docker(timeout_s=PULL_SILENCE_S)
     try:
-        for line in impatient.api.pull(name, stream=True, decode=True):
+        for line in short_timeout.api.pull(name, stream=True, decode=True):
             if "error" in line:
                 return str(line["error"])
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         return reason(error)
     finally:
-        impatient.close()
+        short_timeout.close()
     return None if engine.image_id(name) else "the pull ended without an image"
 
 
@@ -123,7 +120,7 @@ def _make(engine: Docker, say: Callable[[str], None]) -> None:
         say(
             f"*** INSTALLING {' and '.join(PACKAGES)} ON THIS MACHINE: running `apt-get update` "
             f"and `apt-get install -y {' '.join(PACKAGES)}` as root, as debootstrap is missing. "
-            f"{FORBID}=1 or --no-install forbids it ***"
+            f"{NO_INSTALL}=1 or --no-install forbids it ***"
         )
         _run(["apt-get", "update", "-qq"])
         _run(["apt-get", "install", "-y", "-qq", *PACKAGES])

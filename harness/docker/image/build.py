@@ -1,11 +1,11 @@
-"""The image the nodes run: built when something in it changed, found otherwise.
+"""The image of the nodes: built if its inputs changed, reused otherwise.
 
-Two images, each named by the hash of what goes into it. `squall-deps:<hash>` holds Debian, the
+Two images, each named by the hash of its inputs. `squall-deps:<hash>` holds Debian, the
 clock shim and the wheels, and takes minutes; `squall-node:<hash>` adds the node package and takes
-seconds, so a patched copy of the node gets an image of its own beside the others. The hash is
-computed before anything is built: a second run asks the engine one question and builds nothing.
+seconds, so every patched copy of the node has an image of its own. The hash is computed before
+anything is built: a second run makes one request to the engine and builds nothing.
 
-Two processes that need the same image wait for each other through a lock file.
+A lock file serialises the builds of several processes.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ SHIM_AND_SCRIPTS = ("clock.c", "squall-clock", "squall-links", "entrypoint.sh")
 EXECUTABLE = frozenset({"squall-clock", "squall-links", "entrypoint.sh"})
 
 NODE_IMAGES_MAX = 40
-"""Images of older nodes kept before the oldest goes. A layer is under 2 MB; mutants have many."""
+"""Images of nodes kept by a build; older ones are removed. A layer is under 2 MB."""
 
 BUILD_TIMEOUT_S = 900
-"""One step (installing a compiler on a slow line) may be silent for long."""
+"""One step (installing a compiler over a slow connection) may produce no output for long."""
 
 LOG_LINES_SHOWN = 12
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -60,8 +60,8 @@ class ImageRef(msgspec.Struct, frozen=True, kw_only=True):
 def ensure_image(node_source: Path | None, progress: Say) -> ImageRef:
     """Return the image for a node package, building what is missing.
 
-    `node_source` is the directory of a `node` package (None: the one beside this package).
-    `progress` is told each step as one line. Raises HarnessError when it cannot be built.
+    `node_source` is the directory of a `node` package (None: that of this installation).
+    `progress` is called with one line for each step. Raises HarnessError when it cannot be built.
     """
     own = (PACKAGE / "node").resolve()
     source = node_source or own
@@ -80,11 +80,13 @@ def ensure_image(node_source: Path | None, progress: Say) -> ImageRef:
                     if not engine.image_id(deps):
                         _build_deps(recipes, deps, progress)
                     _build_node(recipes, package, deps, tag, progress)
-                    _forget_old_nodes(engine, tag)
+                    for old in old_node_images(engine, NODE_IMAGES_MAX):
+                        if old != tag:
+                            remove_image(engine, old)
                     built = True
         image = engine.client.images.get(tag)
         if source.resolve() == own:
-            # What compose.yaml starts: never a patched copy.
+            # The image that compose.yaml uses: never a patched copy.
             image.tag(NODE, "latest")
         return ImageRef(tag=tag, digest=str(image.id), built=built)
     finally:
@@ -92,7 +94,7 @@ def ensure_image(node_source: Path | None, progress: Say) -> ImageRef:
 
 
 def recipe_directory() -> Path:
-    """Return where the Dockerfiles are: beside this package, in a checkout and installed alike."""
+    """Return the folder of the Dockerfiles, which is part of the package."""
     directory = (PACKAGE / "docker").resolve()
     if (directory / "Dockerfile").is_file():
         return directory
@@ -100,7 +102,7 @@ def recipe_directory() -> Path:
 
 
 def deps_key(recipes: Path, requirements: tuple[str, ...]) -> str:
-    """Name the dependencies' image by everything that goes into it."""
+    """Return the hash of everything that goes into the dependencies' image."""
     files = {name: (recipes / name).read_bytes() for name in ("Dockerfile", *SHIM_AND_SCRIPTS)}
     files["requirements"] = "\n".join(requirements).encode()
     files["base"] = os.environ.get("SQUALL_BASE_IMAGE", "").encode()
@@ -108,12 +110,12 @@ def deps_key(recipes: Path, requirements: tuple[str, ...]) -> str:
 
 
 def node_key(recipes: Path, package: Mapping[str, bytes], deps: str) -> str:
-    """Name the node's image by the node's files and what they stand on."""
+    """Return the hash of the node's files, their Dockerfile and the dependencies' image."""
     return _digest({**package, "/deps": deps.encode(), "/recipe": _node_recipe(recipes)})
 
 
 def read_package(source: Path) -> dict[str, bytes]:
-    """Read a package's files, once: what is hashed is what is built, whoever edits meanwhile."""
+    """Read a package's files once, so that what is hashed is what is built."""
     return {
         path.relative_to(source).as_posix(): path.read_bytes()
         for path in source.rglob("*")
@@ -135,7 +137,7 @@ def _node_recipe(recipes: Path) -> bytes:
 
 @contextlib.contextmanager
 def _locked(say: Say) -> Iterator[None]:
-    """Let one process of this user build at a time."""
+    """Serialise the builds of this user's processes."""
     directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "squall"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -190,7 +192,7 @@ def _build(
     target: str | None = None,
     **arguments: str,
 ) -> str:
-    """Build from a context held in memory; return the image's id. The engine's classic builder."""
+    """Build from a context in memory with the engine's classic builder; return the image's id."""
     settings = {name.upper(): value for name, value in arguments.items()}
     settings |= {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
     lines: list[str] = []
@@ -222,7 +224,7 @@ def _build(
 
 
 def context_archive(files: Mapping[str, bytes]) -> io.BytesIO:
-    """Pack a build context; the same files give the same bytes, so that layers are reused."""
+    """Pack a build context; equal files give equal bytes, so that layers are reused."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in sorted(files):
@@ -256,12 +258,18 @@ def _architecture(engine: Docker) -> str:
     )
 
 
-def _forget_old_nodes(engine: Docker, keep: str) -> None:
-    """Remove the oldest images of the node beyond the bound; one that is in use stays."""
+def old_node_images(engine: Docker, newest: int) -> list[str]:
+    """Return the tags of the node's images beyond the `newest`; never `latest`."""
     images = engine.api.images(name=NODE)
     images.sort(key=lambda image: image["Created"], reverse=True)
-    for image in images[NODE_IMAGES_MAX:]:
-        for tag in image.get("RepoTags") or ():
-            if tag not in (keep, f"{NODE}:latest"):
-                with contextlib.suppress(docker.errors.APIError):
-                    engine.api.remove_image(tag)
+    tags = [tag for image in images[newest:] for tag in image.get("RepoTags") or ()]
+    return [tag for tag in tags if tag != f"{NODE}:latest"]
+
+
+def remove_image(engine: Docker, tag: str) -> bool:
+    """Remove an image; returns False if a container uses it, or it is gone already."""
+    try:
+        engine.api.remove_image(tag)
+    except docker.errors.APIError:
+        return False
+    return True

@@ -1,8 +1,8 @@
-"""The node's Python packages as wheels, fetched by the host's pip for the image's Python.
+"""The node's Python packages as wheels, downloaded by the host's pip for the image's Python.
 
-The image build has no network of its own for them. Versions are those the controller itself runs
-with: aetcd's descriptors, gRPC and protobuf then agree on both ends of the wire. What the
-controller does not have (an extra that was not installed) is taken at its newest.
+The image build itself needs no package index. Versions are those of the controller's environment,
+so that aetcd's descriptors, gRPC and protobuf agree on both sides. Packages that the controller
+does not have (an extra that was not installed) are taken in their newest version.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ PACKAGES = (
     "crc32c",
     "cryptography",
     "grpcio",
+    "h11",
     "hpack",
     "msgspec",
+    "prometheus-client",
     "protobuf",
     "pyyaml",
     "sortedcontainers",
     "uvloop",
 )
-"""What the node imports; the rest of Squall's dependencies are the controller's alone."""
+"""What the node imports; Squall's other dependencies are needed by the controller only."""
 
 NEWEST_MANYLINUX = 36
 """Debian bookworm's glibc is 2.36; a wheel built for a newer one would not load."""
 
 DOWNLOAD_TIMEOUT_S = 600
-"""Some 20 MB; ten minutes is a bad line, more is none."""
+"""Some 20 MB: ten minutes suffice on a slow connection."""
 
 
 def requirements() -> tuple[str, ...]:
@@ -52,10 +54,10 @@ def _pin(name: str) -> str:
 def fill(
     directory: Path, *, python_version: str, architecture: str, say: Callable[[str], None]
 ) -> None:
-    """Fetch every wheel into `directory`, pip's own among them, and write requirements.txt.
+    """Download every wheel into `directory`, pip's own included, and write requirements.txt.
 
     `python_version` is the image's ("3.11"), `architecture` the engine's ("x86_64"). Raises
-    HarnessError with pip's last lines when a wheel cannot be had.
+    HarnessError with pip's last lines if a wheel cannot be downloaded.
     """
     pinned = requirements()
     directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +80,7 @@ def fill(
 def _download(
     directory: Path, lines: Sequence[str], python_version: str, architecture: str
 ) -> str | None:
-    """Return None, or what pip last said."""
+    """Return None, or the last error line of pip."""
     platforms = [f"manylinux_2_{minor}_{architecture}" for minor in range(17, NEWEST_MANYLINUX + 1)]
     platforms += [f"manylinux2014_{architecture}", f"manylinux1_{architecture}"]
     command = [

@@ -1,8 +1,7 @@
-"""What the faults of a run were seen to do, counted where they struck.
+"""What the faults of a run were measured to do.
 
-A fault that was drawn has done nothing yet: a lossy link may carry no message, a trigger may wait
-for a moment that never comes. So a sweep counts effects, and a run in which there was none is not
-called a pass.
+A fault that was drawn has had no effect yet: a lossy link may carry no message, a trigger may wait
+for a point that is never reached. So a sweep counts effects, and a run without any is not a pass.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def effects(world: SimWorld, history: History) -> Effects:
     for trigger, fired in zip(world.triggers.triggers, world.triggers.fired, strict=True):
         what = f"{trigger.action} at a moment"
         found[what] = found.get(what, 0) + fired
-    found |= {step.value: count for step, count in world.turnovers.done.items()}
+    found |= {step.value: count for step, count in world.churn.done.items()}
     return {what: count for what, count in found.items() if count}
 
 

@@ -1,37 +1,40 @@
-"""When faults stop, does the cluster go on? The liveness phase, after the storm.
+"""The liveness phase: once faults have stopped, a bare quorum must make progress.
 
-A random quorum core is healed and everything else stays dead: healing all of them would hide a
-deadlock that the next message from an outsider happens to break. Within a stated number of election
-timeouts the core must have one leader, commit a new write, and stand at equal state. Then the
-others may come back.
+A random quorum, the core, is healed and every other node stays dead: healing all of them would hide
+a deadlock that the next message from an outsider happens to break (TigerBeetle's VOPR does the
+same). Within a bounded number of election timeouts the core must have one leader, commit a new
+write, and apply it on every node. Then the others may come back.
 
-Where members came and went in the storm, the bare core must also be able to replace one: the one
-that was being replaced when the storm ended, or else a dead one. It may take as long as it gets on.
+Where members came and went during the load, the bare core must also be able to replace one: the one
+that was being replaced when the faults ended, or else a dead one. The time for it is not bounded as
+long as it makes progress.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from squall.harness.sim.chaos.membership import NOBODY
+from squall.checkers.history import Op
+from squall.harness.cluster import Journal
+from squall.harness.sim.chaos.churn import NO_TARGET
 from squall.harness.sim.runtime import SimRuntime
-from squall.harness.sim.world.world import Hand, SimWorld
-from squall.workloads.client import Answer, Put, PutAnswer
+from squall.harness.sim.world.world import FaultSource, SimWorld
+from squall.workloads import liveness
+from squall.workloads.client import Answer, Indefinite, PutAnswer
 
 ELECTIONS = 60
-"""Election timeouts within which all must be done. A round of voting takes two at most; the rest is
-for split votes, for slow clocks, and for shipping snapshots in small pieces."""
+"""Election timeouts within which the core must have committed. A round of voting takes two at most;
+the rest is for split votes, slow clocks, and snapshots sent in small pieces."""
 
-KEY = b"\0squall/liveness"
-POLLS = 10  # looks per election timeout
-PATIENCE = 4
-"""Election timeouts before a probe that was not answered is tried again."""
+POLLS = 10  # how often the state is looked at in an election timeout
+WRITE_TIMEOUTS = 4
+"""Election timeouts after which an unanswered write counts as one of unknown outcome."""
 
-EVERYBODY = Hand.NEMESIS | Hand.TRIGGER | Hand.WEATHER
+ALL_SOURCES = FaultSource.NEMESIS | FaultSource.TRIGGER | FaultSource.BACKGROUND
 
 
 class Liveness(msgspec.Struct, frozen=True, kw_only=True):
-    """How the phase ended. `missing` is "" if all was well; `elections` is the time it took."""
+    """How the phase ended. `missing` is "" if it succeeded; `elections` is the time it took."""
 
     core: tuple[str, ...]
     elapsed_us: int
@@ -40,27 +43,35 @@ class Liveness(msgspec.Struct, frozen=True, kw_only=True):
     replaced: str = ""
 
 
-class _Probe:
-    """One write sent to the leader."""
+class _Write:
+    """One write sent to the leader, recorded from its invocation to its answer."""
 
-    def __init__(self, world: SimWorld, number: int) -> None:
-        self.node = number
+    def __init__(self, world: SimWorld, number: int, journal: Journal) -> None:
         self.sent_us = world.loop.now_us
         self.answer: Answer | Exception | None = None
-        value = str(self.sent_us).encode()
-        world.nodes[number].request(Put(KEY, value), self._answered)
+        self._journal = journal
+        request = liveness.write(self.sent_us)
+        node = world.nodes[number]
+        self._invocation: Op = journal.invoked(node.name, request)
+        node.request(request, self._answered)
+
+    def give_up(self) -> None:
+        """Count it as one of unknown outcome; an answer that still comes is dropped."""
+        self._answered(Indefinite("no answer in time"))
 
     def _answered(self, answer: Answer | Exception) -> None:
-        self.answer = answer
+        if self.answer is None:
+            self.answer = answer
+            self._journal.completed(self._invocation, answer)
 
 
-async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
+async def survive(world: SimWorld, runtime: SimRuntime, journal: Journal) -> Liveness:
     """Run the phase; a failure is reported to the invariants, which stop the run."""
     core = _heal_a_core(world)
     begun_us = world.loop.now_us
     election_us = world.swarm.knobs.election_us
     bound_us = ELECTIONS * election_us + 4 * world.swarm.boot_us
-    probe: _Probe | None = None
+    write: _Write | None = None
     target = 0
     missing = "no leader"
     while missing and world.loop.now_us - begun_us <= bound_us:
@@ -69,17 +80,21 @@ async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
         if leader is None:
             missing = "no leader"
             continue
-        if probe is not None and isinstance(probe.answer, PutAnswer):
+        if write is not None and isinstance(write.answer, PutAnswer):
             target = target or world.status(leader).commit
             missing = _behind(world, core, target)
             continue
         missing = "no write was acknowledged"
-        patient = probe is not None and world.loop.now_us - probe.sent_us < PATIENCE * election_us
-        if probe is None or isinstance(probe.answer, Exception) or not patient:
-            probe = _Probe(world, leader)
+        waiting = (
+            write is not None and world.loop.now_us - write.sent_us < WRITE_TIMEOUTS * election_us
+        )
+        if write is not None and write.answer is None and not waiting:
+            write.give_up()
+        if write is None or write.answer is not None:
+            write = _Write(world, leader, journal)
     elapsed_us = world.loop.now_us - begun_us
     replaced = ""
-    if not missing and world.turnovers.happen:
+    if not missing and world.churn.happen:
         replaced, missing = await _replace_one(world, runtime, core)
     outcome = Liveness(
         core=tuple(world.names[number] for number in core),
@@ -97,45 +112,45 @@ async def survive(world: SimWorld, runtime: SimRuntime) -> Liveness:
         )
     for number in range(len(world.nodes)):
         if number not in core:
-            world.revive(number, Hand.LIVENESS)
+            world.revive(number, FaultSource.LIVENESS)
     return outcome
 
 
 def _heal_a_core(world: SimWorld) -> list[int]:
-    """Heal a random quorum, and make sure that everybody else is dead."""
-    rng = world.streams.of("liveness")
+    """Heal a random quorum, and make sure that every other node is dead."""
+    rng = world.seeds.of("liveness")
     size = len(world.nodes)
-    able = [number for number in range(size) if number != world.turnovers.target]
+    able = [number for number in range(size) if number != world.churn.target]
     core = sorted(rng.sample(able, size // 2 + 1))
     world.heal()
     for number in range(size):
         if number in core:
-            world.resume(number, EVERYBODY)
-            world.revive(number, EVERYBODY)
+            world.resume(number, ALL_SOURCES)
+            world.revive(number, ALL_SOURCES)
         else:
-            world.kill(number, Hand.LIVENESS)
+            world.kill(number, FaultSource.LIVENESS)
     return core
 
 
 async def _replace_one(world: SimWorld, runtime: SimRuntime, core: list[int]) -> tuple[str, str]:
-    """Have the core replace a member; returns its name, and what is missing if they got stuck."""
-    turnovers, election_us = world.turnovers, world.swarm.knobs.election_us
-    if turnovers.target == NOBODY:
+    """Have the core replace a member; returns its name, and what is missing if it got stuck."""
+    churn, election_us = world.churn, world.swarm.knobs.election_us
+    if churn.target == NO_TARGET:
         dead = [number for number in range(len(world.nodes)) if number not in core]
-        rng = world.streams.of("liveness", "replaced")
-        turnovers.begin(rng.choice(dead), rot=False)
-    target, progress, since_us = turnovers.target, turnovers.progress(), world.loop.now_us
+        rng = world.seeds.of("liveness", "replaced")
+        churn.begin(rng.choice(dead), rot=False)
+    target, progress, since_us = churn.target, churn.progress(), world.loop.now_us
     stage = ""
     while True:
-        stage = turnovers.stage()
-        if turnovers.fresh:
-            world.resume(target, EVERYBODY)
-            world.revive(target, EVERYBODY | Hand.LIVENESS)
+        stage = churn.stage()
+        if churn.fresh:
+            world.resume(target, ALL_SOURCES)
+            world.revive(target, ALL_SOURCES | FaultSource.LIVENESS)
         await runtime.sleep_ns(election_us * 1000 // POLLS)
-        if turnovers.target != target:
+        if churn.target != target:
             break
-        if progress != turnovers.progress():
-            progress, since_us = turnovers.progress(), world.loop.now_us
+        if progress != churn.progress():
+            progress, since_us = churn.progress(), world.loop.now_us
         elif world.loop.now_us - since_us > ELECTIONS * election_us + 4 * world.swarm.boot_us:
             return world.names[target], f"{stage}, and nothing gets on"
     return world.names[target], ""

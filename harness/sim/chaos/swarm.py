@@ -1,9 +1,9 @@
-"""What each seed draws: how the network, the disks and the protocol are this time.
+"""What each seed draws: network, disks, faults and protocol settings of a run.
 
-Swarm testing: a run in which some faults are absent and some knobs are extreme reaches states that
-the average of all of them never does. Small limits reach rare paths: one entry a message, segments
-of a few records, a snapshot every five entries, timeouts close to the latency. Everything drawn is
-in the `Swarm`, which is written into the run's parameters; nothing else is random about a set-up.
+Swarm testing (Groce et al., ISSTA 2012): a run in which some faults are absent and some settings
+are extreme reaches states that the average of all of them never does. Small limits reach rare
+paths: one entry a message, segments of a few records, a snapshot every five entries, timeouts close
+to the latency. Everything that is drawn is in the `Swarm`; nothing else is random about a set-up.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import TypeVar
 
 import msgspec
 
-from squall.harness.sim.chaos.membership import Turnover
-from squall.harness.sim.chaos.triggers import Action, Moment, Trigger
+from squall.harness.run.seeds import WorldSeeds
+from squall.harness.sim.chaos.churn import Churn
+from squall.harness.sim.chaos.triggers import Action, Trigger, TriggerPoint
 from squall.harness.sim.world.disk import DiskFaults
 from squall.harness.sim.world.network import LinkProfile
-from squall.harness.sim.world.streams import Streams
-from squall.harness.sim.world.watch_limits import WatchBuffers, draw_buffers
+from squall.harness.sim.world.watch_limits import WatchLimits, draw_watch_limits
 from squall.node.replica.interface import ReplicaSettings
 
 T = TypeVar("T")
@@ -35,13 +35,13 @@ RARE_P = 0.05
 """A trigger that fires more rarely may not fire at all."""
 
 APART_P = 0.25
-"""How many seeds write their snapshots beside the log, as servers do; the others in a log batch."""
+"""Share of seeds that write snapshots beside the log, as servers do; the others in a log batch."""
 
 STRUGGLE_P = 0.25
-"""How many seeds are a struggle for leadership."""
+"""Share of seeds that are repeated contests for leadership (`_struggle`)."""
 
 NEMESES = ("kill", "pause", "partition", "clock")
-"""Timed faults, drawn and driven by the nemesis, in both worlds."""
+"""Timed faults, drawn and scheduled by the nemesis, on both backends."""
 
 
 class Knobs(ReplicaSettings, frozen=True, kw_only=True):
@@ -49,14 +49,14 @@ class Knobs(ReplicaSettings, frozen=True, kw_only=True):
 
     segment_bytes: int = 256 * KIB
     max_snapshots: int = 5
-    snapshots_apart: bool = True
+    background_snapshots: bool = True
 
 
-class Weather(msgspec.Struct, frozen=True, kw_only=True):
-    """Faults that come and go by themselves during the storm; means in microseconds, 0 is never.
+class BackgroundFaults(msgspec.Struct, frozen=True, kw_only=True):
+    """Faults that occur by time during the load; means in microseconds, 0 is never.
 
-    A clog holds everything back on one directed link for up to `clog_us`. A disk error makes a
-    node's next sync fail; the node must stop, and is started again after `outage_us`.
+    A clog delays everything on one directed link for up to `clog_us`. A disk error makes a node's
+    next sync fail; the node must stop, and is started again after `outage_us`.
     """
 
     clog_every_us: int = 0
@@ -66,30 +66,30 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Swarm(msgspec.Struct, frozen=True, kw_only=True):
-    """One set-up: everything a seed decides beside the order of events."""
+    """One set-up: everything that a seed decides except the order of events."""
 
     knobs: Knobs = Knobs()
     link: LinkProfile = LinkProfile()
     disk: DiskFaults = DiskFaults()
-    weather: Weather = Weather()
+    background: BackgroundFaults = BackgroundFaults()
     drift_ppm: int = 0
     boot_us: int = 100_000
     triggers: tuple[Trigger, ...] = ()
-    max_victims: int = 1
+    max_targets: int = 1
     faults: tuple[str, ...] = NEMESES
-    turnover: Turnover = Turnover()
-    watches: WatchBuffers = WatchBuffers()
+    churn: Churn = Churn()
+    watches: WatchLimits = WatchLimits()
 
     def words(self) -> str:
         """Say in one line what is special about this set-up."""
         return ", ".join(
             [
                 *self._knob_words(),
-                *self._weather_words(),
-                *self._turnover_words(),
+                *self._background_text(),
+                *self._churn_text(),
                 *filter(None, [self.watches.words()]),
                 *(f"timed {fault}" for fault in self.faults),
-                *(f"{t.action} when it {t.moment} (p={t.p:g})" for t in self.triggers),
+                *(f"{t.action} when it {t.point} (p={t.p:g})" for t in self.triggers),
             ]
         )
 
@@ -103,15 +103,15 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
         yield f"snapshot every {knobs.snapshot_count if knobs.snapshot_count < NEVER else 'never'}"
         if any(kept):
             yield f"{kept[0] or 'all'} segments and {kept[1] or 'all'} snapshots kept"
-        if knobs.snapshots_apart and knobs.snapshot_count < NEVER:
+        if knobs.background_snapshots and knobs.snapshot_count < NEVER:
             yield "written beside the log"
         if not knobs.pre_vote:
             yield "no pre-vote"
         if not knobs.check_quorum:
             yield "no check-quorum"
 
-    def _weather_words(self) -> Iterator[str]:
-        link, disk, weather = self.link, self.disk, self.weather
+    def _background_text(self) -> Iterator[str]:
+        link, disk, background = self.link, self.disk, self.background
         yield f"delay {link.delay_us}+{link.tail_us} us"
         if link.slow_p:
             yield f"up to {link.slow_us // 1000} ms more (p={link.slow_p:g})"
@@ -122,74 +122,74 @@ class Swarm(msgspec.Struct, frozen=True, kw_only=True):
             yield f"duplicates {link.duplicate_p:g}{late}"
         if link.reorder:
             yield "reordering"
-        if weather.clog_every_us:
-            yield f"a link clogged every {weather.clog_every_us / 1e6:g} s"
+        if background.clog_every_us:
+            yield f"a link clogged every {background.clog_every_us / 1e6:g} s"
         yield f"sync {disk.sync_us}+{disk.sync_tail_us} us"
         if disk.stall_p:
             yield f"stalls up to {disk.stall_us // 1000} ms (p={disk.stall_p:g})"
         if disk.tear_p:
             garbage = f", garbage behind {disk.garbage_p:.0%}" if disk.garbage_p else ""
             yield f"torn writes (p={disk.tear_p:g}{garbage})"
-        if weather.disk_error_every_us:
-            yield f"a disk error every {weather.disk_error_every_us / 1e6:g} s"
+        if background.disk_error_every_us:
+            yield f"a disk error every {background.disk_error_every_us / 1e6:g} s"
         if self.drift_ppm:
             yield f"clocks off by {self.drift_ppm} ppm"
 
-    def _turnover_words(self) -> Iterator[str]:
-        turnover = self.turnover
-        if turnover.every_us:
-            yield f"a member replaced every {turnover.every_us / 1e6:g} s"
-            if turnover.rot_p:
-                yield f"{turnover.rot_p:.0%} of them rotten"
+    def _churn_text(self) -> Iterator[str]:
+        churn = self.churn
+        if churn.every_us:
+            yield f"a member replaced every {churn.every_us / 1e6:g} s"
+            if churn.rot_p:
+                yield f"{churn.rot_p:.0%} of them rotten"
 
 
-CALM = Swarm(drift_ppm=20)
-"""Healthy machines in one rack: what `run --cluster sim` uses unless told otherwise."""
+HEALTHY = Swarm(drift_ppm=20)
+"""Healthy machines in one rack: the set-up of `squall run --cluster sim`."""
 
 
-def draw(streams: Streams) -> Swarm:
+def draw(seeds: WorldSeeds) -> Swarm:
     """Draw the set-up of a run from its stream `swarm`."""
-    rng = streams.of("swarm")
+    rng = seeds.of("swarm")
     latency_us, link = _link(rng)
     knobs = _knobs(
         rng,
         latency_us,
-        notice_us=_notice(streams.of("swarm", "notice")),
-        apart=streams.of("swarm", "drafts").random() < APART_P,
+        notice_us=_notice(seeds.of("swarm", "notice")),
+        apart=seeds.of("swarm", "drafts").random() < APART_P,
     )
     victims = _pick(rng, (1, 1, 2, 3))
     drawn = Swarm(
         knobs=knobs,
         link=link,
         disk=_disk(rng, knobs.election_us),
-        weather=_weather(rng, knobs.election_us),
+        background=_background(rng, knobs.election_us),
         drift_ppm=_pick(rng, (0, 50, 5_000, 50_000)),
         boot_us=_pick(rng, (20_000, 100_000, 400_000)),
-        triggers=_triggers(streams.of("swarm", "triggers"), knobs.election_us),
-        max_victims=victims,
-        faults=_subset(streams.of("swarm", "faults"), NEMESES),
-        turnover=_turnover(streams.of("swarm", "turnover"), knobs.election_us),
-        watches=draw_buffers(streams.of("swarm", "watches")),
+        triggers=_triggers(seeds.of("swarm", "triggers"), knobs.election_us),
+        max_targets=victims,
+        faults=_subset(seeds.of("swarm", "faults"), NEMESES),
+        churn=_churn(seeds.of("swarm", "turnover"), knobs.election_us),
+        watches=draw_watch_limits(seeds.of("swarm", "watches")),
     )
-    if drawn.turnover.every_us and drawn.knobs.snapshot_count == NEVER:
-        # Every newcomer would be sent the whole log: a cost that grows with the square of the time.
+    if drawn.churn.every_us and drawn.knobs.snapshot_count == NEVER:
+        # Every new member would be sent the whole log: a cost quadratic in time.
         knobs = msgspec.structs.replace(drawn.knobs, snapshot_count=FEW)
         drawn = msgspec.structs.replace(drawn, knobs=knobs)
     if not drawn.faults and all(trigger.p < RARE_P for trigger in drawn.triggers):
         drawn = msgspec.structs.replace(drawn, faults=("kill",))  # something must happen
-    struggle = streams.of("swarm", "struggle")
+    struggle = seeds.of("swarm", "struggle")
     return _struggle(struggle, drawn) if struggle.random() < STRUGGLE_P else drawn
 
 
 def _struggle(rng: Random, drawn: Swarm) -> Swarm:
-    """Turn a set-up into a struggle for leadership, entry by entry.
+    """Turn a set-up into repeated contests for leadership.
 
-    Raft's figure 8 needs three things in a row: a leader that is cut off with entries of its own, a
-    next one that is cut off before anybody has its first entry, and the first again, cut off while
-    it replicates what it has from its earlier term. One entry a message makes room between the old
-    entries and the first of the new term; the triggers cut at these very moments. Where a reign is
-    long enough for its first entry to be committed, a short log of a newer term must beat a longer
-    one that was cut off: nobody may compare them by length.
+    Raft's figure 8 needs three events in a row: a leader is cut off with entries of its own; the
+    next one is cut off before any node has its first entry; the first leads again, and is cut off
+    while it replicates what it has from its earlier term. One entry a message makes room between
+    the old entries and the first of the new term; the triggers cut at exactly these points. Where a
+    leader lasts long enough for its first entry to be committed, a short log of a newer term must
+    win against a longer one that was cut off: logs may not be compared by length alone (§5.4.1).
     """
     election_us = 100_000
     knobs = msgspec.structs.replace(
@@ -203,26 +203,31 @@ def _struggle(rng: Random, drawn: Swarm) -> Swarm:
     cut = _pick(rng, (Action.ISOLATE, Action.CRASH))
     link = LinkProfile(delay_us=_pick(rng, (300, 1_000)), tail_us=_pick(rng, (100, 1_000)))
     mend_us = _pick(rng, (election_us // 2, election_us))
-    reign_us = _pick(rng, (1, election_us // 5))
-    blows = (
-        (Moment.LEADS, Action.ISOLATE, 0.85, reign_us),
-        (Moment.REPLICATES, cut, 0.4, 1_000),
-        (Moment.APPENDS, cut, 0.02, 1_000),  # the first one: without it nothing begins
+    lead_us = _pick(rng, (1, election_us // 5))
+    cuts = (
+        (TriggerPoint.LEADS, Action.ISOLATE, 0.85, lead_us),
+        (TriggerPoint.REPLICATES, cut, 0.4, 1_000),
+        (TriggerPoint.APPENDS, cut, 0.02, 1_000),  # the first cut of the three
     )
     triggers = tuple(
         Trigger(
-            moment=moment, action=action, p=p, after_us=after_us, mend_us=mend_us, restless=True
+            point=point,
+            action=action,
+            p=p,
+            after_us=after_us,
+            mend_us=mend_us,
+            without_cooldown=True,
         )
-        for moment, action, p, after_us in blows
+        for point, action, p, after_us in cuts
     )
     return msgspec.structs.replace(
         drawn,
         knobs=knobs,
         link=link,
         triggers=triggers,
-        max_victims=_pick(rng, (2, 3)),
+        max_targets=_pick(rng, (2, 3)),
         faults=(),
-        turnover=Turnover(),
+        churn=Churn(),
     )
 
 
@@ -262,12 +267,12 @@ def _knobs(rng: Random, latency_us: int, *, notice_us: int, apart: bool) -> Knob
         max_apply=_pick(rng, (1, 16, 512)),
         max_wals=_pick(rng, (0, 0, 2, 5)),
         max_snapshots=_pick(rng, (1, 5, 5)),
-        snapshots_apart=apart,
+        background_snapshots=apart,
     )
 
 
 def _notice(rng: Random) -> int:
-    """Draw when followers hear of a commit: soon, or so late that they are mostly behind."""
+    """Draw when followers learn of a commit: soon, or so late that they are mostly behind."""
     return _pick(rng, (5_000, 50_000, NEVER))
 
 
@@ -284,8 +289,8 @@ def _disk(rng: Random, election_us: int) -> DiskFaults:
     )
 
 
-def _weather(rng: Random, election_us: int) -> Weather:
-    return Weather(
+def _background(rng: Random, election_us: int) -> BackgroundFaults:
+    return BackgroundFaults(
         clog_every_us=_pick(rng, (0, 0, 500_000, 2_000_000)),
         clog_us=_pick(rng, (election_us // 10, election_us, election_us * 3)),
         disk_error_every_us=_pick(rng, (0, 0, 0, 8_000_000)),
@@ -293,9 +298,9 @@ def _weather(rng: Random, election_us: int) -> Weather:
     )
 
 
-def _turnover(rng: Random, election_us: int) -> Turnover:
+def _churn(rng: Random, election_us: int) -> Churn:
     every_us = _pick(rng, (0, 0, 0, 2_000_000, 6_000_000))
-    return Turnover(
+    return Churn(
         every_us=every_us,
         linger_us=_pick(rng, (0, election_us * 4)),
         rot_p=_pick(rng, (0.0, 0.5, 1.0)),
@@ -309,7 +314,7 @@ def _triggers(rng: Random, election_us: int) -> tuple[Trigger, ...]:
         return ()
     return tuple(
         Trigger(
-            moment=_pick(rng, tuple(Moment)),
+            point=_pick(rng, tuple(TriggerPoint)),
             action=_pick(rng, tuple(Action)),
             p=p,
             after_us=_pick(rng, (1, 1_000, 20_000)),

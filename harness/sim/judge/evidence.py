@@ -1,8 +1,8 @@
-"""What simulated nodes leave behind, read by the same eyes as containers' logs and WALs.
+"""The evidence of simulated nodes, read in the same way as that of containers.
 
 The WAL is parsed from the bytes on the simulated disk by the checkers' own reader, and the log from
 the lines that the node would have printed. Reading whole WALs costs as much as the run itself, so a
-sweep, whose invariants have watched every apply, does it for some seeds only.
+sweep, whose invariants have checked every apply, does it for some seeds only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def gather(world: SimWorld, into: Path | None, *, wals: bool = True) -> Evidence
             _write(node, into / node.name, world.loop.zero_us)
         nodes[node.name] = _evidence(world, node, wals)
     breaches: tuple[Breach, ...] = ()
-    # What a node's own last words tell is told by them; so is a refusal to start.
+    # A node's own exception and a refusal to start are evidence of their own.
     told = [node.name for node in world.nodes if node.refusals]
     if broken is not None and broken.rule != DIED and broken.node not in told:
         at_ns = broken.at_us * 1000

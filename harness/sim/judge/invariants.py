@@ -1,8 +1,8 @@
 """What must hold at every apply; the first broken rule stops the run, with its evidence.
 
 Each rule costs O(1) where it is checked, so all of them are always on. They look at what the nodes
-do, from outside (messages sent, entries applied, what a restart found), and share no code with the
-node: the judge of the white-box half of a simulated run.
+do from outside (messages sent, entries applied, what a restart found), and share no code with the
+node: this is the white-box judge of a simulated run.
 
     election safety       at most one leader a term (Raft, figure 3)
     leader completeness   a new leader's log holds all that was applied in earlier terms
@@ -10,13 +10,13 @@ node: the judge of the white-box half of a simulated run.
                           what one node commits there is of the same term as what another did
     order                 applied indexes have no repetition and never go back while a node runs
     commitment            what a leader counts as committed, a majority of its voters has made
-                          durable; to no follower it announces more than that one vouched for
+                          durable; to no follower it announces more than that one acknowledged
     monotone              term (also over restarts), commit, applied, revision never go back
     convergence           equal state digest at equal index; a restored state is the one that the
                           snapshot was taken of
     durability            what a node finds after a crash covers everything it promised (its term,
-                          its vote, the entries it acknowledged), and it takes up a disk that no
-                          fault of ours touched
+                          its vote, the entries it acknowledged), and it accepts a disk that no
+                          fault touched
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from squall.checkers.text.words import listed
 from squall.harness.sim.judge.states import Parts, differing, identity
 
 DIED = "node died by itself"
-"""The rule that a node's own exception breaks; its last words are the evidence."""
+"""The rule that a node's own exception breaks; the exception is the evidence."""
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +42,12 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
     def sentence(self) -> str:
-        """Put it in words: when, where, what."""
+        """Return it as one sentence: when, where, what."""
         return f"{self.rule}: at {self.at_us / 1e6:.6f} s {self.node} {self.text}"
 
 
 class _Seen:
-    """The highest a node was seen at, and what it promised."""
+    """The highest values a node was seen at, and what it promised."""
 
     __slots__ = (
         "acked",
@@ -81,14 +81,13 @@ class Invariants:
         self, nodes: tuple[str, ...], now_us: Callable[[], int], stop: Stop | None = None
     ) -> None:
         self.broken: Broken | None = None
-        self.checks = 0
         self._nodes = nodes
         self._now_us = now_us
         self._stop = stop
         self._leaders: dict[int, int] = {}
         self._reached: dict[int, int] = {}  # term -> the highest index committed by a node in it
         self._chosen: dict[int, tuple[int, bytes]] = {}
-        self._committed: dict[int, int] = {}  # index that somebody's commit stood at -> its term
+        self._committed: dict[int, int] = {}  # index at which some node's commit stood -> its term
         self._digests: dict[int, tuple[str, int]] = {}
         self._seen = [_Seen() for _ in nodes]
         self._snapshots: dict[bytes, tuple[Parts, int]] = {}  # identity -> state, whose
@@ -106,7 +105,6 @@ class Invariants:
         stood in an earlier term was so in that term or before; by log matching, a leader that holds
         the last of it holds all of it.
         """
-        self.checks += 1
         reached = max((i for at, i in self._reached.items() if at < term), default=0)
         if last_index < reached:
             self._break(
@@ -133,7 +131,6 @@ class Invariants:
 
     def applies(self, node: int, index: int, term: int, command: bytes) -> None:
         """Check state machine safety and order, before a command is applied."""
-        self.checks += 1
         seen = self._seen[node]
         if index <= seen.applied:
             self._break("order", node, f"applies index {index} after index {seen.applied}")
@@ -151,7 +148,6 @@ class Invariants:
 
     def applied(self, node: int, index: int, revision: int, digest: str) -> None:
         """Check convergence and the revision, after everything up to `index` was applied."""
-        self.checks += 1
         seen = self._seen[node]
         if revision < seen.revision:
             self._break("monotone", node, f"went from revision {seen.revision} to {revision}")
@@ -181,7 +177,6 @@ class Invariants:
         It does not take a running node back, and the state is the one that the snapshot was taken
         of: `state` is read from what the node holds now, `data` identifies the snapshot.
         """
-        self.checks += 1
         taken = self._snapshots.get(data)
         if state is not None and taken is not None and (wrong := differing(taken[0], state)):
             self._break(
@@ -199,7 +194,6 @@ class Invariants:
 
     def holds(self, node: int, index: int, state: Parts) -> None:
         """Check that the state of a node which applied `index` is that of others which did."""
-        self.checks += 1
         known, other = self._states.setdefault(index, (state, node))
         if wrong := differing(known, state):
             self._break(
@@ -213,7 +207,6 @@ class Invariants:
 
         `committed` is the term of its entry at `commit`, below 0 where it does not know.
         """
-        self.checks += 1
         seen = self._seen[node]
         if term < seen.term:
             self._break("monotone", node, f"went from term {seen.term} to {term}")
@@ -244,7 +237,6 @@ class Invariants:
         itself: where the majority needs it, its disk must have the entry after a crash (see
         `restarts`).
         """
-        self.checks += 1
         vouched, itself = self._vouched.get(term, {}), self._nodes[node]
         holding = {
             name for member, name in voters if name != itself and vouched.get(member, 0) >= index
@@ -279,7 +271,6 @@ class Invariants:
 
     def promises_vote(self, node: int, term: int, candidate: int) -> None:
         """Check that a node votes once a term, and remember the promise."""
-        self.checks += 1
         seen = self._seen[node]
         if seen.votes.setdefault(term, candidate) != candidate:
             self._break(
@@ -305,7 +296,7 @@ class Invariants:
             seen.promised_term = term
 
     def recovers(self, node: int) -> None:
-        """Tell that a node begins to recover from its disk: it applies from the start again."""
+        """Note that a node begins to recover from its disk: it applies from the start again."""
         seen = self._seen[node]
         seen.commit = seen.applied = seen.revision = 0
 
@@ -315,7 +306,6 @@ class Invariants:
         The last index may fall short of an acknowledgement only if a newer leader had entries cut
         off, and then the durable term is newer than the acknowledgement's.
         """
-        self.checks += 1
         seen = self._seen[node]
         if term < seen.promised_term:
             self._break(
@@ -346,7 +336,7 @@ class Invariants:
         seen.term = term
 
     def refuses(self, node: int, words: str) -> None:
-        """Tell that a node does not take up its own disk, which no fault of ours touched."""
+        """Report that a node refuses its own disk, which no fault touched."""
         self._break(
             "durability", node, f"refuses to start from a disk that nothing had damaged: {words}"
         )
@@ -361,7 +351,7 @@ class Invariants:
         self._counted.pop(node, None)
 
     def fails(self, rule: str, node: int, text: str) -> None:
-        """Report a rule that somebody else found broken."""
+        """Report a rule that was found broken elsewhere."""
         self._break(rule, node, text)
 
     def _break(self, rule: str, node: int, text: str) -> None:
@@ -373,7 +363,7 @@ class Invariants:
 
 
 class WatchedMachine:
-    """A state machine under watch: every apply and restore passes the invariants."""
+    """A state machine whose every apply and restore is checked by the invariants."""
 
     __slots__ = ("_invariants", "_node", "_state", "machine")
 

@@ -1,9 +1,9 @@
 """The whole state of a store, part by part, read from what the store holds now.
 
-The node's own digest at an index is the node's word about its state, and part of it travels in
-snapshots. To compare states, not words about them, each part is encoded anew from the live store:
-every version, what a read of everything finds, leases and the keys that hang on them, alarms,
-users and roles, the last compaction.
+The node's own digest at an index is the node's claim about its state, and part of it travels in
+snapshots. To compare states themselves, each part is encoded anew from the live store: every
+version, what a read of everything finds, leases and the keys attached to them, alarms, users and
+roles, the last compaction.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The proof that two runs were the same, and the transcript of one.
+"""The digest that shows two runs to be equal, and the transcript of a run.
 
 Every event of a run is noted as five integers (time, kind, node, x, y) that go into a rolling
-digest, plus a detail that is only looked at when somebody reads the transcript. So the digest costs
-next to nothing, and formatting costs nothing until a run has failed: the last events are kept as
-tuples, and a whole transcript is had by running the seed again and keeping all of them.
+digest, plus a detail that is formatted only for a transcript. So the digest costs next to nothing,
+and formatting costs nothing until a run has failed: the last events are kept as tuples, and a whole
+transcript is obtained by running the seed again and keeping all of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 RING = 400
-"""Events kept of a run nobody watches: enough to see how a broken invariant came about."""
+"""Events kept unless a transcript was asked for: the ones that led to a broken invariant."""
 
 MAX_TRANSCRIPT = 20_000_000
 """Events kept when a whole transcript is asked for; about 2 GB. Older ones fall out."""
@@ -31,12 +31,9 @@ class Kind(IntEnum):
 
     DELIVER = 0
     DROP = 1
-    SEND = 2
     TICK = 3
     PERSIST = 4
     PERSISTED = 5
-    APPLY = 6
-    RESTORE = 7
     NOTE = 8
     KILL = 9
     START = 10
@@ -56,7 +53,7 @@ class Kind(IntEnum):
     MEMBER = 24
 
 
-class Event(msgspec.Struct, frozen=True):
+class TraceEvent(msgspec.Struct, frozen=True):
     """One event of a transcript. `node` is an index into the cluster's nodes, -1 for none."""
 
     at_us: int
@@ -67,8 +64,8 @@ class Event(msgspec.Struct, frozen=True):
     detail: Any
 
 
-Describe = Callable[[Event], str]
-"""Words for an event's x, y and detail: whoever knows the node's messages supplies them."""
+Describe = Callable[[TraceEvent], str]
+"""Formats an event's x, y and detail; supplied by `trace_format`, which knows the messages."""
 
 
 class Trace:
@@ -95,10 +92,10 @@ class Trace:
         self._fold()
         return self._hash.copy().hexdigest()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[TraceEvent]:
         """Yield the events that are still kept, oldest first."""
         for at_us, kind, node, x, y, detail in self._events[-self._keep :]:
-            yield Event(at_us, Kind(kind), node, x, y, detail)
+            yield TraceEvent(at_us, Kind(kind), node, x, y, detail)
 
     def _fold(self) -> None:
         events = self._events
@@ -113,13 +110,13 @@ class Trace:
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events of a transcript to show: a stretch of time, and a node (-1: all)."""
+    """Which events of a transcript to show: an interval of time, and a node (-1: all)."""
 
     from_us: int | None = None
     until_us: int | None = None
     node: int = -1
 
-    def passes(self, event: Event) -> bool:
+    def passes(self, event: TraceEvent) -> bool:
         """Whether an event is to be shown. Events of no node in particular are always shown."""
         if self.from_us is not None and event.at_us < self.from_us:
             return False
@@ -129,15 +126,15 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def transcript(
-    events: Iterator[Event],
+    events: Iterator[TraceEvent],
     nodes: tuple[str, ...],
     describe: Describe,
     shown: Filter,
     zero_us: int = 0,
 ) -> Iterator[str]:
-    """Yield one line an event: time in seconds, node, what, and the words of `describe`.
+    """Yield one line an event: time in seconds, node, kind, and the text of `describe`.
 
-    Times count from `zero_us`, as in the history; what came before the load has negative ones.
+    Times count from `zero_us`, as in the history; events before the load have negative ones.
     """
     for event in events:
         event = msgspec.structs.replace(event, at_us=event.at_us - zero_us)

@@ -1,4 +1,4 @@
-"""Words for the events of a transcript: what a message says, what a disk did, who led."""
+"""Formats the events of a transcript: what a message says, what a disk did, who led."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, get_args
 
 from squall.harness.sim.chaos.triggers import Trigger
-from squall.harness.sim.judge.trace import Event, Kind
+from squall.harness.sim.judge.trace import Kind, TraceEvent
 from squall.node.raft.messages import (
     AppendEntries,
     AppendReply,
@@ -26,14 +26,14 @@ TAGS = {kind: number for number, kind in enumerate(get_args(Message))}
 _SHORT = 100
 
 
-def describe(event: Event) -> str:
-    """Put one event of a run into words."""
+def describe(event: TraceEvent) -> str:
+    """Format one event of a run."""
     detail = event.detail
     match event.kind:
         case Kind.DELIVER | Kind.DROP:
-            return f"n{(event.x >> 8) + 1} -> {message_words(detail)}"
+            return f"n{(event.x >> 8) + 1} -> {message_text(detail)}"
         case Kind.PERSIST:
-            return f"batch {event.x}, {event.y} us: {_batch_words(detail)}"
+            return f"batch {event.x}, {event.y} us: {_batch_text(detail)}"
         case Kind.PERSISTED:
             return f"batch {event.x}"
         case Kind.NOTE:
@@ -50,15 +50,15 @@ def describe(event: Event) -> str:
         case Kind.LINK:
             return f"clogged from n{event.x + 1} until {event.y / 1e6:.6f} s"
         case Kind.TRIGGER if isinstance(detail, Trigger):
-            return f"{detail.action}, since it {detail.moment}"
+            return f"{detail.action}, since it {detail.point}"
         case Kind.DIED | Kind.INVARIANT:
             return str(detail).replace("\n", " | ")
         case _:
             return _shorten(str(detail)) if detail is not None else ""
 
 
-def message_words(message: Any) -> str:
-    """Put one message between nodes into words."""
+def message_text(message: Any) -> str:
+    """Format one message between nodes."""
     match message:
         case RequestVote(term=term, last_index=index, last_term=at, pre=pre):
             return f"{'pre-' if pre else ''}vote? term {term}, log ends at {index}/{at}"
@@ -83,11 +83,11 @@ def message_words(message: Any) -> str:
             return _shorten(repr(message))
 
 
-def _batch_words(batch: Batch) -> str:
-    return ", ".join(_op_words(batch.ops))
+def _batch_text(batch: Batch) -> str:
+    return ", ".join(_op_text(batch.ops))
 
 
-def _op_words(ops: Iterable[Any]) -> Iterable[str]:
+def _op_text(ops: Iterable[Any]) -> Iterable[str]:
     for op in ops:
         values = " ".join(str(getattr(op, name)) for name in op.__struct_fields__)
         if isinstance(op, Append):

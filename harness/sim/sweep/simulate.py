@@ -1,6 +1,6 @@
 """One seed, one run: the controller's `conduct` in virtual time.
 
-Everything of a run follows from its seed and its `Plan`: the swarm's draws, the nemesis, the load.
+Everything of a run follows from its seed and its `SimulationConfig`: swarm, nemesis, load.
 What comes back is what any run gives (history, evidence, schedule) and what only a simulation has:
 the digest of every event, the first broken invariant, and the transcript.
 """
@@ -15,14 +15,14 @@ from typing import Any
 
 import msgspec
 
-from squall.harness.nemesis.scheduler import Storm
+from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import Options
-from squall.harness.run.progress import Progress, Silent
+from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder, Sink
 from squall.harness.run.runtime import Event
-from squall.harness.run.seeds import Seeds
-from squall.harness.sim.chaos.swarm import CALM, Swarm, draw
+from squall.harness.run.seeds import Seeds, WorldSeeds
+from squall.harness.sim.chaos.swarm import HEALTHY, Swarm, draw
 from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.judge.evidence import gather
 from squall.harness.sim.judge.invariants import Broken
@@ -30,12 +30,11 @@ from squall.harness.sim.judge.trace import RING, Filter, transcript
 from squall.harness.sim.judge.trace_format import describe
 from squall.harness.sim.runtime import DeadlockError, SimRuntime
 from squall.harness.sim.world.loop import MAX_EVENTS, TooManyEventsError
-from squall.harness.sim.world.streams import Streams
 from squall.harness.sim.world.world import SimWorld
 from squall.workloads.workload import Workload
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class SimulationConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What to simulate, beside the seed.
 
     `swarm`: None lets the seed draw one. `faults`: the nemesis's kinds, None takes the swarm's.
@@ -58,7 +57,7 @@ class Simulation(msgspec.Struct, kw_only=True):
 
     A run that an invariant (`broken`) stopped has findings too: the evidence as it was then, with
     the broken rule among the node's assertions. `findings` is None when the run came to no end for
-    another reason, which `error` tells.
+    another reason, which `error` states.
     """
 
     seed: int
@@ -71,7 +70,6 @@ class Simulation(msgspec.Struct, kw_only=True):
     error: str | None
     liveness: Any  # Liveness | None
     events: int
-    invariant_checks: int
     simulated_s: float
     cpu_s: float
     world: Any  # SimWorld, for the transcript
@@ -82,51 +80,27 @@ class Simulation(msgspec.Struct, kw_only=True):
         return transcript(world.trace.events(), world.names, describe, shown, world.loop.zero_us)
 
 
-class _Cues:
-    """Listens to the controller's phases: the surroundings' storm lasts as long as the load."""
-
-    def __init__(self, cluster: SimCluster, listener: Progress) -> None:
-        self._cluster = cluster
-        self._listener = listener
-
-    def phase(self, name: str) -> None:
-        """Begin and end the surroundings' storm with the load."""
-        if name == "load":
-            self._cluster.begin_storm()
-        elif name != "start":
-            self._cluster.end_storm()
-        self._listener.phase(name)
-
-    def say(self, line: str) -> None:
-        """Pass it on."""
-        self._listener.say(line)
-
-    def op(self, op: Any) -> None:
-        """Pass it on."""
-        self._listener.op(op)
-
-
 class _Stage:
-    """Everything that takes part in one run."""
+    """The parts of one run."""
 
-    def __init__(self, seed: int, plan: Plan, sink: Sink | None) -> None:
+    def __init__(self, seed: int, config: SimulationConfig, sink: Sink | None) -> None:
         self.seed = seed
-        self.plan = plan
-        self.swarm = plan.swarm if plan.swarm is not None else draw(Streams(seed))
-        self.faults = plan.faults if plan.faults is not None else self.swarm.faults
+        self.config = config
+        self.swarm = config.swarm if config.swarm is not None else draw(WorldSeeds(seed))
+        self.faults = config.faults if config.faults is not None else self.swarm.faults
         self.world = SimWorld(
-            seed, plan.size, self.swarm, max_events=plan.max_events, keep=plan.keep
+            seed, config.size, self.swarm, max_events=config.max_events, keep=config.keep
         )
         self.runtime = SimRuntime(self.world.loop)
         self.cluster = SimCluster(
             self.world,
             self.runtime,
-            plan.options.op_timeout_ns,
-            liveness=plan.liveness,
-            wals=plan.wals,
+            config.options.op_timeout_ns,
+            liveness=config.liveness,
+            wals=config.wals,
         )
         self.recorder = Recorder(self.runtime, sink)
-        self.nemesis = Storm(self.faults, alone=not self.swarm.triggers)
+        self.nemesis = FaultScheduler(self.faults, alone=not self.swarm.triggers)
 
     def play(self, main: Coroutine[Any, Any, Findings]) -> tuple[Findings | None, str | None]:
         """Run to the end, or until something stops it; returns the findings, or what went wrong."""
@@ -150,15 +124,15 @@ class _Stage:
         return findings, error
 
     def stopped(self, into: Path | None) -> Findings:
-        """Return what there is to find after an invariant stopped the run."""
+        """Return the findings of a run that an invariant stopped."""
         return Findings(
             history=self.recorder.history(),
-            evidence=gather(self.world, into, wals=self.plan.wals),
+            evidence=gather(self.world, into, wals=self.config.wals),
             schedule=self.nemesis.executed(),
         )
 
     def conclude(self, findings: Findings | None, error: str | None, cpu_s: float) -> Simulation:
-        """Put together what the run left."""
+        """Assemble what the run left."""
         world = self.world
         history, digest = self.recorder.history(), world.trace.digest()
         self.runtime.wind_down()
@@ -173,7 +147,6 @@ class _Stage:
             error=error,
             liveness=self.cluster.liveness,
             events=world.loop.events,
-            invariant_checks=world.invariants.checks,
             simulated_s=world.loop.now_us / 1e6,
             cpu_s=cpu_s,
             world=world,
@@ -183,7 +156,7 @@ class _Stage:
 def simulate(
     seed: int,
     workload: Workload,
-    plan: Plan,
+    config: SimulationConfig,
     *,
     progress: Progress | None = None,
     sink: Sink | None = None,
@@ -195,7 +168,7 @@ def simulate(
     `stop` is handed an Event of the simulation that ends the load when it is set. Raises only what
     is trouble of ours: HarnessError, or an error of the harness's own.
     """
-    stage = _Stage(seed, plan, sink)
+    stage = _Stage(seed, config, sink)
     halt = stage.runtime.event()
     if stop is not None:
         stop(halt)
@@ -208,8 +181,8 @@ def simulate(
             nemesis=stage.nemesis,
             recorder=stage.recorder,
             seeds=Seeds(seed),
-            options=plan.options,
-            progress=_Cues(stage.cluster, progress or Silent()),
+            options=config.options,
+            progress=progress,
             stop=halt,
             into=into,
         )
@@ -219,6 +192,8 @@ def simulate(
     return stage.conclude(findings, error, time.process_time() - begun_s)
 
 
-def calm_plan(options: Options, faults: tuple[str, ...], size: int = 5) -> Plan:
-    """Plan a run as with containers: healthy surroundings, the nemesis alone does harm."""
-    return Plan(options=options, size=size, swarm=CALM, faults=faults, liveness=False)
+def healthy_config(options: Options, faults: tuple[str, ...], size: int = 5) -> SimulationConfig:
+    """Describe a run as with containers: healthy machines, faults by the nemesis alone."""
+    return SimulationConfig(
+        options=options, size=size, swarm=HEALTHY, faults=faults, liveness=False
+    )

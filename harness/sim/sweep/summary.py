@@ -1,4 +1,4 @@
-"""What a sweep came to, in a few lines: counts, speed, and one line to repeat each failing seed."""
+"""The summary of a sweep: counts, speed, and one line to repeat each failing seed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from squall.harness.sim.sweep.sweep import Result, Row, Sweep
 
 FAILURES_SHOWN = 50
-"""Failing seeds told in full as they come; the rest is only listed."""
+"""Failing seeds printed in full as they come; the rest is only listed."""
 
 SEEDS_SHOWN = 20
 """Seeds listed in the end for each broken rule, and for each reason of having had no effect."""

@@ -1,8 +1,8 @@
 """Many seeds over all cores: find the one that fails.
 
-Each seed is a run of its own with a swarm of its own, judged by the same checkers as any run and by
-what only a simulation can see. Results come as they are ready. A run has a cap on its events, so
-none can hang the sweep; a failing seed is one line that repeats it exactly.
+Each seed is a run with a swarm of its own, judged by the same checkers as any run and by what only
+a simulation can see. Results come as they are ready. A run has a cap on its events, so none can
+hang the sweep; a failing seed is one line that repeats it exactly.
 
     alarm     a broken invariant, an invalid verdict, a failed liveness phase: the node's fault
     trouble   the run could not be judged: the harness's or the simulator's fault
@@ -26,15 +26,15 @@ import msgspec
 from squall.checkers.campaign.recovery import recovered
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, OpType
-from squall.checkers.judge import judge as hear
+from squall.checkers.judge import judge as judge_history
 from squall.checkers.proof_check.self_check import DEFECT
 from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 from squall.harness.cluster import HarnessError
 from squall.harness.run.options import NS_PER_S, Options
 from squall.harness.sim.chaos.effects import Effects, effects
 from squall.harness.sim.judge.trace import MAX_TRANSCRIPT, Filter
-from squall.harness.sim.sweep.simulate import Plan, Simulation, simulate
-from squall.workloads import WORKLOADS
+from squall.harness.sim.sweep.simulate import Simulation, SimulationConfig, simulate
+from squall.workloads import WORKLOADS, liveness
 from squall.workloads.workload import Workload
 
 CHUNK = 4
@@ -48,7 +48,7 @@ SLACK_S = 200
 
 
 DEEP_EVERY = 8
-"""One seed in so many has its nodes' WALs read in the end; the invariants watch all of them."""
+"""One seed in so many has its nodes' WALs read at the end; the invariants check all of them."""
 
 
 class Result(StrEnum):
@@ -95,7 +95,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     checks: bool = True
     node_source: str = ""
 
-    def plan(self, seed: int) -> Plan:
+    def config(self, seed: int) -> SimulationConfig:
         """Return what to simulate; everything else is drawn by the seed."""
         options = Options(
             prefix="s/",
@@ -104,7 +104,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
             concurrency=self.concurrency,
         )
         cap = int((self.time_s + SLACK_S) * MAX_EVENTS_PER_S)
-        return Plan(
+        return SimulationConfig(
             options=options,
             size=self.size,
             faults=self.faults,
@@ -145,13 +145,14 @@ def sweep(seeds: Iterable[int], what: Sweep, jobs: int) -> Generator[Row, None, 
 def run_seed(seed: int, what: Sweep) -> Row:
     """Run and judge one seed.
 
-    The garbage collector looks at the run once, when it is over and all of it is garbage.
+    The cyclic garbage collector is off during the run, and its objects are freed all at once after
+    it.
     """
     workload = workload_named(what.workload)
     collecting = gc.isenabled()
     gc.disable()
     try:
-        run = simulate(seed, workload, what.plan(seed))
+        run = simulate(seed, workload, what.config(seed))
         return judge(run, workload, checks=what.checks)
     except HarnessError as trouble:
         words = f"{type(trouble).__name__}: {trouble}"
@@ -164,8 +165,8 @@ def run_seed(seed: int, what: Sweep) -> Row:
 def retrace(seed: int, what: Sweep, shown: Filter) -> tuple[Row, Iterator[str]]:
     """Run one seed again with every event kept; returns its row and its transcript's lines."""
     workload = workload_named(what.workload)
-    plan = msgspec.structs.replace(what.plan(seed), keep=MAX_TRANSCRIPT)
-    run = simulate(seed, workload, plan)
+    config = msgspec.structs.replace(what.config(seed), keep=MAX_TRANSCRIPT)
+    run = simulate(seed, workload, config)
     return judge(run, workload, checks=what.checks), run.transcript(shown)
 
 
@@ -174,7 +175,8 @@ def judge(run: Simulation, workload: Workload, *, checks: bool = True) -> Row:
     history: History = run.history
     found = effects(run.world, history)
     result, rule, text = _conclude(run, workload, checks, found)
-    completed = [op for op in history if op.is_client and op.type is not OpType.INVOKE]
+    own = liveness.without(history)
+    completed = [op for op in own if op.is_client and op.type is not OpType.INVOKE]
     return Row(
         seed=run.seed,
         result=result,
@@ -223,15 +225,15 @@ def _conclude(
     if recovery.get("final_reads_missing"):
         missing = recovery["final_reads_missing"]
         return Result.ALARM, "recovery", f"{missing} final reads were never answered"
-    if not any(op.is_client and op.type is OpType.OK for op in run.history):
+    if not any(op.is_client and op.type is OpType.OK for op in liveness.without(run.history)):
         return Result.IDLE, "", "no operation succeeded"
     if not found:
         return Result.IDLE, "", "no fault had any effect"
     if checks:
-        verdict = hear(_judges(run, workload, evidence), run.history, evidence, Budget())
-        if (guilty := _first(verdict, Validity.INVALID)) is not None:
-            words = guilty.anomalies[0].summary if guilty.anomalies else guilty.claim
-            return Result.ALARM, guilty.checker, words
+        verdict = judge_history(_judges(run, workload, evidence), run.history, evidence, Budget())
+        if (invalid := _first(verdict, Validity.INVALID)) is not None:
+            words = invalid.anomalies[0].summary if invalid.anomalies else invalid.claim
+            return Result.ALARM, invalid.checker, words
         if (unknown := _first(verdict, Validity.UNKNOWN)) is not None:
             if (unknown.reason or "").startswith(DEFECT):
                 return Result.TROUBLE, unknown.checker, unknown.reason or DEFECT
@@ -240,15 +242,15 @@ def _conclude(
 
 
 def _judges(run: Simulation, workload: Workload, evidence: Evidence) -> list[Checker]:
-    """Choose who judges a run of a sweep.
+    """Return the checkers of a run of a sweep.
 
-    A swarm may leave a kind of operation without success, or a fault without effect: nobody claims
-    that it was exercised in that very run. WALs that were not read cannot be judged.
+    A swarm may leave a kind of operation without success, or a fault without effect: no single run
+    of a sweep claims to have exercised it. WALs that were not read cannot be judged.
     """
-    deaf = {"statistics", "coverage", "availability"}
+    left_out = {"statistics", "coverage", "availability"}
     if all(not node.entries for node in evidence.nodes.values()):
-        deaf.add("raft-safety")
-    return [checker for checker in workload.checkers(run.faults) if checker.name not in deaf]
+        left_out.add("raft-safety")
+    return [checker for checker in workload.checkers(run.faults) if checker.name not in left_out]
 
 
 def _first(verdict: Verdict, validity: Validity) -> Verdict | None:
@@ -259,7 +261,7 @@ def _first(verdict: Verdict, validity: Validity) -> Verdict | None:
     return next((each for each in below if each is not None), verdict)
 
 
-_what: Any = None  # what this worker process was told to do with every seed
+_what: Any = None  # what this worker process does with every seed
 
 
 def _prepare(what: Sweep) -> None:

@@ -1,9 +1,9 @@
 """A client's request served by a simulated node, as the node's own API serves it.
 
 Same checks, same order, same state machine: `squall.node.mvcc.validation`, then the log or a read
-barrier, then `squall.node.mvcc`. Only gRPC and protobuf are missing; the containers test those.
-What is certain and what is not is the replica's own statement (`REFUSED`, `UNKNOWN`): a refusal
-that happened after all is a bug of the node, and the checkers will say so.
+barrier, then `squall.node.mvcc`. Only gRPC and protobuf are missing; runs in containers test those.
+Whether an outcome is certain is the replica's own statement (`REFUSED`, `UNKNOWN`): a refusal that
+took effect after all is a bug of the node, and the checkers report it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Answered = Callable[[client.Answer | Exception], None]
 
 
 def to_command(request: client.Request) -> Any:
-    """Translate a client's request into the store's words."""
+    """Translate a client's request into the store's command."""
     match request:
         case client.Range():
             return commands.Range(
@@ -60,7 +60,7 @@ def to_command(request: client.Request) -> Any:
 
 
 def to_answer(result: Any, term: int) -> client.Answer:
-    """Translate a result of the store into the client's words; raises Definite for a refusal."""
+    """Translate a result of the store into the client's answer; raises Definite for a refusal."""
     match result:
         case results.RangeResult():
             found = tuple(to_key_value(each) for each in result.kvs)
@@ -83,14 +83,14 @@ def to_answer(result: Any, term: int) -> client.Answer:
 
 
 class Stream(Protocol):
-    """What serves a client's stream; it ends with the process."""
+    """Serves a client's stream; it ends with the process."""
 
     def hang_up(self) -> None:
         """The process is gone."""
         ...
 
 
-class Server:
+class NodeApi:
     """The API of one running node: turns requests into tickets, and replies into answers."""
 
     def __init__(self, replica: Any, store: Store) -> None:
@@ -102,11 +102,11 @@ class Server:
 
     @property
     def watches(self) -> WatchHub:
-        """Who is told of the store's changes."""
+        """The store's watchers."""
         return self._store.watches
 
     def hang_up(self) -> None:
-        """The process is gone: break what clients still listen to."""
+        """Break every client's stream: the process is gone."""
         for stream in self.streams:
             stream.hang_up()
 
@@ -128,13 +128,13 @@ class Server:
             self._replica.read_barrier(self._ticket(command, answered), now_us)
 
     def change_members(self, change: Change, now_us: int) -> None:
-        """Ask for a change of members; what came of it is seen in the configuration alone."""
-        self._replica.propose_membership(self._ticket(change, _unheard), change, now_us)
+        """Propose a change of members; its outcome is seen in the configuration only."""
+        self._replica.propose_membership(self._ticket(change, _discard), change, now_us)
 
     def reply(self, reply: Reply) -> None:
-        """Hand a reply of the replica to whoever waits for it."""
+        """Pass a reply of the replica to the request that waits for it."""
         command, answered = self._waiting.pop(reply.ticket)
-        if answered is _unheard:
+        if answered is _discard:
             return
         if reply.outcome is Outcome.DONE:
             answered(self._read(command) if command is not None else self._result(reply))
@@ -164,8 +164,8 @@ class Server:
             return client.Definite(refusal.text)
 
 
-def _unheard(_: client.Answer | Exception) -> None:
-    """Stand for an asker who does not wait for an answer."""
+def _discard(_: client.Answer | Exception) -> None:
+    """Discard an answer that the proposer does not wait for."""
 
 
 def _is_serializable(request: client.Request) -> bool:
@@ -183,7 +183,7 @@ def _compare(compare: client.Compare) -> commands.Compare:
 
 
 def to_key_value(found: KeyValue) -> client.KeyValue:
-    """Translate a version of a key into the client's words."""
+    """Translate a version of a key into the client's struct."""
     return client.KeyValue(
         found.key,
         found.value,

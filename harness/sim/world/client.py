@@ -1,9 +1,8 @@
 """A client of one simulated node: one request at a time, one attempt each.
 
-The request travels to the node and the answer back, each with a delay of its own from the client's
-stream. A node that is down refuses the connection, which is certain; one that dies while it has the
-request leaves it open, which is not; one that is frozen or cut off lets the client run into its
-timeout.
+The request travels to the node and the answer back, each with a delay from the client's stream. A
+node that does not run refuses the connection, which is certain; one that dies while it has the
+request leaves the outcome unknown; with one that is frozen or cut off the request times out.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from squall.harness.sim.world.world import SimWorld
 from squall.workloads.client import Answer, Definite, Indefinite, Request, Watch
 
 DELAY_US = 150
-"""A client sits near its node: the least delay each way; up to three times that is drawn."""
+"""The least delay each way between a client and its node; up to three times that is drawn."""
 
 _REQUEST, _REPLY = Kind.REQUEST, Kind.REPLY
 
 
 class _Call:
-    """One request under way."""
+    """One request in progress."""
 
     __slots__ = ("node", "outcome", "request", "task", "token")
 
@@ -54,7 +53,7 @@ class Exchange:
     def client(self, node: SimNode, timeout_ns: int) -> SimKv:
         """Open a connection to a node, with a stream of chance of its own."""
         self._clients += 1
-        random = self._world.streams.of("client", self._clients).random
+        random = self._world.seeds.of("client", self._clients).random
         return SimKv(self, node, random, timeout_ns)
 
     def send(self, call: _Call, random: Callable[[], float]) -> None:

@@ -1,8 +1,9 @@
-"""A node's clocks, which need not agree with anybody's.
+"""A node's clocks, each independent of those of the other nodes.
 
 Monotonic time runs at a rate of its own (drift) and never goes back, not even over a restart: the
-machine lives on when its process dies. Wall time is monotonic time plus an offset that can jump.
-All integers: rates are parts per million of true speed, so two machines compute the same instant.
+machine keeps running when its process dies. Wall time is monotonic time plus an offset that can
+jump. All integers: rates are parts per million of true speed, so every platform computes the same
+instant.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 MILLION = 1_000_000
 
 EPOCH_NS = 1_700_000_000_000_000_000
-"""What the wall clocks of a simulated cluster say at its beginning (2023-11-14 22:13:20 UTC)."""
+"""The wall clocks of a simulated cluster at its beginning (2023-11-14 22:13:20 UTC)."""
 
 
 class NodeClock:

@@ -1,13 +1,13 @@
-"""A disk that forgets what was not synced.
+"""A disk that loses what was not synced.
 
 Durable and volatile content are kept apart, per file and per directory entry. A write is pending
 until its file is synced; a created, renamed or removed name is pending until its directory is
-synced. A crash decides about everything pending: of a file's writes either none, a prefix or any
-subset survives, and the last one that does may be torn at any byte, with what was there before
-behind it, or garbage; of a directory's changes a prefix survives, as with a journal. What was
-synced survives, always: only `rot` breaks that.
+synced. A crash decides about everything pending: of a file's writes none, a prefix or any subset
+survives, and the last survivor may be torn at any byte, followed by what was there before or by
+garbage; of a directory's changes a prefix survives, as with a journal. What was synced survives
+always, except for `rot`.
 
-This is stricter than most file systems on purpose. Whatever holds here holds on them.
+This is stricter than most file systems on purpose: what holds here holds on them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CREATE, _WRITE, _CUT = 0, 1, 2
 
 
 UNBOUNDED = 1 << 40
-"""Bytes that no simulated disk ever holds."""
+"""More bytes than any simulated disk holds."""
 
 
 class DiskFaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ class DiskFaults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _File:
-    """Bytes that are durable, and the changes since."""
+    """A file's durable bytes, and the changes since."""
 
     __slots__ = ("durable", "pending", "size")
 
@@ -78,7 +78,7 @@ class _File:
         self.pending.clear()
 
     def crash(self, rng: Random, faults: DiskFaults) -> str:
-        """Decide what of the pending changes survives; returns a word on it, if any did not."""
+        """Decide which pending changes survive; returns a description of what did not, or ""."""
         pending = self.pending
         if not pending:
             return ""
@@ -119,7 +119,7 @@ class SimDisk:
         self._pending_names: dict[str, list[tuple[str, str, _File | None]]] = {}
         self._fail_next: str | None = None
 
-    # What a node does.
+    # The node's interface.
 
     def listdir(self, path: str) -> list[str]:
         """Names in a directory, sorted; empty when it does not exist."""
@@ -135,10 +135,10 @@ class SimDisk:
             raise FileNotFoundError(path) from None
 
     def makedirs(self, path: str) -> None:
-        """Create a directory; here they exist as soon as a name is in them."""
+        """Do nothing: a directory exists as soon as a name is in it."""
 
     def execute(self, ops: tuple[DiskOp, ...]) -> None:
-        """Do them in order; raises DiskError, and then ever after, as after a failed fsync."""
+        """Carry out operations in order; raises DiskError, and after a failure always."""
         faults = self.faults
         if self.failed is not None:
             raise self.failed
@@ -150,7 +150,7 @@ class SimDisk:
             self._do(op)
 
     def duration_us(self, ops: tuple[DiskOp, ...]) -> int:
-        """Draw how long a batch takes: syncs cost, everything else is memory."""
+        """Draw how long a batch takes: only syncs take time."""
         faults, random, total = self.faults, self._rng.random, 0
         for op in ops:
             kind = type(op)
@@ -160,12 +160,12 @@ class SimDisk:
                     total += int(random() * faults.stall_us)
         return total
 
-    # What happens to it.
+    # Faults.
 
     def crash(self, in_flight: tuple[DiskOp, ...] = ()) -> str:
         """Lose power: a random prefix of the batch in flight was done, and nothing pending is safe.
 
-        Returns words on what was lost or torn, "" if nothing was pending.
+        Returns a description of what was lost or torn, "" if nothing was pending.
         """
         rng = self._rng
         done = int(rng.random() * (len(in_flight) + 1)) if in_flight else 0
@@ -192,13 +192,13 @@ class SimDisk:
         """Make the next sync fail (EIO, ENOSPC): the disk stays failed until a crash."""
         self._fail_next = reason
 
-    def behave(self, faults: DiskFaults) -> None:
-        """Behave otherwise from now on; a failure that was to come does not."""
+    def set_faults(self, faults: DiskFaults) -> None:
+        """Set the faults from now on; a failure that was scheduled does not occur."""
         self.faults = faults
         self._fail_next = None
 
     def rot(self, path: str, offset: int, bit: int) -> None:
-        """Flip one bit of what is durable: the one thing a sync does not protect from."""
+        """Flip one bit of the durable content: the one fault against which a sync does not help."""
         self._durable_names[path].durable[offset] ^= 1 << bit
 
     def files(self) -> dict[str, bytes]:
@@ -209,7 +209,7 @@ class SimDisk:
         """Bytes in files, preallocated ones included."""
         return sum(file.size for file in self._names.values())
 
-    # How.
+    # Implementation.
 
     def _do(self, op: DiskOp) -> None:
         faults = self.faults

@@ -1,17 +1,17 @@
 """The event heap: what happens next, and the only clock there is.
 
-An event is a plain tuple `(time_us, sequence, kind, a, b)`: integers compare fast and exactly, and
-the unique sequence number decides ties by order of scheduling, so payloads are never compared. Time
-is integer microseconds and jumps from event to event; idle time costs nothing.
+An event is a tuple `(time_us, sequence, kind, a, b)`: integers compare fast and exactly, and the
+unique sequence number decides ties by order of scheduling, so payloads are never compared. Time is
+integer microseconds and jumps from event to event; idle time costs nothing.
 
-What shall happen at once, after the present event and before any other, needs no heap: it waits in
-a queue of its own (`soon`).
+Events due at once, after the present one and before any other, need no heap: they are queued
+(`soon`).
 
-Nothing is ever removed from the heap. Whoever wants to forget an event puts an epoch into it and
-ignores it when it fires.
+Nothing is ever removed from the heap. To cancel an event, put an epoch into it and ignore it when
+it fires.
 
-Scheduling is most of what a simulation does: who schedules an event for every message pushes onto
-`heap` itself, with `number()` for its sequence number and a time that is not past.
+Scheduling is most of what a simulation does: code that schedules an event for every message pushes
+onto `heap` directly, with `number()` for its sequence number and a time that is not past.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from typing import Any
 Handler = Callable[[Any, Any], None]
 
 MAX_EVENTS = 50_000_000
-"""Events one run may cost at most. A broken protocol can storm itself with messages for ever, so a
+"""Events one run may cost at most. A broken protocol can exchange messages without end, so that a
 bound on virtual time alone would hang a sweep; a healthy simulated minute costs about 300,000."""
 
 
 FAR_US = 1 << 62
-"""A time that no run lasts; as a sequence number behind all others."""
+"""A time after the end of every run; as a sequence number, greater than all others."""
 
 
 class _End(Exception):
-    """Raised by the event that ends a run; no other event has to look whether it was the last."""
+    """Raised by the event that ends a run, so that no other event has to check for the end."""
 
 
 class TooManyEventsError(Exception):
-    """The run used up its events before its time: a message storm, or too small a cap."""
+    """The run used up its events before its time: endless messages, or too small a cap."""
 
 
 class Loop:
@@ -76,7 +76,7 @@ class Loop:
         self._soon.append((kind, a, b))
 
     def stop(self, reason: str) -> None:
-        """End the run after the present event. The first reason stays."""
+        """End the run after the present event. The first reason is kept."""
         if self.stopped is None:
             self.stopped = reason
             self._soon.appendleft((self._end, None, None))

@@ -1,11 +1,11 @@
 """The network: per directed link delay, loss, duplication, reordering, clogging and cuts.
 
-Messages are passed by reference; a sampled fraction goes through the codec and back, so that what
-the wire would do to them is tested as well. A cut drops on arrival, at the receiver, like a packet
-filter: what was on its way when the cut came is dropped too, and each link counts what it dropped,
-so that a fault's effect is measured rather than assumed.
+Messages are passed by reference; a sampled fraction is encoded and decoded, so that the codec is
+tested as well. A cut drops on arrival, at the receiver, like a packet filter: what was in flight
+when the cut came is dropped too, and each link counts what it dropped, so that a fault's effect is
+measured rather than assumed.
 
-Every directed link draws from a stream of its own. Nothing here knows what a message means.
+Every directed link draws from a stream of its own. Nothing here interprets a message.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 import msgspec
 
+from squall.harness.run.seeds import WorldSeeds
 from squall.harness.sim.world.loop import Loop
-from squall.harness.sim.world.streams import Streams
 
 _STEPS = 1024
 _TAIL = tuple(round(-math.log(1 - (i + 0.5) / _STEPS) * 1000) for i in range(_STEPS))
@@ -32,15 +32,15 @@ MAX_IN_FLIGHT = 4096
 
 
 Receive = Callable[[int, Any], None]
-"""A node's ear: called with (source, message) when a message arrives."""
+"""Called with (source, message) when a message arrives."""
 
 
 class LinkProfile(msgspec.Struct, frozen=True, kw_only=True):
     """How links behave. Microseconds and probabilities per message.
 
     `delay_us` is the least delay, `tail_us` the mean of the exponential part on top; with `slow_p`
-    a message takes up to `slow_us` longer. Unless `reorder`, a link delivers in order of sending.
-    A duplicate is sent behind its twin, or with `late_us` arrives whenever up to that much later.
+    a message takes up to `slow_us` longer. Unless `reorder`, a link delivers in order of sending. A
+    duplicate is sent right after its original, or with `late_us` arrives up to that much later.
     """
 
     delay_us: int = 300
@@ -55,7 +55,7 @@ class LinkProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link:
-    """One directed link's state and counters, and its profile's values, at hand for messages."""
+    """One directed link's state and counters, with its profile's values for fast access."""
 
     __slots__ = (
         "clogged_until_us",
@@ -97,10 +97,10 @@ class Link:
         self.hold_us = 0
         self.in_flight = 0
         self.dropped = self.lost = self.duplicated = self.held = self.overtook = 0
-        self.behave(profile)
+        self.set_profile(profile)
 
-    def behave(self, profile: LinkProfile) -> None:
-        """Behave otherwise from now on; a clog ends."""
+    def set_profile(self, profile: LinkProfile) -> None:
+        """Set the profile from now on; a clog ends."""
         self.clogged_until_us = 0
         self.delays_us = _delays_us(profile.delay_us, profile.tail_us)
         self.slow_p, self.slow_us = profile.slow_p, profile.slow_us
@@ -109,8 +109,8 @@ class Link:
         self.reorder = profile.reorder
 
 
-def _nobody(source: int, message: Any) -> None:
-    """Hear nothing: who was meant is gone."""
+def _drop(source: int, message: Any) -> None:
+    """Drop a message whose receiver has been replaced."""
 
 
 @lru_cache(maxsize=64)
@@ -120,16 +120,16 @@ def _delays_us(delay_us: int, tail_us: int) -> tuple[int, ...]:
 
 
 Recode = Callable[[Any], Any]
-"""Encode a message and decode it again: what the wire would make of it."""
+"""Encode a message and decode it again."""
 
 
 class Network:
-    """All directed links between nodes numbered 0..n-1, whose ears are `receivers`."""
+    """All directed links between nodes numbered 0..n-1; `receivers` are called on arrival."""
 
     def __init__(
         self,
         loop: Loop,
-        streams: Streams,
+        seeds: WorldSeeds,
         receivers: Sequence[Receive],
         profile: LinkProfile,
         recode: Recode,
@@ -142,7 +142,7 @@ class Network:
         self.size = size = len(receivers)
         self.links = [
             [
-                Link(source, target, receive, streams.of("link", source, target).random, profile)
+                Link(source, target, receive, seeds.of("link", source, target).random, profile)
                 for target, receive in enumerate(receivers)
             ]
             for source in range(size)
@@ -195,7 +195,7 @@ class Network:
     def cut(self, target: int, sources: int) -> None:
         """Let `target` drop what comes from the nodes in the bit mask `sources`, besides others."""
         self._drops[target] |= sources
-        self._look()
+        self._update_whole()
 
     def dropped(self) -> int:
         """Count the messages that cut links dropped since `heal`."""
@@ -204,7 +204,7 @@ class Network:
     def heal(self) -> dict[tuple[int, int], int]:
         """Drop nothing any more; returns how many messages each cut link dropped since `heal`."""
         self._drops = [0] * self.size
-        self._look()
+        self._update_whole()
         dropped = {}
         for source, row in enumerate(self.links):
             for target, link in enumerate(row):
@@ -221,42 +221,42 @@ class Network:
     def isolate(self, node: int) -> None:
         """Let a node neither send nor receive, besides whatever is cut."""
         self._isolated |= 1 << node
-        self._look()
+        self._update_whole()
 
     def rejoin(self, node: int) -> None:
         """End the isolation of a node; cuts stay."""
         self._isolated &= ~(1 << node)
-        self._look()
+        self._update_whole()
 
     def clog(self, source: int, target: int, until_us: int) -> None:
-        """Deliver nothing on a link before `until_us`; what is sent meanwhile waits."""
+        """Deliver nothing on a link before `until_us`; what is sent meanwhile is delayed."""
         link = self.links[source][target]
         link.clogged_until_us = max(link.clogged_until_us, until_us)
 
-    def hang_up(self, target: int) -> None:
-        """Drop what is on its way to a node: another one takes its place."""
+    def drop_in_flight(self, target: int) -> None:
+        """Drop what is in flight to a node: another one takes its place."""
         for row in self.links:
             old = row[target]
             row[target] = new = copy(old)
             new.in_flight = 0
-            old.receive = _nobody
+            old.receive = _drop
 
     def hold_next(self, source: int, target: int, delay_us: int) -> None:
         """Delay the next message on a link by `delay_us`."""
         self.links[source][target].hold_us = delay_us
 
     def set_profile(self, profile: LinkProfile) -> None:
-        """Make every link behave otherwise from now on; clogs end."""
+        """Set every link's profile from now on; clogs end."""
         for row in self.links:
             for link in row:
-                link.behave(profile)
+                link.set_profile(profile)
 
     def totals(self) -> dict[str, int]:
         """Count over all links: lost, duplicated, held, overtook."""
         names = ("lost", "duplicated", "held", "overtook")
         return {n: sum(getattr(link, n) for row in self.links for link in row) for n in names}
 
-    def _look(self) -> None:
+    def _update_whole(self) -> None:
         self._whole = not any(self._drops) and not self._isolated
 
     def _send_late(self, link: Link, message: Any) -> None:

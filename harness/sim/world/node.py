@@ -1,12 +1,13 @@
-"""One simulated node: a replica, its disk, its clock, and what can be done to them.
+"""One simulated node: a replica, its disk, its clock, and the faults that can be done to it.
 
-The shell of the node's core in virtual time, twin of the asyncio server: it hands in messages, time
-and requests, and fulfils what `take()` says is owed. A batch is executed when its syncs have taken
-their time; a kill in between leaves some of it on the disk. It decides nothing about consensus.
+The shell of the node's core in virtual time, the counterpart of the asyncio server: it passes
+messages, time and requests in, and carries out what `take()` returns. A batch is executed when its
+syncs have taken their time; a kill in between leaves part of it on the disk. No decision about
+consensus is made here.
 
-Timers are lazy: one heap entry, re-armed when it fires too early. A kill raises the epoch, which
-makes every event that was under way for the old process void. A paused process takes nothing off
-its sockets: what arrives waits in order until it is resumed.
+Timers are lazy: one heap entry, armed again when it fires too early. A kill raises the epoch, which
+voids every event in progress for the old process. A paused process reads nothing from its sockets:
+what arrives waits in order until it is resumed.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from squall.harness.sim.chaos.probes import Lookout
-from squall.harness.sim.chaos.triggers import Moment
-from squall.harness.sim.judge.invariants import DIED, WatchedMachine
+from squall.harness.run.seeds import WorldSeeds
+from squall.harness.sim.chaos.trigger_probes import TriggerProbes
+from squall.harness.sim.chaos.triggers import TriggerPoint, Triggers
+from squall.harness.sim.judge.invariants import DIED, Invariants, WatchedMachine
 from squall.harness.sim.judge.states import parts_of
-from squall.harness.sim.judge.trace import Kind
+from squall.harness.sim.judge.trace import Kind, Trace
 from squall.harness.sim.judge.trace_format import TAGS
-from squall.harness.sim.world.api import Answered, Server
+from squall.harness.sim.world.api import Answered, NodeApi
 from squall.harness.sim.world.clock import NodeClock
 from squall.harness.sim.world.disk import SimDisk
-from squall.harness.sim.world.loop import FAR_US
-from squall.harness.sim.world.snapshot_writer import Drafting
-from squall.harness.sim.world.surroundings import World
+from squall.harness.sim.world.loop import FAR_US, Loop
+from squall.harness.sim.world.network import Network
+from squall.harness.sim.world.snapshot_writer import SnapshotWriter
+from squall.harness.sim.world.watch_limits import WatchLimits
 from squall.node.mvcc.store import Store
 from squall.node.raft.membership import Change
 from squall.node.raft.messages import AppendReply, Heartbeat, RequestVote, VoteReply
@@ -38,7 +41,7 @@ from squall.node.storage.recovery import DamagedError
 from squall.workloads.client import Indefinite, Request
 
 MAX_QUEUE = 100_000
-"""Deliveries a paused node may have waiting; beyond it they are dropped, as full buffers would."""
+"""Events deferred by a paused node; further ones are dropped, as by full socket buffers."""
 
 MAX_EVENTS = 50_000
 """Log lines kept per node."""
@@ -48,33 +51,55 @@ _OF_A_TERM = frozenset(kind for kind in TAGS if "term" in kind.__struct_fields__
 _DELIVER, _PERSIST, _PERSISTED, _TICK = Kind.DELIVER, Kind.PERSIST, Kind.PERSISTED, Kind.TICK
 
 
+class World(Protocol):
+    """What a node uses of the simulation around it."""
+
+    loop: Loop
+    network: Network
+    trace: Trace
+    triggers: Triggers
+    invariants: Invariants
+    seeds: WorldSeeds
+    watch_limits: WatchLimits
+
+    addresses: dict[int, int]  # member id -> number of the node that is this member
+
+    def name_of(self, member_id: int) -> str:
+        """Name the node that is a member."""
+        ...
+
+    def disk_failed(self, number: int) -> None:
+        """A node's disk failed by an injected fault, and the node stopped."""
+        ...
+
+
 class SimNode:
-    """A node that can be started, killed, paused and asked."""
+    """A node that can be started, killed, paused and queried."""
 
     __slots__ = (
         "_append_trace",
         "_armed_for_us",
         "_armed_us",
         "_batch",
-        "_drafting",
-        "_lookout",
         "_loop",
         "_on_tick",
         "_on_written",
+        "_probes",
+        "_snapshot_writer",
         "_stood_commit",
         "_stood_term",
         "_waiting",
         "_world",
+        "api",
         "boots",
         "clock",
         "config",
-        "dead_messages",
         "deaths",
         "disk",
         "epoch",
-        "forgiven",
+        "excused",
+        "exit_text",
         "frozen",
-        "last_words",
         "led_terms",
         "log",
         "name",
@@ -84,7 +109,6 @@ class SimNode:
         "refused",
         "replica",
         "rotten",
-        "server",
         "store",
     )
 
@@ -101,69 +125,68 @@ class SimNode:
         self.epoch = 0
         self.boots = 0
         self.paused = False
-        self.frozen = 0  # events that had to wait because the node was paused
-        self.dead_messages = 0  # messages that found nobody
-        self.last_words: str | None = None
-        self.forgiven = False  # it died of a fault of ours
+        self.frozen = 0  # events deferred because the node was paused
+        self.exit_text: str | None = None
+        self.excused = False  # it died of an injected fault
         self.rotten = False  # a bit of its disk was flipped
-        self.refused = False  # and it said so, and did not start
-        self.deaths: list[str] = []  # last words of all other deaths by its own doing
-        self.refusals: list[str] = []  # of a disk that no fault of ours touched
+        self.refused = False  # it detected that and did not start
+        self.deaths: list[str] = []  # why it exited by itself, other than by faults
+        self.refusals: list[str] = []  # refusals of a disk that no fault touched
         self.log: list[tuple[int, int, Event]] = []  # true time in us, own wall clock in ns
         self.led_terms: list[int] = []
         self._world = world
         self._loop = world.loop
         self._append_trace = world.trace.append
-        self.server: Server | None = None
+        self.api: NodeApi | None = None
         self._batch: Batch | None = None
         self._armed_us = FAR_US  # the true time of the next tick ...
         self._armed_for_us = FAR_US  # ... and the local deadline it is for
         self._stood_term = self._stood_commit = 0  # when last looked at
         self._waiting: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self._lookout = Lookout(world.triggers, number)
-        self._drafting = Drafting(self, self._loop)
+        self._probes = TriggerProbes(world.triggers, number)
+        self._snapshot_writer = SnapshotWriter(self, self._loop)
         self._on_tick = self._loop.register(self._tick)
         self._on_written = self._loop.register(self._written)
 
     @property
     def running(self) -> bool:
-        """Whether its process lives (paused or not)."""
+        """Whether its process exists, paused or not."""
         return self.replica is not None
 
-    # What is done to it.
+    # Life and faults.
 
     def start(self) -> bool:
-        """Start the process: recover from the disk. False if it refused or died in doing so."""
+        """Start the process: recover from the disk. False if it refused or crashed in doing so."""
         assert self.replica is None, f"{self.name} runs already"
         world, number = self._world, self.number
         self.boots += 1
-        self.last_words, self.forgiven, self.refused = None, False, False
+        self.exit_text, self.excused, self.refused = None, False, False
         world.trace.note(world.loop.now_us, Kind.START, number, self.boots)
         world.invariants.recovers(number)
-        store = Store(world.buffers.limits)
-        rng = world.streams.of("node", number, self.boots)
-        nonce = world.streams.of("nonce", number, self.boots).getrandbits(63)
+        store = Store(world.watch_limits.limits)
+        rng = world.seeds.of("node", number, self.boots)
+        nonce = world.seeds.of("nonce", number, self.boots).getrandbits(63)
         now_us = self.clock.monotonic_us(world.loop.now_us)
         machine = WatchedMachine(store, world.invariants, number, partial(parts_of, store))
         try:
             replica = Replica(self.config, self.disk, machine, rng, nonce, now_us)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this node's last word
-            # To refuse a rotten disk is right; to stumble over it in any other way is not.
+        except Exception as error:  # noqa: BLE001 - any error ends this node
+            # Refusing a rotten disk is right; any other failure on it is not.
             self.refused = isinstance(error, DamagedError)
-            self.forgiven = self.refused and self.rotten
+            self.excused = self.refused and self.rotten
             self.die(error)
             return False
         self.replica, self.store = replica, store
-        self.server = Server(replica, store)
+        self.api = NodeApi(replica, store)
         raft = replica.raft
         world.invariants.restarts(number, raft.term, raft.vote, raft.log.last_index)
         self.pump()
         if self.boots > 1:
-            world.triggers.reached(number, Moment.RESTARTS)
+            world.triggers.reached(number, TriggerPoint.RESTARTS)
         return self.replica is not None
 
     def kill(self) -> bool:
-        """End the process at once, as by SIGKILL and loss of power. False if it was dead."""
+        """End the process at once, as by SIGKILL and power loss. False if it did not run."""
         if self.replica is None:
             return False
         lost = self._stop()
@@ -171,7 +194,7 @@ class SimNode:
         return True
 
     def replace(self, config: ReplicaConfig, disk: SimDisk) -> None:
-        """Become another member on an empty disk; the one it was leaves nothing behind."""
+        """Become another member on an empty disk; nothing of the former one remains."""
         assert self.replica is None, f"{self.name} runs"
         self.config, self.disk = config, disk
         self.rotten = self.refused = False
@@ -184,7 +207,7 @@ class SimNode:
             self._world.trace.note(self._world.loop.now_us, Kind.PAUSE, self.number)
 
     def resume(self) -> None:
-        """Thaw it: what waited is handled now, in order of arrival."""
+        """Let the process run on: deferred events are handled now, in order of arrival."""
         if not self.paused:
             return
         self.paused = False
@@ -209,12 +232,12 @@ class SimNode:
         self._armed_for_us = FAR_US
         self._arm()
 
-    # What reaches it.
+    # Events that reach it.
 
     def deliver(self, source: int, message: Any) -> None:
-        """A peer's message has arrived at the machine; a living process takes it off its socket."""
+        """Handle a peer's message that has arrived at the machine."""
         if self.paused:
-            self.later(self.deliver, source, message)
+            self.defer(self.deliver, source, message)
             return
         now_us, kind = self._loop.now_us, type(message)
         path = source << 8 | TAGS[kind]
@@ -222,45 +245,44 @@ class SimNode:
         self._append_trace((now_us, _DELIVER, self.number, path, term, message))
         replica = self.replica
         if replica is None:
-            self.dead_messages += 1
             return
-        lookout = self._lookout
-        if lookout.configurations:
-            lookout.arrives(message)
+        probes = self._probes
+        if probes.configurations:
+            probes.arrives(message)
         try:
             replica.receive(message, self.clock.monotonic_us(now_us))
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
             self.die(error)
             return
-        if lookout.replication and kind is AppendReply:
-            lookout.acknowledged(replica.raft, message)
+        if probes.replication and kind is AppendReply:
+            probes.acknowledged(replica.raft, message)
         self.pump()
 
     def request(self, request: Request, answered: Answered) -> None:
-        """A client's request has arrived; `answered` may never be called if the node dies."""
-        if self.replica is None or self.server is None:
+        """Handle a client's request; `answered` may never be called if the node dies."""
+        if self.replica is None or self.api is None:
             answered(Indefinite("the node died before it answered"))
             return
         if self.paused:
-            self.later(self.request, request, answered)
+            self.defer(self.request, request, answered)
             return
         now_us = self.clock.monotonic_us(self._world.loop.now_us)
         try:
-            self.server.serve(request, now_us, answered)
+            self.api.serve(request, now_us, answered)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
             self.die(error)
             return
         self.pump()
 
     def change_members(self, change: Change) -> bool:
-        """Ask for a change of members, as an operator would; whether it is in the log at once."""
+        """Propose a change of members, as an operator would; whether it was appended at once."""
         assert self.replica is not None, f"{self.name} does not run"
-        assert self.server is not None
+        assert self.api is not None
         configurations = self.replica.raft.configurations
         before = configurations.index
         now_us = self.clock.monotonic_us(self._world.loop.now_us)
         try:
-            self.server.change_members(change, now_us)
+            self.api.change_members(change, now_us)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
             self.die(error)
             return False
@@ -268,10 +290,10 @@ class SimNode:
         self.pump()
         return appended
 
-    # What it owes.
+    # Carrying out the replica's output.
 
     def pump(self) -> None:
-        """Do what the replica owes since the last time."""
+        """Carry out what the replica has to do since the last time."""
         replica: Any = self.replica
         raft = replica.raft
         term, commit = raft.term, raft.log.commit
@@ -294,14 +316,14 @@ class SimNode:
             if out.batch is not None:
                 self._write(out.batch)
             if out.replies:
-                assert self.server is not None
+                assert self.api is not None
                 for reply in out.replies:
-                    self.server.reply(reply)
+                    self.api.reply(reply)
         if replica.deadline_us < self._armed_for_us:
             self._arm()
 
     def _voters(self) -> tuple[tuple[int, str], ...]:
-        """The voters of its configuration: member ids, and the names of their machines."""
+        """Return the voters of its configuration: member ids, and the names of their nodes."""
         replica: Any = self.replica
         voters: tuple[int, ...] = replica.raft.configuration.voters()
         return tuple((member, self._world.name_of(member)) for member in voters)
@@ -318,12 +340,12 @@ class SimNode:
                     invariants.promises_entries(
                         number, message.term, message.index, self.config.member_id
                     )
-                    if self._lookout.acknowledgements:
-                        triggers.reached(number, Moment.ACKNOWLEDGES)
+                    if self._probes.acknowledgements:
+                        triggers.reached(number, TriggerPoint.ACKNOWLEDGES)
             elif kind is VoteReply:
                 if message.granted and not message.pre:
                     invariants.promises_vote(number, message.term, target)
-                    triggers.reached(number, Moment.VOTES)
+                    triggers.reached(number, TriggerPoint.VOTES)
             elif kind is Heartbeat:
                 if message.commit:
                     name = world.name_of(target)
@@ -331,7 +353,7 @@ class SimNode:
             elif kind is RequestVote and not message.pre:
                 invariants.promises_vote(number, message.term, self.config.member_id)
             address = addresses.get(target)
-            if address is not None:  # else its machine has been wiped, and hangs up on us
+            if address is not None:  # else its machine has been wiped and accepts no connection
                 send(number, address, message)
 
     def _write(self, batch: Batch) -> None:
@@ -342,20 +364,20 @@ class SimNode:
         now_us = self._loop.now_us
         self._append_trace((now_us, _PERSIST, self.number, batch.id, delay_us, batch))
         self._loop.after(delay_us, self._on_written, self.epoch, batch)
-        if self._lookout.disk:
-            self._lookout.writes(ops)
+        if self._probes.disk:
+            self._probes.writes(ops)
 
     def _written(self, epoch: int, batch: Batch) -> None:
         if epoch != self.epoch or self.replica is None:
             return
         if self.paused:
-            self.later(self._written, epoch, batch)
+            self.defer(self._written, epoch, batch)
             return
         self._batch = None
         try:
             self.disk.execute(batch.ops)
         except DiskError as error:
-            self.stumble(error)
+            self.fail_by_disk(error)
             return
         now_us = self._loop.now_us
         self._append_trace((now_us, _PERSISTED, self.number, batch.id, 0, None))
@@ -366,18 +388,18 @@ class SimNode:
             return
         self.pump()
 
-    def stumble(self, error: DiskError) -> None:
-        """End by a failure of the disk, which is ours."""
+    def fail_by_disk(self, error: DiskError) -> None:
+        """End by an injected failure of the disk."""
         assert self.replica is not None
-        self.forgiven = True
+        self.excused = True
         self.replica.disk_failed(error)
         out = self.replica.take()
         assert out.batch is None, "a node whose disk has failed writes no more"
         if out.events:
             self._note(out.events)
-        if self.server is not None:
+        if self.api is not None:
             for reply in out.replies:
-                self.server.reply(reply)
+                self.api.reply(reply)
         self._send(out)
         self.die(error)
         self._world.disk_failed(self.number)
@@ -391,13 +413,15 @@ class SimNode:
             term, index = event.fields.get("term", 0), event.fields.get("index", 0)
             world.trace.note(now_us, Kind.NOTE, number, term, index, event)
             assert self.replica is not None
-            if event.name == "snapshot-begun" and (draft := self.replica.draft) is not None:
-                self._drafting.begin(draft)
+            if event.name == "snapshot-begun":
+                pending = self.replica.pending_snapshot
+                if pending is not None:
+                    self._snapshot_writer.begin(pending)
             elif event.name == "became-leader":
                 self.led_terms.append(term)
                 log = self.replica.raft.log
                 world.invariants.leads(number, term, log.last_index, log.term_at)
-                world.triggers.reached(number, Moment.LEADS)
+                world.triggers.reached(number, TriggerPoint.LEADS)
 
     # Timers.
 
@@ -426,8 +450,8 @@ class SimNode:
             self._arm()
             return
         self._append_trace((now_us, _TICK, self.number, 0, 0, None))
-        if self._lookout.leases:
-            self._lookout.looks_at_lease(self.replica.raft, local_us)
+        if self._probes.leases:
+            self._probes.looks_at_lease(self.replica.raft, local_us)
         try:
             self.replica.tick(local_us)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
@@ -435,20 +459,20 @@ class SimNode:
             return
         self.pump()
 
-    # Its ends.
+    # Deferral and exit.
 
-    def later(self, handler: Callable[..., Any], *arguments: Any) -> None:
-        """Let something wait that reaches a paused process."""
+    def defer(self, handler: Callable[..., Any], *arguments: Any) -> None:
+        """Defer an event that reached a paused process."""
         self.frozen += 1
         if len(self._waiting) < MAX_QUEUE:
             self._waiting.append((handler, arguments))
 
     def _stop(self) -> str:
         in_flight = self._batch.ops if self._batch is not None else ()
-        if self.server is not None:
-            self.server.hang_up()
+        if self.api is not None:
+            self.api.hang_up()
         self.epoch += 1
-        self.replica = self.store = self.server = self._batch = None
+        self.replica = self.store = self.api = self._batch = None
         self._armed_us = self._armed_for_us = FAR_US
         self._stood_term = self._stood_commit = 0
         self._waiting = []
@@ -456,20 +480,20 @@ class SimNode:
         return self.disk.crash(in_flight)
 
     def die(self, error: BaseException) -> None:
-        """Let the process end by its own doing: that is evidence, with its last words."""
+        """End the process by its own error: that is evidence, with the traceback's end."""
         world = self._world
         words = f"{type(error).__name__}: {error}"
         if not isinstance(error, DiskError):
             words = "".join(traceback.format_exception(error)[-3:]).strip()
-        self.last_words = words
-        if self.refused and not self.forgiven:
+        self.exit_text = words
+        if self.refused and not self.excused:
             words = str(error)
             self.refusals.append(words)
-        elif not self.forgiven:
+        elif not self.excused:
             self.deaths.append(words)
         self._stop()
         world.trace.note(world.loop.now_us, Kind.DIED, self.number, d=words)
-        if self.refused and not self.forgiven:
+        if self.refused and not self.excused:
             world.invariants.refuses(self.number, words)
-        elif not self.forgiven:
+        elif not self.excused:
             world.invariants.fails(DIED, self.number, words)

@@ -1,9 +1,9 @@
-"""A node's own snapshots, written beside its log as the server's shell does it.
+"""Writes a node's own snapshots beside its log, as the server's shell does.
 
-The state is encoded later than it was taken, while the node goes on applying; the file is written
-in two halves and synced, while log batches come and go; only then does the replica hear of it. A
-kill at any moment leaves half a file under its temporary name, or a whole one that nobody has named
-yet. `squall.node.server.snapshot_writer` is its twin in asyncio.
+The state is encoded after it was taken, while the node goes on applying; the file is written in two
+halves and synced, while log batches are written too; only then is the replica informed. A kill at
+any point leaves half a file under its temporary name, or a complete one that is not named yet.
+`squall.node.server.snapshot_writer` is the counterpart on asyncio.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from typing import Any, Protocol, cast
 
 from squall.harness.sim.world.disk import SimDisk
 from squall.harness.sim.world.loop import Loop
-from squall.node.replica import Draft, Replica
+from squall.node.replica import PendingSnapshot, Replica
 from squall.node.storage import snapshot
 from squall.node.storage.disk import Append, Create, DiskError, DiskOp, Sync
 
 
-class Host(Protocol):
-    """The node whose snapshots these are."""
+class SnapshotHost(Protocol):
+    """What the writer needs of its node."""
 
     disk: SimDisk
     epoch: int
     paused: bool
     replica: Replica | None
 
-    def later(self, handler: Callable[..., Any], *arguments: Any) -> None:
-        """Let something wait until the process is resumed."""
+    def defer(self, handler: Callable[..., Any], *arguments: Any) -> None:
+        """Defer an event until the process is resumed."""
         ...
 
-    def stumble(self, error: DiskError) -> None:
+    def fail_by_disk(self, error: DiskError) -> None:
         """End by a failure of the disk."""
         ...
 
     def pump(self) -> None:
-        """Do what the replica owes."""
+        """Carry out what the replica has to do."""
         ...
 
 
-class Drafting:
-    """Writes one draft at a time."""
+class SnapshotWriter:
+    """Writes one snapshot at a time."""
 
-    def __init__(self, node: Host, loop: Loop) -> None:
+    def __init__(self, node: SnapshotHost, loop: Loop) -> None:
         self._node = node
         self._loop = loop
         self._event = loop.register(self._on_time)
 
-    def begin(self, draft: Draft) -> None:
-        """Begin to write a draft."""
-        self._after((), self._encode, draft)
+    def begin(self, pending: PendingSnapshot) -> None:
+        """Begin to write a snapshot."""
+        self._after((), self._encode, pending)
 
     def _after(self, ops: tuple[DiskOp, ...], step: Callable[..., None], *arguments: Any) -> None:
         node = self._node
@@ -64,27 +64,27 @@ class Drafting:
         if epoch != node.epoch or node.replica is None:
             return
         if node.paused:
-            node.later(self._on_time, due, arguments)
+            node.defer(self._on_time, due, arguments)
             return
         try:
             node.disk.execute(ops)
         except DiskError as error:
-            node.stumble(error)
+            node.fail_by_disk(error)
             return
         step(*arguments)
 
-    def _encode(self, draft: Draft) -> None:
-        path = snapshot.path_of(draft.term, draft.index) + snapshot.TEMPORARY
-        pieces = snapshot.encode_pieces(draft.at, draft.sessions, list(draft.machine))
+    def _encode(self, pending: PendingSnapshot) -> None:
+        path = snapshot.path_of(pending.term, pending.index) + snapshot.TEMPORARY
+        pieces = snapshot.encode_file_in_pieces(pending.at, pending.sessions, list(pending.machine))
         content = b"".join(pieces)
         half = len(content) // 2
         begun = (Create(path, 0), Append(path, 0, content[:half]))
         ended = (Append(path, half, content[half:]), Sync(path))
-        self._after(begun, self._after, ended, self._done, draft, path)
+        self._after(begun, self._after, ended, self._done, pending, path)
 
-    def _done(self, draft: Draft, path: str) -> None:
+    def _done(self, pending: PendingSnapshot, path: str) -> None:
         node = self._node
         assert node.replica is not None
-        stored = snapshot.StoredState(node.disk.read(path), draft.at)
-        node.replica.drafted(cast("bytes", stored))
+        stored = snapshot.StoredState(node.disk.read(path), pending.at)
+        node.replica.snapshot_written(cast("bytes", stored))
         node.pump()

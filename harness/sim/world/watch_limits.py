@@ -1,7 +1,8 @@
-"""How much room watches have: on the way to a client, and in the node beside its history.
+"""Limits of what a watch may queue: on the way to a client, and in the node beside its history.
 
-A watch is interesting where it is slow: it falls behind, is handed over to the history, and catches
-up. With the node's usual room that takes thousands of events; with room for a few it takes a few.
+The interesting states of a watch are those of a slow one: it falls behind, is served from the
+history, and catches up. With the node's defaults that takes thousands of events; with small limits
+it takes a few.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from squall.node.mvcc.watch.watchers import MAX_BATCH_BYTES, MAX_RECENT, MAX_SCA
 T = TypeVar("T")
 
 
-class WatchBuffers(msgspec.Struct, frozen=True, kw_only=True):
-    """One set-up of everything that watches may fill.
+class WatchLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """One set-up of all limits that concern watches.
 
     `recent`, `scanned` and `batch_bytes` are the node's own
-    (`squall.node.mvcc.watch.watchers.Limits`). `window` is how many answers may be under way to a
-    client or wait there. `wake_us`: a node looks for what a watch is owed up to so much later than
-    the write. `progress_us`: between promises of progress.
+    (`squall.node.mvcc.watch.watchers.Limits`). `window`: answers that may be on the way to a client
+    or wait there. `wake_us`: a node checks what it owes a watch up to so much after the write.
+    `progress_us`: between progress notifications.
     """
 
     recent: int = MAX_RECENT
@@ -38,7 +39,7 @@ class WatchBuffers(msgspec.Struct, frozen=True, kw_only=True):
         return Limits(recent=self.recent, scanned=self.scanned, batch_bytes=self.batch_bytes)
 
     def words(self) -> str:
-        """Say in one line what is special about them; nothing if nothing is."""
+        """Describe in one line what differs from the defaults; "" if nothing does."""
         found = []
         if self.recent < MAX_RECENT:
             found.append(f"{self.recent} recent events for watches")
@@ -46,14 +47,14 @@ class WatchBuffers(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"{self.scanned} events looked at for an answer")
         if self.batch_bytes < MAX_BATCH_BYTES:
             found.append(f"watches answered {self.batch_bytes} bytes at a time")
-        if self.window < WatchBuffers().window:
+        if self.window < WatchLimits().window:
             found.append(f"{self.window} answers under way to a watch")
         return ", ".join(found)
 
 
-def draw_buffers(rng: Random) -> WatchBuffers:
+def draw_watch_limits(rng: Random) -> WatchLimits:
     """Draw a set-up."""
-    return WatchBuffers(
+    return WatchLimits(
         recent=_pick(rng, (1, 4, 32, MAX_RECENT)),
         scanned=_pick(rng, (1, 8, MAX_SCANNED)),
         batch_bytes=_pick(rng, (1, 200, MAX_BATCH_BYTES)),

@@ -1,10 +1,10 @@
-"""Watches in the simulator: a client's stream, what serves it at the node, and the line between.
+"""Watches in the simulator: a client's stream, the node's end of it, and the connection between.
 
-The node's end is the node's own `WatchStream`, asked as the API asks it: it is woken by writes and
-takes its next answer only while there is room. Room is bounded by a window, of answers that are
-under way or that the client has not taken yet; so a slow client holds its node up, its watch falls
-behind and catches up from the history. Within a line everything arrives in the order in which it
-was sent. A killed node's streams break; a frozen one's fall silent.
+The node's end is the node's own `WatchStream`, used as the API uses it: it is woken by writes and
+takes its next answer only while the window has room. The window counts answers on the way to the
+client or not yet taken by it; so a slow client holds its node back, its watch falls behind and
+catches up from the history. Within one direction everything arrives in the order in which it was
+sent. The streams of a killed node break; those of a frozen one fall silent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from squall.harness.sim.judge.trace import Kind
 from squall.harness.sim.runtime import SimRuntime, SimTask, park
-from squall.harness.sim.world.api import Server, to_key_value
+from squall.harness.sim.world.api import NodeApi, to_key_value
 from squall.harness.sim.world.loop import Loop
 from squall.harness.sim.world.node import SimNode
 from squall.harness.sim.world.world import SimWorld
@@ -28,15 +28,15 @@ MAX_REQUEST_BYTES = 1_572_864
 """The node's own limit: a larger answer would travel in fragments, if a client asked for them."""
 
 
-class Wish(Enum):
-    """What a client may say on its stream after the first request."""
+class ClientMessage(Enum):
+    """What a client may send on its stream after the first request."""
 
     TAKEN = 1  # one answer: there is room for another
     PROGRESS = 2
     CLOSE = 3
 
 
-class Line:
+class Channel:
     """One direction of a connection: what is sent arrives later, in order."""
 
     __slots__ = ("_delay_us", "_kind", "_last_us", "_loop", "_random")
@@ -53,13 +53,13 @@ class Line:
         self._loop.at(at_us, self._kind, stream, what)
 
 
-class NodeEnd:
-    """What serves one stream in a node's process, as the API's coroutine does."""
+class NodeStream:
+    """Serves one stream in a node's process, as the API's coroutine does."""
 
-    def __init__(self, exchange: WatchExchange, server: Server, stream: SimStream) -> None:
+    def __init__(self, exchange: WatchExchange, server: NodeApi, stream: SimStream) -> None:
         self._exchange = exchange
         self._client = stream
-        self._room = exchange.buffers.window
+        self._room = exchange.watch_limits.window
         self._awake = False
         self.closed = False
         self._watches = WatchStream(server.watches, MAX_REQUEST_BYTES, self._wake)
@@ -77,36 +77,36 @@ class NodeEnd:
         )
         server.streams[self] = None
 
-    def hear(self, server: Server, wish: Wish) -> None:
-        """Take in what the client says."""
+    def handle(self, server: NodeApi, message: ClientMessage) -> None:
+        """Handle a message of the client."""
         if self.closed:
             return
-        if wish is Wish.CLOSE:
+        if message is ClientMessage.CLOSE:
             self.closed = True
             del server.streams[self]
             self._watches.close()
-        elif wish is Wish.PROGRESS:
+        elif message is ClientMessage.PROGRESS:
             self._watches.request_progress()
         else:
             self._room += 1
             self._wake()
 
     def flush(self) -> None:
-        """Send what is owed while there is room."""
+        """Send what is due while there is room."""
         self._awake = False
         while not self.closed and self._room and (answer := self._watches.take()) is not None:
             self._room -= 1
-            self._client.downwards.send(self._client, to_watch_answer(answer))
+            self._client.to_client.send(self._client, to_watch_answer(answer))
 
     def notify(self) -> None:
-        """Promise progress to a watch that asked for it and heard nothing."""
+        """Send progress to a watch that asked for notifications and was sent nothing."""
         if not self.closed:
             self._watches.notify_progress()
 
     def hang_up(self) -> None:
-        """The process is gone: the stream breaks, and nothing more is asked of the store."""
+        """Break the stream: the process is gone, and asks the store for nothing more."""
         self.closed = True
-        self._client.downwards.send(self._client, client.Indefinite("the connection was reset"))
+        self._client.to_client.send(self._client, client.Indefinite("the connection was reset"))
 
     def _wake(self) -> None:
         if not self._awake:
@@ -115,7 +115,7 @@ class NodeEnd:
 
 
 class SimStream:
-    """A client's watch under way: `squall.workloads.client.WatchStream`."""
+    """A client's watch in progress: `squall.workloads.client.WatchStream`."""
 
     def __init__(
         self,
@@ -127,18 +127,18 @@ class SimStream:
         self.node = node
         self.request = request
         self.random = random
-        self.upwards = exchange.upwards(random)
-        self.downwards = exchange.downwards(random)
-        self.end: NodeEnd | None = None
+        self.to_node = exchange.to_node(random)
+        self.to_client = exchange.to_client(random)
+        self.end: NodeStream | None = None
         self._runtime = exchange.runtime
-        self._window = exchange.buffers.window
+        self._window = exchange.watch_limits.window
         self._begun_ns = self._runtime.now_ns()
         self._arrived: deque[client.WatchAnswer] = deque()
         self._broken: Exception | None = None
         self._closed = False
         self._waiter: SimTask[Any] | None = None
         self._token = 0
-        self.upwards.send(self, request)
+        self.to_node.send(self, request)
 
     @property
     def elapsed_ns(self) -> int:
@@ -154,7 +154,7 @@ class SimStream:
             await park()
             self._waiter = None
         if self._arrived:
-            self.upwards.send(self, Wish.TAKEN)
+            self.to_node.send(self, ClientMessage.TAKEN)
             return self._arrived.popleft()
         if self._broken is not None:
             raise self._broken
@@ -163,7 +163,7 @@ class SimStream:
     async def ask_progress(self) -> None:
         """Ask for a promise of progress."""
         if self._broken is None:
-            self.upwards.send(self, Wish.PROGRESS)
+            self.to_node.send(self, ClientMessage.PROGRESS)
 
     async def rest(self, duration_ns: int) -> None:
         """Take no answer for a while."""
@@ -176,10 +176,10 @@ class SimStream:
             self._arrived.clear()
             if self._broken is None:
                 self._broken = client.Indefinite("the watch was closed by its own side")
-                self.upwards.send(self, Wish.CLOSE)
+                self.to_node.send(self, ClientMessage.CLOSE)
 
     def receive(self, what: client.WatchAnswer | Exception) -> None:
-        """Something has come from the node."""
+        """Handle what has arrived from the node."""
         if self._closed:
             return
         if isinstance(what, Exception):
@@ -192,11 +192,11 @@ class SimStream:
 
 
 class WatchExchange:
-    """Carries what clients and nodes say on their streams."""
+    """Carries the messages of clients and nodes on their streams."""
 
     def __init__(self, world: SimWorld, runtime: SimRuntime, delay_us: int) -> None:
         self.runtime = runtime
-        self.buffers = world.buffers
+        self.watch_limits = world.watch_limits
         self._loop: Loop = world.loop
         self._note = world.trace.note
         self._delay_us = delay_us
@@ -205,28 +205,28 @@ class WatchExchange:
         self._flush = self._loop.register(self._on_flush)
         self._notify = self._loop.register(self._on_notify)
 
-    def upwards(self, random: Callable[[], float]) -> Line:
+    def to_node(self, random: Callable[[], float]) -> Channel:
         """Return a line from a client to its node."""
-        return Line(self._loop, self._to_node, self._delay_us, random)
+        return Channel(self._loop, self._to_node, self._delay_us, random)
 
-    def downwards(self, random: Callable[[], float]) -> Line:
+    def to_client(self, random: Callable[[], float]) -> Channel:
         """Return a line from a node to its client."""
-        return Line(self._loop, self._to_client, self._delay_us, random)
+        return Channel(self._loop, self._to_client, self._delay_us, random)
 
     def flush_soon(self, stream: SimStream) -> None:
-        """Have a node's end look for answers: some time after it was woken, as a process does."""
-        delay_us = int(self.buffers.wake_us * stream.random())
+        """Have a node's end look for answers some time after it was woken, as a process does."""
+        delay_us = int(self.watch_limits.wake_us * stream.random())
         self._loop.after(delay_us, self._flush, stream, stream.node.epoch)
 
-    def _attend(self, node: SimNode, act: Callable[[Server], None]) -> bool:
+    def _attend(self, node: SimNode, act: Callable[[NodeApi], None]) -> bool:
         """Have a node's process do something for a stream; False if there is none."""
-        if node.server is None:
+        if node.api is None:
             return False
         if node.paused:
-            node.later(self._attend, node, act)
+            node.defer(self._attend, node, act)
             return True
         try:
-            act(node.server)
+            act(node.api)
         except Exception as error:  # noqa: BLE001 - a broken node is what we look for
             node.die(error)
         return True
@@ -236,14 +236,14 @@ class WatchExchange:
         if isinstance(what, client.Watch):
             self._note(self._loop.now_us, Kind.REQUEST, node.number, 0, 0, what)
             if not self._attend(node, lambda server: self._open(server, stream)):
-                stream.downwards.send(stream, client.Definite("connection refused"))
+                stream.to_client.send(stream, client.Definite("connection refused"))
         elif stream.end is not None:
             end = stream.end
-            self._attend(node, lambda server: end.hear(server, what))
+            self._attend(node, lambda server: end.handle(server, what))
 
-    def _open(self, server: Server, stream: SimStream) -> None:
-        stream.end = NodeEnd(self, server, stream)
-        self._loop.after(self.buffers.progress_us, self._notify, stream, stream.node.epoch)
+    def _open(self, server: NodeApi, stream: SimStream) -> None:
+        stream.end = NodeStream(self, server, stream)
+        self._loop.after(self.watch_limits.progress_us, self._notify, stream, stream.node.epoch)
 
     def _on_answer(self, stream: SimStream, what: Any) -> None:
         revision = getattr(what, "revision", -1)
@@ -261,11 +261,11 @@ class WatchExchange:
             return
         if not node.paused:
             self._attend(node, lambda _: end.notify())
-        self._loop.after(self.buffers.progress_us, self._notify, stream, epoch)
+        self._loop.after(self.watch_limits.progress_us, self._notify, stream, epoch)
 
 
 def to_watch_answer(answer: WatchAnswer) -> client.WatchAnswer:
-    """Translate one answer of a watch into the client's words."""
+    """Translate one answer of a watch into the client's struct."""
     return client.WatchAnswer(
         revision=answer.revision,
         events=tuple(map(_event, answer.events)),

@@ -1,11 +1,11 @@
-"""A whole simulated cluster: nodes, network, weather, triggers, rules, on one heap.
+"""A whole simulated cluster on one event heap: nodes, network, faults, invariants.
 
-Several hands may hold a node down at the same time: the nemesis, a trigger, the weather. Each takes
-back only its own grip, and a node starts when the last hand lets go; so an ill-timed mending never
-undoes another's fault, and nothing is left broken when all have let go.
+A node runs when every fault source has released it. Several may hold it down, or frozen, at one
+time (the nemesis, a trigger, a disk outage), and each releases its own hold only; so mending one
+fault never undoes another, and nothing stays broken once all are mended.
 
-`end_storm` makes the surroundings kind: triggers disarmed, links and disks healthy. What the
-nemesis did is the nemesis's to undo.
+`end_faults` ends the swarm's own faults: triggers are disarmed, links and disks behave well again.
+What the nemesis broke is the nemesis's to mend.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import msgspec
 
 from squall.harness.cluster import NodeStatus
-from squall.harness.sim.chaos.membership import Turnovers
+from squall.harness.run.seeds import WorldSeeds
+from squall.harness.sim.chaos.churn import MembershipChurn
 from squall.harness.sim.chaos.swarm import Swarm
-from squall.harness.sim.chaos.triggers import Action, Moment, Trigger, Triggers
+from squall.harness.sim.chaos.triggers import Action, Trigger, TriggerPoint, Triggers
 from squall.harness.sim.judge.invariants import Broken, Invariants
 from squall.harness.sim.judge.trace import RING, Kind, Trace
 from squall.harness.sim.judge.trace_format import TAGS
@@ -27,7 +28,6 @@ from squall.harness.sim.world.disk import DiskFaults, SimDisk
 from squall.harness.sim.world.loop import MAX_EVENTS, Loop
 from squall.harness.sim.world.network import LinkProfile, Network
 from squall.harness.sim.world.node import SimNode
-from squall.harness.sim.world.streams import Streams
 from squall.node.raft.codec import decode, encode
 from squall.node.replica import Member, ReplicaConfig
 
@@ -37,14 +37,14 @@ BROKEN = "invariant broken"
 """The loop's reason to stop when a rule did not hold."""
 
 
-class Hand(IntFlag):
-    """Who holds a node down, or frozen."""
+class FaultSource(IntFlag):
+    """What holds a node down, or frozen."""
 
     NEMESIS = 1
     TRIGGER = 2
-    WEATHER = 4
+    BACKGROUND = 4
     LIVENESS = 8
-    TURNOVER = 16
+    CHURN = 16
 
 
 class SimWorld:
@@ -61,8 +61,8 @@ class SimWorld:
     ) -> None:
         self.seed = seed
         self.swarm = swarm
-        self.buffers = swarm.watches
-        self.streams = Streams(seed)
+        self.watch_limits = swarm.watches
+        self.seeds = WorldSeeds(seed)
         self.loop = Loop(max_events)
         self.trace = Trace(keep)
         self.names = tuple(f"n{number + 1}" for number in range(size))
@@ -70,56 +70,56 @@ class SimWorld:
             self.names, lambda: self.loop.now_us - self.loop.zero_us, self._on_broken
         )
         self.triggers = Triggers(
-            swarm.triggers, swarm.max_victims, self.loop, self.streams, self, self._fired
+            swarm.triggers, swarm.max_targets, self.loop, self.seeds, self, self._fired
         )
-        self.storming = False
-        self._down = [Hand.NEMESIS] * size  # until the cluster is started
-        self._frozen = [Hand(0)] * size
+        self.injecting = False
+        self._down = [FaultSource.NEMESIS] * size  # until the cluster is started
+        self._frozen = [FaultSource(0)] * size
         self.clogs = self.disk_failures = 0
         self._cutting = False
-        self._lying: dict[int, int] = {}  # node -> the furthest it was off since the last reset
+        self._lying: dict[int, int] = {}  # node -> largest offset since the last reset
         self._boot = self.loop.register(self._on_boot)
         self._clog = self.loop.register(self._on_clog)
         self._disk_error = self.loop.register(self._on_disk_error)
         self._outage_over = self.loop.register(self._on_outage_over)
-        self._weather = self.streams.of("weather")
-        self._boots = self.streams.of("boot")
+        self._background = self.seeds.of("weather")
+        self._boots = self.seeds.of("boot")
         self.addresses = {number + 1: number for number in range(size)}
         self._ids = size  # member ids given away so far
         self.nodes = [self._make_node(number) for number in range(size)]
         self.network = Network(
             self.loop,
-            self.streams,
+            self.seeds,
             [node.deliver for node in self.nodes],
-            _kind_link(swarm),
+            _healthy_link(swarm),
             lambda m: decode(encode(m)),
         )
         self.network.on_drop = self._dropped
-        self.turnovers = Turnovers(self, swarm.turnover, swarm.knobs.election_us)
+        self.churn = MembershipChurn(self, swarm.churn, swarm.knobs.election_us)
 
-    # Break and mend, by hand.
+    # Break and mend.
 
-    def kill(self, number: int, hand: Hand) -> bool:
-        """Hold a node down; False if its process was not running."""
-        self._down[number] |= hand
-        self._frozen[number] &= ~hand  # SIGKILL ends a frozen process too; it starts thawed
+    def kill(self, number: int, source: FaultSource) -> bool:
+        """End a node's process and hold it down; False if it was not running."""
+        self._down[number] |= source
+        self._frozen[number] &= ~source  # SIGKILL ends a frozen process too; it starts thawed
         return self.nodes[number].kill()
 
-    def revive(self, number: int, hand: Hand) -> None:
-        """Let go of a node; it starts, after a boot's time, when nobody else holds it down."""
-        self._down[number] &= ~hand
+    def revive(self, number: int, source: FaultSource) -> None:
+        """Release a node; it starts, after a boot's time, once no fault source holds it down."""
+        self._down[number] &= ~source
         if not self._down[number] and not self.nodes[number].running:
             delay_us = self.swarm.boot_us + int(self._boots.random() * self.swarm.boot_us)
             self.loop.after(delay_us, self._boot, number, self.nodes[number].boots)
 
-    def pause(self, number: int, hand: Hand) -> None:
-        """Hold a node frozen."""
-        self._frozen[number] |= hand
+    def pause(self, number: int, source: FaultSource) -> None:
+        """Freeze a node's process."""
+        self._frozen[number] |= source
         self.nodes[number].pause()
 
-    def resume(self, number: int, hand: Hand) -> None:
-        """Let go of a frozen node; it runs on when nobody else holds it."""
-        self._frozen[number] &= ~hand
+    def resume(self, number: int, source: FaultSource) -> None:
+        """Release a frozen node; it runs on once no fault source holds it."""
+        self._frozen[number] &= ~source
         if not self._frozen[number]:
             self.nodes[number].resume()
 
@@ -155,7 +155,7 @@ class SimWorld:
         self._note(Kind.CLOCK, number, 0, rate_ppm)
 
     def clock_lies(self) -> dict[int, int]:
-        """Say how far off, in nanoseconds, those clocks were at worst that have been touched."""
+        """Return the largest offset in ns of each clock that was changed, by node."""
         return {
             number: max(worst_ns, self._offset_ns(number), key=abs)
             for number, worst_ns in sorted(self._lying.items())
@@ -164,7 +164,7 @@ class SimWorld:
     def reset_clocks(self) -> dict[int, int]:
         """Make every clock true.
 
-        Returns how far off, in nanoseconds, those had been at worst that had been touched.
+        Returns the largest offset in ns of each clock that had been changed, by node.
         """
         furthest = self.clock_lies()
         for number in furthest:
@@ -195,39 +195,39 @@ class SimWorld:
         )
 
     def is_held_down(self, number: int) -> bool:
-        """Whether anybody keeps a node from running."""
+        """Whether any fault source keeps a node from running."""
         return bool(self._down[number])
 
-    # The storm.
+    # The swarm's own faults.
 
-    def begin_storm(self) -> None:
-        """Arm triggers and weather."""
-        self.storming = True
+    def begin_faults(self) -> None:
+        """Begin the swarm's own faults: links, disks, triggers, timed faults, churn."""
+        self.injecting = True
         self.triggers.armed = True
         self.network.set_profile(self.swarm.link)
         for node in self.nodes:
-            node.disk.behave(self.swarm.disk)
-        weather = self.swarm.weather
-        self._note(Kind.PHASE, -1, 1, d="the storm begins")
-        if weather.clog_every_us:
-            self._next_weather(self._clog, weather.clog_every_us)
-        if weather.disk_error_every_us:
-            self._next_weather(self._disk_error, weather.disk_error_every_us)
-        self.turnovers.begin_storm()
+            node.disk.set_faults(self.swarm.disk)
+        background = self.swarm.background
+        self._note(Kind.PHASE, -1, 1, d="background faults begin")
+        if background.clog_every_us:
+            self._next_background(self._clog, background.clog_every_us)
+        if background.disk_error_every_us:
+            self._next_background(self._disk_error, background.disk_error_every_us)
+        self.churn.begin_faults()
 
-    def end_storm(self) -> None:
-        """Make the surroundings kind again; what the nemesis broke stays broken."""
-        if not self.storming:
+    def end_faults(self) -> None:
+        """End them and mend what they broke; what the nemesis broke stays broken. Idempotent."""
+        if not self.injecting:
             return
-        self.storming = False
-        self._note(Kind.PHASE, -1, 2, d="the storm ends")
+        self.injecting = False
+        self._note(Kind.PHASE, -1, 2, d="background faults end")
         self.triggers.disarm()
-        self.turnovers.end_storm()
-        self.network.set_profile(_kind_link(self.swarm))
+        self.churn.end_faults()
+        self.network.set_profile(_healthy_link(self.swarm))
         for number, node in enumerate(self.nodes):
-            node.disk.behave(_kind_disk(self.swarm))
-            self.revive(number, Hand.TRIGGER | Hand.WEATHER)
-            self.resume(number, Hand.TRIGGER | Hand.WEATHER)
+            node.disk.set_faults(_healthy_disk(self.swarm))
+            self.revive(number, FaultSource.TRIGGER | FaultSource.BACKGROUND)
+            self.resume(number, FaultSource.TRIGGER | FaultSource.BACKGROUND)
 
     def _offset_ns(self, number: int) -> int:
         now_us = self.loop.now_us
@@ -240,9 +240,9 @@ class SimWorld:
         if not self.nodes[node].running:
             return False
         if action is Action.CRASH:
-            self.kill(node, Hand.TRIGGER)
+            self.kill(node, FaultSource.TRIGGER)
         elif action is Action.PAUSE:
-            self.pause(node, Hand.TRIGGER)
+            self.pause(node, FaultSource.TRIGGER)
         elif action is Action.ISOLATE:
             self.network.isolate(node)
         else:
@@ -253,9 +253,9 @@ class SimWorld:
     def mend_node(self, node: int, action: Action) -> None:
         """Undo what `break_node` did."""
         if action is Action.CRASH:
-            self.revive(node, Hand.TRIGGER)
+            self.revive(node, FaultSource.TRIGGER)
         elif action is Action.PAUSE:
-            self.resume(node, Hand.TRIGGER)
+            self.resume(node, FaultSource.TRIGGER)
         elif action is Action.ISOLATE:
             self.network.rejoin(node)
 
@@ -263,35 +263,35 @@ class SimWorld:
         """Return the highest revision any node has applied."""
         return self.invariants.revision()
 
-    # For turnovers.
+    # For churn.
 
     def hold(self, number: int) -> None:
         """End a node's process and keep it from running."""
-        self.kill(number, Hand.TURNOVER)
+        self.kill(number, FaultSource.CHURN)
 
     def release(self, number: int) -> None:
-        """Let the node start, if nobody else holds it."""
-        self.revive(number, Hand.TURNOVER)
+        """Let the node start, unless another fault source holds it down."""
+        self.revive(number, FaultSource.CHURN)
 
     def replace(self, number: int) -> None:
-        """Put an empty machine, a member to be, in the place of a node that does not run."""
+        """Replace a node that does not run by an empty machine, a future member."""
         node = self.nodes[number]
         self._ids += 1
         del self.addresses[node.config.member_id]
         self.addresses[self._ids] = number
         config = msgspec.structs.replace(node.config, member_id=self._ids, initial_members=())
-        node.replace(config, SimDisk(self.streams.of("disk", number, self._ids), node.disk.faults))
-        self.network.hang_up(number)
+        node.replace(config, SimDisk(self.seeds.of("disk", number, self._ids), node.disk.faults))
+        self.network.drop_in_flight(number)
         self.invariants.forget(number)
-        self.tell(number, f"wiped, to be member {self._ids}")
+        self.note_member(number, f"wiped, to be member {self._ids}")
 
-    def tell(self, number: int, words: str) -> None:
-        """Note in the transcript what was done."""
-        self._note(Kind.MEMBER, number, d=words)
+    def note_member(self, number: int, text: str) -> None:
+        """Note in the transcript what was done to a member."""
+        self._note(Kind.MEMBER, number, d=text)
 
     def configures(self, number: int) -> None:
-        """Say that a node has just appended a configuration entry."""
-        self.triggers.reached(number, Moment.CONFIGURES)
+        """Report that a node has just appended a configuration entry."""
+        self.triggers.reached(number, TriggerPoint.CONFIGURES)
 
     # What happens.
 
@@ -310,39 +310,39 @@ class SimWorld:
             node.pause()
 
     def _on_clog(self, _a: None, _b: None) -> None:
-        if not self.storming:
+        if not self.injecting:
             return
-        weather, random, size = self.swarm.weather, self._weather.random, len(self.nodes)
+        background, random, size = self.swarm.background, self._background.random, len(self.nodes)
         source, target = int(random() * size), int(random() * size)
-        until_us = self.loop.now_us + int(random() * weather.clog_us)
+        until_us = self.loop.now_us + int(random() * background.clog_us)
         if source != target:
             self.network.clog(source, target, until_us)
             self.clogs += 1
             self._note(Kind.LINK, target, source, until_us)
-        self._next_weather(self._clog, weather.clog_every_us)
+        self._next_background(self._clog, background.clog_every_us)
 
     def _on_disk_error(self, _a: None, _b: None) -> None:
-        if not self.storming:
+        if not self.injecting:
             return
-        weather, random = self.swarm.weather, self._weather.random
+        background, random = self.swarm.background, self._background.random
         number = int(random() * len(self.nodes))
         reason = ("EIO: input/output error", "ENOSPC: no space left on device")[random() < 0.5]
         if self.nodes[number].running and not self._down[number]:
             self.nodes[number].disk.fail_next_sync(reason)
             self._note(Kind.DISK, number, d=f"the next sync fails: {reason}")
-        self._next_weather(self._disk_error, weather.disk_error_every_us)
+        self._next_background(self._disk_error, background.disk_error_every_us)
 
     def disk_failed(self, number: int) -> None:
         """Hold a node down whose disk failed, until the outage is over."""
         self.disk_failures += 1
-        self._down[number] |= Hand.WEATHER
-        self.loop.after(self.swarm.weather.outage_us, self._outage_over, number)
+        self._down[number] |= FaultSource.BACKGROUND
+        self.loop.after(self.swarm.background.outage_us, self._outage_over, number)
 
     def _on_outage_over(self, number: int, _b: None) -> None:
-        self.revive(number, Hand.WEATHER)
+        self.revive(number, FaultSource.BACKGROUND)
 
-    def _next_weather(self, kind: int, every_us: int) -> None:
-        self.loop.after(int(2 * every_us * self._weather.random()), kind)
+    def _next_background(self, kind: int, every_us: int) -> None:
+        self.loop.after(int(2 * every_us * self._background.random()), kind)
 
     def _on_broken(self, broken: Broken) -> None:
         self._note(Kind.INVARIANT, -1, d=broken.sentence())
@@ -352,13 +352,13 @@ class SimWorld:
         self.trace.note(self.loop.now_us, kind, node, x, y, d)
 
     def name_of(self, member_id: int) -> str:
-        """Name the machine of a member; a member whose machine was replaced has none any more."""
+        """Name the node that is a member; a member whose machine was replaced has none."""
         number = self.addresses.get(member_id)
         return self.names[number] if number is not None else f"the former member {member_id}"
 
     def _make_node(self, number: int) -> SimNode:
         knobs, swarm = self.swarm.knobs, self.swarm
-        rng = self.streams.of("machine", number)
+        rng = self.seeds.of("machine", number)
         members = tuple(
             Member(id=each + 1, name=name, peer_urls=(f"http://{name}:2380",))
             for each, name in enumerate(self.names)
@@ -371,20 +371,20 @@ class SimWorld:
         )
         rate_ppm = MILLION + int((2 * rng.random() - 1) * swarm.drift_ppm)
         clock = NodeClock(rate_ppm, started_us=int(rng.random() * 10**9))
-        disk = SimDisk(self.streams.of("disk", number), _kind_disk(swarm))
+        disk = SimDisk(self.seeds.of("disk", number), _healthy_disk(swarm))
         return SimNode(self, number, config, disk, clock)
 
 
-def _kind_link(swarm: Swarm) -> LinkProfile:
-    """Return the links outside of the storm: as far apart, but nothing gets lost."""
+def _healthy_link(swarm: Swarm) -> LinkProfile:
+    """Return the links without faults: the same delays, but nothing is lost or reordered."""
     link = swarm.link
     return LinkProfile(delay_us=link.delay_us, tail_us=link.tail_us, codec_p=link.codec_p)
 
 
-def _kind_disk(swarm: Swarm) -> DiskFaults:
-    """Return the disks outside of the storm: as slow, but they neither stall nor fail.
+def _healthy_disk(swarm: Swarm) -> DiskFaults:
+    """Return the disks without faults: as slow, but they neither stall nor fail.
 
-    What a crash does to unsynced writes is no fault, but what crashes do.
+    What a crash does to unsynced writes is not a fault of the disk, and stays as it was drawn.
     """
     disk = swarm.disk
     return DiskFaults(

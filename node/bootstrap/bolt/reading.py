@@ -1,4 +1,4 @@
-"""The buckets of a bbolt file that somebody else made. Nothing in it is taken on trust.
+"""Reads the buckets of a bbolt file from an untrusted source.
 
 Every position is checked before it is followed; a tree deeper than any file can need, or one that
 comes back to a page it has been on, is damage like any other. What a damaged file raises is always
@@ -56,7 +56,7 @@ class Database:
         return list(self._buckets)
 
     def items(self, name: bytes) -> Iterator[Item]:
-        """Give a bucket's items by ascending key; none when there is no such bucket."""
+        """Yield a bucket's items by ascending key; none when there is no such bucket."""
         value = self._buckets.get(name)
         if value is None:
             return
@@ -76,7 +76,7 @@ class Database:
                 yield key, content
 
     def _walk(self, root: int) -> Iterator[tuple[int, bytes, bytes]]:
-        """Give the elements (flags, key, value) of the tree at a page, from left to right."""
+        """Yield the elements (flags, key, value) of the tree at a page, from left to right."""
         seen = 0
         stack = [(root, 0)]
         while stack:

@@ -1,7 +1,7 @@
-"""A whole bbolt file from sorted items, front to back, without ever holding it.
+"""Writes a bbolt file from sorted items, front to back, without holding it in memory.
 
-The meta pages come first and name what comes last, so the items are gone through twice: `plan`
-measures them and gives every page its place, `pages` writes. A plan holds a few dozen bytes for
+The meta pages come first and name what comes last, so the items are iterated twice: `plan`
+measures them and places every page, `pages` writes. A plan holds a few dozen bytes for
 each page, whatever the items' size. Trees are filled from the left; no page is ever free.
 """
 
@@ -65,7 +65,7 @@ class _Tree(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Where everything goes in the file."""
+    """The place of everything in the file."""
 
     buckets: list[Bucket]
     trees: list[_Tree]
@@ -78,7 +78,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan(buckets: Iterable[Bucket]) -> Plan:
-    """Give every page of a file with these buckets its place."""
+    """Place every page of a file with these buckets."""
     wanted = sorted(buckets, key=lambda bucket: bucket.name)
     assert wanted, "a file has at least one bucket"
     trees: list[_Tree] = []

@@ -1,10 +1,10 @@
-"""Which permissions a request needs: etcd's rules, command by command.
+"""The permissions that each command requires: etcd's rules.
 
-A put needs to write its key, and to read it when it wants to know the previous value; when it binds
-the key to a lease, it needs to write every key that lease already holds, since whoever ends the
-lease deletes them. A transaction needs what any of its requests needs, on both branches, and to
-read what it compares: else it would tell by its outcome what it must not. Requests inside a nested
-transaction are held to the same rules, which etcd leaves out.
+A put requires write permission for its key, and read permission when it requests the previous
+value; when it attaches the key to a lease, write permission for every key attached to that lease,
+since revoking the lease deletes them. A transaction requires what each of its requests requires, on
+both branches, and read permission for what it compares, because its outcome reveals it. Requests
+inside a nested transaction are checked by the same rules, which etcd omits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WRITE = PermissionKind.WRITE
 
 
 def check(auth: Auth, leases: Leases, caller: Caller, command: Command) -> None:
-    """Refuse a command of the log that its sender may not give; raises RequestError."""
+    """Raise RequestError for a command that the user is not permitted."""
     if isinstance(command, AUTH_COMMANDS):
         if not isinstance(command, Authenticate):
             auth.require_root(caller)
@@ -39,7 +39,7 @@ def check(auth: Auth, leases: Leases, caller: Caller, command: Command) -> None:
 
 
 def check_operation(auth: Auth, leases: Leases, caller: Caller, operation: Operation) -> None:
-    """Refuse a read or a write of keys that its sender may not do; raises RequestError."""
+    """Raise RequestError for a read or a write of keys that the user is not permitted."""
     if isinstance(operation, Range):
         auth.require(caller, READ, operation.key, operation.range_end)
     elif isinstance(operation, Put):
@@ -62,6 +62,6 @@ def check_operation(auth: Auth, leases: Leases, caller: Caller, operation: Opera
 def check_lease(
     auth: Auth, leases: Leases, caller: Caller, lease_id: int, kind: PermissionKind = WRITE
 ) -> None:
-    """Refuse who may not write (or read) every key of a lease; raises RequestError."""
+    """Raise RequestError unless the user may write (or read) every key of a lease."""
     for key in leases.keys_of(lease_id):
         auth.require(caller, kind, key)

@@ -1,8 +1,8 @@
-"""What the log may ask of users, roles and permissions. Tags continue those of `commands`.
+"""Commands of the log that change users, roles and permissions. Tags continue those of `commands`.
 
-A password is hashed by the node that proposes, once: a salt drawn by every node that applies would
-make them differ. The same holds for the random half of a token. What is secret is left out where a
-command is shown: a failed assertion shows it in the log.
+A password is hashed once, by the node that proposes: a salt drawn by every node that applies would
+make them differ. The same holds for the random half of a token. Secrets are left out of `repr`,
+because a failed assertion writes it to the log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Permission(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    r"""What may be done in an interval of keys: `kind` is an `auth.PermissionKind`.
+    r"""A permission for an interval of keys: `kind` is an `auth.PermissionKind`.
 
     `range_end` b"" means the single key, b"\0" every key from `key` on.
     """
@@ -24,15 +24,15 @@ class Permission(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class AuthEnable(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
-    """Ask of every request from now on who sends it."""
+    """Require authentication of every request."""
 
 
 class AuthDisable(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
-    """Let everybody do everything again."""
+    """Stop requiring authentication."""
 
 
 class UserAdd(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
-    """Make a user; one without a password can only be a certificate's common name."""
+    """Add a user; one without a password can only be a certificate's common name."""
 
     name: str
     password_hash: bytes
@@ -49,7 +49,7 @@ class UserDelete(msgspec.Struct, frozen=True, array_like=True, tag=23, gc=False)
 
 
 class UserChangePassword(msgspec.Struct, frozen=True, array_like=True, tag=24, gc=False):
-    """Give a user another password."""
+    """Change a user's password."""
 
     name: str
     password_hash: bytes
@@ -59,21 +59,21 @@ class UserChangePassword(msgspec.Struct, frozen=True, array_like=True, tag=24, g
 
 
 class UserGrantRole(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
-    """Give a user a role."""
+    """Grant a user a role."""
 
     user: str
     role: str
 
 
 class UserRevokeRole(msgspec.Struct, frozen=True, array_like=True, tag=26, gc=False):
-    """Take a role from a user."""
+    """Revoke a role from a user."""
 
     user: str
     role: str
 
 
 class RoleAdd(msgspec.Struct, frozen=True, array_like=True, tag=27, gc=False):
-    """Make a role without permissions."""
+    """Add a role without permissions."""
 
     name: str
 
@@ -85,14 +85,14 @@ class RoleDelete(msgspec.Struct, frozen=True, array_like=True, tag=28, gc=False)
 
 
 class RoleGrant(msgspec.Struct, frozen=True, array_like=True, tag=29, gc=False):
-    """Give a role a permission, in place of the one it has for the same interval."""
+    """Grant a role a permission, replacing the one for the same interval."""
 
     role: str
     permission: Permission
 
 
 class RoleRevoke(msgspec.Struct, frozen=True, array_like=True, tag=30, gc=False):
-    """Take from a role its permission for an interval."""
+    """Revoke a role's permission for an interval."""
 
     role: str
     key: bytes

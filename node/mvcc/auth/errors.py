@@ -1,4 +1,4 @@
-"""Why users, roles and requests under them are refused, in etcd's own words."""
+"""Errors of authentication and authorization: etcd's texts."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ INVALID_TOKEN = "etcdserver: invalid auth token"  # noqa: S105 - a text
 INVALID_MANAGEMENT = "etcdserver: invalid auth management"
 OLD_REVISION = "etcdserver: revision of auth store is old"
 NOT_BY_PASSWORD = "auth: authentication failed, password was given for no password user"  # noqa: S105
-"""The one etcd has no status for: it goes out as UNKNOWN."""
+"""The only one without a status in etcd: it is sent as UNKNOWN."""

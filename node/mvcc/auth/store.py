@@ -1,13 +1,13 @@
-r"""Users, roles and what they permit: replicated tables, changed by commands of the log alone.
+r"""Users, roles and permissions: replicated tables, changed by commands of the log alone.
 
 Every change but enabling adds 1 to the auth revision. A request carries the revision under which
-its sender was recognised, and is refused if that is no longer the one when it is applied: so nobody
-acts on a permission that was taken away in between. The role `root` permits everything, and
-managing users and roles is permitted to nobody else.
+its user was authenticated, and is refused if it is outdated when the request is applied: no request
+uses a permission that was revoked in between. The role `root` permits everything, and only it
+permits the management of users and roles.
 
-Tokens are no part of the state: a node knows those that were issued while it was up and up to date,
-as in etcd, and whoever holds another one authenticates again. `on_token` and `on_forget` tell the
-node's keeper of tokens what the log said.
+Tokens are not part of the state: a node knows those that were issued while it was up and up to
+date, as in etcd; a client with an unknown token authenticates again. `on_token` and `on_forget`
+report issued and revoked tokens to the node's token store.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from squall.node.mvcc.errors import RequestError
 from squall.node.mvcc.index import FROM_KEY
 
 ROOT: Final = "root"
-"""The user without whom authentication cannot be enabled, and the role that permits everything."""
+"""The user that authentication requires to exist, and the role that permits everything."""
 
 FIRST_AUTH_REVISION: Final = 1
 
@@ -72,7 +72,7 @@ class Role(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Caller(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Who sent a request, and the auth revision under which that was found out."""
+    """The user of a request, and the auth revision under which it was authenticated."""
 
     user: str = ""
     auth_revision: int = 0
@@ -91,7 +91,7 @@ class AuthState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Auth:
-    """The tables, and what follows from them."""
+    """The tables, and the permission checks over them."""
 
     __slots__ = ("_handlers", "enabled", "on_forget", "on_token", "revision", "roles", "users")
 
@@ -117,7 +117,7 @@ class Auth:
         }
 
     def apply(self, index: int, command: AuthCommand) -> str:
-        """Carry out a command; returns the token it issued, if it did. Raises RequestError."""
+        """Apply a command; returns the token it issued, or "". Raises RequestError."""
         if isinstance(command, Authenticate):
             return self._authenticate(index, command)
         self._handlers[type(command)](command)
@@ -130,16 +130,16 @@ class Auth:
         return AuthState(self.enabled, self.revision, users, roles)
 
     def load(self, state: AuthState) -> None:
-        """Become the tables that `state` gave."""
+        """Replace the tables by what `state` returned."""
         self.enabled, self.revision = state.enabled, state.revision
         self.users = {user.name: user for user in state.users}
         self.roles = {role.name: role for role in state.roles}
         self._forget(None)
 
-    # What is permitted.
+    # Permission checks.
 
     def require_root(self, caller: Caller) -> None:
-        """Refuse everybody but users with the role root; raises RequestError."""
+        """Raise RequestError unless the user has the role root."""
         if not self.enabled:
             return
         if not caller.user:
@@ -149,7 +149,7 @@ class Auth:
             raise RequestError(errors.PERMISSION_DENIED)
 
     def require(self, caller: Caller, kind: int, key: bytes, range_end: bytes = b"") -> None:
-        """Refuse who may not read (or write) every key of the interval; raises RequestError."""
+        """Raise RequestError unless the user may read (or write) every key of the interval."""
         if not self.enabled:
             return
         if not caller.auth_revision:
@@ -163,7 +163,7 @@ class Auth:
             raise RequestError(errors.PERMISSION_DENIED)
 
     def _permits(self, user: User, kind: int, key: bytes, range_end: bytes) -> bool:
-        """Tell whether the permissions of all the user's roles together cover the interval."""
+        """Whether the permissions of all the user's roles together cover the interval."""
         granted = sorted(
             _interval(permission.key, permission.range_end)
             for name in user.roles
@@ -183,7 +183,7 @@ class Auth:
                     return True
         return False
 
-    # What the log does. Each method refuses or does; a refusal has changed nothing.
+    # Commands of the log. Each raises RequestError before it changes anything.
 
     def _changed(self) -> None:
         self.revision += 1

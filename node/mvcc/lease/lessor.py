@@ -1,9 +1,9 @@
-"""Time for leases, kept by the leader alone: what expires is proposed to the log as a revocation.
+"""Expiry of leases, decided by the leader and proposed as revocations (etcd: lease/lessor.go).
 
-Three rules keep a lease from ending early. A node that begins to lead gives every lease its full
-time again: it cannot know what its predecessor promised. A revocation carries the term it was
-decided in and is void in any other, so one that a deposed leader left behind kills nothing. And
-time is the node's own monotonic clock, handed in; a wall clock that jumps changes nothing.
+Three rules keep a lease from expiring early. A new leader gives every lease its full TTL again,
+because it does not know the renewals that its predecessor confirmed. A revocation carries the term
+it was decided in and has no effect in any other, so that one of a deposed leader revokes nothing.
+And time is the node's monotonic clock, passed in; jumps of the wall clock have no effect.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from squall.node.mvcc.lease.table import Leases
 NEVER_US = 1 << 62
 US_PER_S = 1_000_000
 RETRY_US = 3_000_000
-"""A revocation that has not happened after this is proposed again, as etcd."""
+"""A revocation that was not applied after this is proposed again, as etcd."""
 MAX_REVOKED_AT_ONCE = 256
 PAUSE_US = 50_000
 """Between batches of revocations."""
 
 
 class Lessor:
-    """The deadlines of all leases while this node leads; nothing while it does not."""
+    """The deadlines of all leases while this node leads; empty while it does not."""
 
     __slots__ = ("_deadlines", "_expiring", "_heap", "_leases", "_now_us", "_term", "_wake_us")
 
@@ -44,11 +44,11 @@ class Lessor:
 
     @property
     def deadline_us(self) -> int:
-        """When `tick` has something to decide."""
+        """When `tick` has revocations to propose."""
         return max(self._heap[0][0], self._wake_us) if self._heap else NEVER_US
 
-    def stand(self, term: int, now_us: int) -> None:
-        """Say which term this node leads in now; 0 for none."""
+    def set_leading_term(self, term: int, now_us: int) -> None:
+        """Set the term this node leads in; 0 when it does not (etcd: Promote, Demote)."""
         self._now_us = now_us
         if term == self._term:
             return
@@ -83,9 +83,9 @@ class Lessor:
         return due
 
     def renew(self, lease_id: int, now_us: int) -> int:
-        """Give a lease its full time again and return that in seconds; 0 when it is gone.
+        """Renew a lease and return its TTL in seconds; 0 when it has expired or is unknown.
 
-        Only for a leader that was confirmed to lead after the client asked.
+        Only at a leader that was confirmed to lead after the request arrived.
         """
         assert self._term, "only a leader renews leases"
         lease = self._leases.find(lease_id)
@@ -95,7 +95,7 @@ class Lessor:
         return lease.ttl_s
 
     def remaining_s(self, lease_id: int, now_us: int) -> int:
-        """Return the whole seconds a lease has left; -1 when it is gone."""
+        """Return the whole seconds a lease has left; -1 when it has expired or is unknown."""
         assert self._term, "only a leader knows what leases have left"
         if lease_id not in self._leases or lease_id in self._expiring:
             return -1
@@ -105,7 +105,7 @@ class Lessor:
         if self._term:
             lease = self._leases.find(lease_id)
             assert lease is not None, lease_id
-            self._expiring.discard(lease_id)  # the id may have been another lease's
+            self._expiring.discard(lease_id)  # the id may have been that of an earlier lease
             self._extend(lease_id, self._now_us + lease.ttl_s * US_PER_S)
 
     def _extend(self, lease_id: int, deadline_us: int) -> None:

@@ -1,8 +1,8 @@
-"""The replicated table of leases: which there are, and which keys hang on each.
+"""The replicated table of leases and the keys attached to each.
 
-Granting and revoking are commands of the log; what a key hangs on is the `lease` of its newest
-version. How much time a lease has left is not here: that is only the leader's business (`lessor`),
-and every node decides from the log alone.
+Granting and revoking are commands of the log; a key is attached to the `lease` of its newest
+version. The remaining time of a lease is not replicated: only the leader keeps it (`lessor`), and
+every node applies the log alone.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Leases:
         return self.table.get(lease_id)
 
     def keys_of(self, lease_id: int) -> list[bytes]:
-        """Return the keys that hang on a lease, in order."""
+        """Return the keys attached to a lease, in order."""
         return sorted(self._keys.get(lease_id, ()))
 
     def grant(self, lease_id: int, ttl_s: int) -> None:
@@ -69,13 +69,13 @@ class Leases:
             raise RequestError(LEASE_NOT_FOUND)
 
     def remove(self, lease_id: int) -> None:
-        """Forget a lease whose keys have been deleted."""
+        """Remove a lease whose keys have been deleted."""
         left = self._keys.pop(lease_id)
         assert not left, (lease_id, left)
         del self.table[lease_id]
 
     def follow(self, changes: Iterable[KeyValue]) -> None:
-        """Note what the written keys hang on from now on."""
+        """Attach the written keys to the leases of their new versions."""
         for kv in changes:
             before = self._lease_of.pop(kv.key, 0)
             if before:
@@ -85,7 +85,7 @@ class Leases:
                 self._keys[kv.lease][kv.key] = None
 
     def load(self, leases: Iterable[Lease], live: Iterable[KeyValue]) -> None:
-        """Become the table with these leases, over the newest versions of all keys."""
+        """Replace the table by these leases and the keys of the live versions attached to them."""
         self.table = {lease.id: lease for lease in leases}
         self._keys = {lease_id: {} for lease_id in self.table}
         self._lease_of = {}

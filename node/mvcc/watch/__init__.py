@@ -1,1 +1,1 @@
-"""Watches over the revisions of a store: each watcher's position, each client's stream."""
+"""Watches: each watcher's position in the history, each client's stream of responses."""

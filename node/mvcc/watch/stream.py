@@ -1,11 +1,11 @@
-"""One client's watches, and the answers owed to it in the order in which they may be sent.
+"""One client's watch stream: its watches, and its responses in the order in which they may be sent.
 
-Three rules: a watch is confirmed before its first event; the events of one revision travel in one
-answer, or in marked fragments of one; and progress is promised only once every watch of the stream
-has been told everything up to it - until then the promise waits.
+Three rules: a watch is confirmed before its first event; the events of one revision are sent in one
+response, or in marked fragments of one; and a progress notification is sent only when every watch
+of the stream has been sent all events up to its revision.
 
-Answers are made when the client can take them (`take`), so nothing queues here but confirmations,
-which `is_full` bounds.
+Responses are made when the client can receive them (`take`), so that only confirmations are queued
+here, which `is_full` bounds.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from squall.node.mvcc.watch.watchers import (
 )
 
 MAX_OWED = 1024
-"""Answers owed besides events; a client that reads none of them is not listened to any longer."""
+"""Queued responses without events; a client that does not read them may send no more requests."""
 
 NO_ID = -1
-"""The watch id of what concerns no watch, or every one."""
+"""The watch id of a response that concerns no watch, or every one."""
 
 DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 EMPTY_RANGE = "mvcc: watcher range is empty"
@@ -36,7 +36,7 @@ TOO_MANY = "mvcc: too many watches"
 
 
 class WatchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a WatchResponse says. `revision` is that of its header."""
+    """The content of a WatchResponse. `revision` is that of its header."""
 
     watch_id: int
     revision: int
@@ -57,12 +57,12 @@ class _Watch:
         self.id = watch_id
         self.fragment = fragment
         self.progress_notify = progress_notify
-        self.quiet = False  # nothing was sent since the last notification
+        self.quiet = False  # no event was sent since the last progress notification
         self.watcher: Watcher | None = None
 
 
 class WatchStream:
-    """The watches of one stream. `wake` is called when `take` has something, perhaps too often."""
+    """The watches of one stream. `wake` is called when `take` may have a response."""
 
     def __init__(self, hub: WatchHub, max_bytes: int, wake: Callable[[], None]) -> None:
         self._hub = hub
@@ -76,7 +76,7 @@ class WatchStream:
 
     @property
     def is_full(self) -> bool:
-        """Whether more requests must wait until the client has read what it is owed."""
+        """Whether further requests must wait until the client has read queued responses."""
         return len(self._owed) >= MAX_OWED
 
     def create(
@@ -87,7 +87,7 @@ class WatchStream:
         fragment: bool = False,
         progress_notify: bool = False,
     ) -> None:
-        """Begin a watch; `watch_id` 0 lets the stream choose one."""
+        """Create a watch; `watch_id` 0 lets the stream choose one."""
         reason = self._refusal(interest, watch_id)
         if reason:
             self.refuse(reason)
@@ -103,7 +103,7 @@ class WatchStream:
         watch.watcher = self._hub.add(interest, lambda _: self._fell_behind(watch))
 
     def refuse(self, reason: str) -> None:
-        """Answer a wish for a watch with: created, and canceled at once."""
+        """Answer a create request with: created, and canceled at once (as etcd)."""
         self._owe(
             WatchAnswer(
                 watch_id=NO_ID,
@@ -115,22 +115,22 @@ class WatchStream:
         )
 
     def cancel(self, watch_id: int) -> None:
-        """End a watch; one that is not there is no error and gets no answer."""
+        """Cancel a watch; an unknown one is no error and gets no response."""
         watch = self._watches.get(watch_id)
         if watch is not None:
             self._end(watch)
             self._owe(WatchAnswer(watch_id=watch_id, revision=self._hub.revision, canceled=True))
 
     def request_progress(self) -> None:
-        """Promise progress for the whole stream as soon as that is true."""
+        """Send a progress notification for the whole stream as soon as no watch is behind."""
         self._progress_requested = True
         self._wake()
 
     def notify_progress(self) -> None:
-        """Promise progress to each watch that asked for it and heard nothing since the last call.
+        """Notify each watch that requested progress and was sent nothing since the last call.
 
-        Only to one that is not behind: it will hear events soon enough. And none while the client
-        does not read what it is owed.
+        Not those that are behind, which are sent events soon; and none while the client does not
+        read its queued responses.
         """
         if self.is_full:
             return
@@ -140,7 +140,7 @@ class WatchStream:
             watch.quiet = True
 
     def take(self) -> WatchAnswer | None:
-        """Return the next answer to send; None when nothing is owed."""
+        """Return the next response to send; None when there is none."""
         while True:
             if self._owed:
                 return self._owed.popleft()
@@ -153,7 +153,7 @@ class WatchStream:
             return None
 
     def close(self) -> None:
-        """End all watches."""
+        """Remove all watches."""
         for watch in list(self._watches.values()):
             self._end(watch)
         self._owed.clear()
@@ -166,7 +166,7 @@ class WatchStream:
         return TOO_MANY if self._hub.count >= MAX_WATCHERS else ""
 
     def _read(self, watch: _Watch) -> None:
-        """Make the next answer of a watch that is behind; then it is another one's turn."""
+        """Make the next response of a watch that is behind, then move it to the end of the line."""
         watcher = watch.watcher
         assert watcher is not None, watch.id
         del self._behind[watch]

@@ -1,16 +1,17 @@
-"""Watches: who wants to hear of which keys, and what each must still be told.
+"""Watchers over the history of a store (etcd: mvcc/watchable_store.go).
 
-A watcher is a place in the history, not a queue. It is *idle* while everything it wants has been
-read; a write to a key of its makes it *behind*, with the revision of that write as its cursor; its
-stream then reads events from the cursor on, at the client's pace. So a slow client costs a number,
-not memory, and no event can be lost between a buffer and the history: there is no buffer to lose it
-from. The newest events are kept a second time, untouched by compaction, for watchers that are
-behind only a little.
+A watcher is a position in the history, not a queue. It is *idle* (etcd: synced) when it has read
+all events that match; a matching write makes it *behind* (etcd: unsynced), with the revision of
+that write as its cursor. Its stream then reads events from the cursor on, as fast as the client
+reads them. So a slow client costs a number, not memory, and no event can be lost between a buffer
+and the history. The newest events are kept in a second list that compaction does not change, for
+watchers that are behind only a little.
 
-Whoever falls behind the compaction is told so and ends; it is never moved on in silence. A snapshot
-from the leader replaces the history under the watchers: each goes on where it was.
+What a watch must never do: skip an event, repeat one, or deliver events out of order. A watcher
+behind the compacted revision is canceled with that revision, never moved on. A snapshot from the
+leader replaces the history: each watcher continues at its position.
 
-Local to a node and no part of the replicated state.
+Local to a node and not part of the replicated state.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ from squall.node.mvcc.revisions import Revisions
 MAX_WATCHERS = 100_000
 """Watchers on one node; each costs about a kilobyte."""
 MAX_RECENT = 4096
-"""Events kept for watchers that are a little behind; twice as many before they are trimmed."""
+"""Newest events kept for watchers that are a little behind; trimmed at twice as many."""
 MAX_SCANNED = 8192
-"""Events looked at for one answer, so that a watcher far behind does not hold up everyone else."""
+"""Events scanned for one response, so that a watcher far behind does not delay the others."""
 MAX_BATCH_BYTES = 1 << 20
-"""A batch ends with the revision that reaches this."""
+"""A response ends with the revision that reaches this size."""
 EVENT_OVERHEAD_BYTES = 64
-"""What an event costs in a message besides its keys and values, at most."""
+"""Size of an event in a message besides its keys and values, at most."""
 
 _by_mod_revision = attrgetter("mod_revision")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much a node does for its watchers at a time; small ones reach rare paths sooner."""
+    """Limits of the work done for watchers at a time; small ones reach rare paths sooner."""
 
     recent: int = MAX_RECENT
     scanned: int = MAX_SCANNED
@@ -51,14 +52,14 @@ DEFAULT = Limits()
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """A write as a watcher sees it; a tombstone is a delete. `previous` only when asked for."""
+    """A write; a tombstone is a delete. `previous` only when the watch requested it."""
 
     kv: KeyValue
     previous: KeyValue | None = None
 
     @property
     def size_bytes(self) -> int:
-        """About its size in a message."""
+        """Approximate size in a message."""
         size = len(self.kv.key) + len(self.kv.value) + EVENT_OVERHEAD_BYTES
         if self.previous is not None:
             size += len(self.previous.key) + len(self.previous.value) + EVENT_OVERHEAD_BYTES
@@ -66,7 +67,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
 
 class Interest(msgspec.Struct, frozen=True):
-    """What a watcher wants. `start_revision` 0: from the next write on."""
+    """Keys and filters of a watch. `start_revision` 0: from the next write on."""
 
     key: bytes
     range_end: bytes = b""
@@ -76,7 +77,7 @@ class Interest(msgspec.Struct, frozen=True):
     prev_kv: bool = False
 
     def wants(self, kv: KeyValue) -> bool:
-        """Tell whether an event is for this watcher."""
+        """Whether an event matches."""
         if self.no_put if kv.version else self.no_delete:
             return False
         if not self.range_end:
@@ -93,11 +94,11 @@ class Watcher:
         self.interest = interest
         self.on_behind = on_behind
         self.cursor = 0
-        self.since = 0  # nothing before this revision is for it
+        self.since = 0  # it has read, or does not want, events before this revision
 
 
 class Compacted(Exception):
-    """The watcher's next event may be gone. `revision` is the compaction's."""
+    """The watcher's next event may be compacted. `revision` is the compacted revision."""
 
     def __init__(self, revision: int) -> None:
         super().__init__(revision)
@@ -120,11 +121,11 @@ class WatchHub:
 
     @property
     def revision(self) -> int:
-        """The store's revision: what an idle watcher has been told everything up to."""
+        """The store's revision: idle watchers have read all matching events up to it."""
         return self._history.current
 
     def add(self, interest: Interest, on_behind: Callable[[Watcher], None]) -> Watcher:
-        """Begin a watch; `on_behind` is called whenever it has something to read, at once too."""
+        """Add a watcher; `on_behind` is called when it has events to read, perhaps at once."""
         if self.count == 0:
             self._forget_recent()
         watcher = Watcher(interest, on_behind)
@@ -140,7 +141,7 @@ class WatchHub:
         return watcher
 
     def remove(self, watcher: Watcher) -> None:
-        """End a watch."""
+        """Remove a watcher."""
         if watcher.interest.range_end:
             del self._ranges[watcher]
         else:
@@ -153,7 +154,7 @@ class WatchHub:
             self._forget_recent()
 
     def publish(self, changes: list[KeyValue]) -> None:
-        """Take in the writes of the revision the store has just reached."""
+        """Publish the writes of the store's newest revision to the watchers that match."""
         recent = self._recent
         recent += changes
         if len(recent) > 2 * self._limits.recent:
@@ -165,7 +166,7 @@ class WatchHub:
                 self._touch(watcher, kv)
 
     def replaced(self, previous_revision: int) -> None:
-        """The history is another one now, from a snapshot, and continues the previous one."""
+        """The history was replaced by a snapshot's, which continues the previous one."""
         self._forget_recent()
         if not self.count:
             return
@@ -181,7 +182,7 @@ class WatchHub:
     def read(self, watcher: Watcher) -> list[Event]:
         """Return the next events of a watcher that is behind, whole revisions; raises Compacted.
 
-        May be empty while there is still more to look at: the watcher is idle when its cursor is 0.
+        May be empty while there is more to scan: the watcher is idle when its cursor is 0.
         """
         history, interest, limits = self._history, watcher.interest, self._limits
         assert watcher.cursor, "an idle watcher has nothing to read"
@@ -210,20 +211,20 @@ class WatchHub:
         return events
 
     def _touch(self, watcher: Watcher, kv: KeyValue) -> None:
-        # A watch from a future revision hears of nothing that comes before it.
+        # A watch from a future revision receives no event before that revision.
         if not watcher.cursor and kv.mod_revision >= watcher.since and watcher.interest.wants(kv):
             watcher.cursor = kv.mod_revision
             watcher.on_behind(watcher)
 
     def _previous(self, kv: KeyValue) -> KeyValue | None:
-        """The key before this write; None when there was none, or none that may be read still."""
+        """The key before this write; None when it did not exist or is compacted."""
         before = kv.mod_revision - 1
         if before < self._history.compacted:
             return None
         return self._history.index.at(kv.key, before)
 
     def _trim(self) -> None:
-        """Forget the oldest of the recent events, a revision whole or not at all."""
+        """Remove the oldest of the recent events, whole revisions only."""
         recent = self._recent
         first = recent[-self._limits.recent].mod_revision
         del recent[: bisect_left(recent, first, key=_by_mod_revision)]

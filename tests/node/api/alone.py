@@ -7,9 +7,10 @@ from typing import Any
 import grpc
 
 from squall.node.api import service
-from squall.node.api.auth_interceptor import Door
+from squall.node.api.auth_interceptor import AuthInterceptor
 from squall.node.api.backend import MemberView, StatusView
 from squall.node.api.errors import ApiError
+from squall.node.api.passwords import Passwords
 from squall.node.mvcc.errors import RequestError
 from squall.node.mvcc.store import Store
 
@@ -23,12 +24,13 @@ class Alone:
     progress_notify_s = 600.0
     quota_bytes = 2 << 30
     min_lease_ttl_s = 2
-    leasing: Any = None
+    lease_forwarder: Any = None
 
     def __init__(self) -> None:
         self.store = Store()
-        self.door = Door(self.store.auth, token_ttl_s=300, bcrypt_cost=4, client_cert_auth=False)
-        self.door.tokens.listen()
+        self.passwords = Passwords(self.store.auth, bcrypt_cost=4)
+        self.interceptor = AuthInterceptor(self.store.auth, token_ttl_s=300, client_cert_auth=False)
+        self.interceptor.tokens.subscribe()
         self.index = 0
         self.barriers = 0
 

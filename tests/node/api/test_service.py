@@ -26,7 +26,7 @@ class Front:
     def __init__(self) -> None:
         self.node = Alone()
         self.crashes: list[BaseException] = []
-        self.server = make_server(self.node, self.crashes.append)
+        self.server = make_server(self.node, self.node.interceptor, self.crashes.append)
         self.port = 0
         self.channel: Any = None
 
@@ -232,7 +232,7 @@ async def one_request() -> AsyncIterator[Any]:
     yield pb.SnapshotRequest()
 
 
-async def test_snapshots_under_way_are_few_and_one_nobody_reads_ends(
+async def test_snapshots_in_progress_are_few_and_one_nobody_reads_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = Alone()
@@ -240,7 +240,7 @@ async def test_snapshots_under_way_are_few_and_one_nobody_reads_ends(
         asyncio.create_task(snapshot.snapshot(node, one_request(), Unread()))
         for _ in range(snapshot.MAX_STREAMS)
     ]
-    while len(snapshot._under_way) < snapshot.MAX_STREAMS:  # noqa: ASYNC110 - there is no event
+    while len(snapshot._in_progress) < snapshot.MAX_STREAMS:  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0)
     with pytest.raises(ApiError, match="too many requests"):
         await snapshot.snapshot(node, one_request(), Unread())
@@ -250,4 +250,4 @@ async def test_snapshots_under_way_are_few_and_one_nobody_reads_ends(
     monkeypatch.setattr("squall.node.api.snapshot.STALLED_S", 0.0)
     with pytest.raises(ApiError, match="request timed out"):
         await snapshot.snapshot(node, one_request(), Unread())
-    assert not snapshot._under_way
+    assert not snapshot._in_progress

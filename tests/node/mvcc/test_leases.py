@@ -112,7 +112,7 @@ def test_the_table_always_says_what_the_keys_say_and_survives_a_snapshot(steps: 
 def leading(*leases: LeaseGrant, at_us: int = 0) -> tuple[Store, Lessor]:
     store = Store()
     lessor = Lessor(store.leases)
-    lessor.stand(TERM, at_us)
+    lessor.set_leading_term(TERM, at_us)
     apply(store, *leases)
     return store, lessor
 
@@ -151,10 +151,10 @@ def test_what_expires_cannot_be_renewed_and_is_proposed_again_until_it_is_gone()
 
 def test_a_new_leader_gives_every_lease_its_full_time_again() -> None:
     store, lessor = leading(LeaseGrant(1, 2), LeaseGrant(2, 5))
-    lessor.stand(0, 1_500_000)
+    lessor.set_leading_term(0, 1_500_000)
     assert lessor.tick(9 * US_PER_S) == [], "who does not lead decides nothing"
     apply(store, LeaseGrant(3, 2))
-    lessor.stand(TERM, 10 * US_PER_S)
+    lessor.set_leading_term(TERM, 10 * US_PER_S)
     assert due(lessor, 12 * US_PER_S - 1) == []
     assert due(lessor, 12 * US_PER_S) == [1, 3]
     apply(store, LeaseRevoke(1, TERM), LeaseRevoke(3, TERM))
@@ -164,7 +164,7 @@ def test_a_new_leader_gives_every_lease_its_full_time_again() -> None:
 def test_an_id_that_is_granted_anew_has_its_own_time() -> None:
     store, lessor = leading(LeaseGrant(1, 2))
     apply(store, LeaseRevoke(1))
-    lessor.stand(TERM, 1_000_000)
+    lessor.set_leading_term(TERM, 1_000_000)
     apply(store, LeaseGrant(1, 2))
     assert due(lessor, 2_999_999) == []
     assert due(lessor, 3_000_000) == [1]

@@ -1,13 +1,15 @@
-"""A stage for Raft: members with disks of their own, messages that wait to be delivered by hand.
+"""Directives that drive Raft members with disks of their own and explicit message delivery.
 
 Directives:
     members N [option=value ...]    voters 1..N; options are RaftSettings's, learner=K adds one
     lead N                          N campaigns and everything is delivered; told in one line
     timeout N                       N's election timeout passes (and N alone notices)
-    elapse MS                       time passes; whoever's deadline it reaches wakes
+    elapse MS                       time passes; each timer fires when it is due
+    late N MS                       N is suspended for so long; its timers fire only afterwards
     stabilize [N ...]               ready, save and deliver until nothing is left (among these)
     ready N / save N                what N owes; its batch becomes durable
     deliver N [from=M] / drop A->B  take the messages on their way to N; lose those from A to B
+    repeat A->B / reverse A->B      send a second copy of each; have them arrive in reverse order
     cut A->B ... / heal             lose what is sent from A to B from now on; no longer
     propose N TEXT, read N TEXT     a client's request at N
     change N add|learner|remove|promote M, transfer N M
@@ -58,8 +60,8 @@ from squall.node.raft.messages import (
     VoteReply,
 )
 from squall.node.raft.raft import Raft
-from squall.node.raft.ready import RaftSettings
 from squall.node.raft.roles import LEADER, ROLE_NAMES
+from squall.node.raft.settings import RaftSettings
 
 KINDS = {"add": ADD, "learner": ADD_LEARNER, "remove": REMOVE, "promote": PROMOTE}
 
@@ -146,7 +148,7 @@ class Stage:
         disk = self.disks[n]
         log = RaftLog(*disk.base)
         log.append(disk.entries)
-        log.handed = log.durable = log.last_index
+        log.batched = log.durable = log.last_index
         log.commit = max(log.commit, disk.hard_state.commit)
         taken = disk.snapshot
         history = ConfigurationLog(
@@ -192,6 +194,11 @@ class Stage:
             self.rafts[due[1]].tick(self.now_us)
             self._events()
         self.now_us = end_us
+
+    def do_late(self, n: str, ms: str) -> None:
+        self.now_us += int(ms) * 1000
+        self.rafts[int(n)].tick(self.now_us)
+        self._events()
 
     # Obligations.
 
@@ -283,6 +290,11 @@ class Stage:
     def do_repeat(self, link: str) -> None:
         source, target = (int(n) for n in link.split("->"))
         self.wires += [each for each in self.wires if each[:2] == (source, target)]
+
+    def do_reverse(self, link: str) -> None:
+        source, target = (int(n) for n in link.split("->"))
+        chosen = [each for each in self.wires if each[:2] == (source, target)]
+        self.wires = [each for each in self.wires if each[:2] != (source, target)] + chosen[::-1]
 
     def do_install(self, link: str) -> None:
         source, target = (int(n) for n in link.split("->"))

@@ -10,7 +10,7 @@ import pytest
 
 from squall.node.rpc import Limits
 from squall.node.rpc import frames as f
-from squall.node.rpc.keepalive import HELLO_TIMEOUT_S, Silence
+from squall.node.rpc.keepalive import HELLO_TIMEOUT_S, Keepalive
 from tests.node.rpc.talk import LIMIT, Talk
 
 BEGIN = "HEADERS {} :status=200 content-type=application/grpc"
@@ -100,7 +100,7 @@ async def test_an_unknown_method_is_told_before_the_message_is_there(talk: Talk)
 
 
 async def test_what_is_no_grpc_is_refused(talk: Talk) -> None:
-    block = talk.encoder.encode([(":method", "GET"), (":path", "/health")])
+    block = talk.encoder.encode([(":method", "GET"), (":scheme", "https"), (":path", "/health")])
     talk.say(f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, 1, block))
     assert await talk.hear() == ["HEADERS 1 :status=415 end"]
 
@@ -353,21 +353,21 @@ class Timers:
         return delay_s
 
 
-def silence(timers: Timers, limits: Limits, said: list[str]) -> Silence:
+def keepalive(timers: Timers, limits: Limits, said: list[str]) -> Keepalive:
     loop: Any = timers
-    made = Silence(loop, limits, lambda _: said.append("ping"), lambda: said.append("gone"))
+    made = Keepalive(loop, limits, lambda _: said.append("ping"), lambda: said.append("gone"))
     assert [delay_s for delay_s, _ in timers.set] == [HELLO_TIMEOUT_S]
-    made.greeted()
+    made.begin()
     return made
 
 
 def test_a_silent_client_is_asked_and_then_given_up() -> None:
     timers, said = Timers(), []
-    client = silence(timers, Limits(ping_s=100.0, ping_answer_s=7.0), said)
-    client.heard = True
+    client = keepalive(timers, Limits(ping_s=100.0, ping_answer_s=7.0), said)
+    client.received = True
     assert (timers.ring(), said) == (100.0, [])  # it spoke meanwhile
     assert (timers.ring(), said) == (100.0, ["ping"])
-    client.heard = True
+    client.received = True
     assert (timers.ring(), said) == (7.0, ["ping"])  # it answered
     assert (timers.ring(), said) == (100.0, ["ping", "ping"])
     assert (timers.ring(), said) == (7.0, ["ping", "ping", "gone"])
@@ -376,7 +376,7 @@ def test_a_silent_client_is_asked_and_then_given_up() -> None:
 @pytest.mark.parametrize(("limits", "rings"), [(Limits(ping_s=0.0), 0), (Limits(1, 1, 9, 0), 1)])
 def test_a_time_of_nought_is_never(limits: Limits, rings: int) -> None:
     timers, said = Timers(), []
-    silence(timers, limits, said)
+    keepalive(timers, limits, said)
     assert len(timers.set) == rings
     if rings:
         timers.ring()

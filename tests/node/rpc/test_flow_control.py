@@ -45,7 +45,7 @@ def talk_with_pages(*settings: tuple[int, int], length: int = 5_000) -> TalkOfPa
 
 def get(talk: Talk, stream: int, path: str = "/page") -> None:
     """Ask for a page."""
-    block = talk.encoder.encode([(":method", "GET"), (":path", path)])
+    block = talk.encoder.encode([(":method", "GET"), (":scheme", "https"), (":path", path)])
     talk.say(f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, stream, block))
 
 

@@ -13,7 +13,7 @@ import pytest
 from aetcd.rpc import rpc_pb2 as pb
 from aetcd.rpc import rpc_pb2_grpc as stubs
 
-from squall.node.peer.handshake import HashTold
+from squall.node.peer.handshake import HashReply
 from squall.node.server.corruption import who_differs
 from squall.node.storage import frames
 from tests.node.etcdctl import Etcdctl
@@ -25,12 +25,12 @@ OFTEN = "--experimental-corrupt-check-time=100ms"
 AT_START = "--experimental-initial-corrupt-check"
 
 
-def told(member: int, number: int = 7, revision: int = 5, compacted: int = 2) -> HashTold:
+def told(member: int, number: int = 7, revision: int = 5, compacted: int = 2) -> HashReply:
     """Return what a member says that could hash up to revision 5."""
-    return HashTold(1, member, revision, compacted, 5, number)
+    return HashReply(1, member, revision, compacted, 5, number)
 
 
-BEHIND = HashTold(1, 3, 4, 2, refusal="etcdserver: mvcc: required revision is a future revision")
+BEHIND = HashReply(1, 3, 4, 2, refusal="etcdserver: mvcc: required revision is a future revision")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ BEHIND = HashTold(1, 3, 4, 2, refusal="etcdserver: mvcc: required revision is a 
         "one has compacted what the leader never did",
     ],
 )
-def test_who_is_blamed(others: list[HashTold], wrong: list[int]) -> None:
+def test_who_is_blamed(others: list[HashReply], wrong: list[int]) -> None:
     assert who_differs(told(1), others, limit=(6, 3), size=3) == wrong
 
 
@@ -185,7 +185,7 @@ def test_a_healthy_cluster_is_never_accused(cluster_of: MakeCluster) -> None:
 
 
 def test_flags_of_the_comparison_are_read(tmp_path: Path) -> None:
-    from tests.node.server.test_config import parsed
+    from tests.node.config.test_settings import parsed
 
     assert parsed("").experimental_corrupt_check_time == 0
     assert parsed("--experimental-corrupt-check-time 1h").experimental_corrupt_check_time == 3600

@@ -139,6 +139,40 @@ def test_a_request_without_end_and_one_that_is_none_are_turned_away(
     (node,) = cluster.nodes
     assert said(node, b"GET /version HTTP/1.1\r\nX: " + b"x" * 20_000).startswith(b"HTTP/1.1 431 ")
     assert said(node, b"nonsense\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+    assert said(node, b"GET /version HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400 "), "no Host"
+    assert said(node, b"GET /version HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_request_may_come_in_pieces_and_what_follows_it_is_not_read(
+    cluster_of: MakeCluster,
+) -> None:
+    cluster = cluster_of(1)
+    cluster.start()
+    (node,) = cluster.nodes
+    request = b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", node.http), timeout=PATIENCE_S) as connection:
+        for at in range(len(request)):
+            connection.sendall(request[at : at + 1])
+        answer = whole(connection)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n\r\n{" in answer
+    with socket.create_connection(("127.0.0.1", node.http), timeout=PATIENCE_S) as connection:
+        connection.sendall(request + request)
+        assert whole(connection).count(b"HTTP/1.1") == 1
+
+
+def test_the_answer_to_head_has_no_body(cluster_of: MakeCluster) -> None:
+    cluster = cluster_of(1)
+    cluster.start()
+    (node,) = cluster.nodes
+    with socket.create_connection(("127.0.0.1", node.http), timeout=PATIENCE_S) as connection:
+        connection.sendall(b"HEAD /version HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert whole(connection).endswith(b"\r\n\r\n")
+
+
+def whole(connection: socket.socket) -> bytes:
+    """Read until the node closes the connection."""
+    return b"".join(iter(lambda: connection.recv(4096), b""))
 
 
 def said(node: Node, data: bytes) -> bytes:

@@ -9,9 +9,9 @@ from aetcd.rpc import rpc_pb2 as pb
 
 from squall.node.bootstrap.identity import Identity
 from squall.node.raft.membership import Member
-from squall.node.server.tuning import replica_config
+from squall.node.server.shell import replica_config
+from tests.node.config.test_settings import parsed
 from tests.node.server.processes import Cluster, Node, until
-from tests.node.server.test_config import parsed
 
 MakeCluster = Callable[[int], Cluster]
 MORE_THAN_IS_KEPT = 5_600

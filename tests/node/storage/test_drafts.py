@@ -34,7 +34,7 @@ def test_a_file_in_pieces_is_the_file(
     data = snapshot.encode_state(State(SESSIONS, b"".join(pieces)))
     taken = Snapshot(index, 3, CONFIGURATION, data)
     at = (index, 3, CONFIGURATION)
-    content = b"".join(snapshot.encode_pieces(at, SESSIONS, pieces))
+    content = b"".join(snapshot.encode_file_in_pieces(at, SESSIONS, pieces))
     assert content == snapshot.encode_file(taken)
     stored = snapshot.StoredState(content, at)
     assert len(stored) == len(data)
@@ -45,7 +45,7 @@ def test_a_file_in_pieces_is_the_file(
 @pytest.mark.parametrize("size", [0, 255, 256, 65_535, 65_536, 200_000])
 def test_however_large_it_is(size: int) -> None:
     data = snapshot.encode_state(State(SESSIONS, bytes(size)))
-    pieces = snapshot.encode_pieces((5, 3, CONFIGURATION), SESSIONS, [bytes(size)])
+    pieces = snapshot.encode_file_in_pieces((5, 3, CONFIGURATION), SESSIONS, [bytes(size)])
     assert b"".join(pieces) == snapshot.encode_file(Snapshot(5, 3, CONFIGURATION, data))
 
 
@@ -76,13 +76,13 @@ def test_pieces_are_of_the_moment_they_were_asked_for() -> None:
 def test_a_file_written_apart_is_whole_and_mapped(tmp_path: Path) -> None:
     disk = RealDisk(tmp_path)
     pieces = [b"a" * 100, b"b" * (SYNC_EVERY_BYTES + 5), b"", b"c"]
-    disk.write_apart("f", pieces)
+    disk.write_file("f", pieces)
     assert disk.read("f") == b"".join(pieces)
-    mapped = disk.mapped("f")
-    disk.write_apart("g", [b"other"])
+    mapped = disk.map_file("f")
+    disk.write_file("g", [b"other"])
     disk.execute(())
     assert mapped[99:101] == b"ab"
     with pytest.raises(DiskError, match="cannot write"):
-        disk.write_apart("no/such/folder", pieces)
+        disk.write_file("no/such/folder", pieces)
     with pytest.raises(DiskError):
         disk.execute(())

@@ -21,7 +21,7 @@ from squall.node.storage.disk import (
     Truncate,
 )
 from squall.node.storage.real import RealDisk
-from tests.node.raft.cluster import ListMachine
+from tests.node.replica.cluster import ListMachine
 
 
 def test_a_kill_loses_exactly_what_was_not_synced(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from squall.node.raft.membership import Configuration, Member
 from squall.node.raft.messages import NORMAL, Entry, HardState, Snapshot
 from squall.node.storage import frames, recovery, snapshot, wal
-from squall.node.storage.disk import Truncate
+from squall.node.storage.disk import Append, Create, Sync, Truncate
 from tests.node.storage.memory_disk import MemoryDisk
 
 CLUSTER, MEMBER = 7, 1
@@ -34,7 +34,7 @@ class Writer:
         self.state = state
         self.disk.execute(tuple(self.wal.save(entries, state, None, len(self.entries))))
 
-    def found(self) -> recovery.Found:
+    def found(self) -> recovery.Recovered:
         return recovery.recover(self.disk, CLUSTER, MEMBER, self.segment_bytes, 0)
 
     def last_segment(self) -> str:
@@ -232,6 +232,24 @@ def test_a_snapshot_is_there_whole_or_not_at_all() -> None:
         assert found.snapshot is None or found.snapshot == taken
         assert found.log.last_index == 10
         assert done < len(operations) or found.snapshot == taken
+
+
+def test_a_snapshot_written_in_the_background_is_there_whole_or_not_at_all() -> None:
+    """Its content is durable under a temporary name; publishing it is a rename that is synced."""
+    taken = _snapshot(5)
+    content = snapshot.encode_file(taken)
+    path = snapshot.path_of(taken.term, taken.index)
+    operations = snapshot.publish(taken.term, taken.index)
+    for done in range(len(operations) + 1):
+        writer = filled(10)
+        temporary = path + snapshot.TEMPORARY
+        writer.disk.execute((Create(temporary), Append(temporary, 0, content), Sync(temporary)))
+        for operation in operations[:done]:
+            writer.disk.do(operation)
+        writer.disk.crash()
+        found = writer.found()
+        assert found.snapshot == (taken if done == len(operations) else None)
+        assert found.log.last_index == 10
 
 
 def test_a_damaged_snapshot_is_passed_over_where_the_log_suffices() -> None:

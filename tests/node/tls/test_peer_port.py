@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from squall.node.config.settings import Endpoint
+from squall.node.config.endpoints import Endpoint
 from squall.node.peer import transport
+from squall.node.peer.handshake import PeerNames
 from squall.node.raft.messages import Heartbeat
-from squall.node.server.tls import PeerNames
-from tests.node.server.test_transport import CLUSTER, Peer, until
+from tests.node.peer.test_transport import CLUSTER, Peer, until
 from tests.node.tls.authority import Authority
 
 
@@ -81,11 +81,11 @@ async def test_a_certificate_of_another_authority_does_not_get_a_message_in(
 async def test_silent_strangers_do_not_keep_a_member_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "MAX_STRANGERS", 3)
+    monkeypatch.setattr(transport, "MAX_UNIDENTIFIED", 3)
     member, busy = Peer(1), Peer(2)
     where = await busy.listen()
     silent = [await asyncio.open_connection(where.host, where.port) for _ in range(8)]
-    await until(lambda: len(busy.transport._strangers) == 3)
+    await until(lambda: len(busy.transport._unidentified) == 3)
     reader, _ = silent[0]
     assert await reader.read() == b"", "the first to come is the first to go"
     member.transport.set_peers({2: where})
@@ -101,14 +101,14 @@ async def test_silent_strangers_do_not_keep_a_member_out(
 async def test_more_senders_than_any_cluster_has_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(transport, "MAX_INCOMING", 1)
+    monkeypatch.setattr(transport, "MAX_INBOUND", 1)
     first, second, busy = Peer(1), Peer(3), Peer(2)
     where = await busy.listen()
     first.transport.set_peers({2: where})
-    await until(lambda: 1 in busy.transport._incoming)
+    await until(lambda: 1 in busy.transport._inbound)
     second.transport.set_peers({2: where})
     await until(lambda: "members have connections already" in busy.lines.getvalue())
-    assert set(busy.transport._incoming) == {1}
+    assert set(busy.transport._inbound) == {1}
     for peer in (first, second, busy):
         await peer.transport.close()
 

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from squall.node.config import settings as config
-from squall.node.config.settings import ConfigError
+from squall.node.config.endpoints import ConfigError
 from squall.node.peer.transport import PROTOCOL_VERSION, Hello, frame
 from tests.node.etcdctl import COMMAND_TIMEOUT_S, Etcdctl
 from tests.node.ports import free_ports
