@@ -27,6 +27,8 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from squall.checkers.answers import mismatches, tell_mismatch
 from squall.checkers.etcd.gap_matching import unanswered
 from squall.checkers.etcd.gap_search import some_choice_explains
@@ -56,7 +58,7 @@ from squall.checkers.text.lanes import value_text
 from squall.checkers.text.proof import Cast, anomaly
 from squall.checkers.text.words import counted
 from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from squall.checkers.watch.witness import WITNESSED
+from squall.checkers.watch.witness import witnessed
 
 CLAIM: Final = "The order of the revisions explains every answer, and respects real time."
 
@@ -84,6 +86,34 @@ def etcd_order() -> Checker:
         return check_etcd_order(history)
 
     return Checker(name="etcd-order", check=check)
+
+
+def watched_etcd_order() -> Checker:
+    """Return the checker of a store that was watched."""
+
+    def check(history: History, _evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_watched_order(history)
+
+    return Checker(name="etcd-order", check=check)
+
+
+def check_watched_order(history: History) -> Verdict:
+    """Judge a store by its answers, and by what its watches tell of requests nobody answered.
+
+    That explains answers and accuses nobody: a watch may be what is wrong, which the rules for
+    watches say. So the store is invalid only if what its clients were answered shows it alone.
+    """
+    told = check_etcd_order(witnessed(history))
+    if told.validity is not Validity.INVALID:
+        return told
+    ops = [op for op in history if not (op.is_client and op.f == "watch")]
+    alone = check_etcd_order(History(ops, header=history.header))
+    if alone.validity is Validity.INVALID:
+        return alone
+    reason = f"{told.anomalies[0].summary} What watches tell of unanswered requests may be wrong."
+    return msgspec.structs.replace(
+        told, validity=Validity.UNKNOWN, reason=reason, anomalies=(), stats=alone.stats
+    )
 
 
 @uncollected
@@ -115,8 +145,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
         breaks += told
     if too_many:
         breaks.append(_unmade(too_many))
-    # What watches tell of a request is their word: it explains answers, and accuses nobody.
-    certain = [one for one in breaks if one.certain and not any(map(_is_witnessed, one.ops))]
+    certain = [one for one in breaks if one.certain]
     reason = None
     if not answers.operations:
         reason = "vacuous: no answer carried a revision"
@@ -454,7 +483,7 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
     if not full:
         return _Break("wrong-answer", (operation,), [], summary, certain=certain)
     witness = found.witness
-    named = [witness] if witness is not None and not _is_witnessed(witness) else []
+    named = [witness] if witness is not None else []
     cast = Cast([*named, operation])
     name = cast.name(operation)
     if found.key is not None and _is_established(found):
@@ -514,23 +543,15 @@ def _about_key(found: Difference, cast: Cast) -> list[str]:
         )
         return [then, shown]
     if mod is not None and not shows and mod < at:
-        told = (
-            "a watch was sent its change of"
-            if _is_witnessed(witness)
-            else (f"{cast.name(witness)} changed it at")
-        )
         then = (
-            f"Then {key} at revision {asked} is of revision {at} or after, because {told} revision "
-            f"{at}."
+            f"Then {key} at revision {asked} is of revision {at} or after, because "
+            f"{cast.name(witness)} changed it at revision {at}."
         )
         return [then, f"However, {name} shows it of revision {mod}."]
-    why = f"a watch was sent its change of revision {at}"
-    if not _is_witnessed(witness):
-        verb = "showed" if shows else "changed"
-        why = f"{cast.name(witness)} {verb} it at revision {at}"
+    verb = "showed" if shows else "changed"
     then = (
-        f"Then {_held(found.there)} is at {key} at revision {asked}, because {why}, and no request "
-        f"of the history can have changed it between."
+        f"Then {_held(found.there)} is at {key} at revision {asked}, because {cast.name(witness)} "
+        f"{verb} it at revision {at}, and no request of the history can have changed it between."
     )
     return [then, shown]
 
@@ -538,10 +559,6 @@ def _about_key(found: Difference, cast: Cast) -> list[str]:
 def _looked_at(one: Operation) -> int:
     """The revision that an answer is about."""
     return int(one.input.get("revision") or one.output["revision"])
-
-
-def _is_witnessed(one: Operation) -> bool:
-    return bool((one.meta or {}).get(WITNESSED))
 
 
 def _tell(found: _Break) -> Anomaly:

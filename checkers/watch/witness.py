@@ -34,9 +34,6 @@ CHANGES: Final = frozenset({"put", "delete", "txn"})
 ELSEWHERE: Final = "\0"
 """A key of nobody's."""
 
-WITNESSED: Final = "witnessed"
-"""In an operation's `meta`: its answer is what watches tell, not what its client was told."""
-
 NEVER: Final[dict[str, Any]] = {}
 """The answer of a request that had no part in what was observed."""
 
@@ -264,6 +261,4 @@ def _rewritten(
 
 
 def _ending(begun: Op, answer: dict[str, Any], moment_ns: int) -> Op:
-    return msgspec.structs.replace(
-        begun, time_ns=moment_ns, type=OpType.OK, value=answer, meta={WITNESSED: True}
-    )
+    return msgspec.structs.replace(begun, time_ns=moment_ns, type=OpType.OK, value=answer)
