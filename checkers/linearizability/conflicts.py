@@ -1,7 +1,7 @@
-"""Why one register's operations have no order: the conflicts of the zones, as proofs.
+"""Proofs that a register's operations have no order: each conflict found by `zones`, as sentences.
 
-Each kind of conflict has its own argument, but all have the same shape. What is shown beside it are
-the witnesses with whoever wrote the values they saw: a history of its own, invalid by itself.
+Each kind of conflict has an argument of its own. The operations shown beside it are the witnesses
+with the writers of the values they saw: a history that is invalid by itself (`shrink.around`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FAILED_MAX: Final = 4
 
 
 class _Scene(NamedTuple):
-    """What a proof is made of."""
+    """The parts of one proof."""
 
     key: str
     register: RegisterHistory
@@ -45,37 +45,37 @@ class _Scene(NamedTuple):
 
     @property
     def before(self) -> Operation:
-        """The conflict's operation of this name."""
+        """The operation in the conflict's role `before`."""
         return self.register.rows[self.conflict.before]
 
     @property
     def after(self) -> Operation:
-        """The conflict's operation of this name."""
+        """The operation in the conflict's role `after`."""
         return self.register.rows[self.conflict.after]
 
     @property
     def glue(self) -> list[Operation]:
-        """The compare-and-sets that join the values of the witnesses."""
+        """The compare-and-sets that link the values of the witnesses."""
         return [self.register.rows[row] for row in self.conflict.chain]
 
     @property
     def begun(self) -> str:
-        """The initial value, in words."""
+        """The initial value, as a clause."""
         return value_phrase(thaw(self.initial))
 
     def cast(self, operations: Sequence[Operation]) -> Cast:
-        """Name the operations the proof speaks about."""
+        """Name the operations that the proof mentions."""
         return Cast(operations, self.surroundings.proofs)
 
     def anomaly(self, kind: str, summary: str, sentences: Sequence[str], cast: Cast) -> Anomaly:
-        """Put the anomaly together."""
+        """Assemble the anomaly."""
         return anomaly(kind, summary, sentences, cast, shown=self.surroundings.operations)
 
 
 def explain_conflict(
     key: str | None, register: RegisterHistory, conflict: Conflict, initial: Hashable = None
 ) -> Anomaly:
-    """Prove a conflict that the zones found among a register's rows, which began with `initial`."""
+    """Prove a conflict that the zones found among rows; `initial` is the register's first value."""
     rows = (conflict.before, conflict.after, conflict.then, conflict.again, *conflict.chain)
     witnesses = [register.rows[row] for row in rows if row != INITIAL]
     tell = {
@@ -92,7 +92,7 @@ def explain_conflict(
 
 
 def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
-    """Mention the compare-and-sets that make one stretch out of several values."""
+    """Mention the compare-and-sets that join several values into one chain."""
     if not glue:
         return ""
     links = ", ".join(cast.name(one) for one in glue)
