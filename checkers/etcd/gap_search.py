@@ -1,10 +1,11 @@
-"""Trying one choice of unanswered requests after the other, where the plan for the gaps failed.
+"""Bounded search for a choice of unanswered requests, where the matching of the gaps failed.
 
-The windows of the keys (`etcd_windows`) see one key at a time; what a transaction over several keys
-did, and what its guards made of it, they see only in part. So where few answers are at stake the
-choices are tried in depth, each gap in turn with each request that could have made it, and given up
-at the first answer that comes out wrong. A choice that explains everything is a proof, however it
-was found. That none was found proves nothing: somebody outside of the history may have been there.
+The windows of the keys (`gap_windows`) see one key at a time; a transaction over several keys and
+its guards are visible in them only in part. So where few answers are at stake the choices are tried
+depth first, each gap in turn with each request that can have made it, and given up at the first
+answer that differs. Exponential, bounded by `STEPS_MAX`. A choice that explains everything proves
+the order, however it was found. Finding none proves nothing: a request outside of the history may
+have made a gap.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from squall.checkers.etcd.model import KeyValue, Store, agrees
 from squall.checkers.etcd.replay import Answers
 
 STEPS_MAX: Final = 100_000
-"""Answers replayed and choices prepared in all: half a second."""
+"""Answers replayed and choices prepared in all: about half a second."""
 
 GAPS_MAX: Final = 200
-"""More gaps than this have more choices than could be tried."""
+"""With more gaps than this no search is tried."""
 
 
 KEYS_PER_STEP: Final = 64
-"""Keys that are copied for a choice in the time of a step."""
+"""Keys that can be copied for a choice in the time of one step."""
 
 
 class _Trial(NamedTuple):
-    """A choice up to a gap: the store after it, and the answer to go on with."""
+    """A choice up to a gap: the store after it, and the answer at which to continue."""
 
     place: int
     gap: int
@@ -38,7 +39,7 @@ class _Trial(NamedTuple):
 
 
 def some_choice_explains(answers: Answers, gaps: Gaps, first_revision: int) -> bool:
-    """Whether a choice was found, within the bound, by which every answer comes out as given."""
+    """Whether, within the bound, a choice was found by which every answer is as given."""
     operations, claims, order = answers[:3]
     revisions = gaps.windows.gaps
     if len(revisions) > GAPS_MAX:
@@ -76,7 +77,7 @@ def some_choice_explains(answers: Answers, gaps: Gaps, first_revision: int) -> b
 
 
 def _choices(gaps: Gaps, gap: int, trial: _Trial) -> Iterator[_Trial]:
-    """Every way to make the next gap, the one that was planned last: it is tried first."""
+    """Every choice for the next gap; the planned request is last, and so tried first."""
     revision = gaps.windows.gaps[gap]
     for one in gaps.makers(revision):
         at = one.operation.index

@@ -1,15 +1,15 @@
-"""Whether the order that an etcd-like store claims by its revisions explains everything it said.
+"""Strict serializability of an etcd-like store, by replay in the order of its revisions.
 
-Every answer carries a revision: of the change it made, or of the moment it looked at. Sorted by
-revision, changes before the reads of the same revision, the operations are replayed one by one on a
-model of the store (`etcd.Store`): ranges, transactions, deletes and compactions included, over all
-keys at once. If every answer comes out as it was given, and no operation is placed before one that
-had returned when it was called, then this order *is* a proof that the history is strictly
-serializable: whatever the store meant by its revisions. One sort and one pass, O(n log n).
+Every answer carries a revision: of the change it made, or of the state it read. Sorted by revision,
+changes before the reads of the same revision, the operations are replayed one by one on a model of
+the store (`model.Store`): ranges, transactions, deletes and compactions included, over all keys at
+once. If every answer is as given, and no operation is placed before one that had returned when it
+was called, then this order *is* a proof that the history is strictly serializable, whatever the
+store meant by its revisions. One sort and one pass, O(n log n).
 
-Operations that were never answered have no revision. One took effect if a revision is missing
-between those that were acknowledged; which of them filled which gap is settled by what is seen of
-the keys later (`etcd_windows`, `etcd_gaps`), and the replay confirms or refutes it.
+Unanswered operations have no revision. One took effect if a revision is missing between those that
+were acknowledged; which of them made which gap is inferred from what is seen of the keys later
+(`gap_windows`, `gaps`), and the replay confirms or refutes it.
 
     valid    the order is an accepting path: proof
     invalid  two acknowledged changes share a revision, an answer differs from what the
@@ -53,10 +53,10 @@ from squall.checkers.watch.witness import WITNESSED
 CLAIM: Final = "The order of the revisions explains every answer, and respects real time."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 GAPS_MAX: Final = 10_000
-"""Gaps looked at beyond the number of requests that could fill one."""
+"""Gaps considered beyond the number of requests that could fill one."""
 
 
 class _Break(NamedTuple):
@@ -84,7 +84,7 @@ def check_etcd_order(history: History, *, first_revision: int = FIRST_REVISION) 
     try:
         return _judge(history, first_revision)
     except (TypeError, ValueError, KeyError, AttributeError):
-        _validate(history)  # answers are looked at closely only when something is wrong
+        _validate(history)  # shapes are validated only when something is wrong
         raise
 
 
@@ -107,7 +107,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
         breaks += told
     if too_many:
         breaks.append(_unmade(too_many))
-    # What watches tell of a request is their word: it explains answers, and accuses nobody.
+    # Answers inferred from watches explain other answers, but are never themselves a violation.
     certain = [one for one in breaks if one.certain and not any(map(_is_witnessed, one.ops))]
     reason = None
     if not answers.operations:
@@ -137,7 +137,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
 
 
 def _mismatched(history: History, other: dict[int, str]) -> Verdict:
-    """Tell of answers to other questions; what they would leave of the others is not known."""
+    """Report answers to other questions; what they imply for the other answers is not known."""
     _validate(history)
     wrong = [one for one in history.operations if one.index in other]
     return Verdict(
@@ -152,9 +152,9 @@ def _mismatched(history: History, other: dict[int, str]) -> Verdict:
 
 
 def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int, str]]:
-    """Sort the operations: answers with a revision, changes without an answer, the rest counted.
+    """Sort the operations: answers with a revision, changes without an answer, counts of the rest.
 
-    Last, what is wrong with answers to other questions, by index of the operation.
+    The last result is what is wrong with answers to other questions, by index of the operation.
     """
     answers = Answers([], [], [], [], [])
     operations, claims, timed, ret = answers.operations, answers.claim, answers.timed, answers.ret
@@ -179,7 +179,7 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             continue
         output = one.output
         revision = output.get("revision")
-        # Most answers cannot belong to anything else: this is what costs nothing to see.
+        # Fast path: most answers can belong to nothing else.
         simple = plain and (_is_of_one_key(request, output) if unchanged else len(output) == 1)
         if not simple and (wrong := unrelated(f, request, output)):
             other.setdefault(one.index, wrong)
@@ -193,7 +193,7 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             if not (request.get("revision") or request.get("serializable")):
                 timed.append(len(claims))
             elif f == "range" and request.get("revision"):
-                revision = int(request["revision"])  # it looks at the past, and says so
+                revision = int(request["revision"])  # a read of a past revision, which it names
         operations.append(one)
         claims.append(revision << 1 | unchanged)
         ret.append(one.completed_ns or 0)
@@ -257,9 +257,10 @@ class _Moments:
 def _gaps(
     answers: Answers, open_ops: list[Operation], moments: _Moments, first_revision: int
 ) -> tuple[Gaps | None, int]:
-    """Work out who made the revisions that nobody acknowledged; None if there are none.
+    """Determine the requests that made the unacknowledged revisions; None if there are no gaps.
 
-    Also how many revisions certainly no request of the history made: there are more than requests.
+    Also returns how many gaps certainly no request of the history made: those in excess of
+    requests.
     """
     acknowledged = {claim >> 1 for claim in answers.claim if not claim & 1}
     revisions: list[int] = []
@@ -337,7 +338,7 @@ def _real_time(answers: Answers) -> Iterator[_Break]:
         before = floor[row]
         if before is not None:
             earlier, claim = claims[before], claims[row]
-            # Smaller; or a change of a revision that was read before.
+            # Smaller; or a change at a revision that had been read before.
             if claim >> 1 < earlier >> 1 or (claim < earlier and earlier & 1):
                 yield _turned(operations[before], operations[row], earlier >> 1, claim)
         if highest is None or claims[row] >> 1 > claims[highest] >> 1:
@@ -365,7 +366,7 @@ def _turned(before: Operation, one: Operation, earlier: int, claim: int) -> _Bre
 def _told(
     found: Sequence[Difference | Early | Gap], gaps: Gaps | None, first_revision: int
 ) -> Iterator[_Break]:
-    """Tell what the replay found; whether strangers made a gap is known only at its end."""
+    """Report what the replay found; whether other writers made a gap is known only at its end."""
     told = 0
     for one in found:
         if isinstance(one, Early):
@@ -462,12 +463,12 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
 
 
 def _held(kv: KeyValue | None) -> str:
-    """What a key holds, as a proof shows it: [value, create, mod, version]."""
+    """A key's state as a proof shows it: [value, create, mod, version]."""
     return "nothing" if kv is None else value_text(list(kv[1:]))
 
 
 def _about_key(found: Difference, cast: Cast) -> list[str]:
-    """Say why a key cannot hold what a range showed."""
+    """State why a key cannot hold what a range showed."""
     operation, witness, key = found.operation, found.witness, found.key
     name = cast.name(operation)
     asked = _looked_at(operation)

@@ -1,13 +1,12 @@
-"""Whether the store keeps the contract of its revisions.
+"""The contract of revisions: distinct, in real-time order, each with its value.
 
 Every answer of an etcd-like store carries the store's revision, and every key the revision of its
-last change. They are a second, cheaper witness: the store itself claims an order, and each claim
-can be checked in one sorted pass.
+last change. The store thereby claims an order, and each claim can be checked in one sorted pass,
+O(n log n):
 
     distinct    two acknowledged changes never share a revision (a fork, or a restored past, does)
     real-time   an operation called after another returned answers with no smaller revision; a
-    change
-                with a greater one
+                change with a greater one
     value       a key's value at revision m is what the change acknowledged at m wrote
     current     a read at revision R returns the key's latest acknowledged change up to R
 
@@ -34,7 +33,7 @@ CLAIM: Final = "Revisions order all changes, in real time, and each value stands
 KIND: Final = "revision-contract"
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 LEFT_OUT: Final = "the answer carried no revision"
@@ -103,7 +102,7 @@ def _answer(one: Operation) -> _Answer | None:
 
 
 def _violations(answers: list[_Answer], changes: dict[int, _Answer]) -> Iterator[Anomaly]:
-    """Find them all; fills `changes` by revision."""
+    """Find all violations; fills `changes` by revision."""
     for answer in answers:
         if answer.changed:
             other = changes.setdefault(answer.revision, answer)
@@ -198,8 +197,8 @@ def _value(
     value = observed(operation)
     change = changes.get(mod)
     if change is None or change.operation.key != operation.key:
-        # Nobody acknowledged this revision of the key. The value may be of a write that was never
-        # answered; but not of one that was acknowledged at another revision.
+        # No request acknowledged this revision of the key. The value may be of an unanswered write;
+        # but not of one that was acknowledged at another revision.
         change = by_value.get((operation.key, freeze(value)))
         if change is None or change.revision == mod:
             return None

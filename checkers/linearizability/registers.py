@@ -32,7 +32,7 @@ class _Nothing:
 NOTHING: Final = _Nothing()
 
 IGNORED: Final = frozenset({"serializable-read"})
-"""Reads that are allowed to be weaker than linearizable. Other checkers judge them."""
+"""Reads that may be weaker than linearizable. Other checkers judge them."""
 
 
 class Columns(NamedTuple):

@@ -1,13 +1,15 @@
-"""Whether, after the storm, every node tells the same whole story, and it ends in what is there.
+"""The final phase's watches: every node sends the same history, and it leads to the node's state.
 
-When all is healed each node is asked for every change since the beginning (or since the last
-compaction), until it promises that this was all; and for all that it holds. Then
+After all faults were healed each node is asked for every change since the beginning (or since the
+last compaction), until it sends progress up to the last revision; and for all keys that it holds.
+Then
 
-    same      every node tells the same changes in the same order
-    leads-to  played back, they leave exactly what the node holds
+    same      every node sends the same changes in the same order
+    leads-to  replayed, they result in exactly what the node holds
 
-Of keys that did not change since the compaction nothing is told, and nothing is claimed. What a
-promise of progress does not reach up to, nobody has told: that makes the verdict unknown.
+One pass over the events, O(n). Keys that did not change since the compaction are not sent, and
+nothing is claimed of them. Revisions above a node's last progress notification were not sent either
+by then: that makes the verdict unknown.
 """
 
 from __future__ import annotations
@@ -30,15 +32,15 @@ from squall.checkers.watch.rules import Event, restricted
 CLAIM: Final = "In the end every node tells the same changes, and they lead to what it holds."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 LEFT_OUT: Final = "a node's history was not compared with what it holds: no range tells it"
-"""Why a watch has no part in half of the claim."""
+"""Why a watch is not judged by one half of the claim."""
 
 
 class _Story(NamedTuple):
-    """What a node told in the end, up to the revision it vouched for, and what it then held."""
+    """One node's changes up to the revision of its last progress, and its state afterwards."""
 
     node: str
     watch: Operation
@@ -106,7 +108,7 @@ def _answered(one: Operation) -> bool:
 
 
 def _last_revision(history: History) -> int:
-    """The highest revision of a change that anybody was told of."""
+    """The highest revision of a change that any operation reports."""
     last = 0
     for one in history.operations:
         if not _answered(one):
@@ -128,13 +130,13 @@ def _story(watch: Operation, held: Operation | None) -> _Story:
 
 
 def _asked(story: _Story) -> tuple[Any, ...]:
-    """What a watch was asked to tell of."""
+    """The key range and options of a watch."""
     asked = story.watch.input
     return asked["key"], asked.get("end"), tuple(asked.get("filters", ()))
 
 
 def _different(stories: list[_Story]) -> Iterator[Anomaly]:
-    """Compare each story with the first one that was asked the same, as far as both go."""
+    """Compare each node's history with the first one of the same request, as far as both go."""
     for other in stories:
         first = next(one for one in stories if _asked(one) == _asked(other))
         if first is other:
@@ -169,9 +171,10 @@ def _different(stories: list[_Story]) -> Iterator[Anomaly]:
 
 
 def _comparable(story: _Story) -> int | None:
-    """The revision at which what a node holds can be compared with what it told; None if at none.
+    """Return the revision at which a node's state and its history are comparable; None if at none.
 
-    A filtered watch and a limited range tell too little, and so does one of a later revision.
+    A filtered watch and a limited range are incomplete, and a state of a later revision is not
+    covered.
     """
     if story.held is None or story.watch.input.get("filters") or story.held.input.get("limit"):
         return None
@@ -180,7 +183,7 @@ def _comparable(story: _Story) -> int | None:
 
 
 def _ends(story: _Story) -> Iterator[Anomaly]:
-    """Play a node's history back, and compare with what it held."""
+    """Replay a node's history, and compare with what it held."""
     revision = _comparable(story)
     if story.held is None or revision is None:
         return
@@ -188,7 +191,7 @@ def _ends(story: _Story) -> Iterator[Anomaly]:
     last = {event.key: event for event in story.events if event.mod <= revision}
     for key in sorted({*rows, *last}):
         if not (covers(story.watch.input, key) and covers(story.held.input, key)):
-            continue  # of this one only one of the two speaks
+            continue  # covered by only one of the two
         event, row = last.get(key), rows.get(key)
         if event is None:
             assert row is not None
