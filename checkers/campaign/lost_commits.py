@@ -335,7 +335,10 @@ def _whereabouts(lost: Operation, seen: Operation | None, cast: Cast, logs: Logs
         else "no read ever showed it"
     )
     acknowledged = cast.at(lost.completed_ns or 0)
-    return [f"{cast.name(lost)} was acknowledged at {acknowledged}{by}; {last}.", *logs.told(lost)]
+    return [
+        f"{cast.name(lost)} was acknowledged at {acknowledged}{by}; {last}.",
+        *logs.holders(lost),
+    ]
 
 
 def _data(

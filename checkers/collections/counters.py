@@ -90,7 +90,7 @@ def check_counters(history: History, *, initial: int = 0) -> Verdict:
         for read, low, high in _out_of_bounds(additions, answers, initial):
             total += 1
             if len(anomalies) < ANOMALIES_MAX:
-                told = _tell(read, low, high, additions, initial)
+                told = _explain(read, low, high, additions, initial)
                 # Read before anything was added: it may have been the initial value.
                 if not failed and low == high == initial:
                     data = told.data | {"initial": read.output}
@@ -151,7 +151,7 @@ def _signed(amounts: Sequence[tuple[Any, int]], sign: int) -> list[tuple[int, in
     return [(time, amount) for time, amount in amounts if amount * sign > 0]
 
 
-def _tell(
+def _explain(
     read: Operation, low: int, high: int, additions: Sequence[Operation], initial: int
 ) -> Anomaly:
     cast = Cast([read])

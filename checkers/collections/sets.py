@@ -207,7 +207,7 @@ def _judge(
     for one in found:
         tally.counts[one.name] = tally.counts.get(one.name, 0) + 1
         if (linearizable or one.name not in LATE) and len(tally.anomalies) < ANOMALIES_MAX:
-            tally.anomalies.append(_tell(one, history))
+            tally.anomalies.append(_explain(one, history))
 
 
 def _read(
@@ -328,7 +328,7 @@ def _without_order(
     return []
 
 
-def _tell(found: _Found, history: History) -> Anomaly:
+def _explain(found: _Found, history: History) -> Anomaly:
     """Report an anomaly as one of a smaller set: of the elements that matter, and no others.
 
     Sound, because elements do not depend on each other: what is removed could not explain it.

@@ -28,7 +28,7 @@ KEYS_PER_STEP: Final = 64
 """Keys that can be copied for a choice in the time of one step."""
 
 
-class _Trial(NamedTuple):
+class _Branch(NamedTuple):
     """A choice up to a gap: the store after it, and the answer at which to continue."""
 
     place: int
@@ -45,9 +45,9 @@ def some_choice_explains(answers: Answers, gaps: Gaps, first_revision: int) -> b
     if len(revisions) > GAPS_MAX:
         return False
     steps = 0
-    trials = [_Trial(0, 0, first_revision, {}, frozenset())]
-    while trials:
-        place, gap, now, keys, used = trials.pop()
+    branches = [_Branch(0, 0, first_revision, {}, frozenset())]
+    while branches:
+        place, gap, now, keys, used = branches.pop()
         store = Store(now)
         store.keys.update(keys)
         while place < len(order):
@@ -60,9 +60,9 @@ def some_choice_explains(answers: Answers, gaps: Gaps, first_revision: int) -> b
             if now != upto:
                 if now > upto:
                     break
-                choices = list(_choices(gaps, gap, _Trial(place, gap, now, store.keys, used)))
+                choices = list(_choices(gaps, gap, _Branch(place, gap, now, store.keys, used)))
                 steps += sum(1 + len(one.keys) // KEYS_PER_STEP for one in choices)
-                trials += choices
+                branches += choices
                 break
             expected, did = store.apply(operation.f, operation.input, at=claim >> 1)
             del expected["revision"]
@@ -76,19 +76,19 @@ def some_choice_explains(answers: Answers, gaps: Gaps, first_revision: int) -> b
     return False
 
 
-def _choices(gaps: Gaps, gap: int, trial: _Trial) -> Iterator[_Trial]:
+def _choices(gaps: Gaps, gap: int, branch: _Branch) -> Iterator[_Branch]:
     """Every choice for the next gap; the planned request is last, and so tried first."""
     revision = gaps.windows.gaps[gap]
     for one in gaps.makers(revision):
         at = one.operation.index
-        if at in trial.used:
+        if at in branch.used:
             continue
-        store = Store(trial.now)
-        store.keys.update(trial.keys)
+        store = Store(branch.now)
+        store.keys.update(branch.keys)
         _, did = store.apply(one.operation.f, one.operation.input, at=revision)
         shown = gaps.windows.shown.get(revision, {})
         if did and all(
             key in store.keys and store.keys[key][1:4:2] == [value, revision]
             for key, value in shown.items()
         ):
-            yield _Trial(trial.place, gap + 1, revision, store.keys, trial.used | {at})
+            yield _Branch(branch.place, gap + 1, revision, store.keys, branch.used | {at})

@@ -101,7 +101,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
     gaps, too_many = _gaps(answers, open_ops, moments, first_revision)
     replay = Replay(answers, gaps, first_revision)
     found = list(replay.run())
-    told = list(_told(found, gaps, first_revision))
+    told = list(_differences(found, gaps, first_revision))
     doubtful = told and not breaks and not any(one.certain for one in told)
     if not (doubtful and gaps and some_choice_explains(answers, gaps, first_revision)):
         breaks += told
@@ -127,7 +127,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
         f"{counted(len(open_ops), 'unanswered request')}, {replay.resolved:,} of them placed",
         reason=None if certain else reason,
         method="one pass in order of revisions",
-        anomalies=tuple(_tell(one) for one in certain[:ANOMALIES_MAX]),
+        anomalies=tuple(_explain(one) for one in certain[:ANOMALIES_MAX]),
         stats={
             "answers": len(answers.operations),
             "anomalies": len(certain),
@@ -363,7 +363,7 @@ def _turned(before: Operation, one: Operation, earlier: int, claim: int) -> _Bre
     )
 
 
-def _told(
+def _differences(
     found: Sequence[Difference | Early | Gap], gaps: Gaps | None, first_revision: int
 ) -> Iterator[_Break]:
     """Report what the replay found; whether other writers made a gap is known only at its end."""
@@ -515,5 +515,5 @@ def _is_witnessed(one: Operation) -> bool:
     return bool((one.meta or {}).get(WITNESSED))
 
 
-def _tell(found: _Break) -> Anomaly:
+def _explain(found: _Break) -> Anomaly:
     return anomaly(found.kind, found.summary, found.sentences, Cast(found.ops))

@@ -145,19 +145,21 @@ class Replay:
         if did is changed and agrees(answer, expected):
             return None
         store.take_back()
-        found = self._judge(operation, expected, revision, place, tells=_tells(operation, changed))
+        found = self._judge(
+            operation, expected, revision, place, tells=_says_if_changed(operation, changed)
+        )
         if self._forked:
             found = found._replace(certain=False)
         if operation.f == "range":
             if not found.certain:
-                self._believe(operation.input, answer)
+                self._adopt(operation.input, answer)
         else:
             self._repeat(operation.f, operation.input, answer, revision)
         if found.certain:
             self._wrong.add(place)
         return found
 
-    def _believe(self, request: Any, answer: Any) -> None:
+    def _adopt(self, request: Any, answer: Any) -> None:
         """Set the store to what a read showed."""
         store = self._store
         kvs = answer.get("kvs")
@@ -365,7 +367,7 @@ def _guarded(f: str, request: Any) -> Iterator[str]:
             yield from _guarded(inner, one)
 
 
-def _tells(operation: Operation, changed: bool) -> bool:
+def _says_if_changed(operation: Operation, changed: bool) -> bool:
     """Whether an answer is complete enough to know if its request changed anything."""
     return (
         changed

@@ -125,7 +125,7 @@ def _violations(answers: list[_Answer], changes: dict[int, _Answer]) -> Iterator
 
 def _shared(one: _Answer, other: _Answer) -> Anomaly:
     cast = Cast([one.operation, other.operation])
-    return _tell(
+    return _explain(
         "distinct",
         f"{phrase(one.operation)} and {phrase(other.operation)} were both acknowledged at revision "
         f"{one.revision}.",
@@ -167,7 +167,7 @@ def _backwards(before: _Answer, answer: _Answer) -> Anomaly:
     cast = Cast([before.operation, answer.operation])
     first, second = cast.name(before.operation), cast.name(answer.operation)
     than = "no smaller than" if not answer.changed else "greater than"
-    return _tell(
+    return _explain(
         "real-time",
         f"{phrase(answer.operation)} answered with revision {answer.revision}, after "
         f"{phrase(before.operation)} had returned with {before.revision}.",
@@ -205,7 +205,7 @@ def _value(
     elif freeze(written(change.operation)) == freeze(value):
         return None
     cast = Cast([change.operation, operation])
-    return _tell(
+    return _explain(
         "value",
         f"{who(operation)} read {value_phrase(value)} as of revision {mod} of {operation.key}, but "
         f"{phrase(change.operation)} was acknowledged at revision {change.revision}.",
@@ -231,7 +231,7 @@ def _current(
         return None
     change = changes[known[at - 1]]
     cast = Cast([change.operation, operation])
-    return _tell(
+    return _explain(
         "current",
         f"{who(operation)} read {value_phrase(observed(operation))} from {operation.key} at "
         f"revision {answer.revision}, which leaves out {phrase(change.operation)} at revision "
@@ -250,6 +250,6 @@ def _current(
     )
 
 
-def _tell(rule: str, summary: str, sentences: list[str], cast: Cast) -> Anomaly:
+def _explain(rule: str, summary: str, sentences: list[str], cast: Cast) -> Anomaly:
     data: dict[str, Any] = {"rule": rule}
     return anomaly(KIND, summary, sentences, cast, data=data)

@@ -350,7 +350,7 @@ def _watch(fields: dict[str, Any], where: str) -> _Done:
             {
                 "revision": response["Revision"],
                 "events": [
-                    _told(one, bool(request.get("WithPrevKV"))) for one in response["Events"] or ()
+                    _event(one, bool(request.get("WithPrevKV"))) for one in response["Events"] or ()
                 ],
                 "progress": bool(response.get("IsProgressNotify")),
             }
@@ -369,7 +369,7 @@ def _revisions(response: dict[str, Any]) -> list[int]:
     )
 
 
-def _told(event: dict[str, Any], prev: bool) -> list[Any]:
+def _event(event: dict[str, Any], prev: bool) -> list[Any]:
     kind = event["Type"].removesuffix("-operation")
     value = _value(event["Value"]) if kind == "put" and event.get("Value") is not None else None
     told = [kind, event["Key"], value, event["Revision"]]

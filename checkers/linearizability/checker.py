@@ -120,7 +120,7 @@ def check_linearizability(
         tally.ignored += len(everything) - len(all_of_key)
         mine = [one for one in all_of_key if constrains(one, sample)]
         tally.operations += len(mine)
-        tally.telling = tally.telling or any(_telling(one, sample.name) for one in mine)
+        tally.telling = tally.telling or any(_informative(one, sample.name) for one in mine)
         try:
             meter.look()
         except OutOfBudget as spent:
@@ -128,8 +128,8 @@ def check_linearizability(
             continue
         other = next((one for one in everything if one.index in wrong), None) if wrong else None
         if other is not None:
-            tell = partial(tell_mismatch, other, wrong[other.index])
-            tally.add(key, _Judged(Validity.INVALID, "answer", tell))
+            explain = partial(tell_mismatch, other, wrong[other.index])
+            tally.add(key, _Judged(Validity.INVALID, "answer", explain))
             continue
         judged = _judge_cheaply(key, all_of_key, make())
         if isinstance(judged, str):
@@ -173,7 +173,7 @@ class _Judged(NamedTuple):
 
     validity: Validity
     method: str
-    tell: Callable[[], Anomaly] | None = None
+    explain: Callable[[], Anomaly] | None = None
     reason: str = ""
     visited: int = 0
 
@@ -194,10 +194,10 @@ class _Tally:
         self.visited += judged.visited
         if judged.validity is Validity.UNKNOWN:
             self.gave_up.append(f"key {key}: {judged.reason}")
-        if judged.tell is not None:
+        if judged.explain is not None:
             self.invalid_keys += 1
             if len(self.anomalies) < ANOMALIES_MAX:
-                self.anomalies.append(judged.tell())
+                self.anomalies.append(judged.explain())
 
     def conclude(self) -> tuple[Validity, str | None]:
         """Return the verdict on all keys, and why it is unknown."""
@@ -268,15 +268,15 @@ def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
                     return _Judged(Validity.VALID, "appends")
                 return decision.reason
             if first is None:
-                tell = partial(_tell_of_texts, key, register, decision.conflict, operations)
-                first = _Judged(Validity.INVALID, "appends", tell)
+                explain = partial(_explain_texts, key, register, decision.conflict, operations)
+                first = _Judged(Validity.INVALID, "appends", explain)
     except Ambiguous as why:
         return str(why)
     assert first is not None
     return first if texts.complete else "texts can be taken apart in several ways"
 
 
-def _tell_of_texts(
+def _explain_texts(
     key: str | None, register: RegisterHistory, conflict: Conflict, operations: list[Operation]
 ) -> Anomaly:
     """Explain why texts have no order: by the stuck answer; else by the register they reduce to."""
@@ -383,7 +383,7 @@ def constrains(operation: Operation, model: Model) -> bool:
         return True  # the search reports what is wrong with it
 
 
-def _telling(operation: Operation, model: str) -> bool:
+def _informative(operation: Operation, model: str) -> bool:
     """Whether an operation was answered with something that could have been wrong."""
     if operation.outcome is not OpType.OK:
         return False
@@ -440,7 +440,7 @@ def _explain_stuck(
         # What is left is often decided without search, and then better explained; of whole
         # operations only, for a proof must not call an operation unanswered that was answered
         # later.
-        judged = _told_of_whole(key, [known[one.index] for one in smaller], operations, model)
+        judged = _explain_whole(key, [known[one.index] for one in smaller], operations, model)
         if judged is not None:
             return judged
     else:
@@ -493,7 +493,7 @@ def _explain_stuck(
     )
 
 
-def _told_of_whole(
+def _explain_whole(
     key: str | None, some: list[Operation], every: list[Operation], model: Model
 ) -> Anomaly | None:
     """Explain why some operations have no order, if they are decided without search.
@@ -501,7 +501,7 @@ def _told_of_whole(
     None if other operations wrote what these saw or wrote: the proof claims that no other did.
     """
     judged = _judge_cheaply(key, some, model)
-    if isinstance(judged, str) or judged.tell is None:
+    if isinstance(judged, str) or judged.explain is None:
         return None
     columns = register_history(some).columns
     touched = {*columns.seen, *columns.wrote, model.init} - {NOTHING}
@@ -509,7 +509,7 @@ def _told_of_whole(
     for value, count in Counter(register_history(every).columns.wrote).items():
         if value in touched and count != writes[value]:
             return None
-    return judged.tell()
+    return judged.explain()
 
 
 def _any_of(states: list[str]) -> str:

@@ -223,7 +223,7 @@ def search(model: Model, calls: Sequence[Call], meter: Meter) -> Found:
     except OutOfBudget as spent:
         return Found(None, str(spent), visited=meter.states - visited)
     if deepest == len(levels):
-        return Found(True, order=_told(prepared, trail), visited=meter.states - visited)
+        return Found(True, order=_linearization(prepared, trail), visited=meter.states - visited)
     return Found(
         False,
         stuck=levels[deepest].row,
@@ -282,7 +282,7 @@ def _explore(
     return deepest, None
 
 
-def _told(prepared: _Calls, trail: _Trail) -> tuple[int, ...]:
+def _linearization(prepared: _Calls, trail: _Trail) -> tuple[int, ...]:
     """Turn a trail into rows in order; unanswered calls of a kind go in order of their call."""
     backwards: list[int] = []
     while trail is not None:

@@ -145,12 +145,12 @@ def _decide(steps: list[_Step], first: Hashable, meter: Meter) -> tuple[list[Ano
     unique = _unique(steps, first)
     try:
         if unique and len(steps) <= GRAPH_OPS_MAX and _refuted(steps, first, meter):
-            return [_tell(steps, first, meter)], "", "graph"
+            return [_explain(steps, first, meter)], "", "graph"
         if _order(steps, first, meter, unique=unique):
             return [], "", "search"
     except OutOfBudget as spent:
         return [], str(spent), "search"
-    return [_tell(steps, first, meter)], "", "search"
+    return [_explain(steps, first, meter)], "", "search"
 
 
 def _unique(steps: Sequence[_Step], first: Hashable) -> bool:
@@ -332,7 +332,7 @@ def _still_read(
     return False
 
 
-def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
+def _explain(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
     small = _smaller(steps, first, meter)
     operations = [one.operation for one in small]
     shown = operations if len(operations) <= LANES_OPS_MAX else []

@@ -75,7 +75,7 @@ class _Graph:
         ]
 
 
-class Surroundings(NamedTuple):
+class Excerpt(NamedTuple):
     """A part of a history around some witnesses.
 
     `proofs` are pairs: an unanswered operation, and one that shows that it happened, because it
@@ -90,7 +90,7 @@ def around(
     operations: Sequence[Operation],
     witnesses: Iterable[Operation],
     register: RegisterHistory | None = None,
-) -> Surroundings:
+) -> Excerpt:
     """Return a small sound part of one key's history which contains these witnesses.
 
     `register`: the same operations as columns, if the caller has them already.
@@ -119,7 +119,7 @@ def around(
             if row in shows:
                 todo.append(shows[row])
     rows = graph.rows
-    return Surroundings(
+    return Excerpt(
         [rows[row] for row in sorted(kept)],
         [(rows[row], rows[shows[row]]) for row in sorted(kept) if row in shows],
     )

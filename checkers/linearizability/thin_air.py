@@ -82,7 +82,7 @@ def unexpected_element(
             continue  # misshapen: left to the model
         for element in shown:
             if freeze(element) not in known:
-                return partial(_tell, key, operations, one, element, puts)
+                return partial(_explain, key, operations, one, element, puts)
     return None
 
 
@@ -90,7 +90,7 @@ def _may_have(one: Operation) -> bool:
     return one.outcome is not OpType.FAIL
 
 
-def _tell(
+def _explain(
     key: str | None, operations: Sequence[Operation], shown: Operation, element: Any, puts: str
 ) -> Anomaly:
     failed = [one for one in operations if one.f == puts and freeze(one.input) == freeze(element)]

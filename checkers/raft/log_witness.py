@@ -69,7 +69,7 @@ class Logs:
             place.node for place in self.places(operation)
         }
 
-    def told(self, operation: Operation) -> list[str]:
+    def holders(self, operation: Operation) -> list[str]:
         """State which logs hold an operation; empty if no log was collected."""
         if not self.nodes:
             return []

@@ -23,7 +23,7 @@ EVENTS_MAX: Final = 20_000
 REFUSED: Final = "damaged"
 """The event of a node that refuses to start from its data directory."""
 
-LAST_WORDS_LINES_MAX: Final = 40
+TRACEBACK_LINES_MAX: Final = 40
 """Lines of a traceback that are kept."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -61,7 +61,7 @@ def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
     assertions: list[str] = []
     refusals: list[str] = []
     events: list[dict[str, Any]] = []
-    words = _LastWords(assertions)
+    trace = _Traceback(assertions)
     count = 0
     for line in lines:
         text = line.decode(errors="replace") if isinstance(line, bytes) else line
@@ -71,10 +71,10 @@ def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
         count += 1
         record = _record(text)
         if record is None:
-            words.hear(text)
+            trace.take(text)
             continue
         event = record.get("event")
-        words.end(died=event == "started")
+        trace.end(died=event == "started")
         if event == "state-digest":
             if (digest := _digest(record)) is not None:
                 digests.append(digest)
@@ -90,20 +90,20 @@ def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
             refusals.append(str(record.get("msg") or record.get("error") or "(no words)"))
         if event and len(events) < EVENTS_MAX:
             events.append(record)
-    words.end(died=not alive)
+    trace.end(died=not alive)
     return NodeLog(
         tuple(led), tuple(digests), tuple(assertions), tuple(events), count, tuple(refusals)
     )
 
 
-class _LastWords:
+class _Traceback:
     """A traceback among the lines, and whether the node crashed by it."""
 
     def __init__(self, assertions: list[str]) -> None:
         self._assertions = assertions
         self._lines: list[str] = []
 
-    def hear(self, text: str) -> None:
+    def take(self, text: str) -> None:
         """Take a line that is not JSON."""
         if text.startswith("Traceback "):
             self.end(died=False)
@@ -115,7 +115,7 @@ class _LastWords:
         """End the traceback: another record or the end of the log follows."""
         asserted = any(line.startswith("AssertionError") for line in self._lines)
         if self._lines and (died or asserted):
-            self._assertions.append("\n".join(self._lines[-LAST_WORDS_LINES_MAX:]))
+            self._assertions.append("\n".join(self._lines[-TRACEBACK_LINES_MAX:]))
         self._lines = []
 
 

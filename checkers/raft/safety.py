@@ -32,7 +32,7 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict,
 DISK_FAULTS: Final = ("disk", "corrupt", "bitflip", "truncate", "lose")
 """Kinds of fault that damage a disk on purpose; damage on their targets proves nothing."""
 
-LAST_WORDS_MAX: Final = 2_000
+MESSAGE_CHARS_MAX: Final = 2_000
 """Characters of a node's assertion message that are reported."""
 
 
@@ -59,7 +59,7 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
         _durability(nodes, damaged_by_us),
         _final_state(nodes, evidence),
         _assertions(nodes, damaged_by_us),
-        _integrity(nodes, damaged_by_us),
+        _evidence_whole(nodes, damaged_by_us),
     )
     if evidence.breaches:
         children = (_observed(evidence), *children)
@@ -106,7 +106,7 @@ def _durability(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
         for node in nodes:
             for text in node.refusals:
                 if node.node not in damaged_by_us:
-                    yield _refused(node.node, text[:LAST_WORDS_MAX])
+                    yield _refused(node.node, text[:MESSAGE_CHARS_MAX])
 
     refused = [node.node for node in nodes if node.refusals and node.node in damaged_by_us]
     # Without logs, or without a status, nothing was checked; other properties report that.
@@ -214,7 +214,7 @@ def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
                 yield broken(
                     "node-assertion",
                     f"{node.node} stopped by itself: {point}",
-                    text[-LAST_WORDS_MAX:],
+                    text[-MESSAGE_CHARS_MAX:],
                     nodes=[node.node],
                 )
 
@@ -228,7 +228,7 @@ def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
     )
 
 
-def _integrity(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
+def _evidence_whole(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
     """Damage that no crash explains is an error of the WAL's writer, unless a fault caused it."""
 
     def find() -> Iterator[Anomaly]:

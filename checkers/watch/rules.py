@@ -157,7 +157,7 @@ def check_watches(history: History) -> Verdict:
             broken += puts.check(watch, changes)
     others = [one for one in history.operations if one.index in wrong]
     anomalies = [tell_mismatch(one, wrong[one.index]) for one in others]
-    anomalies += [_tell(one, history) for one in broken[:ANOMALIES_MAX]]
+    anomalies += [_explain(one, history) for one in broken[:ANOMALIES_MAX]]
     silent = sum(one.outcome is OpType.INFO and one.output is None for one in watched)
     sent = sum(len(watch.events) for watch in streams)
     reason = None
@@ -482,7 +482,7 @@ def _phrase(event: Event) -> str:
     return f"`{event.type} {event.key}{value}` of revision {event.mod}"
 
 
-def _tell(broken: _Broken, history: History) -> Anomaly:
+def _explain(broken: _Broken, history: History) -> Anomaly:
     """Report a broken rule by the events that matter, and the changes and watches concerned.
 
     Other revisions are removed from all operations shown: they do not depend on each other.

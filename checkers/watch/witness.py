@@ -58,7 +58,7 @@ def witnessed(history: History) -> History:
             answers[one.index] = found
             taken |= {found["revision"]} if found else set()
     answers |= _deletions(deleting, floors, seen, taken)
-    foreign = [at for at in seen.told_whole() if at not in seen.events and at not in taken]
+    foreign = [at for at in seen.whole_revisions() if at not in seen.events and at not in taken]
     return History(list(_rewritten(history, answers, foreign)), header=history.header)
 
 
@@ -94,7 +94,7 @@ class _Seen:
                 stretches.append((int(one.input.get("start") or one.output["created"] + 1), upto))
         self._whole = _joined(stretches)
 
-    def told_whole(self) -> Iterator[int]:
+    def whole_revisions(self) -> Iterator[int]:
         """Every revision of which all changes were sent."""
         for since, upto in self._whole:
             yield from range(since, upto + 1)
