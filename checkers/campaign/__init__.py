@@ -7,5 +7,5 @@
     final_reads    everything was read in the final phase, and nodes agree
     lost_commits   acknowledged writes are in the final state and in the nodes' logs
 
-Shared: `silence` (time without a successful operation) and `terms` (leaders by term).
+Shared: `silence` (time without a successful operation).
 """

@@ -5,6 +5,7 @@
     wal           an independent reader of the node's write-ahead log
     node_log      reader of a node's structured log
     log_witness   which logs hold an acknowledged write
+    terms         leaders by term
 
 Nothing here shares code with the node.
 """

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from squall.checkers.campaign.terms import leaders_by_term
 from squall.checkers.evidence import NodeEvidence
 from squall.checkers.history import History, Operation
+from squall.checkers.raft.terms import leaders_by_term
 from squall.checkers.text.proof import written
 from squall.checkers.text.words import listed
 

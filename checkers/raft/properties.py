@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, TypeVar
 
-from squall.checkers.campaign.terms import leaders_by_term
 from squall.checkers.evidence import NodeEvidence
 from squall.checkers.history import History
+from squall.checkers.raft.terms import leaders_by_term
 from squall.checkers.text.words import listed
 from squall.checkers.verdict import Anomaly, Validity, Verdict
 
