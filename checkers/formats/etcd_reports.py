@@ -6,9 +6,9 @@ An operation is one JSON object a line, with times in ns of one clock:
 
 and a watch holds its request with all its responses. They become the requests and watches that
 `squall.checkers.etcd.model` and `squall.checkers.watch.rules` describe. A report has no create
-revision of a key: it is worked out from the key's other changes, and what a read showed is left
-out, and said to be, where requests without an answer leave it open. Where a watch without a start
-revision began is only known from the first thing it was sent.
+revision of a key: it is derived from the key's other changes; where unanswered requests leave it
+open, the read is judged by revision and count only, and a note says so. The start of a watch
+without a start revision is known only from the first event it was sent.
 
 An answer with an error may or may not have happened (`info`), unless the error is one that etcd
 gives before it does anything. Grants of leases and defragmentations change no key: they are left

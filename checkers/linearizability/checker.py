@@ -169,7 +169,7 @@ def check_linearizability(
 
 
 class _Judged(NamedTuple):
-    """One key's verdict; `tell` makes its anomaly, only if it is to be reported."""
+    """One key's verdict; `explain` makes its anomaly, only if it is to be reported."""
 
     validity: Validity
     method: str
