@@ -1,15 +1,15 @@
-"""Whether the order that an etcd-like store claims by its revisions explains everything it said.
+"""Strict serializability of an etcd-like store, by replay in the order of its revisions.
 
-Every answer carries a revision: of the change it made, or of the moment it looked at. Sorted by
-revision, changes before the reads of the same revision, the operations are replayed one by one on a
-model of the store (`etcd.Store`): ranges, transactions, deletes and compactions included, over all
-keys at once. If every answer comes out as it was given, and no operation is placed before one that
-had returned when it was called, then this order *is* a proof that the history is strictly
-serializable: whatever the store meant by its revisions. One sort and one pass, O(n log n).
+Every answer carries a revision: of the change it made, or of the state it read. Sorted by revision,
+changes before the reads of the same revision, the operations are replayed one by one on a model of
+the store (`model.Store`): ranges, transactions, deletes and compactions included, over all keys at
+once. If every answer is as given, and no operation is placed before one that had returned when it
+was called, then this order *is* a proof that the history is strictly serializable, whatever the
+store meant by its revisions. One sort and one pass, O(n log n).
 
-Operations that were never answered have no revision. One took effect if a revision is missing
-between those that were acknowledged; which of them filled which gap is settled by what is seen of
-the keys later (`etcd_windows`, `etcd_gaps`), and the replay confirms or refutes it.
+Unanswered operations have no revision. One took effect if a revision is missing between those that
+were acknowledged; which of them made which gap is inferred from what is seen of the keys later
+(`gap_windows`, `gaps`), and the replay confirms or refutes it.
 
     valid    the order is an accepting path: proof
     invalid  two acknowledged changes share a revision, an answer differs from what the
@@ -63,10 +63,10 @@ from squall.checkers.watch.witness import witnessed
 CLAIM: Final = "The order of the revisions explains every answer, and respects real time."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 GAPS_MAX: Final = 10_000
-"""Gaps looked at beyond the number of requests that could fill one."""
+"""Gaps considered beyond the number of requests that could fill one."""
 
 
 class _Break(NamedTuple):
@@ -139,7 +139,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
     gaps, too_many = _gaps(answers, open_ops, moments, first_revision)
     replay = Replay(answers, gaps, first_revision)
     found = list(replay.run())
-    told = list(_told(found, gaps, first_revision))
+    told = list(_differences(found, gaps, first_revision))
     doubtful = told and not breaks and not any(one.certain for one in told)
     if not (doubtful and gaps and some_choice_explains(answers, gaps, first_revision)):
         breaks += told
@@ -164,7 +164,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
         f"{counted(len(open_ops), 'unanswered request')}, {replay.resolved:,} of them placed",
         reason=None if certain else reason,
         method="one pass in order of revisions",
-        anomalies=tuple(_tell(one) for one in certain[:ANOMALIES_MAX]),
+        anomalies=tuple(_explain(one) for one in certain[:ANOMALIES_MAX]),
         stats={
             "answers": len(answers.operations),
             "anomalies": len(certain),
@@ -174,7 +174,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
 
 
 def _mismatched(history: History, other: dict[int, str]) -> Verdict:
-    """Tell of answers to other questions; what they would leave of the others is not known."""
+    """Report answers to other questions; what they imply for the other answers is not known."""
     _validate(history)
     wrong = [one for one in history.operations if one.index in other]
     return Verdict(
@@ -189,9 +189,9 @@ def _mismatched(history: History, other: dict[int, str]) -> Verdict:
 
 
 def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int, str]]:
-    """Sort the operations: answers with a revision, changes without an answer, the rest counted.
+    """Sort the operations: answers with a revision, changes without an answer, counts of the rest.
 
-    Last, what is wrong with answers to other questions, by index of the operation.
+    The last result is what is wrong with answers to other questions, by index of the operation.
     """
     answers = Answers([], [], [], [], [])
     operations, claims, timed, ret = answers.operations, answers.claim, answers.timed, answers.ret
@@ -216,7 +216,7 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             continue
         output = one.output
         revision = output.get("revision")
-        # Most answers cannot belong to anything else: this is what costs nothing to see.
+        # Fast path: most answers can belong to nothing else.
         simple = plain and (_is_of_one_key(request, output) if unchanged else len(output) == 1)
         if not simple and (wrong := unrelated(f, request, output)):
             other.setdefault(one.index, wrong)
@@ -230,7 +230,7 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             if not (request.get("revision") or request.get("serializable")):
                 timed.append(len(claims))
             elif f == "range" and request.get("revision"):
-                revision = int(request["revision"])  # it looks at the past, and says so
+                revision = int(request["revision"])  # a read of a past revision, which it names
         operations.append(one)
         claims.append(revision << 1 | unchanged)
         ret.append(one.completed_ns or 0)
@@ -294,9 +294,10 @@ class _Moments:
 def _gaps(
     answers: Answers, open_ops: list[Operation], moments: _Moments, first_revision: int
 ) -> tuple[Gaps | None, int]:
-    """Work out who made the revisions that nobody acknowledged; None if there are none.
+    """Determine the requests that made the unacknowledged revisions; None if there are no gaps.
 
-    Also how many revisions certainly no request of the history made: there are more than requests.
+    Also returns how many gaps certainly no request of the history made: those in excess of
+    requests.
     """
     acknowledged = {claim >> 1 for claim in answers.claim if not claim & 1}
     revisions: list[int] = []
@@ -374,7 +375,7 @@ def _real_time(answers: Answers) -> Iterator[_Break]:
         before = floor[row]
         if before is not None:
             earlier, claim = claims[before], claims[row]
-            # Smaller; or a change of a revision that was read before.
+            # Smaller; or a change at a revision that had been read before.
             if claim >> 1 < earlier >> 1 or (claim < earlier and earlier & 1):
                 yield _turned(operations[before], operations[row], earlier >> 1, claim)
         if highest is None or claims[row] >> 1 > claims[highest] >> 1:
@@ -399,10 +400,10 @@ def _turned(before: Operation, one: Operation, earlier: int, claim: int) -> _Bre
     )
 
 
-def _told(
+def _differences(
     found: Sequence[Difference | Early | Gap], gaps: Gaps | None, first_revision: int
 ) -> Iterator[_Break]:
-    """Tell what the replay found; whether strangers made a gap is known only at its end."""
+    """Report what the replay found; whether other writers made a gap is known only at its end."""
     told = 0
     for one in found:
         if isinstance(one, Early):
@@ -512,12 +513,12 @@ def _is_established(found: Difference) -> bool:
 
 
 def _held(kv: KeyValue | None) -> str:
-    """What a key holds, as a proof shows it: [value, create, mod, version]."""
+    """A key's state as a proof shows it: [value, create, mod, version]."""
     return "nothing" if kv is None else value_text(list(kv[1:]))
 
 
 def _about_key(found: Difference, cast: Cast) -> list[str]:
-    """Say why a key cannot hold what a range showed."""
+    """State why a key cannot hold what a range showed."""
     operation, witness, key = found.operation, found.witness, found.key
     name = cast.name(operation)
     asked = _looked_at(operation)
@@ -561,5 +562,5 @@ def _looked_at(one: Operation) -> int:
     return int(one.input.get("revision") or one.output["revision"])
 
 
-def _tell(found: _Break) -> Anomaly:
+def _explain(found: _Break) -> Anomaly:
     return anomaly(found.kind, found.summary, found.sentences, Cast(found.ops))
