@@ -1,10 +1,11 @@
-"""Whether a completion answers what its invocation asked: the same object, arguments, elements.
+"""Whether each completion answers its own invocation: the same object, arguments, micro-operations.
 
-A judge that skips or believes an answer to another question misses whatever is hidden behind it. So
-every completion that is `ok` is compared with its invocation before anything else is concluded. A
-completion that says nothing of what was asked (no value, `true`, `"ok"`) is an acknowledgement.
+Every completion that is `ok` is compared with its invocation before anything else is concluded: a
+judge that skipped a mismatched answer, or took it for the right one, could miss violations behind
+it. A completion that repeats nothing of the request (no value, `true`, `"ok"`) is an
+acknowledgement and matches. One pass, O(n).
 
-`RULES` holds a rule for each function; one that is not there may answer anything. A rule is given
+`RULES` holds a rule for each function; a function without one may answer anything. A rule is given
 the operation and returns what is wrong with its answer in a few words, or None.
 """
 
@@ -24,11 +25,11 @@ from squall.checkers.verdict import Anomaly
 KIND: Final = "answer-mismatch"
 
 Rule = Callable[[Operation], str | None]
-"""What is wrong with an answer, in words that follow "was answered with ...:"; or None."""
+"""Returns what is wrong with an answer, as text that follows "was answered with ...:"; or None."""
 
 
 def repeats(one: Operation) -> str | None:
-    """The answer, if it gives a value, repeats the argument."""
+    """The answer, if it has a value, repeats the argument."""
     asked, answer = one.input, one.output
     if answer is None or _same(answer, asked) or acknowledges(answer, asked):
         return None
@@ -50,7 +51,7 @@ def _same(answer: Any, asked: Any) -> bool:
 
 
 def acknowledges(answer: Any, asked: Any) -> bool:
-    """Whether an answer says that something was done, and not what.
+    """Whether an answer only acknowledges, without stating what was done.
 
     A map without the field `value` (a revision, a number of rows) is such an answer as well.
     """
@@ -71,7 +72,7 @@ def swaps(one: Operation) -> str | None:
     """A compare-and-set repeats [expected, new], or says whether it swapped and what it saw."""
     asked, answer = one.input, one.output
     if not isinstance(asked, list | tuple) or len(asked) != 2:
-        return None  # misshapen: that is for the judge to say
+        return None  # misshapen: left to the judge of the model
     if isinstance(answer, list | tuple):
         same = freeze(list(answer)) == freeze(list(asked))
         return None if same else f"{value_text(asked)} was asked, {value_text(answer)} answered"
@@ -83,12 +84,12 @@ def swaps(one: Operation) -> str | None:
 
 
 def micro_operations(one: Operation) -> str | None:
-    """A transaction answers each micro-operation it was asked, in order; reads get values."""
+    """A transaction answers each micro-operation of its request, in order; reads get values."""
     asked, answer = one.input, one.output
     if isinstance(asked, dict):
         return unrelated(one.f, asked, answer)
     if not _is_txn(asked) or not _is_txn(answer):
-        return None  # misshapen: that is for the judge to say
+        return None  # misshapen: left to the judge of the model
     if len(asked) != len(answer):
         many = counted(len(asked), "micro-operation")
         return f"{many} asked, {len(answer)} answered"
@@ -108,11 +109,11 @@ def _is_txn(value: Any) -> bool:
 
 
 _NAMES: Final = ("id", "key", "name", "lock", "from", "to", "amount")
-"""Fields of an answer that name what was asked for."""
+"""Fields of an answer that identify what was asked for."""
 
 
 def names(one: Operation) -> str | None:
-    """An answer that is a map names the same things as the request, where it names them at all."""
+    """An answer that is a map identifies the same objects as the request, if it identifies any."""
     asked, answer = one.input, one.output
     if not isinstance(answer, dict):
         return None
@@ -144,11 +145,11 @@ RULES: Final[Mapping[str, Rule]] = {
     "cas": swaps,
     "txn": micro_operations,
 }
-"""Functions whose answers are compared with what was asked."""
+"""Functions whose answers are compared with the request, each with its rule."""
 
 
 def mismatches(history: History, rules: Mapping[str, Rule] = RULES) -> dict[int, str]:
-    """Return what is wrong with answers to other questions, by index of the operation.
+    """Return what is wrong with mismatched answers, by index of the operation.
 
     `rules` are {} for a model whose functions only its author knows; keys are compared even then.
     A completion without a key or a value names none. Raises MalformedHistory where something is
@@ -185,7 +186,7 @@ def mismatches(history: History, rules: Mapping[str, Rule] = RULES) -> dict[int,
 
 
 def tell_mismatch(one: Operation, wrong: str) -> Anomaly:
-    """Tell of an answer to another question."""
+    """Return the anomaly of an answer to another question."""
     cast = Cast([one])
     name = cast.name(one)
     asked = value_text(one.input) if one.input is not None else f"key {one.key}"
@@ -211,8 +212,8 @@ BLIND: Final[Mapping[str, frozenset[str]]] = {
     "bank": frozenset({"transfer"}),
     **dict.fromkeys(("queue", "fifo-queue", "unordered-queue"), frozenset({"enqueue"})),
 }
-"""By model: functions that every state allows with every answer. Of these alone a history is
-vacuous."""
+"""By model: functions that every state allows with every answer. A history of these alone is
+vacuous: no answer in it could be wrong."""
 
 __all__ = [
     "BLIND",

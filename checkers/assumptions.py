@@ -1,16 +1,16 @@
-"""What a history does not say of itself and its reader must be told: the shared vocabulary.
+"""What a recorded file leaves open about its meaning, and the user has to state.
 
-An object begins with something, and a file rarely says with what. A read answered nil is an absent
-value to some recorders and an answer that was not kept to others. Values such as [1 2] are pairs to
-some and an independent key with its value to others. Judges take these from here rather than
-suppose them; what is unset is bounded by the evidence of the file alone.
+A file rarely says what an object holds at first. A read answered nil is an absent value to some
+recorders and an unrecorded answer to others. A value such as [1 2] is a pair to some and an
+independent key with its value to others. Judges take these assumptions as arguments; an assumption
+that is unset is bounded by the evidence of the file alone.
 
     Initial.absent()   nothing was there (None), or the data type's own empty state
     Initial.of(0)      that value, for every key
-    Initial.free()     one value per key that nobody states: a value without a writer may be it
-                       where all of the key's reads agree on one, and none is called after an
-                       acknowledged write of the key
-    None               unset: whatever the judge takes by default, which its documentation says
+    Initial.free()     one unknown value per key: a value without a writer may be it if all of the
+                       key's reads agree on one, and none of them is called after an acknowledged
+                       write of the key
+    None               unset: the judge's documented default
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ class Initial(NamedTuple):
 
     @classmethod
     def free(cls) -> Initial:
-        """One value per key that nobody states."""
+        """One unknown value per key."""
         return cls(InitialKind.FREE)
 
     @classmethod
     def of(cls, value: Any) -> Initial:
-        """A value that is known; None is an absent one."""
+        """A known value; None means absent."""
         return cls.absent() if value is None else cls(InitialKind.KNOWN, value)
 
 
 class Nil(enum.StrEnum):
-    """What a read that was answered nil says."""
+    """The meaning of a read that was answered nil."""
 
     ABSENT = "absent"
     UNKNOWN = "unknown"
 
 
 class Assumptions(NamedTuple):
-    """What the user said about a file; None is what he left to its format and its contents.
+    """What the user stated about a file; None where its format and contents decide.
 
     `independent`: whether values are [key, value] pairs of Jepsen's independent keys.
     """
@@ -71,15 +71,15 @@ class Assumptions(NamedTuple):
 
 
 NOTHING_SAID: Final = Assumptions()
-"""The user named a file and nothing else."""
+"""The user named a file and stated nothing else."""
 
 
 class NoValue(ValueError):
-    """A text is no value; the message is one line."""
+    """A text is not a value; the message is one line."""
 
 
 def read_value(text: str) -> Any:
-    """Read one value as JSON or EDN has it (`0`, `nil`, `"a b"`, `{"x": 1}`, `[1 2]`, `red`).
+    """Read one value in JSON or EDN notation (`0`, `nil`, `"a b"`, `{"x": 1}`, `[1 2]`, `red`).
 
     Raises NoValue. Sets become sorted lists, as everywhere in our histories.
     """

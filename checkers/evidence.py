@@ -1,8 +1,8 @@
-"""What the nodes themselves left behind, in neutral form: the white-box half of the evidence.
+"""Evidence collected from the nodes, in a neutral form: the white-box input of the judges.
 
 The harness collects it (from WALs through `squall.checkers.raft.wal`, from logs, from the nodes'
-status) or the simulator records it as it happens. Node clocks are lied to by the nemesis, so
-nothing here orders anything by a node's time.
+status), or the simulator records it while it runs. The nemesis skews node clocks, so nothing here
+is ordered by a node's time.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ class StateDigest(msgspec.Struct, frozen=True):
 
 
 class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that one node left behind.
+    """Everything collected from one node.
 
     `entries` is the log as its WAL has it at the end (after its own truncations); `first_index` is
     where it begins. `overwritten` counts entries that were truncated away, `overwrote_committed`
-    are the indexes of those among them that its own hard state had called committed. `led_terms`
-    are the terms in which this node says it became leader. `damage` says why a WAL could not be
-    read to its end (a torn tail is not damage). `assertions` are the node's own failed assertions
-    and crashes, from its log; `refusals` are its words when it would not start from its own disk.
-    `member_id` is under which id it writes its log (0: unknown). `final` is its last status: role,
-    term, commit, applied, revision, hash.
+    are the indexes of those among them that the node's own hard state had covered by its commit
+    index. `led_terms` are the terms in which the node logged that it became leader. `damage` is the
+    reason why a WAL could not be read to its end (a torn tail is not damage). `assertions` are the
+    node's failed assertions and crashes, from its log; `refusals` are its messages when it refused
+    to start from its data directory. `member_id` is the id in its WAL (0: unknown). `final` is its
+    last status: role, term, commit, applied, revision, hash.
     """
 
     node: str
@@ -73,9 +73,9 @@ class NodeEvidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class Breach(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule that the simulator saw a node break while it ran, and at which it ended the run.
+    """A rule that the simulator observed a node break, and at which it ended the run.
 
-    `rule` names it ("durability"), `text` continues a sentence that begins with the node's name.
+    `rule` is its name ("durability"), `text` continues a sentence that begins with the node's name.
     `at_ns` is on the history's clock.
     """
 
@@ -86,12 +86,13 @@ class Breach(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything beside the history that a verdict may rest on.
+    """Everything besides the history that a verdict may rest on.
 
     `trouble` lists failures of the harness or environment (an image that did not start, an exec
-    that failed): each makes the run an error, none blames the database, none erases a violation.
-    `recovery` is what the final phase saw: did every node come back and catch up. `breaches` are
-    rules that the simulator itself saw broken; no other world has any.
+    that failed): each makes the run an error; none is a finding about the database, and none
+    removes a violation. `recovery` is what the final phase observed: whether every node came back
+    and caught up. `breaches` are rules that the simulator observed to be broken; no other backend
+    reports any.
     """
 
     nodes: dict[str, NodeEvidence] = {}

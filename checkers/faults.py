@@ -2,7 +2,7 @@
 
 A fault is recorded under the process `nemesis/<kind>`. `key` is the fault's id within the run
 ("partition-3"); `f` is `start` or `stop`. The value of an invocation is the intent, the value of a
-completion what was found; each is the JSON form of a struct of this module:
+completion the result; each is the JSON form of a struct of this module:
 
     start invoke   FaultIntent   {"kind": "partition", "intent": {"shape": "isolate-leader"}}
     start ok       FaultStart    {"targets": ["n3"], "roles": {"n1": "follower", ...},
@@ -12,8 +12,8 @@ completion what was found; each is the JSON form of a struct of this module:
     stop  ok       FaultStop     {"healed": true, "effective": true,
                                   "effect": "1,204 packets dropped", "command": "iptables ..."}
 
-A kill has both too: its stop is the restart. `effective` is true only if the effect was measured,
-false if it was measured and absent, null if it could not be measured.
+A kill has a stop as well: the restart. `effective` is true only if the effect was measured, false
+if it was measured to be absent, null if it could not be measured.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from squall.checkers.history import History, Operation, OpType
 
 
 class FaultIntent(msgspec.Struct, frozen=True, kw_only=True):
-    """What the nemesis means to do: the invocation of `start`.
+    """What the nemesis is going to do: the invocation of `start`.
 
-    `intent` is what the kind drew (shape, scope, order of nodes); its keys belong to the kind.
+    `intent` holds the parameters drawn for this kind (shape, scope, order of nodes); its keys are
+    defined by the kind.
     """
 
     kind: str = ""
@@ -39,9 +40,10 @@ class FaultIntent(msgspec.Struct, frozen=True, kw_only=True):
 class FaultStart(msgspec.Struct, frozen=True, kw_only=True):
     """What was done, and to which cluster: the completion of `start`.
 
-    `roles` are the nodes' roles just before, `able` the nodes that can be elected while every fault
-    in force lasts, `expect` is "available" if there is one, else "unavailable" ("" if unknown). The
-    last three are unset unless they were known at the start already.
+    `roles` are the nodes' roles just before, `able` the nodes that can be elected while all faults
+    in force last, `expect` is "available" if there is such a node, else "unavailable" ("" if
+    unknown). The fields that are unset by default are set only if they were known at the start
+    already.
     """
 
     targets: tuple[str, ...] = ()
@@ -57,8 +59,8 @@ class FaultStart(msgspec.Struct, frozen=True, kw_only=True):
 class FaultStop(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the fault was healed, and its measured effect: the completion of `stop`.
 
-    `command` is what was run to inject it, as one can type it. The effect is unset where the stop
-    failed before it was measured.
+    `command` is the shell command that injected it. The effect is unset if the stop failed before
+    it was measured.
     """
 
     healed: bool = True
@@ -82,7 +84,7 @@ class FaultWindow(msgspec.Struct, frozen=True, kw_only=True):
     effective: bool | None = None
     healed: bool = False
     outcome: str = "installed"  # installed | skipped | indeterminate
-    expect: str = ""  # "available" | "unavailable" | "": what the topology lets one expect
+    expect: str = ""  # "available" | "unavailable" | "": what the topology allows to expect
     command: str = ""
 
 
@@ -90,7 +92,7 @@ _OUTCOMES = {OpType.FAIL: "skipped", OpType.INFO: "indeterminate"}
 
 
 def fault_windows(history: History) -> tuple[FaultWindow, ...]:
-    """Pair every fault's start with its stop; one that was never stopped has `until_ns` None."""
+    """Pair every fault's start with its stop; `until_ns` is None for one that was never stopped."""
     windows: dict[str, FaultWindow] = {}
     for operation in history.nemesis_operations:
         key = operation.key or ""
@@ -135,7 +137,7 @@ def _closed(window: FaultWindow, operation: Operation) -> FaultWindow:
 
 
 def to_value(found: FaultIntent | FaultStart | FaultStop) -> dict[str, Any]:
-    """Return the value to record: the same plain JSON data that a reader of the file gets."""
+    """Return the value to record: the plain JSON data that a reader of the file gets."""
     value: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
     return value
 
@@ -149,7 +151,7 @@ def _known(value: T | UnsetType, default: T) -> T:
 
 
 def _convert(value: Any, kind: type[Value]) -> Value:
-    """Decode a value of the history; one of another shape (another tool's) tells nothing."""
+    """Decode a value of the history; the default struct if its shape is another tool's."""
     if isinstance(value, dict):
         try:
             return msgspec.convert(value, kind)
@@ -161,7 +163,7 @@ def _convert(value: Any, kind: type[Value]) -> Value:
 def mending_ns(history: History) -> int:
     """Return when the final phase began to heal all faults; the history's end if there was none.
 
-    A fault that was never stopped ends there at the latest.
+    Faults that were never stopped end there at the latest.
     """
     return next(
         (each.invoked_ns for each in history.nemesis_operations if each.f == "recover"),

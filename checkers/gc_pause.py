@@ -1,8 +1,8 @@
-"""No looking for garbage while a judge is at work.
+"""Disables the cyclic GC while checking.
 
-Judging a long history makes millions of small objects and no circles among them, so what is done
-with is freed at once, and Python's search for circles finds nothing; yet each search walks over all
-that is alive. It is put off until the verdict is there.
+Judging a long history allocates millions of small objects without reference cycles: reference
+counting frees them at once, and the cyclic GC would traverse every live object without finding
+anything. It is enabled again once the verdict is there.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _Found = TypeVar("_Found")
 
 
 def uncollected(judge: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
-    """Make a judge run without the cyclic collector; it is turned on again if it was on."""
+    """Make a judge run with the cyclic GC disabled; it is enabled again if it was before."""
 
     @wraps(judge)
-    def patient(*args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
+    def without_gc(*args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
         if not gc.isenabled():
             return judge(*args, **kwargs)
         gc.disable()
@@ -29,4 +29,4 @@ def uncollected(judge: Callable[_Given, _Found]) -> Callable[_Given, _Found]:
         finally:
             gc.enable()
 
-    return patient
+    return without_gc

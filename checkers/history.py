@@ -1,11 +1,12 @@
-"""What happened: one list of Ops, clients and nemesis alike.
+"""A history: one list of events (Ops), of clients and of the nemesis alike.
 
-An `Op` is an event. An invocation is recorded before its request leaves, its completion after the
-reply arrived, both stamped by one monotonic clock: the controller's. An `Operation` is the pair: a
-closed interval in real time. Two operations that share an instant are concurrent.
+An `Op` is an event. An invocation is recorded before its request is sent, its completion after the
+reply arrived; both are stamped by one monotonic clock, the controller's. An `Operation` is the
+pair: a closed interval in real time. Two operations that share an instant are concurrent.
 
-Outcomes: `ok` (it happened, here is the answer), `fail` (it never happened and never will), `info`
-(nobody knows: it stays open to the end of time, and its process never speaks again).
+Outcomes, as in Jepsen: `ok` (it happened, and this is the answer), `fail` (it did not happen and
+never will), `info` (indeterminate: it may take effect at any later time, and its process issues no
+further operation).
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ OBSERVER = "observer"
 
 
 def is_nemesis(process: int | str) -> bool:
-    """Whether faults run under this process: `nemesis`, or `nemesis/` and a kind of fault."""
+    """Whether a process is the nemesis: `nemesis`, or `nemesis/` and a kind of fault."""
     return isinstance(process, str) and (process == NEMESIS or process.startswith(f"{NEMESIS}/"))
 
 
 def is_client(process: int | str) -> bool:
-    """Whether a client goes by this number or name: everybody but the nemesis and the observer."""
+    """Whether a process is a client: neither the nemesis nor the observer."""
     return isinstance(process, int) or not (process == OBSERVER or is_nemesis(process))
 
 
 def process_name(process: int | str) -> str:
-    """What lanes and sentences call a process: `p3` for a number, a name as it is."""
+    """Return the name of a process in lanes and sentences: `p3` for 3, a text unchanged."""
     return f"p{process}" if isinstance(process, int) else process
 
 
@@ -45,7 +46,7 @@ class OpType(enum.StrEnum):
     INFO = "info"
 
 
-# Ops hold JSON, which has no cycles: with gc=False a million of them cost the collector nothing.
+# Ops hold JSON, which has no reference cycles: with gc=False the cyclic GC does not track them.
 class Op(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One event of a history.
 
@@ -102,8 +103,8 @@ def _check_process(process: object) -> None:
 class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An invocation with its completion: a closed interval [invoked_ns, completed_ns].
 
-    `completed_ns` is None while nobody knows whether it happened (`info`, or never completed).
-    `index` and `completion_index` are the Ops' places in the history.
+    `completed_ns` is None if the outcome is indeterminate (`info`, or no completion recorded).
+    `index` and `completion_index` are the positions of the two Ops in the history.
     """
 
     index: int
@@ -122,7 +123,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Accounting(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of everything that stands in a file.
+    """How the contents of a file were used: counts of lines, events and operations.
 
     `lines` counts the file's lines, `events` the records that were read (the nemesis' included),
     `operations` those of clients. `left_out` counts operations that are not judged, by reason.
@@ -142,14 +143,14 @@ class Accounting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MalformedHistory(ValueError):
-    """The history breaks its own rules: a completion without an invocation, a busy process.
+    """The history is not well-formed: a completion without an invocation, a busy process.
 
-    The message names the offending line or op. It is the recorder's fault, never the database's.
+    The message names the offending line or op. It is an error of the recorder, not of the database.
     """
 
 
 class History(Sequence[Op]):
-    """An immutable list of Ops in order of time, with its pairing worked out once.
+    """An immutable list of Ops in order of time; invocations are paired with completions once.
 
     `header` is what the history's file says about it in its first line.
     """

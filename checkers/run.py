@@ -1,4 +1,4 @@
-"""What identifies a run and suffices to repeat it."""
+"""What identifies a run and suffices to reproduce it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 class Run(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One test run. Written to `run.json`; `parameters` holds every drawn or chosen value.
 
-    `started_at` is UTC, ISO 8601. `versions` names what ran: squall, python, image digest, engine.
+    `started_at` is UTC, ISO 8601. `versions` are those of squall, Python, image digest and engine.
     """
 
     id: str

@@ -18,7 +18,6 @@ from squall.harness.cli.main import cli
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("checkers", "harness", "node", "reports", "workloads")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-FILE_LINES_MAX = 900
 FUNCTION_LINES_MAX = 80
 
 
@@ -33,13 +32,12 @@ def tracked() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_has_a_theory_one_noun_and_a_bounded_length(path: Path) -> None:
-    """A module opens with what it is for and stays short enough to live in."""
+def test_a_module_has_a_theory_and_functions_of_bounded_length(path: Path) -> None:
+    """A module opens with what it is for, and no function is longer than a page."""
     text = path.read_text()
     tree = ast.parse(text)
     if text.strip():
         assert ast.get_docstring(tree), "a module docstring says what the module is for"
-    assert text.count("\n") <= FILE_LINES_MAX, "find the missing noun"
     assert path.stem not in {"utils", "util", "helpers", "common", "misc"}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

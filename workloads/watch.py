@@ -31,7 +31,7 @@ from squall.checkers.campaign.availability import availability
 from squall.checkers.campaign.coverage import coverage
 from squall.checkers.campaign.recovery import recovery
 from squall.checkers.campaign.statistics import statistics
-from squall.checkers.etcd.order import etcd_order
+from squall.checkers.etcd.order import watched_etcd_order
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.raft.safety import raft_safety
@@ -39,7 +39,6 @@ from squall.checkers.verdict import Budget, Checker, Verdict
 from squall.checkers.watch.coverage import watch_coverage
 from squall.checkers.watch.end_state import watch_end
 from squall.checkers.watch.rules import watches
-from squall.checkers.watch.witness import witnessed
 from squall.workloads.client import Kv
 from squall.workloads.generator import PENDING, Answer, Client, Context, Drain, Invocation, Pinned
 from squall.workloads.watch_steps import NS_PER_MS, WATCH, Steps
@@ -286,7 +285,7 @@ def _checkers(
         _of(_without_watches, availability()),
         watches(),
         watch_end(),
-        _of(witnessed, etcd_order()),
+        watched_etcd_order(),
     )
 
 

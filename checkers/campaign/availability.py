@@ -1,12 +1,12 @@
-"""How long nobody was served, and whether that was to be expected.
+"""Availability: how long no operation succeeded, and whether the topology allowed that.
 
-For each fault: the longest time without a successful operation while it lasted, how soon the first
-one came after its start, and after its end. Measured on the history's own events, not in buckets: a
-failover of 300 ms does not hide in a ten-second average.
+For each fault: the longest time without a successful operation while it lasted, the time from its
+start to the first success, and the same from its end. Measured on the history's own events, not in
+buckets, so that a failover of 300 ms does not disappear in a ten-second average.
 
-What may be expected comes from the topology: where a connected quorum is left, it must serve within
-a bound. Faults overlap, and two that each leave a quorum may leave none together; so only a stretch
-in which exactly one fault is at work, one that leaves a quorum, can break the promise.
+The expectation comes from the topology: a connected quorum must serve within a bound. Faults
+overlap, and two that each leave a quorum may leave none together; so only intervals in which
+exactly one fault is in force, one that leaves a quorum, can violate it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "Where a connected quorum is left, somebody is served within the bound."
 
 BOUND_MS: Final = 20_000
-"""A failover takes a few election timeouts (1 s each by default) and a client timeout or two. Ten
-times that on a loaded machine is still less than this."""
+"""A failover takes a few election timeouts (1 s each by default) and a client timeout or two. The
+bound is above ten times that, for a loaded machine."""
 
 
 def availability(bound_ms: int = BOUND_MS) -> Checker:
-    """Return the checker; `bound_ms` is how long a connected quorum may serve nobody."""
+    """Return the checker; `bound_ms` is how long a connected quorum may serve no operation."""
 
     def check(history: History, evidence: Evidence, _budget: Budget) -> Verdict:
         return check_availability(history, bound_ms, evidence)
@@ -41,7 +41,7 @@ def availability(bound_ms: int = BOUND_MS) -> Checker:
 def check_availability(
     history: History, bound_ms: int = BOUND_MS, evidence: Evidence | None = None
 ) -> Verdict:
-    """Measure every fault's effect on clients, and judge what the topology promises.
+    """Measure every fault's effect on clients, and judge the intervals with a connected quorum.
 
     A node that stopped without the nemesis, or trouble of the harness, may have taken the quorum
     that the faults left: then a silence proves nothing, and the verdict is unknown.
@@ -56,7 +56,7 @@ def check_availability(
     for window, since, until in with_quorum(windows, end):
         judged += 1
         gap = longest_silence(seen, since, until)
-        # Nobody can be served who does not ask.
+        # Only clients that ask can be served.
         tried = sum(gap[0] < at < gap[1] for at in invoked)
         if gap[1] - gap[0] > bound_ms * 1_000_000 and tried:
             anomalies.append(_anomaly(window, gap, tried, bound_ms))
@@ -84,7 +84,7 @@ def check_availability(
 
 
 def _lost_otherwise(evidence: Evidence) -> str:
-    """Say what else may have taken the quorum; nothing if nothing is known that did."""
+    """Return what else may have taken the quorum; empty if nothing is known."""
     if evidence.trouble:
         return f"the harness had trouble ({evidence.trouble[0]})"
     stopped = [node.node for node in evidence.nodes.values() if node.assertions]
@@ -94,7 +94,7 @@ def _lost_otherwise(evidence: Evidence) -> str:
 
 
 def _measure(window: FaultWindow, seen: Service, end: int) -> dict[str, Any]:
-    """Return one fault's figures in milliseconds; None where nobody was served any more."""
+    """Return one fault's figures in milliseconds; None where no operation succeeded again."""
     until = window.until_ns if window.until_ns is not None else max(end, window.from_ns)
     gap = longest_silence(seen, window.from_ns, until)
     return {
@@ -113,11 +113,11 @@ def _first_after(seen: Service, moment: int | None) -> float | None:
 
 
 def with_quorum(windows: Sequence[FaultWindow], end: int) -> list[tuple[FaultWindow, int, int]]:
-    """Return the stretches in which one fault alone is at work and leaves a connected quorum.
+    """Return the intervals in which exactly one fault is in force and leaves a connected quorum.
 
-    What a fault lets one expect holds for the moment of its start: one that began later, or was at
-    work already, may have taken away what it left. `end` is when faults that were never stopped
-    were mended. Gives (fault, begin, end) in nanoseconds.
+    A fault's `expect` holds for the moment of its start: a fault that began later, or was in force
+    already, may have taken away what it left. `end` is when faults that were never stopped were
+    healed. Gives (fault, begin, end) in nanoseconds.
     """
     moments = sorted(
         {window.from_ns for window in windows}

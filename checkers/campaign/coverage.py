@@ -1,8 +1,8 @@
-"""Whether the storm blew: a fault without effect proves nothing.
+"""Checks that the requested faults took effect: a fault without effect tests nothing.
 
-Every fault that was asked for must have been injected, been measured to have an effect, and been
-healed. What cannot be done on this machine is left out of the draw beforehand and named as such. No
-fault asked for: nothing to cover.
+Every requested fault must have been injected, been measured to have an effect, and been healed.
+Faults that this machine does not support are left out of the draw beforehand and named as such. A
+run without requested faults is vacuously covered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from squall.checkers.verdict import Budget, Checker, Validity, Verdict
 CLAIM: Final = "Every fault that was asked for happened, had a measured effect, and was healed."
 
 REASONS_MAX: Final = 3
-"""Complaints told in the reason; the rest is counted."""
+"""Complaints listed in the reason; the rest is counted."""
 
 
 def coverage(requested: tuple[str, ...] = ()) -> Checker:
@@ -32,7 +32,7 @@ def coverage(requested: tuple[str, ...] = ()) -> Checker:
 def check_coverage(
     history: History, evidence: Evidence, requested: tuple[str, ...] = ()
 ) -> Verdict:
-    """Judge the faults of a run. Never invalid: the database is not to blame for a mild storm."""
+    """Judge the faults of a run. Never invalid: missing effects are no fault of the database."""
     windows = fault_windows(history)
     kinds: dict[str, dict[str, int]] = {}
     complaints: list[str] = []

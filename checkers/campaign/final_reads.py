@@ -1,12 +1,12 @@
-"""Whether all that was to be read at the end was read, and every node told the same.
+"""Checks the reads of the final phase: all were answered, and nodes agree with the cluster.
 
-The final phase asks every node for everything: an acknowledged write that nobody looked for again
+The final phase reads everything from every node: an acknowledged write that no operation read again
 has not been checked, whatever the other judges found. So each of its reads must have been answered
 in one of its attempts, and every node must have answered some.
 
-Where a node was also asked for its own word (`serializable-read`, or a request that says so), it
-must be the cluster's of the same revision. A node at another revision is not compared: what was
-never answered may still be applied while the last questions are asked, here sooner than there.
+If a node was also asked for its own state (`serializable-read`, or a request that says so), its
+answer must equal the cluster's at the same revision. A node at another revision is not compared: an
+indeterminate write may still be applied during the final reads, on one node sooner than on another.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "Everything was read back from every node, and at one revision all hold the same."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 LEFT_OUT: Final = "a node's own word of a revision at which the cluster served no answer"
-"""Why a read of a node's own state has no part in the verdict."""
+"""Why a read of a node's own state is not compared."""
 
 LOCALLY: Final = "serializable"
-"""What a request that is a map says of itself when a node answers from its own state."""
+"""The field of a request (a map) that is true if a node answers from its own state."""
 
 
 def read_back() -> Checker:
@@ -81,12 +81,12 @@ def _question(one: Operation) -> Hashable:
 
 
 def _is_local(one: Operation) -> bool:
-    """Whether a node was asked for its own word."""
+    """Whether a node was asked for its own state."""
     return one.f in IGNORED or (isinstance(one.input, dict) and bool(one.input.get(LOCALLY)))
 
 
 def _topic(one: Operation) -> Hashable:
-    """What was asked, however it was asked."""
+    """What was asked, whether linearizably or from a node's own state."""
     asked = one.input
     if isinstance(asked, dict):
         asked = {name: value for name, value in asked.items() if name != LOCALLY}
@@ -100,9 +100,9 @@ def _revision(one: Operation) -> int | None:
 
 
 def _disagreements(answered: Sequence[Operation]) -> tuple[list[Anomaly], int]:
-    """Compare each node's own word with what the cluster served at the same revision.
+    """Compare each node's own state with what the cluster answered at the same revision.
 
-    Also how many of the nodes' words had none to be compared with.
+    Also returns how many of the nodes' answers had no such counterpart.
     """
     served: dict[Hashable, Operation] = {}
     for one in answered:
@@ -141,9 +141,9 @@ def _disagreement(read: Operation, local: Operation) -> Anomaly:
 
 
 def _difference(read: Operation, local: Operation) -> tuple[str, Any, Any]:
-    """Name the first key of which two answers tell differently, and what each tells.
+    """Return the first key for which two answers differ, and both values.
 
-    Without a name, the answers differ as a whole.
+    Without a key, the answers differ as a whole.
     """
     mine, its = _by_key(local), _by_key(read)
     for name in {**its, **mine}:
@@ -153,7 +153,7 @@ def _difference(read: Operation, local: Operation) -> tuple[str, Any, Any]:
 
 
 def _by_key(one: Operation) -> dict[str, Any]:
-    """What an answer tells of each key, if it tells of several."""
+    """An answer by key, if it covers several keys."""
     answer = one.output
     if isinstance(answer, dict) and isinstance(answer.get("kvs"), list):
         return {str(kv[0]): kv[1:] for kv in answer["kvs"]}
@@ -163,7 +163,7 @@ def _by_key(one: Operation) -> dict[str, Any]:
 
 
 def _only(one: Operation, name: str, told: Any) -> Operation:
-    """Leave of a transaction's answer what it tells of one key; nothing else depends on it."""
+    """Restrict a transaction's answer to one key; other keys do not depend on it."""
     if not name or not isinstance(one.output, list):
         return one
     mine = [["r", name, told]]

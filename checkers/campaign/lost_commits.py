@@ -1,20 +1,20 @@
-"""Whether everything is still there that a client was told is there.
+"""Checks that no acknowledged write was lost.
 
 An acknowledged write must be in the final state, or have been overwritten by one that can come
-later; and it must stand in the nodes' logs, overwritten or not. Two witnesses, each enough:
+later; and it must be in the nodes' logs, overwritten or not. Two sources, each sufficient:
 
-* Final reads. When all was healed, every key was read from every node, linearizably and from the
-  node's own state. If the value found there was in place before the acknowledged write was even
-  called, or is one that the acknowledged compare-and-set replaced, the write is lost.
+* Final reads. After all faults were healed, every key was read from every node, linearizably and
+  from the node's own state. If the value found there was in place before the acknowledged write was
+  called, or was replaced by the acknowledged compare-and-set, the write is lost.
 * Write-ahead logs. Values are unique, so an entry that carries the value is that write. If no node
   holds it in a log that reaches back to the beginning and is committed past the end, the write is
-  lost, even where a later write hides that from every reader.
+  lost, even if a later write hides that from every reader.
 
-Where both speak, both are told: an entry that no log holds was never committed, one that a log
-holds as committed was lost on the way from there to the reader.
+If both apply, both are reported: an entry in no log was never committed, one that a log holds as
+committed was lost between there and the reader.
 
-Nodes must also agree: after catching up, what a node serves from its own state is what the cluster
-serves. A key nobody read back proves nothing, and makes the verdict unknown.
+Nodes must also agree: after catching up, a node's own state equals what the cluster serves. A key
+that was not read in the final phase makes the verdict unknown.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "What was acknowledged is still there, or was overwritten by something later."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 NAMED_MAX: Final = 8
 """Lost operations named in one anomaly."""
 
 STILL_OPEN: Final = "a write that was never answered may have been applied between final reads"
-"""Why a node's own word of a key is not compared with the cluster's."""
+"""Why a node's own value of a key is not compared with the cluster's."""
 
 LOCAL_READ: Final = "serializable-read"
 
@@ -56,14 +56,14 @@ def lost_commits() -> Checker:
 
 
 class _Key(NamedTuple):
-    """One key's operations, by what they are here."""
+    """One key's operations by their role here."""
 
     name: str
-    attempts: dict[Hashable, Operation]  # value -> who may have written it
+    attempts: dict[Hashable, Operation]  # value -> operations that may have written it
     acknowledged: list[Operation]
     final: list[Operation]  # linearizable
     local: list[Operation]  # from a node's own state
-    seen: dict[Hashable, Operation]  # value -> who saw it last
+    seen: dict[Hashable, Operation]  # value -> the operation that saw it last
 
 
 def check_lost_commits(history: History, evidence: Evidence) -> Verdict:
@@ -151,7 +151,7 @@ def _key(name: str, operations: Iterable[Operation]) -> _Key:
 def _by_final_reads(
     key: _Key, logs: Logs, windows: tuple[FaultWindow, ...], *, settled: bool
 ) -> Iterator[tuple[Anomaly, set[int]]]:
-    """Compare what is there at the end with what was acknowledged."""
+    """Compare the final values with the acknowledged writes."""
     told: set[Hashable] = set()
     for read in key.final:
         value = freeze(observed(read))
@@ -170,9 +170,9 @@ def _by_final_reads(
 
 
 def _still_open(key: _Key) -> bool:
-    """Whether a write that was never answered was found at the end.
+    """Whether an indeterminate write was found at the end.
 
-    It may have been applied while the last questions were asked: before one and after another.
+    It may have been applied during the final reads: before one and after another.
     """
     found = {freeze(observed(one)) for one in (*key.final, *key.local)}
     sources = [key.attempts[value] for value in found if value in key.attempts]
@@ -183,7 +183,7 @@ def _lost(key: _Key, value: Hashable, read: Operation) -> list[Operation]:
     """Return the acknowledged writes that a final value contradicts."""
     source = key.attempts.get(value)
     if source is None and value is not None:
-        return []  # a value nobody wrote: linearizability's business
+        return []  # a value without a writer: left to the linearizability checker
     installed = -1 if source is None else source.completed_ns
     # What replaced the value, and what replaced that in turn, cannot be undone: values are unique.
     replaced_by: dict[Hashable, Operation] = {
@@ -209,7 +209,7 @@ def _lost(key: _Key, value: Hashable, read: Operation) -> list[Operation]:
 
 
 def _under(operation: Operation, windows: tuple[FaultWindow, ...]) -> list[str]:
-    """Name the faults that were at work while an operation was."""
+    """Name the faults that were in force during an operation."""
     until = operation.completed_ns or operation.invoked_ns
     return [
         f"{window.id} ({window.detail or ', '.join(window.targets) or window.kind})"
@@ -327,7 +327,7 @@ def _lost_from_logs(
 
 
 def _whereabouts(lost: Operation, seen: Operation | None, cast: Cast, logs: Logs) -> list[str]:
-    """Say when and by whom it was acknowledged, and where it was seen last."""
+    """Return when and by which node it was acknowledged, and where it was seen last."""
     by = f" by {lost.node}" if lost.node else ""
     last = (
         f"{cast.name(seen)} saw it last, at {cast.at(seen.completed_ns or 0)}"
@@ -335,7 +335,10 @@ def _whereabouts(lost: Operation, seen: Operation | None, cast: Cast, logs: Logs
         else "no read ever showed it"
     )
     acknowledged = cast.at(lost.completed_ns or 0)
-    return [f"{cast.name(lost)} was acknowledged at {acknowledged}{by}; {last}.", *logs.told(lost)]
+    return [
+        f"{cast.name(lost)} was acknowledged at {acknowledged}{by}; {last}.",
+        *logs.holders(lost),
+    ]
 
 
 def _data(

@@ -1,8 +1,8 @@
-"""Whether the cluster came back once everything was mended.
+"""Checks that the cluster recovered after all faults were healed.
 
 The final phase thaws, restarts, heals and resets, then waits until every node has applied what its
-leader had committed. A cluster that does not get there in time is a finding about the database,
-unless the harness itself had trouble. Nobody having looked is no pass.
+leader had committed. A cluster that does not reach that in time is a finding about the database,
+unless the harness itself had trouble. Without a final phase the verdict is unknown.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def recovery() -> Checker:
 
 
 def recovered(evidence: Evidence) -> bool:
-    """Whether the final phase saw the whole cluster caught up."""
+    """Whether the final phase observed the whole cluster caught up."""
     return bool(evidence.recovery.get("recovered"))
 
 
 def _healed_ns(history: History) -> int | None:
-    """When the final phase had mended everything; None if the history does not say."""
+    """When the final phase had healed everything; None if the history does not say."""
     return next(
         (each.completed_ns for each in history.nemesis_operations if each.f == "recover"), None
     )
 
 
 def check_recovery(history: History, evidence: Evidence) -> Verdict:
-    """Judge what the final phase saw."""
+    """Judge what the final phase observed."""
     seen = evidence.recovery
     reason = str(seen.get("reason") or "no reason given")
     elapsed_s = seen.get("elapsed_s")

@@ -1,9 +1,9 @@
-"""Silence: time in which clients were asking and no operation succeeded.
+"""Silence: time in which clients were waiting and no operation succeeded.
 
-One definition for the checkers, the report, the terminal and the summaries. A client asks from its
-invocation until it is answered or gives up; clients that rest for longer than `IDLE_NS` ask for
-nothing, so the wait between the load and the final reads is no silence. A refusal is an answer, but
-nobody was served by it: only an operation that succeeded ends a silence.
+One definition for the checkers, the report, the terminal and the summaries. A client is asking from
+its invocation until it is answered or gives up; clients that pause for longer than `IDLE_NS` are
+not asking, so the wait between the load and the final reads is no silence. A refusal is an answer,
+but not a success: only an operation that succeeded ends a silence.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Final, NamedTuple
 from squall.checkers.history import History, OpType
 
 IDLE_NS: Final = 1_000_000_000
-"""Pauses in the asking that are shorter than this do not interrupt it."""
+"""Pauses between operations that are shorter than this count as asking."""
 
 
 class Service(NamedTuple):
-    """When clients asked (disjoint sorted stretches) and when one was served (sorted); in ns."""
+    """When clients were asking (disjoint sorted intervals) and when served (sorted); in ns."""
 
     asking: tuple[tuple[int, int], ...]
     served: tuple[int, ...]
@@ -38,7 +38,7 @@ def service(history: History) -> Service:
 
 
 def ends_ns(history: History) -> list[int]:
-    """Return when the client of each of `history.operations` was answered or stopped waiting.
+    """Return when the client of each of `history.operations` was answered or gave up.
 
     An operation whose end was not recorded ends with the history.
     """
@@ -53,7 +53,7 @@ def ends_ns(history: History) -> list[int]:
 
 
 def asking(spans: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Merge (invoked, ended) of operations, in order of invocation, into stretches of asking."""
+    """Merge (invoked, ended) of operations, in order of invocation, into disjoint intervals."""
     found: list[tuple[int, int]] = []
     for invoked_ns, ended_ns in spans:
         if found and invoked_ns <= found[-1][1] + IDLE_NS:

@@ -1,8 +1,8 @@
-"""What was done, how often it worked, how long it took. The test tests itself.
+"""Counts and latencies of operations; checks that the test exercised every function.
 
 Each function the workload used must have succeeded at least once, and each `kind` of it that the
-workload tells apart (in an invocation's `meta`); else whatever else was concluded rests on nothing.
-Latencies are of the controller's clock: invocation to answer.
+workload distinguishes (in an invocation's `meta`); otherwise other verdicts rest on nothing, and
+this one is unknown. Latencies are of the controller's clock, from invocation to completion.
 """
 
 from __future__ import annotations

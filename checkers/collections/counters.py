@@ -1,9 +1,10 @@
-"""A counter: each read lies between what must and what may have been added by then.
+"""Counters: each read lies between the sum that must and the sum that may have been added by then.
 
-A read called at c and answered at r must show at least what was acknowledged before c (and never
+A read called at c and answered at r returns at least what was acknowledged before c (and never
 undone), and at most what was called before r. With amounts of both signs the same holds for the
-sums of each sign. The bounds are necessary; where they hold, a search decides whether all reads
-together have an order, while its budget lasts.
+sums of each sign. As Jepsen's `checker/counter`; O(n log n). The bounds are necessary, not
+sufficient: where they hold, a search decides whether all reads together have an order; the verdict
+is unknown if it exhausts its budget.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "A read shows what was added before it, and nothing that was added after it."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 LEFT_OUT: Final = "a serializable read promises less than a read"
@@ -44,7 +45,7 @@ def counters() -> Checker:
 
 
 class _Sums:
-    """Amounts by time: the sum of all before a moment, in one look."""
+    """Prefix sums of amounts by time."""
 
     def __init__(self, amounts: Sequence[tuple[int, int]]) -> None:
         amounts = sorted(amounts)
@@ -89,8 +90,8 @@ def check_counters(history: History, *, initial: int = 0) -> Verdict:
         for read, low, high in _out_of_bounds(additions, answers, initial):
             total += 1
             if len(anomalies) < ANOMALIES_MAX:
-                told = _tell(read, low, high, additions, initial)
-                # Read before anything was added: it may have been there at the start.
+                told = _explain(read, low, high, additions, initial)
+                # Read before anything was added: it may have been the initial value.
                 if not failed and low == high == initial:
                     data = told.data | {"initial": read.output}
                     told = msgspec.structs.replace(told, data=data)
@@ -150,7 +151,7 @@ def _signed(amounts: Sequence[tuple[Any, int]], sign: int) -> list[tuple[int, in
     return [(time, amount) for time, amount in amounts if amount * sign > 0]
 
 
-def _tell(
+def _explain(
     read: Operation, low: int, high: int, additions: Sequence[Operation], initial: int
 ) -> Anomaly:
     cast = Cast([read])
@@ -181,7 +182,7 @@ def _tell(
             f"However, {name} answered {read.output}.",
         ],
         cast,
-        # What was added only after the read answered has no part in it.
+        # What was added only after the read answered does not count.
         shown=[*called, read],
         data={"least": low, "most": high} | ({"begun": initial} if initial else {}),
     )

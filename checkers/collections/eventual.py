@@ -1,11 +1,12 @@
-"""Objects that promise little while they run and everything in the end: Maelstrom's workloads.
+"""Objects that are judged by their final state: Maelstrom's pn-counter and unique-ids workloads.
 
-    pn-counter   add n · read -> total. A final read shows every acknowledged amount once, and of
-                 those nobody acknowledged any selection; what is read before the end is not judged
-    unique-ids   generate -> id. No two answers are the same
+    pn-counter   add n, read -> total. A final read returns the sum of all acknowledged amounts,
+                 each once, plus any subset of the indeterminate ones; earlier reads are not judged
+    unique-ids   generate -> id. No two answers are equal
 
 A read is final if its file says so (`:final? true`); in a file that marks none, if it was called
-after every add had ended and every add was answered one way or the other.
+after every add had completed and no add is indeterminate. The subset sums of indeterminate amounts
+are enumerated up to `SUMS_MAX`; beyond that only their bounds are checked.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ PN_COUNTER: Final = "pn-counter"
 UNIQUE_IDS: Final = "unique-ids"
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 SUMS_MAX: Final = 200_000
-"""Sums of unacknowledged amounts kept apart; beyond that only their bounds count."""
+"""Distinct subset sums of indeterminate amounts; beyond that only their bounds are checked."""
 
 
 def check_pn_counter(history: History, initial: int = 0) -> Verdict:
@@ -88,7 +89,7 @@ def _is_final(read: Operation, added: Sequence[Operation], *, marked: bool) -> b
 
 
 def _sums(amounts: Sequence[int]) -> set[int] | None:
-    """All sums of selections; None if they are too many."""
+    """Return the sums of all subsets; None if they are too many."""
     sums = {0}
     for amount in amounts:
         sums |= {one + amount for one in sums}
@@ -123,7 +124,7 @@ def _wrong_total(read: Operation, sure: int, added: Sequence[Operation], initial
 
 
 def check_unique_ids(history: History) -> Verdict:
-    """Judge that no id was given twice."""
+    """Judge that no id was generated twice."""
     given: dict[Hashable, Operation] = {}
     found: list[Anomaly] = []
     asked = 0

@@ -1,18 +1,18 @@
-"""Leases: what was attached to one lives at least as long as promised, and goes when revoked.
+"""Leases: attached keys live at least as long as the lease, and go when it is revoked.
 
     grant      -> {"id", "ttl_ms"}         keepalive  {"id"} -> {"ttl_ms"} (0: it is gone)
     attach     {"id", "key"}               revoke     {"id"}
     probe      {"key"} -> true | false     whether the key is there, read linearizably
 
-A lease's end is a lower bound only: it never ends before its ttl has passed since the *call* of the
-grant or of the last keepalive that was answered. So a key is certainly there when it was attached,
-nobody called a revoke, and the probe was answered before that moment. When a revoke was
+The known end of a lease is a lower bound: it never ends before its ttl has passed since the *call*
+of the grant or of the last keepalive that was answered. So a key is certainly present if it was
+attached, no revoke was called, and the probe was answered before that end. After a revoke was
 acknowledged, a probe called later must not find the key; and what was found gone stays gone: the
-key is not found again, the lease is not kept alive. All times are the controller's: no node's clock
-counts.
+key is not found again, the lease is not kept alive. All times are the controller's; node clocks are
+not used. That a lease outlives its ttl is not judged: etcd promises no upper bound.
 
-Of a key that was attached several times only what the last attachment explains is judged, and only
-if it was the last beyond doubt.
+Of a key that was attached several times only its last attachment is judged, and only if the order
+of the attachments is certain.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "No lease ends before its time, and a revoked one is gone."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 UNATTACHED: Final = "the probed key was attached to no lease by then"
@@ -41,23 +41,23 @@ DOUBTFUL: Final = "the probed key was attached several times at once: which was 
 
 
 class _Lease:
-    """What is known of one lease. Times are ns of the controller's clock."""
+    """The known facts of one lease. Times are ns of the controller's clock."""
 
     def __init__(self) -> None:
-        self.renewals: list[tuple[int, Operation]] = []  # (certain until, by whom)
+        self.renewals: list[tuple[int, Operation]] = []  # (certain until, shown by)
         self.revoke_called: int | None = None
         self.revoked: Operation | None = None
 
 
 class _Key:
-    """Who attached a key to which lease, and who looked for it."""
+    """The attachments of a key to leases, and the probes of it."""
 
     def __init__(self) -> None:
         self.attached: list[tuple[Operation, _Lease]] = []
         self.probes: list[Operation] = []
 
     def last_before(self, probe: Operation) -> tuple[Operation, _Lease] | None:
-        """Return the attachment that was beyond doubt the last one when a probe looked."""
+        """Return the attachment that was certainly the last one when a probe read the key."""
         until = probe.completed_ns or 0
         mine = [one for one in self.attached if one[0].invoked_ns <= until]
         last = max(mine, key=lambda one: one[0].invoked_ns, default=None)
@@ -168,7 +168,7 @@ def _renew(one: Operation, lease: _Lease) -> None:
 
 
 def _early(probe: Operation, attach: Operation, lease: _Lease) -> Anomaly | None:
-    """Judge a key that was not found: it may have been certain to be there."""
+    """Judge a probe that did not find its key, which may have been certain to be present."""
     if attach.completed_ns is None or attach.completed_ns >= probe.invoked_ns:
         return None
     answered = probe.completed_ns or 0
@@ -177,7 +177,7 @@ def _early(probe: Operation, attach: Operation, lease: _Lease) -> Anomaly | None
     certain = [
         renewal
         for renewal in lease.renewals
-        # One that was answered while the probe was under way came before it, or found it alive.
+        # A keepalive answered during the probe either came before it or found the lease alive.
         if renewal[0] > answered >= renewal[1].invoked_ns
     ]
     if not certain:
@@ -208,9 +208,9 @@ def _early(probe: Operation, attach: Operation, lease: _Lease) -> Anomaly | None
 
 
 def _undead(probe: Operation, attach: Operation, lease: _Lease) -> Anomaly | None:
-    """Judge a key that was found: its lease may have been revoked before.
+    """Judge a probe that found its key although the lease may have been revoked before.
 
-    Whenever it was attached: nothing is attached to a lease that is gone.
+    The time of the attachment does not matter: nothing is attached to a lease that is gone.
     """
     revoke = lease.revoked
     if revoke is None or (revoke.completed_ns or 0) >= probe.invoked_ns:
@@ -233,7 +233,7 @@ def _undead(probe: Operation, attach: Operation, lease: _Lease) -> Anomaly | Non
 
 
 def _returned(key: _Key) -> list[Anomaly]:
-    """Judge what happened after a key was found gone that had been attached, and was not again."""
+    """Judge what happened after a key was found gone that had been attached once."""
     gone: tuple[Operation, Operation, _Lease] | None = None
     for probe in sorted(key.probes, key=lambda one: one.completed_ns or 0):
         last = key.last_before(probe)

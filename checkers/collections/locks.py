@@ -1,16 +1,19 @@
-"""Locks: nobody holds one while another does, as far as a lock can promise that.
+"""Locks: mutual exclusion between certain holds, and fencing tokens.
 
-A holder is sure of a lock only from its answer to `acquire` until it calls `release` (or until the
-lease behind it can have run out, where the answer says so). Between two such certain stretches that
-overlap there is a violation, whatever a fencing token says.
+A client certainly holds a lock only from its answer to `acquire` until it calls `release` (or until
+the lease behind it can have run out, if the answer states one). Two such certain holds that overlap
+are a violation, whatever a fencing token says.
 
 A lock whose answer carries a token is *fenced*: tokens must rise with every acquisition, and a
-`write` that names a token must be refused once a greater one was used on the same resource. A lock
-without tokens is reported as what it is: nothing protects a resource from a holder that lost its
-lock without noticing it.
+`write` that carries a token must be refused once a greater one was used on the same resource (M.
+Kleppmann, "How to do distributed locking", 2016). A lock without tokens is reported as unfenced:
+nothing protects a resource from a holder that lost its lock without noticing.
 
     acquire  -> {"token"?: int, "ttl_ms"?: int} | token | None       release
     guarded  [token, value]: a use of the resource under the lock, acknowledged or refused
+
+One pass over the holds in order of time, O(n log n). Holds without a known end are certain at the
+moment of their answer only; what they may overlap later is not judged.
 """
 
 from __future__ import annotations
@@ -29,11 +32,11 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "No two clients hold one lock at one time, and no late holder does harm."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 FUNCTIONS: Final = frozenset({"acquire", "release", "guarded"})
-"""What is done with a lock."""
+"""The functions of a lock."""
 
 STRANGE: Final = "a lock has no such operation"
 """Why an operation of another function has no part in the verdict, which is unknown then."""
@@ -49,7 +52,7 @@ UNCERTAIN: Final = "the lease of an acquisition may have ended before it was ans
 
 
 class _Hold(NamedTuple):
-    """A stretch in which a client was certain to hold a lock."""
+    """An interval in which a client certainly held a lock."""
 
     since: int
     until: int
@@ -125,7 +128,7 @@ def _count(counts: dict[str, int], reason: str, number: int) -> None:
 
 
 def _holds(operations: Sequence[Operation]) -> list[_Hold]:
-    """Return the certain stretches, in order of their beginning."""
+    """Return the certain holds, in order of their beginning."""
     ends: dict[int, Operation] = {}
     mine: dict[int | str, Operation] = {}
     for one in operations:
@@ -140,7 +143,7 @@ def _holds(operations: Sequence[Operation]) -> list[_Hold]:
             release = ends.get(one.index)
             until = FOREVER if release is None else release.invoked_ns
             if ttl_ms is not None:
-                # The lease began at the earliest when it was asked for.
+                # The lease began at the earliest when it was requested.
                 until = min(until, one.invoked_ns + ttl_ms * 1_000_000)
             elif until == FOREVER:
                 until = one.completed_ns  # never released: certain at that moment only
@@ -175,7 +178,7 @@ def _overlaps(holds: Sequence[_Hold]) -> list[Anomaly]:
     found = []
     last: _Hold | None = None
     for hold in holds:
-        # What only touches may have followed: two that share an instant are concurrent.
+        # Holds that only touch may have followed each other: an instant they share is concurrent.
         if last is not None and hold.since < last.until and last.since < hold.until:
             cast = Cast([last.acquire, hold.acquire])
             one, other = cast.name(last.acquire), cast.name(hold.acquire)

@@ -1,20 +1,21 @@
-"""Queues: what went in comes out, once, and in order where the queue promises one.
+"""Queues: every element comes out once, and in order if the queue promises one.
 
 Three disciplines, from strictest to weakest:
 
     fifo-queue       linearizable, first in first out
     unordered-queue  linearizable, each element out at most once, in any order
-    total-queue      no order and no time: nothing is lost once the queue was drained, nothing comes
-                     out that did not go in; an element may come out more than once
+    total-queue      no order and no real time (Jepsen's): nothing is lost once the queue was
+                     drained, nothing comes out that did not go in; duplicates are allowed
 
-With every element enqueued once, the first two are decided exactly in O(n log n). An element is
-*surely in the queue* between the answer to its enqueue and the call of its dequeue. A history is
-linearizable iff every dequeue found an element that some enqueue, called before it answered, had
-put in; none was found twice; no dequeue found the queue empty while, throughout its interval, some
-element or other was surely in it; and, first in first out, no element came out surely before one
-that had surely gone in before it. An enqueue that nobody answered counts only if its element came
-out. A dequeue that nobody answered may have taken any one element that did not come out, so it
-excuses one from coming out in order, if it was called in time.
+If every element is enqueued once, the first two are decided exactly in O(n log n), by the four
+violations of Henzinger, Sezgin & Vafeiadis ("Aspect-oriented linearizability proofs", CONCUR 2013).
+An element is *surely in the queue* between the answer to its enqueue and the call of its dequeue. A
+history is linearizable iff every dequeue returned an element that some enqueue, called before the
+dequeue answered, had put in; none was returned twice; no dequeue found the queue empty while,
+throughout its interval, some element or other was surely in it; and, first in first out, no element
+came out surely before one that had surely gone in before it. An unanswered enqueue counts only if
+its element came out. An unanswered dequeue, if called in time, may have taken any one element that
+did not come out, and so excuses one element from coming out in order.
 
 Outside of these conditions (repeated elements; unanswered dequeues beside answers of "empty") a
 search decides, or the verdict is unknown.
@@ -56,14 +57,17 @@ CLAIMS: Final = {
 }
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 ASSIGNMENTS_MAX: Final = 2_000
-"""Ways tried in which unanswered dequeues may have taken elements that never came out."""
+"""Assignments tried of unanswered dequeues to elements that never came out."""
 
 
 class _Element(NamedTuple):
-    """An element: when it surely was in, and who put and took it. Initial ones have no `put`."""
+    """When an element surely was in, and which operations put and took it.
+
+    Initial elements have no `put`.
+    """
 
     value: Hashable
     called: int
@@ -78,10 +82,10 @@ class _Element(NamedTuple):
 
 
 class _Queue(NamedTuple):
-    """One key's operations, sorted by what they say."""
+    """One key's operations by kind and outcome."""
 
     elements: list[_Element]
-    empty: list[Operation]  # dequeues that found nothing
+    empty: list[Operation]  # dequeues that found the queue empty
     unanswered: list[Operation]  # dequeues, by time of call
     found: list[Anomaly]
     why_not: str  # why the conditions do not hold; "" if they do
@@ -150,10 +154,10 @@ def check_queues(
 def check_unnamed_queue(
     history: History, budget: Budget, initial: Sequence[Any] = (), name: str = "FILE"
 ) -> Verdict:
-    """Judge a queue whose discipline nobody named: only what holds of all that deliver once.
+    """Judge a queue whose discipline is not stated: only what all disciplines agree on.
 
-    First in first out is the strictest, so what satisfies it is valid; what no order at all
-    explains is invalid; between the two the user has to say what was promised.
+    First in first out is the strictest, so a history that satisfies it is valid; one that is not
+    even an unordered queue's is invalid; between the two the user has to state the discipline.
     """
     unordered = check_queues(history, budget, UNORDERED, initial)
     if unordered.validity is not Validity.VALID:
@@ -178,7 +182,7 @@ def check_unnamed_queue(
 
 
 def _sorted_out(operations: Sequence[Operation], initial: Sequence[Any]) -> _Queue:
-    """Pair enqueues with dequeues; what is wrong with an element by itself is found here."""
+    """Pair enqueues with dequeues; report elements that are wrong by themselves."""
     puts: dict[Hashable, list[Operation]] = {}
     failed: dict[Hashable, Operation] = {}
     taken: dict[Hashable, list[Operation]] = {}
@@ -231,7 +235,7 @@ def _ret(one: Operation) -> int:
 
 
 def _without_place(queue: _Queue, discipline: str) -> tuple[list[Anomaly], str]:
-    """Judge elements that are each right by themselves: (anomalies, why this is left open)."""
+    """Judge elements that are right by themselves: (anomalies, why the queue is left undecided)."""
     if queue.empty and queue.unanswered:
         if discipline == FIFO:
             return [], "unanswered dequeues beside answers that the queue was empty"
@@ -243,7 +247,7 @@ def _without_place(queue: _Queue, discipline: str) -> tuple[list[Anomaly], str]:
 
 
 def _not_empty(elements: Sequence[_Element], empty: Sequence[Operation]) -> list[Anomaly]:
-    """Find dequeues that found nothing although throughout something was surely there."""
+    """Find dequeues that found the queue empty while throughout some element was surely in it."""
     if not empty:
         return []
     inside = sorted((one for one in elements if one.acked < one.leaves), key=lambda one: one.acked)
@@ -285,7 +289,7 @@ def _out_of_order(queue: _Queue) -> list[Anomaly]:
         assert one.taken is not None
         if latest is not None and _ret(one.taken) < latest.leaves:
             return [_overtaken(latest, one)]
-    # What stayed was taken by unanswered dequeues: by when, and were enough of them called?
+    # The rest was taken by unanswered dequeues: by when, and were enough of them called?
     skipped: list[tuple[int, _Element, _Element]] = []
     first: _Element | None = None  # of those that surely went in later: the first to come out
     for earlier in reversed(stayed):
@@ -305,12 +309,12 @@ def _out_of_order(queue: _Queue) -> list[Anomaly]:
 
 
 def _leaves_by(element: _Element) -> int:
-    """When a dequeue had taken an element for certain."""
+    """By when an element had certainly been taken."""
     return FOREVER if element.taken is None else _ret(element.taken)
 
 
 def _some_taken(queue: _Queue) -> tuple[list[Anomaly], str]:
-    """Try the ways in which unanswered dequeues may have taken what never came out."""
+    """Try the assignments of unanswered dequeues to the elements that never came out."""
     left = [one for one in queue.elements if one.taken is None]
     choices: list[list[_Element | None]] = [[None, *left] for _ in queue.unanswered]
     first: list[Anomaly] | None = None
@@ -336,7 +340,7 @@ def _some_taken(queue: _Queue) -> tuple[list[Anomaly], str]:
 
 
 def _all_ways(queue: _Queue, found: list[Anomaly]) -> list[Anomaly]:
-    """Where no choice explains an empty queue: what no unanswered dequeue could have taken."""
+    """Prove that no assignment explains an empty queue: more was in it than they can take."""
     sure = [one for one in queue.elements if one.taken is not None]
     alone = _not_empty(sure, queue.empty)
     if alone:
@@ -427,14 +431,14 @@ def _too_early(out: Operation, ins: Sequence[Operation]) -> Anomaly:
 
 
 def _in(element: _Element, cast: Cast) -> str:
-    """Since when an element was in a queue."""
+    """State since when an element was in a queue."""
     if element.put is None:
         return "it was there at first"
     return f"{cast.name(element.put)} had returned at {cast.at(element.acked)}"
 
 
 def _was_not_empty(empty: Operation, chain: Sequence[_Element]) -> Anomaly:
-    # Only those that matter: each begins before the one before it leaves.
+    # Only those that matter: each begins before the previous one leaves.
     needed = [one for one in chain if one.leaves > empty.invoked_ns and one.acked < _ret(empty)]
     ops = [op for one in needed for op in (one.put, one.taken) if op is not None]
     cast = Cast([*ops, empty])
@@ -459,7 +463,7 @@ def _was_not_empty(empty: Operation, chain: Sequence[_Element]) -> Anomaly:
 
 
 def _went_in_first(stayed: _Element, over: _Element, cast: Cast) -> str:
-    """Why an element was in a queue before another."""
+    """State why an element was in a queue before another."""
     if over.put is None:
         return "that was so at first"
     if stayed.put is None:
@@ -524,11 +528,11 @@ def _too_many_skipped(
 
 
 def check_total_queue(history: History) -> Verdict:
-    """Judge by accounts: what was acknowledged, what came out, what must have come out.
+    """Judge by counts: what was acknowledged, what came out, what must have come out.
 
     A drain takes out all that is left, a read shows all that is left; an element that was
-    acknowledged before one of them was called, and came out nowhere, is lost. Elements may come out
-    more than once: that is counted. Raises MalformedHistory.
+    acknowledged before one of them was called, and came out nowhere, is lost. Duplicates are
+    counted, not reported. Raises MalformedHistory.
     """
     anomalies: list[Anomaly] = []
     reasons: list[str] = []
@@ -567,7 +571,7 @@ def _account(
     reasons: list[str],
     counts: Multiset[str],
 ) -> None:
-    """Add up one queue."""
+    """Count the elements of one queue."""
     puts: dict[Hashable, list[Operation]] = {}
     failed: dict[Hashable, Operation] = {}
     out: dict[Hashable, list[Operation]] = {}
@@ -640,7 +644,7 @@ def _must_have_it(
     reads: Sequence[Operation],
     seen: dict[Hashable, list[Operation]],
 ) -> Operation | None:
-    """The drain or read, called after an element was acknowledged, that lacks it for good."""
+    """Return the drain or read, called after an acknowledgement, that lacks the element."""
     for one in emptied:
         if one.invoked_ns > _ret(put):
             return one

@@ -1,28 +1,30 @@
-"""A set that only grows: what was added, and when it could be seen.
+"""Sets that only grow: which elements were lost, and when they became visible.
 
-Elements are unique. An element is *known* from the moment its add was acknowledged or a read showed
-it, whichever came first; a read called after that must show it. Then, per element:
+After Jepsen's `checker/set-full`, with an exact decision of linearizability. Elements are unique.
+An element is *known* from the moment its add was acknowledged or a read showed it, whichever came
+first; a read called after that must show it. Then, per element:
 
-    lost          known, and some read of it came late enough and lacked it, and so did all after
+    lost          known, and some read called after that and all later ones lack it
     stale         known, lacked by a read called later, seen again by a still later one
-    never-read    acknowledged, but no read was ever called late enough to show it: not judged
+    never-read    acknowledged, but no read was called late enough to show it: not judged
     duplicated    shown more than once by one read
-    unexpected    shown though nobody ever tried to add it (or its add had failed)
+    unexpected    shown though no operation tried to add it (or its add had failed)
 
-Where no element by itself is wrong, the elements must also have one order:
+If no element by itself is wrong, the elements must also have one order:
 
     disagree      of two reads each shows an element that the other lacks
     disorder      a read shows an element and lacks one whose add had returned when the first's
                   add was called
 
-That is all there can be: reads that agree form a chain, and between one read and the next greater
-one come the adds of what is new, in any order. So the whole order of blocks is known, and it is
-right iff no operation had returned when one of an earlier block was called.
+These are all the violations: reads that agree form a chain by inclusion, and between one read and
+the next greater one come the adds of the new elements, in any order. So the order of blocks is
+determined, and it is a linearization iff no operation had returned when one of an earlier block was
+called.
 
-A lost element is an acknowledged write that is gone. A stale one, and what has no order, breaks
-linearizability only; a set that promises less may be judged with `linearizable=False`, and then
-reports how long things took to show. Every read is passed once per element that is not yet settled,
-so the cost is the size of the answers.
+A lost element is an acknowledged write that is gone. A stale one, and a missing order, violate
+linearizability only; a set that promises less may be judged with `linearizable=False`, and then the
+time until elements became visible is reported. Reads are passed once per element that is not yet
+settled, so the time is linear in the size of the answers. A set with removals is not judged.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "What was added to the set is in every later read of it."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 MISMATCH: Final = "mismatch"
@@ -58,11 +60,11 @@ LEFT_OUT: Final = "a serializable read promises less than a read"
 """Why operations of `registers.IGNORED` have no part in the verdict."""
 
 LATE: Final = frozenset({"stale", "disagree", "disorder"})
-"""What a set that promises less than linearizability may do."""
+"""Violations of linearizability that a weaker set may show."""
 
 
 class _Element:
-    """What is known of one element."""
+    """The known facts of one element."""
 
     __slots__ = ("add", "known_by", "known_ns", "last_absent", "last_present")
 
@@ -75,11 +77,11 @@ class _Element:
 
     @property
     def known_or_never_ns(self) -> int:
-        """From when on it is known; FOREVER if nothing shows it."""
+        """From when on it is known; FOREVER if it is not."""
         return FOREVER if self.known_ns is None else self.known_ns
 
     def add_again(self, add: Operation) -> None:
-        """Whoever is acknowledged first makes it known."""
+        """Take another add of it: the first acknowledgement makes it known."""
         if add.completed_ns is not None and add.completed_ns < self.known_or_never_ns:
             self.known_ns, self.known_by = add.completed_ns, add
 
@@ -103,7 +105,7 @@ def sets(*, linearizable: bool = True) -> Checker:
 
 
 class _Tally:
-    """What the keys add up to."""
+    """The sum of the keys' results."""
 
     def __init__(self) -> None:
         self.anomalies: list[Anomaly] = []
@@ -113,12 +115,12 @@ class _Tally:
         self.left_out: dict[str, int] = {}
 
     def leave_out(self, reason: str, operations: int) -> None:
-        """Count operations that have no part in the verdict."""
+        """Count operations that are not judged."""
         if operations:
             self.left_out[reason] = self.left_out.get(reason, 0) + operations
 
     def reason(self, strangers: set[str]) -> str | None:
-        """Why nothing can be claimed, if no anomaly was found."""
+        """Return why nothing can be claimed, if no anomaly was found."""
         if strangers:
             return f"a set has no operation {listed(sorted(strangers))}"
         if REMOVED in self.left_out:
@@ -206,7 +208,7 @@ def _judge(
     for one in found:
         tally.counts[one.name] = tally.counts.get(one.name, 0) + 1
         if (linearizable or one.name not in LATE) and len(tally.anomalies) < ANOMALIES_MAX:
-            told = _tell(one, history)
+            told = _explain(one, history)
             told = msgspec.structs.replace(told, data={**told.data, **begun}) if begun else told
             tally.anomalies.append(told)
 
@@ -214,9 +216,9 @@ def _judge(
 def _read(
     operations: Sequence[Operation], initial: frozenset[Hashable], found: list[_Found]
 ) -> tuple[dict[Hashable, _Element], list[tuple[Operation, frozenset[Hashable]]]]:
-    """Collect the elements that were tried, and the reads in order of their call.
+    """Collect the elements of all adds, and the reads in order of their call.
 
-    An element that was there at the start is known before anything else; an add of it adds nothing.
+    An initial element is known before all operations; an add of it adds nothing.
     """
     elements: dict[Hashable, _Element] = {}
     failed: dict[Hashable, list[Operation]] = {}
@@ -285,11 +287,11 @@ def _follow(
 
 
 def _settle(value: Hashable, element: _Element, found: list[_Found], latencies: list[int]) -> bool:
-    """Judge one element; True when it was acknowledged and never could be seen."""
+    """Judge one element; True if it was acknowledged and no read could have shown it."""
     absent, present = element.last_absent, element.last_present
     known = element.known_ns
     if absent is not None:
-        # Seen by a read that returned only after the last one without it was called: it is there.
+        # Shown by a read that returned only after the last one without it was called: it is there.
         still = present is not None and (present.completed_ns or 0) >= absent.invoked_ns
         if still:
             assert present is not None
@@ -306,7 +308,7 @@ def _settle(value: Hashable, element: _Element, found: list[_Found], latencies: 
 def _without_order(
     elements: dict[Hashable, _Element], shown: Sequence[tuple[Operation, frozenset[Hashable]]]
 ) -> list[_Found]:
-    """Find what keeps the elements, each right by itself, from having one order."""
+    """Find a violation of order between elements that are each right by themselves."""
     chain = sorted(shown, key=lambda read: (len(read[1]), read[0].index))
     for (one, less), (other, more) in itertools.pairwise(chain):
         if not less <= more:
@@ -329,10 +331,10 @@ def _without_order(
     return []
 
 
-def _tell(found: _Found, history: History) -> Anomaly:
-    """Tell an anomaly by a smaller set: of the elements that matter, and nothing else.
+def _explain(found: _Found, history: History) -> Anomaly:
+    """Report an anomaly as one of a smaller set: of the elements that matter, and no others.
 
-    That removes nothing which could explain it, for elements do not depend on each other.
+    Sound, because elements do not depend on each other: what is removed could not explain it.
     """
     hint = found.name == "unexpected" and _always_shown(found, history)
     element = thaw(found.value)
@@ -397,7 +399,7 @@ def _tell(found: _Found, history: History) -> Anomaly:
 
 
 def _reduced(found: _Found, history: History) -> tuple[_Found, list[Operation]]:
-    """Return an anomaly whose reads show only elements that matter, and what lanes should show."""
+    """Return an anomaly whose reads show only what matters, and the lanes' operations."""
     matters = {found.value, *(freeze(one.input) for one in found.ops if one.f == "add")}
     reads = [frozenset(map(freeze, one.output)) for one in found.ops if one.f == "read"]
     if found.name == "disagree":
@@ -418,12 +420,12 @@ def _reduced(found: _Found, history: History) -> tuple[_Found, list[Operation]]:
 
 
 def _name(one: Operation) -> str:
-    """What a set is called."""
+    """The set's name in sentences."""
     return one.key if one.key is not None else "the set"
 
 
 def _always_shown(found: _Found, history: History) -> bool:
-    """Whether every read of a set shows an element that nobody tried to add."""
+    """Whether every read of a set shows an element that no operation tried to add."""
     read = found.ops[-1]
     return len(found.ops) == 1 and all(
         found.value in map(freeze, one.output)

@@ -1,10 +1,11 @@
-"""The matching of gaps with windows, for requests that do one thing to one key.
+"""Matching of gaps with windows, for requests that change exactly one key.
 
-From the first gap to the last, each is given to the window (`etcd_windows`) that closes soonest
-among those for which a request is at hand: so as many are matched as can be. What must be so is
-mended afterwards. A window that must be used and closes unused takes a gap from one that need not
-be; a gap for which nothing is left takes a request from another that has a choice; both, if need
-be, by way of others (augmenting paths).
+Earliest deadline first: from the first gap to the last, each is given to the window (`gap_windows`)
+that closes soonest among those for which a request is available; that matches as many as possible.
+Afterwards a window that must be used and closed unused takes a gap from one that need not be used,
+and a gap without a request takes one from another gap that has a choice; both by augmenting paths,
+bounded by `MOVES_MAX` and `DEPTH_MAX`. So a maximum matching is not guaranteed, and a failure
+proves nothing by itself.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from squall.checkers.etcd.requests import DELETE, PUT, Effects, effects_of, need
 from squall.checkers.history import Operation
 
 MOVES_MAX: Final = 256
-"""Gaps that may change hands to make room for one request."""
+"""Gaps that may be reassigned to make room for one request."""
 
 DEPTH_MAX: Final = 32
-"""Gaps that may change hands to fill another."""
+"""Gaps that may be reassigned to fill another."""
 
 Lane = tuple[str, str]
 """Requests that do the same to one key: (PUT or DELETE, key)."""
 
 
 class Unanswered(NamedTuple):
-    """A request that may have happened: only at a revision above `floor`."""
+    """A request that may have happened, and only at a revision above `floor`."""
 
     operation: Operation
     floor: int
@@ -39,7 +40,7 @@ class Unanswered(NamedTuple):
 def unanswered(
     open_ops: Sequence[Operation], times: Sequence[int], highest: Sequence[int]
 ) -> list[Unanswered]:
-    """Prepare the requests, those that may have come first first.
+    """Prepare the requests, in order of the earliest revision at which they may have happened.
 
     `highest[i]` is the highest revision returned by `times[i]`.
     """
@@ -53,7 +54,7 @@ def unanswered(
 
 
 class Plan:
-    """The matching of gaps with windows, for requests that do one thing to one key."""
+    """The matching of gaps with windows, for requests that change exactly one key."""
 
     def __init__(
         self,
@@ -68,10 +69,10 @@ class Plan:
         self._used = used
         self._pool: dict[Lane, list[Unanswered]] = {}
         self._at: dict[Lane, int] = {}  # the window a lane waits for
-        self._open: list[tuple[int, bool, Lane]] = []  # by the end of the window, musts first
+        self._open: list[tuple[int, bool, Lane]] = []  # by end of window, required ones first
         self._later: list[tuple[int, Lane]] = []  # by the beginning of the window
         self._waiting: set[Lane] = set()
-        self._spare: list[tuple[Window, Lane]] = []  # to be used if there is nothing else
+        self._spare: list[tuple[Window, Lane]] = []  # used if nothing else is left
         self._where: dict[int, int] = {}  # request -> the gap it fills
         self._from: dict[int, Window] = {}  # gap -> the window it was given to
 
@@ -127,7 +128,8 @@ class Plan:
             if windows[at].times > 0:
                 self._make_room(lane, windows[at])
             at += 1
-        # What may be used must not use up what will be needed, if there is another way.
+        # An optional window must not use up a request that another will need, if there is an
+        # alternative.
         needed = windows[at + 1].times if at + 1 < len(windows) and windows[at].times < 0 else 0
         if 0 < needed >= len(self._pool[lane]):
             self._spare.append((windows[at], lane))
@@ -189,7 +191,7 @@ class Plan:
             window.times -= 1
 
     def _place(self, window: Window, one: Unanswered, tried: set[int]) -> bool:
-        """Find a gap for a request in its window; who must give way is placed elsewhere."""
+        """Find a gap for a request in its window; a request displaced by it is placed elsewhere."""
         gaps = self._windows.gaps
         since = max(window.after, one.floor)
         for gap in gaps[bisect_right(gaps, since) : bisect_left(gaps, window.before)]:
@@ -233,7 +235,7 @@ class Plan:
                     break
 
     def _mend(self, gap: int, tried: set[int]) -> bool:
-        """Fill a gap with a request that is free, or from a gap that another can fill."""
+        """Fill a gap with a free request, or with one from a gap that another request can fill."""
         tried.add(gap)
         upto = bisect_left(self._requests, gap, key=floor_of)
         for one in self._requests[max(0, upto - MOVES_MAX) : upto][::-1]:
@@ -276,7 +278,7 @@ def around(windows: Sequence[Window], gap: int) -> Window | None:
 
 
 def lane_of(one: Unanswered) -> Lane | None:
-    """What a request does, if it is one thing to one key."""
+    """The lane of a request that changes exactly one key, else None."""
     puts, deletes, ranges = one.effects
     if ranges or len(puts) + len(deletes) != 1:
         return None

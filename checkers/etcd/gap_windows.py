@@ -1,17 +1,18 @@
-"""Where, between what was seen of a key, somebody unseen can have changed it.
+"""Windows: between which revisions of what was seen of a key it can have changed unseen.
 
-A store's answers show a key at some revisions, and what was acknowledged changed it at others. In
-between lie *gaps*: revisions that nobody acknowledged, each the change of a request that was never
-answered. What is seen of a key says much about the gaps before it:
+A store's answers show a key at some revisions, and acknowledged requests changed it at others. In
+between lie *gaps*: revisions that no request acknowledged, each the change of an unanswered
+request. What is seen of a key restricts the gaps before it:
 
-* a value seen with revision m was put at m, and nothing changed the key since;
-* its version counts the puts since it was created: so how many of them nobody acknowledged;
+* a value seen with mod revision m was put at m, and the key did not change since;
+* its version counts the puts since it was created, and so the unacknowledged ones among them;
 * a key that was put, and is absent later, was deleted in between, acknowledged or not;
-* a value that was overwritten before anybody looked leaves the question open.
+* a value that was overwritten before any answer showed it leaves the question open.
 
-So per key there are *windows*, stretches between two revisions in which it was changed by an unseen
-put (or deletion) a known number of times, or may have been; outside of them it was not. This is one
-pass over the answers in order of revision. Which request filled which gap is decided elsewhere.
+So per key there are *windows*, intervals between two revisions in which it was changed by an unseen
+put (or deletion) a known number of times, or may have been; outside of them it was not. One pass
+over the answers in order of revision, O(n). Which request filled which gap is decided by
+`gap_matching` and `gap_search`.
 """
 
 from __future__ import annotations
@@ -46,18 +47,18 @@ class Window:
 
 
 _DELETED, _PUT, _PRESENT = range(3)
-"""What happened to a key: it was deleted, it was put, or it was found to be there."""
+"""What happened to a key: it was deleted, it was put, or it was found present."""
 
 
 class _Line:
-    """What is known of one key: what was seen last, and what was acknowledged since."""
+    """The state of one key during the pass: what was seen last, and what was acknowledged since."""
 
     __slots__ = ("changes", "create", "found", "since", "version")
 
     def __init__(self, since: int) -> None:
         self.since = since
         self.create = self.version = 0  # version 0: absent
-        self.found: Window | None = None  # where it was put unseen, if it was found to be there
+        self.found: Window | None = None  # where it was put unseen, if it was found present
         self.changes: list[tuple[int, int]] = []  # (revision, what happened)
 
 
@@ -65,8 +66,8 @@ class Windows:
     """The windows of the keys that unanswered requests may have changed.
 
     `put[key]` and `delete[key]` are in order of revision. `shown[revision]` is what was seen of a
-    gap's change, by key; `made[revision]` are keys it is known to have put, whatever the value.
-    In a window of `absent[key]` the key may have been put and deleted again, or left alone.
+    gap's change, by key; `made[revision]` are keys it is known to have put, whatever the value. In
+    a window of `absent[key]` the key may have been put and deleted again, or not changed.
     """
 
     def __init__(self, keys: Iterable[str], gaps: Sequence[int], first_revision: int) -> None:
@@ -84,7 +85,7 @@ class Windows:
     def read(
         self, operations: Sequence[Operation], claims: Sequence[int], order: Iterable[int]
     ) -> None:
-        """Take in all answers: row i claims revision claims[i] >> 1, as its change if that is even.
+        """Process all answers: row i claims revision claims[i] >> 1, as its change if that is even.
 
         `order` is that of the claims.
         """
@@ -96,10 +97,10 @@ class Windows:
                 if request["key"] in lines:
                     self._change(request["key"], claim >> 1, _PUT)
             elif f == "range" and len(request) == 1:
-                # The usual case, told apart because it is.
+                # The common case, a single key, without the general path.
                 key, kvs = request["key"], operation.output.get("kvs")
                 if kvs and kvs[0][0] != key:
-                    continue  # the answer to another question tells nothing of this key
+                    continue  # the answer to another question says nothing of this key
                 if kvs is not None and (key in lines or (kvs and kvs[0][3] in gap)):
                     self._seen(operation, key, kvs[0] if kvs else None, claim >> 1)
             else:
@@ -110,7 +111,7 @@ class Windows:
         self._close()
 
     def _close(self) -> None:
-        """After the last answer: what nobody looked at any more stays open."""
+        """After the last answer: changes that no answer showed stay open."""
         for key, line in self._lines.items():
             last = self._between(key, line, END)
             there = line.changes[-1][1] if line.changes else line.version
@@ -127,7 +128,7 @@ class Windows:
         at: int,
         written: set[str],
     ) -> None:
-        """Take in what an answer shows of the keys, as of revision `at`."""
+        """Process what an answer shows of the keys, as of revision `at`."""
         if f == "range":
             kvs = answer.get("kvs")
             if kvs is None:
@@ -167,7 +168,7 @@ class Windows:
                     written.update(self._named(one))
 
     def _do(self, f: str, request: Any, answer: Any, revision: int) -> None:
-        """Take in what an acknowledged request changed."""
+        """Process what an acknowledged request changed."""
         if f == PUT:
             self._change(request["key"], revision, _PUT)
         elif f == DELETE:
@@ -225,7 +226,7 @@ class Windows:
             line.changes.append((at, _PRESENT))
 
     def _explain(self, key: str, line: _Line, kv: Any, at: int) -> None:
-        """Work out what happened to a key since it was seen last."""
+        """Determine what happened to a key since it was seen last."""
         if kv is None:
             self._vanish(key, line, at + 1)
             return
@@ -234,7 +235,7 @@ class Windows:
         if not known or create != line.create:
             self._vanish(key, line, create)
             if line.found is not None and line.found.after < create < line.found.before:
-                line.found.times = 0  # this is how it came to be there
+                line.found.times = 0  # so this unseen put created it
             if create in self._gap and create != mod:
                 self.made.setdefault(create, set()).add(key)
             since, known = create, 1
@@ -246,7 +247,7 @@ class Windows:
             self.put[key].append(Window(since, mod, unseen))
 
     def _vanish(self, key: str, line: _Line, before: int) -> None:
-        """Work out what happened until a key was absent, just before a revision."""
+        """Determine what happened until a key was absent, just before a revision."""
         last = self._between(key, line, before)
         there = line.version
         for revision, what in line.changes:
@@ -263,7 +264,7 @@ class Windows:
         for revision, what in line.changes:
             if revision >= before:
                 break
-            # What it was found to be as of a revision, that revision has a part in.
+            # A state found as of a revision includes that revision.
             self._allow(self.put[key], last, revision + (what == _PRESENT), fresh=not there)
             if there and what == _PUT:
                 self._allow(self.delete[key], last, revision)
@@ -273,7 +274,7 @@ class Windows:
     def _allow(
         self, windows: list[Window], after: int, before: int, *, fresh: bool = False
     ) -> None:
-        """Leave a stretch open, if there is a gap in it."""
+        """Leave an interval open, if there is a gap in it."""
         gaps = self.gaps
         at = bisect_left(gaps, after + 1)
         if at < len(gaps) and gaps[at] < before:

@@ -1,12 +1,12 @@
-"""Which unanswered requests filled the gaps that the acknowledged revisions leave.
+"""Gaps: which unanswered requests made the revisions that no request acknowledged.
 
-A request that was never answered has no revision. A revision that nobody acknowledged was
-somebody's all the same: what was read at it says whose. For one that nobody looked at there are the
-windows of the keys (`etcd_windows`): a request may fill a gap if it was called before any answer of
-a later revision had returned, and if the gap lies in a window of each key it changes.
+An unanswered request has no revision. A revision that no request acknowledged was still made by a
+request: what was read at it may identify which. For one that no answer shows there are the windows
+of the keys (`gap_windows`): a request may fill a gap if it was called before any answer of a later
+revision had returned, and if the gap lies in a window of each key it changes.
 
-Requests that do one thing to one key are matched with gaps beforehand (`etcd_plan`); those over
-several keys fill what is left, and the replay has the last word.
+Requests that change one key are matched with gaps beforehand (`gap_matching`); those over several
+keys fill what is left during the replay, which confirms or refutes the choice (`replay`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from squall.checkers.history import Operation
 from squall.checkers.linearizability.registers import freeze
 
 CANDIDATES_MAX: Final = 256
-"""Unanswered requests looked at for one revision that nobody saw."""
+"""Unanswered requests considered for one revision that no answer shows."""
 
 
 class Gaps:
-    """Which requests fill which gaps."""
+    """The assignment of unanswered requests to gaps."""
 
     def __init__(self, windows: Windows, requests: Sequence[Unanswered]) -> None:
         self.windows = windows
         self.requests = requests
         self._chosen: dict[int, Unanswered] = {}
         self._used: set[int] = set()
-        self._sole: dict[int, Unanswered] = {}  # gaps that nobody else can have filled
-        self._phantom: set[int] = set()  # gaps that nobody can have filled
+        self._sole: dict[int, Unanswered] = {}  # gaps that only one request can have made
+        self._phantom: set[int] = set()  # gaps that no request can have made
         self._match_shown()
         Plan(windows, requests, self._chosen, self._used).run()
         self.unfilled = 0
@@ -70,7 +70,7 @@ class Gaps:
                 self._phantom.add(gap)
 
     def phantom(self, gap: int) -> dict[str, Any]:
-        """What was seen of a gap that no request can have made."""
+        """Return what was seen of a gap that no request can have made."""
         return self.windows.shown[gap] if gap in self._phantom else {}
 
     def fill(self, gap: int, store: Store) -> Operation | None:
@@ -90,7 +90,7 @@ class Gaps:
         return None
 
     def makers(self, gap: int) -> Iterator[Unanswered]:
-        """Every request that was called in time to make a gap, the one that is planned last."""
+        """Every request that was called in time to make a gap; the planned one is last."""
         chosen = self._chosen.get(gap)
         for one in self.requests:
             if one.floor >= gap:
@@ -101,7 +101,7 @@ class Gaps:
             yield chosen
 
     def _candidates(self, gap: int) -> list[Unanswered]:
-        """Requests without a gap: first those some key still waits for, then the latest."""
+        """Requests without a gap: first those that a window still requires, then the latest."""
         upto = bisect_left(self._left, gap, key=floor_of)
         found = self._left[max(0, upto - CANDIDATES_MAX) : upto][::-1]
         return sorted(found, key=lambda one: -self._wanted(one, gap))
@@ -160,7 +160,7 @@ class Gaps:
         )
 
     def strange(self, since: int, upto: int) -> bool:
-        """Whether a request that is not in the history may have made a gap of these."""
+        """Whether a request that is not in the history may have made one of these gaps."""
         undecided = self._undecided
         at = bisect_right(undecided, upto)
         return bool(self.unfilled and at and undecided[at - 1] > since)
@@ -190,7 +190,7 @@ def _writes(one: Unanswered, shown: dict[str, Any]) -> bool:
 
 
 def _changes(one: Unanswered, store: Store) -> tuple[dict[str, Any], set[str]]:
-    """What a request would put and delete in the store as it is."""
+    """Return what a request would put and delete in the store as it is."""
     puts: dict[str, Any] = {}
     deletes: set[str] = set()
     _would_change(one.operation.f, one.operation.input, store, puts, deletes)

@@ -26,20 +26,20 @@ from sortedcontainers import SortedList
 from squall.checkers.linearizability.models import UNKNOWN, Given
 
 FIRST_REVISION: Final = 1
-"""The revision of a store in which nothing was ever written."""
+"""The revision of an empty store in which nothing was ever written."""
 
 FUNCTIONS: Final = frozenset({"range", "put", "delete", "txn", "compact"})
 
 
 TXN_DEPTH_MAX: Final = 8
-"""Transactions within transactions: more than this is no request."""
+"""Nested transactions: deeper ones are misshapen."""
 
 
 KeyValue = list[Any]
-"""What a key holds, as a range shows it: [key, value, create, mod, version]. Never changed."""
+"""A key's state as a range shows it: [key, value, create, mod, version]. Never mutated."""
 
 _TARGETS: Final = {"value": 1, "create": 2, "mod": 3, "version": 4}
-"""Where a guard finds what it compares."""
+"""The index in a kv of what a guard compares."""
 
 
 class Store:
@@ -49,7 +49,7 @@ class Store:
         self.revision = revision
         self.keys: dict[str, KeyValue] = {}
         self.undo: list[tuple[str, KeyValue | None]] = []  # of the last request: what it replaced
-        self._sorted: Any = None  # made when the first range asks for it: most requests name a key
+        self._sorted: Any = None  # built by the first range: most requests have a single key
 
     def apply(self, f: str, request: Any, at: int | None = None) -> tuple[dict[str, Any], bool]:
         """Apply a request as revision `at` (the next one); return its answer, and if it changed."""
@@ -95,7 +95,7 @@ class Store:
             self.install(key, [key, value, old[2], revision, old[4] + 1])
 
     def install(self, key: str, kv: KeyValue | None) -> None:
-        """Make a key hold exactly this, whatever it held; None: nothing."""
+        """Set a key to exactly this kv, whatever it held; None: absent."""
         old = self.keys.get(key)
         self.undo.append((key, old))
         if kv is None:
@@ -106,13 +106,13 @@ class Store:
             (self._sorted.add if old is None else self._sorted.remove)(key)
 
     def take_back(self) -> None:
-        """Undo the last request, its revision apart."""
+        """Undo the last request, except for its revision."""
         for key, kv in reversed(self.undo[:]):
             self.install(key, kv)
         self.undo.clear()
 
     def within(self, request: Any) -> Iterable[str]:
-        """The keys a request means, in order."""
+        """The keys a request covers, in order."""
         key, end = request["key"], request.get("end")
         if end is None:
             return (key,) if key in self.keys else ()
@@ -128,7 +128,7 @@ class Store:
         key, target, op, operand = guard
         found = self.keys.get(key)
         if found is None and target == "value":
-            return False  # as etcd: a value that is not there compares with nothing
+            return False  # as in etcd, a comparison with an absent value is false
         held = 0 if found is None else found[_TARGETS[target]]
         holds = {"=": held == operand, "!=": held != operand}.get(op)
         if holds is None:
@@ -137,7 +137,7 @@ class Store:
 
 
 def agrees(answer: Any, expected: dict[str, Any]) -> bool:
-    """Whether an answer says nothing else than what was expected."""
+    """Whether an answer states nothing that differs from the expected one."""
     for name, value in expected.items():
         if name not in answer:
             continue
@@ -154,7 +154,7 @@ def agrees(answer: Any, expected: dict[str, Any]) -> bool:
 
 
 class EtcdKv:
-    """etcd's store for the search: small histories, no reads of the past."""
+    """etcd's store as a model for the search: small histories, no reads of past revisions."""
 
     name = "etcd"
     functions = FUNCTIONS
@@ -174,7 +174,7 @@ class EtcdKv:
         return True, (store.revision, tuple(sorted(map(tuple, store.keys.values()))))
 
     def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
-        """Whether nothing that the request could do changes anything."""
+        """Whether no branch of the request can change anything."""
         f, request = given
         if f == "txn":
             branches = [*request.get("then", ()), *request.get("else", ())]
@@ -182,12 +182,12 @@ class EtcdKv:
         return f in {"range", "compact"}
 
     def describe(self, given: Given, answer: Any) -> str:
-        """Say it in a few words."""
+        """Describe a request and its answer briefly."""
         return f"{given[0]} {given[1]} -> {answer}"
 
 
 def misshapen(f: str, request: Any, depth: int = 0) -> str | None:
-    """Say what is wrong with a request's shape, or None."""
+    """Return what is wrong with a request's shape, or None."""
     if not isinstance(request, dict) or f not in FUNCTIONS or depth > TXN_DEPTH_MAX:
         return f"{f} asks with a map, and transactions are not nested deeply"
     if f == "compact":
@@ -227,7 +227,7 @@ def _is_guard(guard: Any) -> bool:
 
 
 def misshapen_answer(answer: Any, depth: int = 0) -> str | None:
-    """Say what is wrong with an answer's shape, or None."""
+    """Return what is wrong with an answer's shape, or None."""
     if not isinstance(answer, dict) or depth > TXN_DEPTH_MAX:
         return "an answer is a map"
     kvs, answers = answer.get("kvs", []), answer.get("answers", [])

@@ -1,15 +1,15 @@
-"""Whether the order that an etcd-like store claims by its revisions explains everything it said.
+"""Strict serializability of an etcd-like store, by replay in the order of its revisions.
 
-Every answer carries a revision: of the change it made, or of the moment it looked at. Sorted by
-revision, changes before the reads of the same revision, the operations are replayed one by one on a
-model of the store (`etcd.Store`): ranges, transactions, deletes and compactions included, over all
-keys at once. If every answer comes out as it was given, and no operation is placed before one that
-had returned when it was called, then this order *is* a proof that the history is strictly
-serializable: whatever the store meant by its revisions. One sort and one pass, O(n log n).
+Every answer carries a revision: of the change it made, or of the state it read. Sorted by revision,
+changes before the reads of the same revision, the operations are replayed one by one on a model of
+the store (`model.Store`): ranges, transactions, deletes and compactions included, over all keys at
+once. If every answer is as given, and no operation is placed before one that had returned when it
+was called, then this order *is* a proof that the history is strictly serializable, whatever the
+store meant by its revisions. One sort and one pass, O(n log n).
 
-Operations that were never answered have no revision. One took effect if a revision is missing
-between those that were acknowledged; which of them filled which gap is settled by what is seen of
-the keys later (`etcd_windows`, `etcd_gaps`), and the replay confirms or refutes it.
+Unanswered operations have no revision. One took effect if a revision is missing between those that
+were acknowledged; which of them made which gap is inferred from what is seen of the keys later
+(`gap_windows`, `gaps`), and the replay confirms or refutes it.
 
     valid    the order is an accepting path: proof
     invalid  two acknowledged changes share a revision, an answer differs from what the
@@ -26,6 +26,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from squall.checkers.answers import mismatches, tell_mismatch
 from squall.checkers.etcd.gap_matching import unanswered
@@ -56,15 +58,15 @@ from squall.checkers.text.lanes import value_text
 from squall.checkers.text.proof import Cast, anomaly
 from squall.checkers.text.words import counted
 from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
-from squall.checkers.watch.witness import WITNESSED
+from squall.checkers.watch.witness import witnessed
 
 CLAIM: Final = "The order of the revisions explains every answer, and respects real time."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 GAPS_MAX: Final = 10_000
-"""Gaps looked at beyond the number of requests that could fill one."""
+"""Gaps considered beyond the number of requests that could fill one."""
 
 
 class _Break(NamedTuple):
@@ -84,6 +86,34 @@ def etcd_order() -> Checker:
         return check_etcd_order(history)
 
     return Checker(name="etcd-order", check=check)
+
+
+def watched_etcd_order() -> Checker:
+    """Return the checker of a store that was watched."""
+
+    def check(history: History, _evidence: Evidence, _budget: Budget) -> Verdict:
+        return check_watched_order(history)
+
+    return Checker(name="etcd-order", check=check)
+
+
+def check_watched_order(history: History) -> Verdict:
+    """Judge a store by its answers, and by what its watches tell of requests nobody answered.
+
+    That explains answers and accuses nobody: a watch may be what is wrong, which the rules for
+    watches say. So the store is invalid only if what its clients were answered shows it alone.
+    """
+    told = check_etcd_order(witnessed(history))
+    if told.validity is not Validity.INVALID:
+        return told
+    ops = [op for op in history if not (op.is_client and op.f == "watch")]
+    alone = check_etcd_order(History(ops, header=history.header))
+    if alone.validity is Validity.INVALID:
+        return alone
+    reason = f"{told.anomalies[0].summary} What watches tell of unanswered requests may be wrong."
+    return msgspec.structs.replace(
+        told, validity=Validity.UNKNOWN, reason=reason, anomalies=(), stats=alone.stats
+    )
 
 
 @uncollected
@@ -109,14 +139,13 @@ def _judge(history: History, first_revision: int) -> Verdict:
     gaps, too_many = _gaps(answers, open_ops, moments, first_revision)
     replay = Replay(answers, gaps, first_revision)
     found = list(replay.run())
-    told = list(_told(found, gaps, first_revision))
+    told = list(_differences(found, gaps, first_revision))
     doubtful = told and not breaks and not any(one.certain for one in told)
     if not (doubtful and gaps and some_choice_explains(answers, gaps, first_revision)):
         breaks += told
     if too_many:
         breaks.append(_unmade(too_many))
-    # What watches tell of a request is their word: it explains answers, and accuses nobody.
-    certain = [one for one in breaks if one.certain and not any(map(_is_witnessed, one.ops))]
+    certain = [one for one in breaks if one.certain]
     reason = None
     if not answers.operations:
         reason = "vacuous: no answer carried a revision"
@@ -135,7 +164,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
         f"{counted(len(open_ops), 'unanswered request')}, {replay.resolved:,} of them placed",
         reason=None if certain else reason,
         method="one pass in order of revisions",
-        anomalies=tuple(_tell(one) for one in certain[:ANOMALIES_MAX]),
+        anomalies=tuple(_explain(one) for one in certain[:ANOMALIES_MAX]),
         stats={
             "answers": len(answers.operations),
             "anomalies": len(certain),
@@ -145,7 +174,7 @@ def _judge(history: History, first_revision: int) -> Verdict:
 
 
 def _mismatched(history: History, other: dict[int, str]) -> Verdict:
-    """Tell of answers to other questions; what they would leave of the others is not known."""
+    """Report answers to other questions; what they imply for the other answers is not known."""
     _validate(history)
     wrong = [one for one in history.operations if one.index in other]
     return Verdict(
@@ -160,9 +189,9 @@ def _mismatched(history: History, other: dict[int, str]) -> Verdict:
 
 
 def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int, str]]:
-    """Sort the operations: answers with a revision, changes without an answer, the rest counted.
+    """Sort the operations: answers with a revision, changes without an answer, counts of the rest.
 
-    Last, what is wrong with answers to other questions, by index of the operation.
+    The last result is what is wrong with answers to other questions, by index of the operation.
     """
     answers = Answers([], [], [], [], [])
     operations, claims, timed, ret = answers.operations, answers.claim, answers.timed, answers.ret
@@ -187,7 +216,7 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             continue
         output = one.output
         revision = output.get("revision")
-        # Most answers cannot belong to anything else: this is what costs nothing to see.
+        # Fast path: most answers can belong to nothing else.
         simple = plain and (_is_of_one_key(request, output) if unchanged else len(output) == 1)
         if not simple and (wrong := unrelated(f, request, output)):
             other.setdefault(one.index, wrong)
@@ -201,7 +230,7 @@ def _answers(history: History) -> tuple[Answers, list[Operation], int, dict[int,
             if not (request.get("revision") or request.get("serializable")):
                 timed.append(len(claims))
             elif f == "range" and request.get("revision"):
-                revision = int(request["revision"])  # it looks at the past, and says so
+                revision = int(request["revision"])  # a read of a past revision, which it names
         operations.append(one)
         claims.append(revision << 1 | unchanged)
         ret.append(one.completed_ns or 0)
@@ -265,9 +294,10 @@ class _Moments:
 def _gaps(
     answers: Answers, open_ops: list[Operation], moments: _Moments, first_revision: int
 ) -> tuple[Gaps | None, int]:
-    """Work out who made the revisions that nobody acknowledged; None if there are none.
+    """Determine the requests that made the unacknowledged revisions; None if there are no gaps.
 
-    Also how many revisions certainly no request of the history made: there are more than requests.
+    Also returns how many gaps certainly no request of the history made: those in excess of
+    requests.
     """
     acknowledged = {claim >> 1 for claim in answers.claim if not claim & 1}
     revisions: list[int] = []
@@ -345,7 +375,7 @@ def _real_time(answers: Answers) -> Iterator[_Break]:
         before = floor[row]
         if before is not None:
             earlier, claim = claims[before], claims[row]
-            # Smaller; or a change of a revision that was read before.
+            # Smaller; or a change at a revision that had been read before.
             if claim >> 1 < earlier >> 1 or (claim < earlier and earlier & 1):
                 yield _turned(operations[before], operations[row], earlier >> 1, claim)
         if highest is None or claims[row] >> 1 > claims[highest] >> 1:
@@ -370,10 +400,10 @@ def _turned(before: Operation, one: Operation, earlier: int, claim: int) -> _Bre
     )
 
 
-def _told(
+def _differences(
     found: Sequence[Difference | Early | Gap], gaps: Gaps | None, first_revision: int
 ) -> Iterator[_Break]:
-    """Tell what the replay found; whether strangers made a gap is known only at its end."""
+    """Report what the replay found; whether other writers made a gap is known only at its end."""
     told = 0
     for one in found:
         if isinstance(one, Early):
@@ -454,7 +484,7 @@ def _differs(found: Difference, *, certain: bool, full: bool) -> _Break:
     if not full:
         return _Break("wrong-answer", (operation,), [], summary, certain=certain)
     witness = found.witness
-    named = [witness] if witness is not None and not _is_witnessed(witness) else []
+    named = [witness] if witness is not None else []
     cast = Cast([*named, operation])
     name = cast.name(operation)
     if found.key is not None and _is_established(found):
@@ -483,12 +513,12 @@ def _is_established(found: Difference) -> bool:
 
 
 def _held(kv: KeyValue | None) -> str:
-    """What a key holds, as a proof shows it: [value, create, mod, version]."""
+    """A key's state as a proof shows it: [value, create, mod, version]."""
     return "nothing" if kv is None else value_text(list(kv[1:]))
 
 
 def _about_key(found: Difference, cast: Cast) -> list[str]:
-    """Say why a key cannot hold what a range showed."""
+    """State why a key cannot hold what a range showed."""
     operation, witness, key = found.operation, found.witness, found.key
     name = cast.name(operation)
     asked = _looked_at(operation)
@@ -514,23 +544,15 @@ def _about_key(found: Difference, cast: Cast) -> list[str]:
         )
         return [then, shown]
     if mod is not None and not shows and mod < at:
-        told = (
-            "a watch was sent its change of"
-            if _is_witnessed(witness)
-            else (f"{cast.name(witness)} changed it at")
-        )
         then = (
-            f"Then {key} at revision {asked} is of revision {at} or after, because {told} revision "
-            f"{at}."
+            f"Then {key} at revision {asked} is of revision {at} or after, because "
+            f"{cast.name(witness)} changed it at revision {at}."
         )
         return [then, f"However, {name} shows it of revision {mod}."]
-    why = f"a watch was sent its change of revision {at}"
-    if not _is_witnessed(witness):
-        verb = "showed" if shows else "changed"
-        why = f"{cast.name(witness)} {verb} it at revision {at}"
+    verb = "showed" if shows else "changed"
     then = (
-        f"Then {_held(found.there)} is at {key} at revision {asked}, because {why}, and no request "
-        f"of the history can have changed it between."
+        f"Then {_held(found.there)} is at {key} at revision {asked}, because {cast.name(witness)} "
+        f"{verb} it at revision {at}, and no request of the history can have changed it between."
     )
     return [then, shown]
 
@@ -540,9 +562,5 @@ def _looked_at(one: Operation) -> int:
     return int(one.input.get("revision") or one.output["revision"])
 
 
-def _is_witnessed(one: Operation) -> bool:
-    return bool((one.meta or {}).get(WITNESSED))
-
-
-def _tell(found: _Break) -> Anomaly:
+def _explain(found: _Break) -> Anomaly:
     return anomaly(found.kind, found.summary, found.sentences, Cast(found.ops))

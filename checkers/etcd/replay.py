@@ -1,9 +1,10 @@
-"""The store, rebuilt revision by revision, and where its answers differ from what it said.
+"""Replay of a store in order of revisions, and where its answers differ from the model's.
 
 Answers come in order of revision, the change of a revision before the reads of it. Each is computed
-anew and compared. Gaps are filled by what `etcd_gaps` chose. What differs is *certain* if no choice
-of unanswered requests could explain it: since the key was last seen, or last changed, nobody unseen
-can have changed it. Where that is not so the answer is believed and the replay goes on from it.
+on `model.Store` and compared. Gaps are filled by the choice of `gaps`. A difference is *certain* if
+no choice of unanswered requests could explain it: since the key was last seen, or last changed, no
+unseen request can have changed it. Otherwise the store is set to what the answer shows, and the
+replay goes on from there. One pass, O(n log n).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Answers(NamedTuple):
 
     `claim` is twice the revision, and one more if the request changed nothing: so that in order of
     claims a change comes before the reads of its revision. `order` are the rows in that order,
-    `timed` those whose revision is of the moment they were answered at, in nanoseconds in `ret`.
+    `timed` those whose revision is of the moment of their answer, in nanoseconds in `ret`.
     """
 
     operations: list[Operation]
@@ -43,12 +44,12 @@ class Answers(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """An answer which is not what the replay says.
+    """An answer that differs from the replay.
 
-    `key` is one of which it says something else: `shown` instead of `there` (None: nothing). It is
+    `key` is one of which it says something else: `shown` instead of `there` (None: absent). It is
     None where the answer as a whole differs from `expected`. `witness` is the last answer that says
-    what was at the key: an acknowledged change of it or a read. `certain` holds as long as the gaps
-    in `windows`, pairs of revisions, are nobody's outside of the history.
+    what was at the key: an acknowledged change of it or a read. `certain` holds unless a request
+    outside of the history made a gap in `windows`, pairs of revisions.
     """
 
     operation: Operation
@@ -62,14 +63,14 @@ class Difference(NamedTuple):
 
 
 class Early(NamedTuple):
-    """An answer from before the beginning."""
+    """An answer at a revision before the store's first."""
 
     operation: Operation
     revision: int
 
 
 class Gap(NamedTuple):
-    """A gap that no request filled. `shown` is what was seen of it: then nobody can have."""
+    """A gap that no request filled. `shown` is what was seen of it: then no request can have."""
 
     revision: int
     shown: dict[str, Any]
@@ -85,10 +86,10 @@ class Replay:
         self._next_gap = 0
         self._first = first_revision
         self._store = Store(first_revision)
-        # By whether they changed or read it: key -> places in the order. Made when first needed.
+        # By whether they changed or read it: key -> places in the order. Built when first needed.
         self._places: tuple[dict[str, list[int]], dict[str, list[int]]] | None = None
         self._wrong: set[int] = set()  # places of answers that are certainly wrong
-        self._forked = False  # a change was left out: what follows may build on it
+        self._forked = False  # a change was left out: later differences may result from it
         self.resolved = 0
 
     def run(self) -> Iterator[Difference | Early | Gap]:
@@ -103,7 +104,8 @@ class Replay:
             upto = revision if claim & 1 else revision - 1
             if now != upto:
                 if now > upto:
-                    # Two changes of one revision are told already; before the beginning is nothing.
+                    # Two changes of one revision were reported already; before the first revision
+                    # there is none.
                     if upto < self._first:
                         yield Early(operation, revision)
                     self._forked = self._forked or not claim & 1
@@ -136,27 +138,29 @@ class Replay:
     def _compare(
         self, operation: Operation, revision: int, place: int, *, changed: bool
     ) -> Difference | None:
-        """Apply a request; if its answer differs, believe it unless it is certainly wrong."""
+        """Apply a request; if its answer differs, adopt it unless it is certainly wrong."""
         store, answer = self._store, operation.output
         expected, did = store.apply(operation.f, operation.input, at=revision)
         expected.pop("revision")
         if did is changed and agrees(answer, expected):
             return None
         store.take_back()
-        found = self._judge(operation, expected, revision, place, tells=_tells(operation, changed))
+        found = self._judge(
+            operation, expected, revision, place, tells=_says_if_changed(operation, changed)
+        )
         if self._forked:
             found = found._replace(certain=False)
         if operation.f == "range":
             if not found.certain:
-                self._believe(operation.input, answer)
+                self._adopt(operation.input, answer)
         else:
             self._repeat(operation.f, operation.input, answer, revision)
         if found.certain:
             self._wrong.add(place)
         return found
 
-    def _believe(self, request: Any, answer: Any) -> None:
-        """Let the store hold what a read showed."""
+    def _adopt(self, request: Any, answer: Any) -> None:
+        """Set the store to what a read showed."""
         store = self._store
         kvs = answer.get("kvs")
         if kvs is None:
@@ -206,7 +210,7 @@ class Replay:
         *,
         tells: bool,
     ) -> Difference:
-        """Say whether a difference is certain, and of which key; `tells`: the answer is whole."""
+        """Decide if a difference is certain, and of which key; `tells`: the answer is complete."""
         answer = operation.output
         if not tells:
             return Difference(operation, expected)
@@ -264,14 +268,14 @@ class Replay:
         revision: int,
         place: int,
     ) -> tuple[int, int] | None:
-        """Where an unseen change would have to lie to explain a key; None: it may lie there."""
+        """Return where an unseen change that explains a key is ruled out; None: it is possible."""
         since = self._looked(key, place)
         changed = self._last_change(key, place)
         at = changed.output["revision"] if changed is not None else self._first
         if shown is None or there is None or shown[1:4:2] != there[1:4:2]:
             since = max(since, at)
             if shown is not None and (shown[3] > revision or shown[3] < at):
-                return (revision, revision)  # from the future, or overwritten by who was answered
+                return (revision, revision)  # from the future, or acknowledged as overwritten
         if self._gaps is not None and self._gaps.doubtful(key, None, since, revision):
             return None
         return (since, revision)
@@ -299,9 +303,9 @@ class Replay:
         return None if row is None else self._answers.operations[row]
 
     def _witness(self, key: str, place: int, *, gone: bool) -> Operation | None:
-        """The last answer before a place of the order that says what was at a key.
+        """Return the last answer before a place of the order that says what was at a key.
 
-        `gone`: nothing was, which the deletion of a range may have brought about.
+        `gone`: it was absent, which the deletion of a range may have caused.
         """
         claims, operations = self._answers.claim, self._answers.operations
         rows = [self._index(place, key, change=change) for change in (True, False)]
@@ -401,8 +405,8 @@ def _guarded(f: str, request: Any) -> Iterator[str]:
             yield from _guarded(inner, one)
 
 
-def _tells(operation: Operation, changed: bool) -> bool:
-    """Whether an answer tells enough to know if its request changed anything."""
+def _says_if_changed(operation: Operation, changed: bool) -> bool:
+    """Whether an answer is complete enough to know if its request changed anything."""
     return (
         changed
         or operation.f == "range"

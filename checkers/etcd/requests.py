@@ -1,7 +1,7 @@
-"""What a request to etcd may do: to which keys, and what its answer says that it did.
+"""The possible effects of an etcd request: which keys it may change, and which its answer names.
 
-A transaction holds further requests, and which of its two branches ran is for its answer to say; as
-long as nobody knows, it may have done what either branch does. This module knows no order.
+A transaction holds further requests, and its answer says which of its two branches ran; without an
+answer it may have done what either branch does. This module knows no order.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PUT, DELETE = "put", "delete"
 
 
 def needs_keys(f: str, request: Any) -> bool:
-    """Whether a request does nothing unless a key is there: a transaction that asks for it."""
+    """Whether a request does nothing unless a key is present: a transaction with such a guard."""
     return (
         f == "txn"
         and any(there for _, there in guarded(request, {"succeeded": True}))
@@ -24,7 +24,7 @@ def needs_keys(f: str, request: Any) -> bool:
 
 
 class Effects(NamedTuple):
-    """What a request may change: values it puts, by key, keys and ranges it deletes."""
+    """The possible changes of a request: values it puts, by key, keys and ranges it deletes."""
 
     puts: dict[str, Any]
     deletes: set[str]
@@ -46,7 +46,7 @@ class Effects(NamedTuple):
 
 
 def effects_of(f: str, request: Any) -> Effects:
-    """Everything that a request could change, in either branch."""
+    """Return everything that a request could change, in either branch."""
     found = Effects({}, set(), [])
     _collect(f, request, found)
     return found
@@ -67,7 +67,7 @@ def _collect(f: str, request: Any, found: Effects) -> None:
 
 
 def changed(f: str, request: Any, answer: Any) -> bool:
-    """Whether a request that was answered like this changed anything."""
+    """Whether a request changed anything, given its answer."""
     if f == PUT:
         return True
     if f == DELETE:
@@ -90,21 +90,21 @@ _FIELDS: Final = {
     "txn": frozenset({"succeeded", "answers"}),
     "compact": frozenset[str](),
 }
-"""What an answer to each function may hold beside its revision."""
+"""The fields that an answer to each function may have besides its revision."""
 
 _ALL_FIELDS: Final = frozenset[str]().union(*_FIELDS.values())
 
 
 def covers(request: Any, key: Any) -> bool:
-    """Whether a request is about a key: [key, end), or this key alone."""
+    """Whether a request covers a key: [key, end), or this key alone."""
     end = request.get("end")
     return bool(key == request["key"] if end is None else request["key"] <= key < end)
 
 
 def unrelated(f: str, request: Any, answer: Any) -> str | None:
-    """Say why an answer cannot belong to a request, whatever the store held; None if it can.
+    """Return why an answer cannot belong to a request, whatever the store held; None if it can.
 
-    What is misshapen is not for this function to say: it finds nothing wrong with it.
+    Misshapen answers pass: `model.misshapen_answer` reports them.
     """
     try:
         return _unrelated(f, request, answer)
@@ -175,7 +175,7 @@ def _unrelated_branch(request: Any, answer: Any) -> str | None:
 
 
 def requests_of(f: str, request: Any) -> list[Any]:
-    """A request, or those within a transaction."""
+    """Return a request, or those within a transaction."""
     if f != "txn":
         return [request]
     inner = [*request.get("then", ()), *request.get("else", ())]
@@ -188,9 +188,9 @@ def keys_of(f: str, request: Any) -> list[str]:
 
 
 def guarded(request: Any, answer: Any) -> Iterator[tuple[str, bool]]:
-    """Keys with whether they were there when a transaction ran, by what is known of its guards.
+    """Keys with whether they were present when a transaction ran, as far as its guards tell.
 
-    All of them held if it succeeded. If not, one of them did not: known only if it is alone.
+    If it succeeded, all guards held. If not, one of them did not: known only if there is just one.
     """
     guards = request.get("if") or ()
     held = bool(answer.get("succeeded"))
@@ -206,7 +206,7 @@ def guarded(request: Any, answer: Any) -> Iterator[tuple[str, bool]]:
 
 
 _ABSENT: Final = frozenset({("=", True), ("!=", False), (">", False)})
-"""(operator, whether the guard held) of a comparison with 0 that says: the key is absent."""
+"""(operator, whether the guard held) of a comparison with 0 that implies: the key is absent."""
 
 _PRESENT: Final = frozenset({("=", False), ("!=", True), (">", True)})
-"""The same of one that says: it is there."""
+"""The same of one that implies: the key is present."""

@@ -1,13 +1,12 @@
-"""Whether the store keeps the contract of its revisions.
+"""The contract of revisions: distinct, in real-time order, each with its value.
 
 Every answer of an etcd-like store carries the store's revision, and every key the revision of its
-last change. They are a second, cheaper witness: the store itself claims an order, and each claim
-can be checked in one sorted pass.
+last change. The store thereby claims an order, and each claim can be checked in one sorted pass,
+O(n log n):
 
     distinct    two acknowledged changes never share a revision (a fork, or a restored past, does)
     real-time   an operation called after another returned answers with no smaller revision; a
-    change
-                with a greater one
+                change with a greater one
     value       a key's value at revision m is what the change acknowledged at m wrote
     current     a read at revision R returns the key's latest acknowledged change up to R
 
@@ -34,7 +33,7 @@ CLAIM: Final = "Revisions order all changes, in real time, and each value stands
 KIND: Final = "revision-contract"
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 LEFT_OUT: Final = "the answer carried no revision"
@@ -103,7 +102,7 @@ def _answer(one: Operation) -> _Answer | None:
 
 
 def _violations(answers: list[_Answer], changes: dict[int, _Answer]) -> Iterator[Anomaly]:
-    """Find them all; fills `changes` by revision."""
+    """Find all violations; fills `changes` by revision."""
     for answer in answers:
         if answer.changed:
             other = changes.setdefault(answer.revision, answer)
@@ -126,7 +125,7 @@ def _violations(answers: list[_Answer], changes: dict[int, _Answer]) -> Iterator
 
 def _shared(one: _Answer, other: _Answer) -> Anomaly:
     cast = Cast([one.operation, other.operation])
-    return _tell(
+    return _explain(
         "distinct",
         f"{phrase(one.operation)} and {phrase(other.operation)} were both acknowledged at revision "
         f"{one.revision}.",
@@ -168,7 +167,7 @@ def _backwards(before: _Answer, answer: _Answer) -> Anomaly:
     cast = Cast([before.operation, answer.operation])
     first, second = cast.name(before.operation), cast.name(answer.operation)
     than = "no smaller than" if not answer.changed else "greater than"
-    return _tell(
+    return _explain(
         "real-time",
         f"{phrase(answer.operation)} answered with revision {answer.revision}, after "
         f"{phrase(before.operation)} had returned with {before.revision}.",
@@ -198,15 +197,15 @@ def _value(
     value = observed(operation)
     change = changes.get(mod)
     if change is None or change.operation.key != operation.key:
-        # Nobody acknowledged this revision of the key. The value may be of a write that was never
-        # answered; but not of one that was acknowledged at another revision.
+        # No request acknowledged this revision of the key. The value may be of an unanswered write;
+        # but not of one that was acknowledged at another revision.
         change = by_value.get((operation.key, freeze(value)))
         if change is None or change.revision == mod:
             return None
     elif freeze(written(change.operation)) == freeze(value):
         return None
     cast = Cast([change.operation, operation])
-    return _tell(
+    return _explain(
         "value",
         f"{who(operation)} read {value_phrase(value)} as of revision {mod} of {operation.key}, but "
         f"{phrase(change.operation)} was acknowledged at revision {change.revision}.",
@@ -232,7 +231,7 @@ def _current(
         return None
     change = changes[known[at - 1]]
     cast = Cast([change.operation, operation])
-    return _tell(
+    return _explain(
         "current",
         f"{who(operation)} read {value_phrase(observed(operation))} from {operation.key} at "
         f"revision {answer.revision}, which leaves out {phrase(change.operation)} at revision "
@@ -251,6 +250,6 @@ def _current(
     )
 
 
-def _tell(rule: str, summary: str, sentences: list[str], cast: Cast) -> Anomaly:
+def _explain(rule: str, summary: str, sentences: list[str], cast: Cast) -> Anomaly:
     data: dict[str, Any] = {"rule": rule}
     return anomaly(KIND, summary, sentences, cast, data=data)

@@ -1,12 +1,12 @@
-"""Who did what and when in other tools' histories, and how we write that down.
+"""Turns the events of other tools' histories into a History: process, operation and time.
 
-Events come in the order that `ordering` finds. In a file that names no process at all, whoever
-completes is the only operation open that could be answered so; where several could, the file is
-refused. What the values mean is said by `translations`; an operation that, going by what it says,
-constrains nothing is left out whole, and counted.
+Events come in the order that `ordering` finds. In a file that names no process, a completion is
+matched with the only open operation that it could answer; if there are several, the file is
+refused. The meaning of values is up to `translations`; an operation that constrains nothing by its
+translation is left out with its invocation, and counted.
 
-A file that consists of completions only says nothing about time. A transactional model can be
-judged without it, at `serializable` and below: every operation is then concurrent with every other.
+A file that consists of completions only contains no real time. A transactional model can be judged
+without it, at `serializable` and below: every operation is then concurrent with every other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from squall.checkers.formats.translations import Event, LeftOut, Record, transla
 from squall.checkers.history import Accounting, History, MalformedHistory, Op, OpType, is_client
 
 _TYPES: Final = {one.value: one for one in OpType}
-_NAMES: Final = tuple(_TYPES)  # a tuple: what a file calls a type may not be hashable
+_NAMES: Final = tuple(_TYPES)  # a tuple: a file's value of `type` may not be hashable
 
 _COMPLETIONS: Final = tuple(name for name in _NAMES if name != OpType.INVOKE)
 
@@ -37,14 +37,14 @@ _SPEAKING: Final = frozenset(
         )
     }
 )
-"""Events that say nothing without a value."""
+"""Events that are meaningless without a value."""
 
 HEADER: Final = '{"squall":"history","version":1}'
-"""The first line of a history of our own."""
+"""The first line of a history in our own format."""
 
 
 class Spoken(NamedTuple):
-    """A file's events as a history. `timed`: the file says what came before what."""
+    """A file's events as a history. `timed`: the file orders them in real time."""
 
     history: History
     accounting: Accounting
@@ -140,10 +140,10 @@ def _key_names(clients: Sequence[Record]) -> Callable[[Any], str | None]:
 
 
 def _is_excerpt(records: Sequence[Record]) -> bool:
-    """Whether the indexes of all events, of clients and others, leave some out.
+    """Whether the indexes of all events, of clients and others, have gaps.
 
-    They count from 0 or 1. A value without a writer may then have been written by what is missing.
-    Indexes that each client counts for itself, which repeat, say nothing.
+    They count from 0 or 1. A value without a writer may then have been written by a missing event.
+    Indexes that each client counts for itself, which repeat, do not count.
     """
     indexes = [one.fields.get("index") for one in records]
     known = {index for index in indexes if isinstance(index, int)}
@@ -182,7 +182,7 @@ def _transaction(value: Any, *, asked: bool) -> bool:
 
 
 def _meta(fields: dict[str, Any]) -> dict[str, Any] | None:
-    """What is evidence rather than answer; Jepsen marks reads of the end by `final?`."""
+    """Evidence besides the answer; Jepsen marks final reads by `final?`."""
     meta = fields["meta"] if isinstance(fields.get("meta"), dict) else {}
     if fields.get("final?") is True:
         meta = {**meta, "final": True}
@@ -194,7 +194,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _of_client(record: Record, name: str) -> bool:
-    """Whether a client did this; settles how its process is written. Raises MalformedHistory."""
+    """Whether an event is a client's; normalises its process. Raises MalformedHistory."""
     line, fields = record
     process = fields.get("process")
     if isinstance(process, float) and process.is_integer():
@@ -214,10 +214,10 @@ def _of_client(record: Record, name: str) -> bool:
 
 
 def _uniform(clients: Sequence[Record], name: str) -> None:
-    """Raise where a file says something of some events only that it should say of all alike.
+    """Raise if a field that all alike events should have is present in some of them only.
 
-    Whoever dropped a field has also dropped what it meant: a read without a value is no read of
-    nothing, and an event without a process belongs to anybody.
+    A recorder that dropped a field also dropped its meaning: a read without a value is not a read
+    of nothing, and an event without a process cannot be attributed.
     """
     first: dict[tuple[Any, ...], tuple[bool, int]] = {}
     for line, fields in clients:
@@ -248,7 +248,7 @@ def _uniform(clients: Sequence[Record], name: str) -> None:
 def _untimed(
     clients: Sequence[Record], name: str, model: str
 ) -> tuple[list[Record], list[int], list[str]]:
-    """Let everything that only completes be concurrent; raises MalformedHistory."""
+    """Make operations that only complete concurrent; raises MalformedHistory."""
     if model not in TRANSACTIONAL:
         raise MalformedHistory(
             f"{name}:{clients[0].line}: nothing in this file is invoked: completions alone say "
@@ -268,7 +268,7 @@ def _untimed(
 
 
 class _Processes:
-    """Who does what; where a file names no process, who must have done it."""
+    """Attributes events to processes; where a file names none, by matching completions."""
 
     def __init__(self, name: str, *, named: bool) -> None:
         self._name = name
@@ -282,7 +282,7 @@ class _Processes:
         """Return an event's process, and the place of its invocation; raises MalformedHistory."""
         if outcome is OpType.INVOKE:
             if process is None:
-                process = self._next  # nothing says that two operations are of one client
+                process = self._next  # no two operations are known to be of one client
                 self._next += 1
             elif process in self._busy:
                 raise MalformedHistory(
@@ -303,7 +303,7 @@ class _Processes:
         return process, place
 
     def _only(self, f: str, value: Any, where: str) -> int | str | None:
-        """Return the open operation that this answers."""
+        """Return the only open operation that this can answer."""
         fitting = [
             (process, since)
             for process, (asked, given, since, _) in self._busy.items()
@@ -319,7 +319,7 @@ class _Processes:
 
 
 def _answers(asked: Any, answer: Any) -> bool:
-    """Whether an answer may be that to a question: what was given is given back, gaps filled."""
+    """Whether an answer may be that to a request: given values are repeated, gaps filled."""
     if asked is None or answer is None or asked == answer:
         return True
     if isinstance(asked, list) and isinstance(answer, list):

@@ -2,11 +2,11 @@
 
 A keyword becomes a string without its colon, a list or vector a list, a set a frozenset, a map a
 dict; a tagged value is the value without its tag. Commas are blanks and `;` begins a comment. It
-reads a stream of forms, one after the other, and knows nothing of histories.
+reads a stream of forms, one after the other, in one pass, and knows nothing of histories.
 
-What Clojure prints beside EDN is read as well: `#:a{:b 1}` is {"a/b": 1}, a character is a text of
-one letter, a pattern `#"a+"` the text of it, an unreadable `#<Object ...>` its own text; metadata
-(`^:m`) is left out.
+What Clojure prints besides EDN is read as well: `#:a{:b 1}` is {"a/b": 1}, a character is a text of
+one letter, a pattern `#"a+"` its text, an unreadable `#<Object ...>` its own text; metadata (`^:m`)
+is left out.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DIGITS_MAX: Final = 400
 """A number longer than this is text."""
 
 ATOM_CHARS_MAX: Final = 24
-"""Atoms shorter than this are remembered: most lexemes of a history are keywords and numbers."""
+"""Atoms shorter than this are interned: most lexemes of a history are keywords and numbers."""
 
 _LEXEME = re.compile(
-    # Possessive: nothing here is ever matched again in another way, and nothing is kept for it.
+    # Possessive quantifiers: no alternative match is possible, so no backtracking state is kept.
     r"""[\s,]*+(?:;[^\n]*+(?:\n[\s,]*+|\Z))*+
     ( \#\{ | [(\[{] | [)\]}]
     | "(?:[^"\\]++|\\.)*+"
@@ -39,7 +39,7 @@ _BLANK = re.compile(r"(?:[\s,]|;[^\n]*+)*+")
 _CLOSES: Final = {"(": ")", "[": "]", "{": "}", "#{": "}"}
 _CLOSING: Final = frozenset(_CLOSES.values())
 _DISCARDS: Final = frozenset({"#_", "^", "#^"})
-"""What makes the next form count for nothing: a comment, or metadata of the form behind it."""
+"""Markers that drop the next form: a comment, or metadata of the form after it."""
 
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
@@ -74,7 +74,7 @@ def read_numbered(text: str) -> Iterator[tuple[int, Any]]:
 
 
 class _Mark:
-    """Stands among the forms of a collection for what changes the form behind it."""
+    """A marker among the forms of a collection that changes the form after it."""
 
 
 _TAG, _DISCARD = _Mark(), _Mark()
@@ -83,11 +83,11 @@ _TAG, _DISCARD = _Mark(), _Mark()
 def _forms(text: str, *, split: bool) -> Iterator[tuple[int, Any]]:
     """Yield places and forms; `split` takes vectors and lists at the top apart.
 
-    One lexeme at a time, with a stack of the collections that are open: no recursion, because a
+    One lexeme at a time, with an explicit stack of open collections: no recursion, because a
     history has a hundred times more lexemes than operations.
     """
     match, atoms = _LEXEME.match, dict[str, Any](_WORDS)
-    stack: list[tuple[str, list[Any], int]] = []  # what opened, what it held so far, since where
+    stack: list[tuple[str, list[Any], int]] = []  # opening lexeme, contents so far, first line
     forms: list[Any] = []
     at = marks = place = 0
     base = 0  # how many open collections make the top
@@ -181,7 +181,7 @@ def _collection(opening: str, forms: list[Any]) -> Any:
 
 
 def _qualified(space: str, key: Any) -> Any:
-    """Give a key of a namespaced map its namespace; `_/` says that it has none."""
+    """Give a key of a namespaced map its namespace; `_/` means none."""
     if not isinstance(key, str) or not space:
         return key
     return key[2:] if key.startswith("_/") else key if "/" in key else f"{space}/{key}"

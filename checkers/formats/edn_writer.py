@@ -1,19 +1,19 @@
 """Writes a history as Jepsen's EDN, one map a line, as Knossos and Elle read it.
 
-What those tools have words for is said in their words: micro-operations are keywords, registers of
-several keys have values `[key value]`, an operation that certainly never happened is `:fail`. What
-they have no words for stands in entries of the map that they do not look at, and that
-`squall.checkers.formats.dialects` reads back, so that nothing is lost:
+What those tools can represent is written in their form: micro-operations are keywords, registers of
+several keys have values `[key value]`, an operation that failed is `:fail`. What they cannot
+represent is in entries of the map that they ignore, and that `squall.checkers.formats.dialects`
+reads back, so that nothing is lost:
 
     :refused [1 2]    a compare-and-set of 1 to 2 that was refused and saw another value: for
                       Knossos, a read of that value
-    :refused true     one that did not say what it saw: for Knossos, one that failed
+    :refused true     one that did not report what it saw: for Knossos, one that failed
     :absent true      a read that found nothing, which Knossos takes for a read of anything
     :node, :meta      as in `squall.checkers.history.Op`
 
 The order of the lines is the order of events. At equal times invocations come first, for an
-interval is closed; a process that would then begin before it ended goes on under a new number.
-Reads of a node's own state promise nothing that such a tool could judge, and are left out.
+interval is closed; a process that would then begin before it ended continues under a new number.
+Reads of a node's own state have no consistency that such a tool could judge, and are left out.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _in_order(history: History) -> Iterator[tuple[Op, int | str]]:
     events = [op for op in history if op.f not in IGNORED]
     numbers = [op.process for op in events if isinstance(op.process, int)]
     fresh = itertools.count(1 + max(numbers, default=0))
-    now: dict[int | str, int | str] = {}  # what a process goes by now
+    now: dict[int | str, int | str] = {}  # the current number of each process
     for _, together in itertools.groupby(events, key=lambda op: op.time_ns):
         begun, done, ended = [], [], set()
         for op in together:
@@ -137,7 +137,7 @@ def _event(
 
 
 def _said(op: Op, operation: Operation) -> tuple[OpType, str, Any, dict[str, Any]]:
-    """Return type, function and value of an event in Jepsen's words, and what it has none for."""
+    """Return type, function and value of an event in Jepsen's form, and the extra entries."""
     value, answered = op.value, operation.outcome is OpType.OK
     asks = op.type is OpType.INVOKE
     if op.f == "txn" and isinstance(value, list | tuple):
@@ -160,7 +160,7 @@ def _said(op: Op, operation: Operation) -> tuple[OpType, str, Any, dict[str, Any
 
 
 def _swap(operation: Operation) -> Any:
-    """What a compare-and-set that swapped says it did: [seen, new]."""
+    """Return [seen, new] of a compare-and-set that swapped."""
     output, asked = operation.output, operation.input
     if isinstance(output, list | tuple):
         return output

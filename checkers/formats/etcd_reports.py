@@ -6,9 +6,9 @@ An operation is one JSON object a line, with times in ns of one clock:
 
 and a watch holds its request with all its responses. They become the requests and watches that
 `squall.checkers.etcd.model` and `squall.checkers.watch.rules` describe. A report has no create
-revision of a key: it is worked out from the key's other changes, and what a read showed is left
-out, and said to be, where requests without an answer leave it open. Where a watch without a start
-revision began is only known from the first thing it was sent.
+revision of a key: it is derived from the key's other changes; where unanswered requests leave it
+open, the read is judged by revision and count only, and a note says so. The start of a watch
+without a start revision is known only from the first event it was sent.
 
 An answer with an error may or may not have happened (`info`), unless the error is one that etcd
 gives before it does anything. Grants of leases and defragmentations change no key: they are left
@@ -25,7 +25,7 @@ from squall.checkers.formats.translations import Record
 from squall.checkers.history import Accounting, History, MalformedHistory, Op, OpType
 
 REQUESTS: Final = frozenset({"range", "put", "delete", "txn", "compact"})
-"""Functions of requests."""
+"""Functions of etcd requests."""
 
 STORE: Final = "store"
 """The key of every operation: the whole store."""
@@ -34,17 +34,17 @@ KEYS_END: Final = "\U0010ffff"
 """The end of a range of all keys."""
 
 NEVER: Final = 1 << 62
-"""A return that is later never came."""
+"""A return later than this never happened."""
 
 REFUSALS: Final = ("required revision has been compacted", "required revision is a future revision")
-"""Errors of requests that did nothing."""
+"""Errors of requests that had no effect."""
 
 UNJUDGED: Final = frozenset({"leaseGrant", "defragment"})
 """Requests that change no key."""
 
 
 class _Done(NamedTuple):
-    """An operation: when it was called and returned (None: never), and what it was."""
+    """An operation: its call and return (None: never), function, request and answer."""
 
     call: int
     ret: int | None
@@ -105,7 +105,7 @@ def to_history(files: Sequence[tuple[str, Sequence[Record]]]) -> tuple[History, 
 def _fill_in(
     done: Sequence[_Done], files: Sequence[tuple[str, Sequence[Record]]]
 ) -> tuple[str, ...]:
-    """Give every kv that was read its create revision, or take it out; return what to say of it."""
+    """Give every kv that was read its create revision, or leave it out; return a note on that."""
     changes: dict[str, dict[int, str]] = {}
     for one in done:
         if one.outcome is not OpType.OK:
@@ -151,7 +151,7 @@ def _complete(
     *,
     doubtful: bool,
 ) -> bool:
-    """Fill in a kv's create revision, and its version if the report has none."""
+    """Complete a kv's create revision, and its version if the report has none."""
     key, _, _, mod, version = kv
     create, puts = mod, 0
     mine = changes.get(key, {})
@@ -172,7 +172,7 @@ _Event = tuple[int, int, int, _Done]
 
 
 def _alternating(events: list[_Event]) -> Iterator[_Event]:
-    """Let each client's answer come before its next call where both have one time."""
+    """Place each client's answer before its next call where both have one time."""
     waiting: list[_Event] = []
     busy: dict[int | str, int] = {}
     now = None
@@ -262,7 +262,7 @@ def _operation(fields: dict[str, Any], where: str) -> _Done | str:
 
 
 def _request(kind: str, asked: dict[str, Any], where: str) -> tuple[str, Any, bool]:
-    """Return function and request, and whether a transaction stands for its only request."""
+    """Return function and request, and whether it is the only request of a transaction."""
     if kind == "range":
         return "range", _range(asked["Range"]), False
     if kind == "compact":
@@ -304,7 +304,7 @@ def _range(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Any) -> str:
-    """A value, or the hash that stands for a long one."""
+    """Return a value, or the hash that stands for a long one."""
     if isinstance(value, dict):
         return f"hash {value['Hash']}" if value.get("Hash") else str(value["Value"])
     return str(value)
@@ -350,7 +350,7 @@ def _watch(fields: dict[str, Any], where: str) -> _Done:
             {
                 "revision": response["Revision"],
                 "events": [
-                    _told(one, bool(request.get("WithPrevKV"))) for one in response["Events"] or ()
+                    _event(one, bool(request.get("WithPrevKV"))) for one in response["Events"] or ()
                 ],
                 "progress": bool(response.get("IsProgressNotify")),
             }
@@ -363,13 +363,13 @@ def _watch(fields: dict[str, Any], where: str) -> _Done:
 
 
 def _revisions(response: dict[str, Any]) -> list[int]:
-    """The revisions that a response shows the watch to have come to."""
+    """The revisions that a response shows the watch to have reached."""
     return [event[3] for event in response["events"]] or (
         [response["revision"] + 1] if response["progress"] else []
     )
 
 
-def _told(event: dict[str, Any], prev: bool) -> list[Any]:
+def _event(event: dict[str, Any], prev: bool) -> list[Any]:
     kind = event["Type"].removesuffix("-operation")
     value = _value(event["Value"]) if kind == "put" and event.get("Value") is not None else None
     told = [kind, event["Key"], value, event["Revision"]]

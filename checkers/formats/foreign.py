@@ -1,13 +1,13 @@
-"""Histories of other tools, in our words, whatever file they come in.
+"""Loads a history from a file of any supported format.
 
-`load` finds out by itself what it was given: Jepsen's EDN (one vector, one list or a stream of
+`load` recognises the format by the content: Jepsen's EDN (one vector, one list or a stream of
 maps), its `history.txt` or its log, elle-cli's JSON (one array, or an object a line), Porcupine's
 logs of Jepsen runs, a file of etcd's robustness reports, or our own `history.jsonl`; each also
-compressed by gzip. It finds out as well what the operations are about, and suggests the model that
-judges them; `catalogue.check_file` goes on from there.
+compressed by gzip. It recognises the kind of operations as well, and suggests the model that judges
+them; `registry.check_file` continues from there.
 
-What counts as the order of events is said in `ordering`. Everything that is wrong with a file
-raises MalformedHistory with its name and the line.
+The order of events is determined by `ordering`. Every error of a file raises MalformedHistory with
+its name and the line.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ UNZIPPED_BYTES_MAX: Final = 1 << 30
 """The most that a compressed file may hold."""
 
 THINGS_BETWEEN_LOOKS: Final = 4096
-"""Lines or maps read between two looks at the budget: some milliseconds."""
+"""Lines or maps read between two checks of the budget: some milliseconds."""
 
 READABLE: Final = (
     "readable are Jepsen's history.edn, history.txt and jepsen.log, elle-cli's JSON, Porcupine's "
     "logs, etcd's robustness reports and Squall's history.jsonl"
 )
-"""What to give instead of a file that is none of these."""
+"""The supported formats, for the message that refuses a file."""
 
 MIXED: Final = "etcd+watch"
 """The model of a file that holds both requests to etcd and watches."""
@@ -55,10 +55,10 @@ _JEPSEN: Final = b"JEPSEN"
 
 
 class Foreign(NamedTuple):
-    """A history that was read, and what it seems to be about.
+    """A history that was read, and its suggested model.
 
-    `model` is a name of `catalogue.JUDGES`, or "" when nothing fits. `format` is the kind of file.
-    `timed` is false where the file says nothing about what came before what.
+    `model` is a name of `registry.JUDGES`, or "" when nothing fits. `format` is the kind of file.
+    `timed` is false if the file does not order its events in real time.
     """
 
     history: History
@@ -78,7 +78,7 @@ def load(
 ) -> Foreign:
     """Read a file's content; raises MalformedHistory, and OutOfBudget when the meter does.
 
-    `name` is what messages call the file; `model` overrides what its operations look like, and
+    `name` is the file's name in messages; `model` overrides what its operations look like, and
     `assume` what its values seem to mean.
     """
     meter = meter or Meter(UNTIMED)
@@ -159,7 +159,7 @@ def load_report(
 
 
 def _of_own(history: History, model: str) -> Foreign:
-    """Wrap a history of our own, every operation of which is judged."""
+    """Wrap a history in our own format, every operation of which is judged."""
     accounting = Accounting(
         lines=1 + len(history), events=len(history), operations=len(history.operations)
     )
@@ -167,7 +167,7 @@ def _of_own(history: History, model: str) -> Foreign:
 
 
 def _own_model(history: History, name: str) -> str:
-    """Guess; where the header names a model or a workload, looks may fit several models."""
+    """Guess the model; where the header names one, or a workload, an ambiguous guess is no error."""
     try:
         return guess_own(history, name)
     except MalformedHistory:
@@ -177,7 +177,7 @@ def _own_model(history: History, name: str) -> str:
 
 
 def guess_own(history: History, name: str = "FILE") -> str:
-    """Suggest the model of a history of ours by what its operations look like."""
+    """Suggest the model of a history in our own format by what its operations look like."""
     return _guess(
         [
             Record(
@@ -208,7 +208,7 @@ def _guess(records: Sequence[Record], name: str) -> str:
 
 
 def _requests(records: Sequence[Record]) -> bool:
-    """Whether all is what etcd is asked for."""
+    """Whether all functions are requests to etcd."""
     return all(
         one.fields.get("f") in etcd_reports.REQUESTS for one in records if is_client(one.fields)
     )
@@ -219,7 +219,7 @@ def _with_lines(accounting: Accounting, lines: int) -> Accounting:
 
 
 def _unzipped(data: bytes, name: str, meter: Meter) -> bytes:
-    """Decompress what gzip compressed, as far as a history may be long."""
+    """Decompress gzip, up to the maximal length of a history."""
     unzip = zlib.decompressobj(wbits=31)
     whole = bytearray()
     try:
@@ -247,7 +247,7 @@ def _unzipped(data: bytes, name: str, meter: Meter) -> bytes:
 
 
 def _text(data: bytes, name: str) -> str:
-    """Return a file's text; raises MalformedHistory where it has none."""
+    """Return a file's text; raises MalformedHistory if it is not text."""
     if data.startswith(_JEPSEN) or name.endswith((".fressian", ".jepsen")):
         raise MalformedHistory(f"{name}:1: Jepsen's binary format; {READABLE}")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -270,7 +270,7 @@ T = TypeVar("T")
 
 
 def _watched(things: Iterable[T], meter: Meter) -> Iterator[T]:
-    """Pass things on, and look at the meter once in a while: reading costs time and memory."""
+    """Pass items on, and check the budget at intervals: reading costs time and memory."""
     for number, thing in enumerate(things):
         if number % THINGS_BETWEEN_LOOKS == 0:
             meter.look()
@@ -328,7 +328,7 @@ def _untuple(record: Record) -> None:
 def _shape_of(records: Sequence[Record], name: str) -> str:
     """Return the format of a file of JSON objects; raises MalformedHistory if it is none of ours.
 
-    Operations in one record each can be read only by whoever knows what their fields mean.
+    A format with a whole operation in one record can be read only if its fields are known.
     """
     if not records:
         return "json"
@@ -373,7 +373,7 @@ _SPANS: Final = (
 
 
 def _normal(record: Record) -> Record:
-    """Write in one way what files write in several: no function, reads without their answer."""
+    """Normalise an event: the function's synonyms, reads without their answer."""
     fields = record.fields
     if "f" in fields and fields["f"] is None:
         del fields["f"]
@@ -397,7 +397,7 @@ def _asks(mop: list[Any]) -> bool:
 
 
 def _looks_like_csv(text: str) -> bool:
-    """Two commas or tabs in the first line, and nothing that EDN or JSON would have there."""
+    """Whether the first line has two commas or tabs, and nothing that EDN or JSON would have."""
     first = text.lstrip().partition("\n")[0]
     return first.count(",") + first.count("\t") >= 2 and not re.search(r"[\[\]{}()]", first)
 

@@ -1,14 +1,14 @@
-"""Reads operations out of what a Jepsen test logs, and out of its `history.txt`.
+"""Reads operations from the log of a Jepsen test, and from its `history.txt`.
 
-One event a line: process, type, function, value and, where there is one, the error.
+One event a line: process, type, function, value and, if there is one, the error.
 
     INFO  jepsen.util - 0  :invoke  :read  nil
     INFO [2026-01-02 03:04:05,678] jepsen worker 0 - jepsen.util 0  :invoke  :read  nil
     2026-01-02 03:04:05,678{GMT}  INFO  [jepsen worker 0] jepsen.util: 0  :invoke  :read  nil
     0  :invoke  :read  nil
 
-The first is what Porcupine's logs have, then a console, `jepsen.log` and `history.txt`.
-Other lines of a log are skipped. A line that begins like an event and is none is refused.
+These are, in order, lines of Porcupine's logs, of a console, of `jepsen.log` and of `history.txt`.
+Other lines of a log are skipped. A line that begins like an event but is malformed is refused.
 """
 
 from __future__ import annotations

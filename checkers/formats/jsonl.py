@@ -3,9 +3,9 @@
     {"squall":"history","version":1,"run":"..."}
     {"index":0,"time_ns":1200,"process":3,"type":"invoke","f":"read","key":"r17"}
 
-Lines are written as things happen, so a controller that is killed leaves a last line that was cut:
-it is accepted, and reported. Anything else that is wrong raises MalformedHistory with the file and
-the line number. Lines come in and go out as bytes; opening files is the caller's business.
+Lines are written as events happen, so a controller that is killed leaves a truncated last line: it
+is accepted, and reported. Any other error raises MalformedHistory with the file and the line
+number. Lines come in and go out as bytes; opening files is up to the caller.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _decoder = msgspec.json.Decoder(Op)
 
 
 class Reading(NamedTuple):
-    """A history that was read, and the number of its cut last line, if that one was cut."""
+    """A history that was read, and the number of its last line, if that one was truncated."""
 
     history: History
     cut_line: int | None = None
@@ -55,9 +55,9 @@ _FIXED: Final = frozenset({"squall", "version"})
 
 
 def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading:
-    """Read a history from lines of bytes (an open file will do).
+    """Read a history from lines of bytes (an open file, for example).
 
-    `name` is what messages call the file. Raises MalformedHistory.
+    `name` is the file's name in messages. Raises MalformedHistory.
     """
     header: dict[str, Any] | None = None
     ops: list[Op] = []
@@ -132,7 +132,7 @@ def _whole(line: bytes) -> bool:
 
 
 def _completes(invoke: Op | None, op: Op) -> bool:
-    """Whether an event may stand where it stands; only observers speak without being asked."""
+    """Whether an event may stand at its place; only observers complete without an invocation."""
     if invoke is None:
         return op.type is OpType.INFO and not op.is_client
     return invoke.f == op.f and invoke.key == op.key

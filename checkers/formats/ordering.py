@@ -1,22 +1,22 @@
-"""In which order the events of a file happened, and when.
+"""The order and the times of the events of a file.
 
 A file has up to three orders: that of its lines, that of its times and that of its indexes. They
-are reconciled by these rules, and by refusing what none of them covers:
+are reconciled by these rules, and a file that none of them covers is refused:
 
 * An index that grows from line to line is one recorder's: the order of the lines counts, also where
-  times are equal. If the times then say something else on many lines, one of the two is wrong, and
-  the file is refused.
+  times are equal. If the times contradict it on many lines, one of the two is wrong, and the file
+  is refused.
 * An index that is not in order, but has each number once and leaves none out, is the order: lines
   are sorted by it.
-* An index that each process counts for itself says nothing about the others: it is ignored.
+* An index that each process counts for itself does not order processes: it is ignored.
 * Without such an index, and if every event has a time, times are the order: events of one clock, in
-  a file whose lines may stand in any order, as when the logs of several clients were put one after
-  the other. Events at one time are concurrent, whatever the order of their lines.
+  a file whose lines may stand in any order, as when the logs of several clients were concatenated.
+  Events at one time are concurrent, whatever the order of their lines.
 * Without times the order of the lines is the order of events, a millisecond apart. Where only some
   events have one, and no index orders them, the file is refused.
 
 An interval is never made shorter than the file says: an order that nothing in the file justifies
-would show a stale read where there may be none.
+could show a stale read where there is none.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from squall.checkers.history import MalformedHistory
 from squall.checkers.text.words import counted
 
 UNTIMED_NS: Final = 1_000_000
-"""How far apart events are in a file that does not say when they happened."""
+"""The distance of events in a file without times."""
 
 NS_PER_S: Final = 1_000_000_000
 
 SPAN_S_MAX: Final = 1e7
-"""Times with fractions that span more than this are no seconds."""
+"""Times with fractions that span more than this are not seconds."""
 
 TIME_MAX: Final = 1 << 61
-"""No time is later: what never ended ends at twice that."""
+"""The latest time: indeterminate operations end at twice that."""
 
 OTHER_NAMES: Final = (
     *("timestamp", "ts", "t", "at", "when", "clock", "datetime", "date", "instant"),
     *("wall_time", "wall_clock", "walltime", "time_s", "time_ms", "time_us", "time_ns"),
 )
-"""What a time is called by recorders that do not know its name."""
+"""Other names of the time field."""
 
 EVENTS_AT_ONCE: Final = 2
 """A client whose events are more than an operation has cannot have done all at one time."""
@@ -58,7 +58,7 @@ CONTRADICTIONS: Final = 0.1
 
 
 class Ordered(NamedTuple):
-    """Records in order of time, with their times in ns, and what had to be done for that."""
+    """Records in order of time, with their times in ns, and notes on how the order was found."""
 
     records: list[Record]
     times_ns: list[int]
@@ -66,7 +66,7 @@ class Ordered(NamedTuple):
 
 
 def in_order(records: Sequence[Record], name: str) -> Ordered:
-    """Put the clients' events of a file in order; raises MalformedHistory with the line."""
+    """Order the clients' events of a file; raises MalformedHistory with the line."""
     notes: list[str] = []
     times = _times(records, name)
     if _placeholders(times):
@@ -176,12 +176,12 @@ def _reading(time: Any) -> float | None:
 
 
 def _placeholders(times: Sequence[Any]) -> bool:
-    """Whether all times are the same number that stands for none: Jepsen's is -1."""
+    """Whether all times are the same number that means none: Jepsen's is -1."""
     return len(set(times)) == 1 and times[0] is not None and times[0] <= 0
 
 
 def _back(numbers: Sequence[Any]) -> int | None:
-    """Return the first place where numbers go back, or None."""
+    """Return the first place where numbers decrease, or None."""
     pairs = enumerate(itertools.pairwise(numbers), 1)
     return next((at for at, (before, after) in pairs if after < before), None)
 
@@ -189,9 +189,9 @@ def _back(numbers: Sequence[Any]) -> int | None:
 def _numbered(
     records: Sequence[Record], numbers: Sequence[int | None], name: str, *, sortable: bool
 ) -> bool | None:
-    """Return whether indexes order all events: None if they say nothing of it.
+    """Return whether indexes order all events: None if they do not.
 
-    `sortable`: the times can settle it. Raises MalformedHistory if nothing does.
+    `sortable`: the times can decide it. Raises MalformedHistory if nothing does.
     """
     given = [number for number in numbers if number is not None]
     if not given:
@@ -283,7 +283,7 @@ def _disagreeing(times: Sequence[Any]) -> int:
 
 
 def _numbers(events: list[_Event], notes: list[str], *, strict: bool) -> Ordered:
-    """Give events their times in ns: growing where the order is `strict`, else as they are."""
+    """Give events their times in ns: growing if the order is `strict`, else as they are."""
     records = [record for record, _ in events]
     known = [time for _, time in events if time is not None]
     if not known:
@@ -305,7 +305,7 @@ def _numbers(events: list[_Event], notes: list[str], *, strict: bool) -> Ordered
 
 
 def _scale(known: Sequence[Any]) -> Any:
-    """Return what makes ns of a file's times: whole numbers are ns, others are seconds."""
+    """Return the factor from a file's times to ns: whole numbers are ns, others are seconds."""
     least = min(known)
     if all(isinstance(time, int) for time in known):
         return lambda time: time - min(0, least)

@@ -1,13 +1,13 @@
-"""What the values of other tools' operations mean, model by model.
+"""The meaning of the values of other tools' operations, model by model.
 
-`guess_model` suggests what a file is about; `translation` returns the function that turns an
-event's function, key and value into the words our checkers use.
+`guess_model` suggests a file's model; `translation` returns the function that maps an event's
+function, key and value to those of our checkers.
 
 Dialects differ where it matters:
 
-* In Knossos a read that answered nil is one whose answer nobody kept, and a failed compare-and-set
-  never happened. In Porcupine's etcd logs nil is an absent key and a failed compare-and-set is an
-  answer: the value was not the one expected.
+* In Knossos the answer of a read answered nil is not recorded, and a failed compare-and-set never
+  happened. In Porcupine's etcd logs nil is an absent key and a failed compare-and-set is an answer:
+  the value was not the expected one.
 * Jepsen's `independent` keys come as values [key, value], of whatever object.
 * A multi-register's `read` and `write`, and long-fork's reads, are transactions.
 """
@@ -23,7 +23,7 @@ from squall.checkers.history import is_client as is_client_process
 from squall.checkers.text.lanes import value_text
 
 REGISTER_KEY: Final = "register"
-"""What the only register of a file is called."""
+"""The key of the only register of a file."""
 
 
 class Record(NamedTuple):
@@ -34,10 +34,10 @@ class Record(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A translation's word that an operation constrains nothing.
+    """Raised by a translation: an operation constrains nothing.
 
-    The whole operation, its invocation too, has no place in the history that is judged; who reads
-    the file counts it under the reason.
+    The whole operation, its invocation too, is left out of the history that is judged, and the
+    reader of the file counts it under the reason.
     """
 
     reason: str
@@ -50,10 +50,10 @@ NIL_READ: Final = (
 
 
 def guess_model(records: Sequence[Record], name: str = "FILE") -> str:
-    """Suggest a model by what the operations are called and look like; "" when nothing fits.
+    """Suggest a model by the functions and values of the operations; "" when nothing fits.
 
     Raises MalformedHistory where two models fit that may judge differently: the message has both
-    commands. `name` is what they call the file.
+    commands. `name` is the file's name in them.
     """
     clients = [one.fields for one in records if is_client(one.fields)]
     seen = _Seen({}, set())
@@ -128,7 +128,7 @@ def _by_look(seen: _Seen, clients: Sequence[dict[str, Any]], name: str) -> str:
 
 
 def _only_read(reads: Sequence[Any], name: str) -> str:
-    """Tell by the answers alone what nothing is ever done to."""
+    """Choose by the answers alone, for an object that nothing is ever done to."""
     if all(isinstance(one, dict) and all(map(_number, one.values())) for one in reads):
         return "bank"
     if any(isinstance(one, dict) for one in reads):
@@ -141,7 +141,7 @@ def _only_read(reads: Sequence[Any], name: str) -> str:
 
 
 def _set_or_counter(seen: _Seen, name: str, *, final: bool) -> str:
-    """Tell what is added to by what reads answer, else by what is added or removed."""
+    """Choose by the answers of reads, else by what is added or removed."""
     reads = seen.answers("read")
     collections = [one for one in reads if isinstance(one, list | frozenset)]
     if collections and len(collections) < len(reads):
@@ -156,7 +156,7 @@ def _set_or_counter(seen: _Seen, name: str, *, final: bool) -> str:
 
 
 def _tokens(seen: _Seen) -> bool:
-    """Whether acquires are answered with numbers that were not asked."""
+    """Whether acquires are answered with numbers that were not in the request."""
     asked = [one for one in seen.asked("acquire") if _number(one)]
     return any(_number(one) and one not in asked for one in seen.answers("acquire"))
 
@@ -166,14 +166,14 @@ def _number(value: Any) -> bool:
 
 
 def _either(name: str, why: str, *models: str) -> MalformedHistory:
-    """Two models fit, and may judge differently: the user has to say which."""
+    """Raise: two models fit, and may judge differently, so the user has to choose."""
     return MalformedHistory(
         f"{name}: {why}, so {' and '.join(models)} both fit; {_commands(name, models)}"
     )
 
 
 def _commands(name: str, models: Sequence[str]) -> str:
-    """Say what may be typed."""
+    """List the commands that the user may type."""
     return "say which: " + ", or ".join(f"squall check {name} --model {one}" for one in models)
 
 
@@ -227,10 +227,10 @@ def translation(
     assume: Assumptions = NOTHING_SAID,
     name: str = "FILE",
 ) -> Callable[[Event], Translated | LeftOut]:
-    """Return what turns the events of these records into our words; it raises MalformedHistory.
+    """Return the function that translates the events of these records; it raises MalformedHistory.
 
-    `log`: the records are Porcupine's, in which nil is an absent value. `name` is what messages
-    call the file. Raises MalformedHistory where the values may mean two things.
+    `log`: the records are Porcupine's, in which nil is an absent value. `name` is the file's name
+    in messages. Raises MalformedHistory where the values may mean two things.
     """
     if model in _NEVER_INDEPENDENT:
         independent = False
@@ -262,7 +262,7 @@ REGISTERS: Final = frozenset({"register", "cas-register", "sequential-register"}
 _NEVER_INDEPENDENT: Final = frozenset(
     {"etcd", "watch", "watch-end", "lease", "lock", "comments", "unique-ids", ""}
 )
-"""Models of a whole store, or of none: what looks like a pair is one."""
+"""Models of a whole store, or without keys: values that look like independent pairs are not."""
 
 ASKS_NOTHING: Final = frozenset(
     {
@@ -270,16 +270,16 @@ ASKS_NOTHING: Final = frozenset(
         "generate",
     }
 )
-"""Functions that have no argument: what they are asked with can only be a key."""
+"""Functions without an argument: a value in their invocation can only be a key."""
 
 
 def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
     """Whether values are [key, value] as Jepsen's `independent` makes them.
 
-    Decisive is what functions without an argument are asked with: [key, nil], or nil, if answers
-    repeat the key. Transactions are told by their micro-operations, transfers by their map. Where
-    nothing of that kind is asked only compare-and-sets are judged at all, and what [1 [2 3]] means
-    there is the user's to say. Raises MalformedHistory.
+    Decisive are the invocations of functions without an argument: [key, nil], or nil, if answers
+    repeat the key. Transactions are recognised by their micro-operations, transfers by their map.
+    If there is no such invocation, only compare-and-sets are judged at all, and the meaning of [1
+    [2 3]] is for the user to state. Raises MalformedHistory.
     """
     keyed = bare = transactions = with_key = without_key = 0
     rest: list[Any] = []
@@ -293,7 +293,7 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
                 without_key += fields.get("value") is not None and not _pair(fields.get("value"))
             continue
         if fields.get("key") is not None:
-            return False  # the key stands beside the value
+            return False  # the key is in a field of its own
         f, value = fields.get("f", "txn"), fields.get("value")
         if _is_txn(value):
             return False
@@ -305,7 +305,7 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
         else:
             rest.append((f, value))
     if keyed and without_key and not with_key:
-        return False  # no answer repeats a key: what was asked only looks like one
+        return False  # no answer repeats a key: the request only looks like one
     if keyed and bare:
         what = f"--model {model or 'MODEL'}"
         raise MalformedHistory(
@@ -322,7 +322,7 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
     if not all(map(_pair, written)):
         return False
     if written and not any(one[0] in written for one in compared):
-        return True  # what was compared with is nothing that was written: it is a key
+        return True  # the compared value was never written: it is a key
     what = f"squall check {name} --model {model or 'cas-register'}"
     raise MalformedHistory(
         f"{name}: nothing is read, and a cas of [1 [2 3]] may be one of 1 to [2 3] or, for the "
@@ -332,10 +332,10 @@ def _independent(records: Sequence[Record], name: str, model: str = "") -> bool:
 
 
 class _Keys:
-    """Takes [key, value] apart; different keys have different names."""
+    """Splits [key, value]; different keys have different names."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        """Learn which names two keys of different types share."""
+        """Find the names that two keys of different types share."""
         values = [one.fields.get("value") for one in records if is_client(one.fields)]
         keys = [value[0] for value in values if _pair(value)]
         self._names = {value_text(key) for key in keys if not isinstance(key, str)}
@@ -373,7 +373,7 @@ Translated = tuple[OpType, str, Any, Any]
 
 
 def _restored(told: Translated, fields: dict[str, Any]) -> Translated:
-    """Take back what `edn_writer` says in words of its own, where Knossos has none."""
+    """Restore what `edn_writer` wrote in entries of its own, where Knossos has no form."""
     outcome, f, key, value = told
     kind, refused = fields["type"], fields.get("refused")
     if f == "read" and _pair(refused):
@@ -420,10 +420,10 @@ def _swapped(value: Any) -> Any:
 def _answered_nil(
     model: str, told: Translated, event: Event, assume: Assumptions, *, log: bool
 ) -> Translated | LeftOut:
-    """Say what an answer of nil means: nothing was there, or nobody kept what was.
+    """Return what an answer of nil means: an absent value, or an unrecorded answer.
 
-    The user's word counts; else what Knossos and Jepsen mean by it, and in Porcupine's logs that
-    nothing was there. A dequeue that answered nil found the queue empty.
+    The user's assumption counts; else the convention of Knossos and Jepsen, and in Porcupine's logs
+    absence. A dequeue that answered nil found the queue empty.
     """
     outcome, f, key, _ = told
     if event.fields.get("absent") is True:
@@ -438,7 +438,7 @@ def _answered_nil(
 
 
 _TAKES: Final = frozenset({"dequeue", "consume"})
-"""Functions that change something even where nobody kept their answer."""
+"""Functions that change something even if their answer was not recorded."""
 
 _EMPTY: Final[dict[str, Any]] = {
     "counter": 0,
@@ -447,7 +447,7 @@ _EMPTY: Final[dict[str, Any]] = {
     "set-eventual": [],
     "broadcast": [],
 }
-"""What a read that found nothing read, where that is not nil."""
+"""The value of a read that found nothing, where that is not nil."""
 
 _NIL_COUNTS: Final = frozenset({*REGISTERS, *_EMPTY, "bank", "bank-linearizable", "total-queue"})
 """Models whose reads may be answered nil."""
@@ -558,7 +558,7 @@ _SYNONYMS: Final = {
     **{(queue, "publish"): "enqueue" for queue in _QUEUES},
     **{(queue, "consume"): "dequeue" for queue in _QUEUES},
 }
-"""What our checkers call a function of a model."""
+"""Synonyms of functions, by model."""
 
 
 _TRANSLATIONS: Final[dict[str, Callable[[Event], Translated]]] = {

@@ -1,14 +1,15 @@
-"""A text that is put, appended to and got: as a register, decided without search.
+"""A text that is put, appended to and got: reduced to a register, decided without search.
 
-What a get shows tells the order of all appends since the last put: the append behind the text `ab`
-that led to `abc` is a compare-and-set from the one to the other. An append that no get shows leads
-to a text nobody saw, like a plain write of a value nobody read; and just as no write can come
-between a compare-and-set and what it replaced, no unseen append can.
+What a get shows determines the order of all appends since the last put: the append of `c` behind
+the text `ab` is a compare-and-set from `ab` to `abc`. An append that no get shows leads to a text
+that nobody read, like a plain write of a value nobody read; and as no write can come between a
+compare-and-set and the value it replaced, no unseen append can. The register is decided by `zones`.
 
-That is exact when every text is written once and every text seen can be taken apart in one way
-only. Where the same text was appended several times, which of the appends was seen where is a
-choice, and there is a reading of the history for each: one reading that has an order proves the
-history valid, and it is invalid if none has. Where more than that is open, a search decides.
+The reduction is exact if every text is written once and every text seen can be decomposed in one
+way only. If the same text was appended several times, which of the appends was seen where is a
+choice, and each choice is a *reading* of the history: the history is valid if one reading has an
+order, and invalid if none has. With more ambiguity than that (`Ambiguous`), or more readings than
+`READINGS_MAX`, `search` decides.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ import msgspec
 from squall.checkers.history import Operation, OpType
 
 READINGS_MAX: Final = 2_000
-"""Readings of one key's history that are tried before a search is left to decide."""
+"""Readings of one key's history that are tried before the search decides."""
 
 
 class Ambiguous(Exception):
-    """What was seen could have come about in too many ways; the message says how."""
+    """What was seen can have come about in too many ways; the message says how."""
 
 
 class _Step(NamedTuple):
@@ -43,7 +44,7 @@ class Texts:
     """
 
     def __init__(self, operations: Sequence[Operation]) -> None:
-        """Take the texts apart; raises Ambiguous."""
+        """Decompose the texts; raises Ambiguous."""
         self._operations = operations
         self.complete = True
         self._puts: set[str] = set()
@@ -61,7 +62,7 @@ class Texts:
             else:
                 self._puts.add(text)
         self._lengths = sorted({len(text) for text in self._appends})
-        # Text after an append -> (text before, what was appended); names are for the reader.
+        # Text after an append -> (text before, what was appended); names are for messages.
         self._grown: dict[str, tuple[str, str]] = {}
         self._names: dict[str, str | None] = {"": None}
         for one in operations:
@@ -77,7 +78,7 @@ class Texts:
             if step.appended is not None:
                 self._grown[step.text] = (steps[at - 1].text, step.appended)
         if not steps:
-            self._names[text] = f"...{text[-40:]}"  # nobody wrote this
+            self._names[text] = f"...{text[-40:]}"  # no operation wrote this
 
     def _take_apart(self, text: str) -> list[_Step]:
         """Return the texts this one grew through; none if it cannot have come about."""

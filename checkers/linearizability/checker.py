@@ -1,18 +1,19 @@
-"""Whether every operation seems to happen at one instant between its call and its return.
+"""Linearizability: every operation takes effect at one instant between its call and its return.
 
+Herlihy & Wing ("Linearizability: a correctness condition for concurrent objects", TOPLAS 1990).
 Linearizability is local: a history is linearizable iff each key's part of it is. Per key the
 cheapest path that decides is taken:
 
-* `zones`: exact, O(n log n), when every value is written once (and refused compare-and-sets say
-  what they saw). Unanswered operations cost nothing.
-* `appends`: a text that is put, appended to and got, which amounts to such a register.
-* `search`: any model, any values; exponential in concurrency at worst, so it has a budget, and when
-  that is spent the verdict is unknown and says what was given up.
+* `zones`: exact, O(n log n), if every value is written once (and refused compare-and-sets report
+  the value they saw). Unanswered operations cost nothing.
+* `append_register`: a text that is put, appended to and got is reduced to such a register.
+* `search`: any model, any values; exponential in the concurrency at worst, so it has a budget, and
+  once that is spent the verdict is unknown and says which keys were given up.
 
-Both judge what a client could see. Before any of them, answers are compared with what was asked
-(`answers`): what answers another question is an anomaly by itself. Serializable reads promise less;
-they are left out and counted. A history in which nothing could have been answered wrongly (nothing
-was read) is vacuous.
+Only what clients observed is judged. Before that, answers are compared with their requests
+(`answers`): a mismatch is an anomaly by itself. Serializable reads are allowed to be stale; they
+are left out and counted. A history in which no answer could have been wrong (nothing was read) is
+vacuous.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "Every operation takes effect at one instant between its call and its return."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 LEFT_OUT: Final = "a serializable read promises less than linearizability"
 """Why operations of `registers.IGNORED` have no part in the verdict."""
@@ -80,13 +81,13 @@ COLLECTIONS: Final = {
     "set": ("add", "read"),
     **dict.fromkeys(("queue", "fifo-queue", "unordered-queue"), ("enqueue", "dequeue")),
 }
-"""Models of collections: by which function an element gets in, and by which it comes out."""
+"""Models of collections: the functions by which an element gets in, and by which it comes out."""
 
 AFTER_PROOF_S: Final = 1.0
-"""Seconds to search other keys once one is known to be invalid: for more examples only."""
+"""Seconds to search other keys once one is known to be invalid: for further examples only."""
 
 SHRINK_STATES_MAX: Final = 20_000
-"""States one judgement may visit while a counterexample is being made smaller."""
+"""States one judgement may visit while a counterexample is being shrunk."""
 
 STATES_TOLD_MAX: Final = 8
 """States of an object named in a proof."""
@@ -95,7 +96,7 @@ OPEN_CHOICE: Final = "which elements the unanswered dequeues took is open"
 """Why an object is left open of which an unanswered call may have left one of several states."""
 
 SHRINK_TIME_S: Final = 5.0
-"""Seconds spent on making one counterexample smaller."""
+"""Seconds spent on shrinking one counterexample."""
 
 
 def linearizability(make: Callable[[], Model] = CasRegister) -> Checker:
@@ -111,10 +112,10 @@ def linearizability(make: Callable[[], Model] = CasRegister) -> Checker:
 def check_linearizability(
     history: History, budget: Budget, make: Callable[[], Model] = CasRegister
 ) -> Verdict:
-    """Judge every key of a history against a fresh model each.
+    """Judge every key of a history, each against a fresh instance of the model.
 
-    What the zones decide is decided first. The time that is left is shared among the keys that need
-    a search, smallest first, so that one of them cannot starve the others.
+    What the zones decide is decided first. The remaining time is shared among the keys that need a
+    search, smallest first, so that one of them cannot starve the others.
     """
     meter = Meter(budget)
     started_s = meter.now_s()
@@ -129,7 +130,7 @@ def check_linearizability(
         tally.ignored += len(everything) - len(all_of_key)
         mine = [one for one in all_of_key if constrains(one, sample)]
         tally.operations += len(mine)
-        tally.telling = tally.telling or any(_telling(one, sample.name) for one in mine)
+        tally.telling = tally.telling or any(_informative(one, sample.name) for one in mine)
         try:
             meter.look()
         except OutOfBudget as spent:
@@ -137,8 +138,8 @@ def check_linearizability(
             continue
         other = next((one for one in everything if one.index in wrong), None) if wrong else None
         if other is not None:
-            tell = partial(tell_mismatch, other, wrong[other.index])
-            tally.add(key, _Judged(Validity.INVALID, "answer", tell))
+            explain = partial(tell_mismatch, other, wrong[other.index])
+            tally.add(key, _Judged(Validity.INVALID, "answer", explain))
             continue
         judged = _judge_cheaply(key, all_of_key, make())
         if isinstance(judged, str):
@@ -183,17 +184,17 @@ def check_linearizability(
 
 
 class _Judged(NamedTuple):
-    """One key's verdict; `tell` makes its anomaly when somebody wants to read it."""
+    """One key's verdict; `explain` makes its anomaly, only if it is to be reported."""
 
     validity: Validity
     method: str
-    tell: Callable[[], Anomaly] | None = None
+    explain: Callable[[], Anomaly] | None = None
     reason: str = ""
     visited: int = 0
 
 
 class _Tally:
-    """What the keys add up to."""
+    """The sum of the keys' verdicts."""
 
     def __init__(self) -> None:
         self.anomalies: list[Anomaly] = []
@@ -208,10 +209,10 @@ class _Tally:
         self.visited += judged.visited
         if judged.validity is Validity.UNKNOWN:
             self.gave_up.append(f"key {key}: {judged.reason}")
-        if judged.tell is not None:
+        if judged.explain is not None:
             self.invalid_keys += 1
             if len(self.anomalies) < ANOMALIES_MAX:
-                self.anomalies.append(judged.tell())
+                self.anomalies.append(judged.explain())
 
     def conclude(self) -> tuple[Validity, str | None]:
         """Return the verdict on all keys, and why it is unknown."""
@@ -258,7 +259,7 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
         )
     if decision.valid and not register.opaque:
         return _Judged(Validity.VALID, "zones")
-    # Where values repeat a search decides; but what nobody wrote is wrong in every order.
+    # A search decides where values repeat; but a value without a writer is wrong in every order.
     row = unwritten(register.columns, model.init)
     if row is not None:
         thin = Conflict("unwritten-value", after=row)
@@ -270,7 +271,7 @@ def _judge_cheaply(key: str | None, operations: list[Operation], model: Model) -
 
 
 def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
-    """Decide a text that is put, appended to and got as the register it amounts to."""
+    """Decide a text that is put, appended to and got by its reduction to a register."""
     first: _Judged | None = None
     try:
         texts = Texts(operations)
@@ -282,18 +283,18 @@ def _judge_texts(key: str | None, operations: list[Operation]) -> _Judged | str:
                     return _Judged(Validity.VALID, "appends")
                 return decision.reason
             if first is None:
-                tell = partial(_tell_of_texts, key, register, decision.conflict, operations)
-                first = _Judged(Validity.INVALID, "appends", tell)
+                explain = partial(_explain_texts, key, register, decision.conflict, operations)
+                first = _Judged(Validity.INVALID, "appends", explain)
     except Ambiguous as why:
         return str(why)
     assert first is not None
     return first if texts.complete else "texts can be taken apart in several ways"
 
 
-def _tell_of_texts(
+def _explain_texts(
     key: str | None, register: RegisterHistory, conflict: Conflict, operations: list[Operation]
 ) -> Anomaly:
-    """Tell why texts have no order: where they get stuck; else by the register they amount to."""
+    """Explain why texts have no order: by the stuck answer; else by the register they reduce to."""
     told = explain_conflict(key, register, conflict)
     model = KeyValue()
     until = max(one.completed_ns or 0 for one in operations if one.index in told.ops)
@@ -308,7 +309,7 @@ def _tell_of_texts(
             found = search(model, calls_of(candidate), meter)
             if found.valid is False:
                 return _explain_stuck(key, candidate, model, found, meter)
-    # Which texts came about depends on every append: fewer of them would be another history.
+    # Which texts came about depends on every append: without some it would be another history.
     lanes = render(operations) if len(operations) <= LANES_OPS_MAX else ""
     named = [one for one in operations if one.index in told.ops]
     lacking = _append_not_got(key, named, operations)
@@ -328,7 +329,7 @@ def _tell_of_texts(
 def _append_not_got(
     key: str | None, named: list[Operation], operations: list[Operation]
 ) -> Anomaly | None:
-    """Tell of a get that lacks what had been appended before it was called, if one of them does."""
+    """Report a get that lacks what had been appended before it was called, if there is one."""
     for append, got in itertools.product(named, repeat=2):
         since, text = append.completed_ns, str(append.input or "")
         found = "" if got.output is None else str(got.output)
@@ -396,19 +397,19 @@ def choices_of(model: Model) -> frozenset[str]:
 
 
 def constrains(operation: Operation, model: Model) -> bool:
-    """Whether an operation constrains anything: it happened, or may have changed something.
+    """Whether an operation constrains the order: it happened, or may have changed something.
 
-    What changes nothing is for the model to say, whatever the operation is called.
+    Which operations change nothing is up to the model, not to their names.
     """
     if operation.outcome is not OpType.INFO:
         return operation.outcome is OpType.OK
     try:
         return not model.read_only((operation.f, operation.input), UNKNOWN)
     except MISFITS:
-        return True  # the search says what is wrong with it
+        return True  # the search reports what is wrong with it
 
 
-def _telling(operation: Operation, model: str) -> bool:
+def _informative(operation: Operation, model: str) -> bool:
     """Whether an operation was answered with something that could have been wrong."""
     if operation.outcome is not OpType.OK:
         return False
@@ -418,7 +419,7 @@ def _telling(operation: Operation, model: str) -> bool:
 
 
 def calls_of(operations: Sequence[Operation]) -> list[Call]:
-    """Turn operations into calls on a model; what never answered stays open for ever."""
+    """Turn operations into calls on a model; unanswered ones stay open for ever."""
     return [
         Call(one.invoked_ns, one.completed_ns, (one.f, one.input), one.output)
         if one.outcome is OpType.OK and one.completed_ns is not None
@@ -444,7 +445,7 @@ def _explain_contradiction(key: str | None, refused: Operation) -> Anomaly:
 def _explain_stuck(
     key: str | None, operations: list[Operation], model: Model, found: Found, meter: Meter
 ) -> Anomaly:
-    """Make the history small, then say where it gets stuck."""
+    """Shrink the history, then name the answer at which every order gets stuck."""
     budget = Budget(time_s=min(SHRINK_TIME_S, meter.remaining_s), now_s=meter.now_s)
     overall = Meter(budget)
 
@@ -463,9 +464,10 @@ def _explain_stuck(
     smaller = operations if choices else cut_behind(operations, operations[found.stuck])
     if model.name in REGISTERS:
         smaller = shrink(smaller, lambda candidate: stuck_again(candidate) is not None)
-        # What is left is often decided without search, and then better explained; and of whole
-        # operations, for a proof must not call unanswered what was answered later.
-        judged = _told_of_whole(key, [known[one.index] for one in smaller], operations, model)
+        # What is left is often decided without search, and then better explained; of whole
+        # operations only, for a proof must not call an operation unanswered that was answered
+        # later.
+        judged = _explain_whole(key, [known[one.index] for one in smaller], operations, model)
         if judged is not None:
             return judged
     else:
@@ -481,7 +483,7 @@ def _explain_stuck(
         until = "the answers, later ones too, of all that takes effect before {}"
         operations = [one for one in operations if one.invoked_ns <= (stuck.completed_ns or 0)]
     cast = Cast([stuck])
-    # Lanes show what was answered later as open, for that is what was known at that moment.
+    # Lanes show what was answered later as open: that is what was known at that moment.
     at = stuck.completed_ns or 0
     cut = again and any((known[one.index].completed_ns or 0) > at for one in operations)
     drawn = len(operations) <= LANES_OPS_MAX
@@ -534,15 +536,15 @@ def _with_begun(told: Anomaly, model: Model) -> Anomaly:
     return msgspec.structs.replace(told, data={**told.data, **begun_of(model)})
 
 
-def _told_of_whole(
+def _explain_whole(
     key: str | None, some: list[Operation], every: list[Operation], model: Model
 ) -> Anomaly | None:
-    """Tell why some operations have no order, if they are decided without search.
+    """Explain why some operations have no order, if they are decided without search.
 
-    None if others wrote what these saw or wrote: the proof says that nobody else did.
+    None if other operations wrote what these saw or wrote: the proof claims that no other did.
     """
     judged = _judge_cheaply(key, some, model)
-    if isinstance(judged, str) or judged.tell is None:
+    if isinstance(judged, str) or judged.explain is None:
         return None
     columns = register_history(some).columns
     touched = {*columns.seen, *columns.wrote, model.init} - {NOTHING}
@@ -550,7 +552,7 @@ def _told_of_whole(
     for value, count in Counter(register_history(every).columns.wrote).items():
         if value in touched and count != writes[value]:
             return None
-    return judged.tell()
+    return judged.explain()
 
 
 def _any_of(states: list[str]) -> str:

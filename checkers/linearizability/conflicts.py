@@ -1,7 +1,7 @@
-"""Why one register's operations have no order: the conflicts of the zones, as proofs.
+"""Proofs that a register's operations have no order: each conflict found by `zones`, as sentences.
 
-Each kind of conflict has its own argument, but all have the same shape. What is shown beside it are
-the witnesses with whoever wrote the values they saw: a history of its own, invalid by itself.
+Each kind of conflict has an argument of its own. The operations shown beside it are the witnesses
+with the writers of the values they saw: a history that is invalid by itself (`shrink.around`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from squall.checkers.history import Operation
 from squall.checkers.linearizability.registers import RegisterHistory, freeze, thaw
-from squall.checkers.linearizability.shrink import Surroundings, around
+from squall.checkers.linearizability.shrink import Excerpt, around
 from squall.checkers.linearizability.thin_air import could_be_initial
 from squall.checkers.linearizability.zones import INITIAL, Conflict
 from squall.checkers.text.proof import (
@@ -34,38 +34,38 @@ FAILED_MAX: Final = 4
 """Failed writes of one value named in a proof."""
 
 
-class _Scene(NamedTuple):
-    """What a proof is made of."""
+class _Proof(NamedTuple):
+    """The parts of one proof."""
 
     key: str
     register: RegisterHistory
     conflict: Conflict
-    surroundings: Surroundings
+    excerpt: Excerpt
     initial: Hashable = None
 
     @property
     def before(self) -> Operation:
-        """The conflict's operation of this name."""
+        """The operation in the conflict's role `before`."""
         return self.register.rows[self.conflict.before]
 
     @property
     def after(self) -> Operation:
-        """The conflict's operation of this name."""
+        """The operation in the conflict's role `after`."""
         return self.register.rows[self.conflict.after]
 
     @property
     def glue(self) -> list[Operation]:
-        """The compare-and-sets that join the values of the witnesses."""
+        """The compare-and-sets that link the values of the witnesses."""
         return [self.register.rows[row] for row in self.conflict.chain]
 
     @property
     def begun(self) -> str:
-        """The initial value, in words."""
+        """The initial value, as a clause."""
         return value_phrase(thaw(self.initial))
 
     def cast(self, operations: Sequence[Operation]) -> Cast:
-        """Name the operations the proof speaks about."""
-        return Cast(operations, self.surroundings.proofs)
+        """Name the operations that the proof mentions."""
+        return Cast(operations, self.excerpt.proofs)
 
     def anomaly(
         self,
@@ -76,19 +76,19 @@ class _Scene(NamedTuple):
         *,
         shown: Sequence[Operation] | None = None,
     ) -> Anomaly:
-        """Put the anomaly together; `shown` are the lanes' operations, else the surroundings."""
+        """Assemble the anomaly; `shown` are the operations of the lanes, by default the excerpt."""
         data = {} if self.initial is None else {"begun": thaw(self.initial)}
-        shown = self.surroundings.operations if shown is None else shown
+        shown = self.excerpt.operations if shown is None else shown
         return anomaly(kind, summary, sentences, cast, shown=shown, data=data)
 
 
 def explain_conflict(
     key: str | None, register: RegisterHistory, conflict: Conflict, initial: Hashable = None
 ) -> Anomaly:
-    """Prove a conflict that the zones found among a register's rows, which began with `initial`."""
+    """Prove a conflict that the zones found among rows; `initial` is the register's first value."""
     rows = (conflict.before, conflict.after, conflict.then, conflict.again, *conflict.chain)
     witnesses = [register.rows[row] for row in rows if row != INITIAL]
-    tell = {
+    prove = {
         "unwritten-value": _unwritten,
         "lost-update": _lost_update,
         "circular-cas": _circular,
@@ -97,27 +97,27 @@ def explain_conflict(
         "stale-read": _stale,
     }[conflict.kind]
     name = key if key is not None else "the register"
-    surroundings = around(register.rows, witnesses, register)
-    return tell(_Scene(name, register, conflict, surroundings, initial))
+    excerpt = around(register.rows, witnesses, register)
+    return prove(_Proof(name, register, conflict, excerpt, initial))
 
 
-def _glued(cast: Cast, glue: Sequence[Operation]) -> str:
-    """Mention the compare-and-sets that make one stretch out of several values."""
+def _linked(cast: Cast, glue: Sequence[Operation]) -> str:
+    """Mention the compare-and-sets that join several values into one chain."""
     if not glue:
         return ""
     links = ", ".join(cast.name(one) for one in glue)
     return f" ({links} replaced one of these values by the next, with nothing in between)"
 
 
-def _unwritten(scene: _Scene) -> Anomaly:
-    reader, key = scene.after, scene.key
+def _unwritten(proof: _Proof) -> Anomaly:
+    reader, key = proof.after, proof.key
     value = freeze(observed(reader))
-    failed = scene.register.failed.get(value, [])[:FAILED_MAX]
+    failed = proof.register.failed.get(value, [])[:FAILED_MAX]
     text = value_phrase(observed(reader))
     if not failed:
-        cast = scene.cast([reader])
-        hint = could_be_initial(scene.register, value, scene.initial)
-        told = scene.anomaly(
+        cast = proof.cast([reader])
+        hint = could_be_initial(proof.register, value, proof.initial)
+        told = proof.anomaly(
             "unwritten-value",
             f"{who(reader)} found {text} in {key}, which nobody ever wrote there.",
             [
@@ -129,7 +129,7 @@ def _unwritten(scene: _Scene) -> Anomaly:
         if not hint:
             return told
         return msgspec.structs.replace(told, data={**told.data, "initial": thaw(value)})
-    cast = scene.cast([*failed, reader])
+    cast = proof.cast([*failed, reader])
     only, *others = failed
     because = f" ({only.error})" if only.error else ""
     write, however = "the only write", f"only {cast.name(only)} would have written {text}, and its "
@@ -137,7 +137,7 @@ def _unwritten(scene: _Scene) -> Anomaly:
     if others:
         write, names = "every write", listed([cast.name(one) for one in failed])
         however = f"all that would have written {text} failed for certain, as {names} did."
-    return scene.anomaly(
+    return proof.anomaly(
         "aborted-read",
         f"{who(reader)} found {text} in {key}, although {write} of it had failed.",
         [
@@ -145,22 +145,22 @@ def _unwritten(scene: _Scene) -> Anomaly:
             f"However, {however}",
         ],
         cast,
-        shown=[*failed, *scene.surroundings.operations],
+        shown=[*failed, *proof.excerpt.operations],
     )
 
 
-def _lost_update(scene: _Scene) -> Anomaly:
-    one, other = sorted((scene.before, scene.after), key=lambda operation: operation.invoked_ns)
-    cast = scene.cast([one, other])
+def _lost_update(proof: _Proof) -> Anomaly:
+    one, other = sorted((proof.before, proof.after), key=lambda operation: operation.invoked_ns)
+    cast = proof.cast([one, other])
     value = value_phrase(observed(one))
     origin = f"{value} was written only once"
-    if freeze(observed(one)) == scene.initial:
+    if freeze(observed(one)) == proof.initial:
         origin = f"{value} was there at the start, and nobody wrote it"
         origin = "nobody removed it" if observed(one) is None else origin
     both = f"{cast.name(one)} and {cast.name(other)}"
-    return scene.anomaly(
+    return proof.anomaly(
         "lost-update",
-        f"{who(one)} and {who(other)} both replaced the same {value} in {scene.key}: "
+        f"{who(one)} and {who(other)} both replaced the same {value} in {proof.key}: "
         f"one update is lost.",
         [
             f"Then {both} each found {value} and replaced it.",
@@ -173,20 +173,20 @@ def _lost_update(scene: _Scene) -> Anomaly:
     )
 
 
-def _circular(scene: _Scene) -> Anomaly:
-    circle = scene.glue
-    cast = scene.cast(circle)
+def _circular(proof: _Proof) -> Anomaly:
+    circle = proof.glue
+    cast = proof.cast(circle)
     steps = [
         f"{cast.name(after)} comes after {cast.name(before)}, because it replaced "
         f"{value_phrase(observed(after))}, which only {cast.name(before)} wrote"
         for before, after in zip(circle, circle[1:] + circle[:1], strict=True)
     ]
-    return scene.anomaly(
+    return proof.anomaly(
         "circular-cas",
-        f"{len(circle)} compare-and-sets on {scene.key} each succeeded on a value that only "
+        f"{len(circle)} compare-and-sets on {proof.key} each succeeded on a value that only "
         f"another of them could have written."
         if len(circle) > 1
-        else f"A compare-and-set on {scene.key} succeeded on a value that nobody else wrote.",
+        else f"A compare-and-set on {proof.key} succeeded on a value that nobody else wrote.",
         [
             "Then " + ";\n    ".join(steps) + ".",
             "However, that is a circle: none of them can have been the first.",
@@ -195,14 +195,14 @@ def _circular(scene: _Scene) -> Anomaly:
     )
 
 
-def _future(scene: _Scene) -> Anomaly:
-    writer, early = scene.before, scene.after
-    cast = scene.cast([writer, *scene.glue, early])
+def _future(proof: _Proof) -> Anomaly:
+    writer, early = proof.before, proof.after
+    cast = proof.cast([writer, *proof.glue, early])
     value = value_phrase(written(writer))
-    found = f"what came of {value}{_glued(cast, scene.glue)}" if scene.glue else value
-    return scene.anomaly(
+    found = f"what came of {value}{_linked(cast, proof.glue)}" if proof.glue else value
+    return proof.anomaly(
         "future-read",
-        f"{who(early)} {saw(early)} in {scene.key} before {phrase(writer)} was called.",
+        f"{who(early)} {saw(early)} in {proof.key} before {phrase(writer)} was called.",
         [
             (
                 f"Then {cast.name(writer)} came before {cast.name(early)}, because "
@@ -214,17 +214,17 @@ def _future(scene: _Scene) -> Anomaly:
     )
 
 
-def _out_of_order(scene: _Scene) -> Anomaly:
-    late, early, glue = scene.before, scene.after, scene.glue
-    cast = scene.cast([early, *glue, late])
+def _out_of_order(proof: _Proof) -> Anomaly:
+    late, early, glue = proof.before, proof.after, proof.glue
+    cast = proof.cast([early, *glue, late])
     value = value_phrase(observed(late))
     replacer = glue[0] if glue else early
     replaced = f"{cast.name(replacer)} replaced {value} by {value_phrase(written(replacer))}"
     if glue:
-        replaced += f", and {cast.name(early)} found what came of it{_glued(cast, glue[1:])}"
-    return scene.anomaly(
+        replaced += f", and {cast.name(early)} found what came of it{_linked(cast, glue[1:])}"
+    return proof.anomaly(
         "stale-read",
-        f"{who(late)} {saw(late)} from {scene.key}, after {had_done(early)}.",
+        f"{who(late)} {saw(late)} from {proof.key}, after {had_done(early)}.",
         [
             (
                 f"Then {cast.name(late)} came before {cast.name(early)}, because {replaced}; and "
@@ -236,22 +236,22 @@ def _out_of_order(scene: _Scene) -> Anomaly:
     )
 
 
-def _stale(scene: _Scene) -> Anomaly:
-    rows, conflict, key = scene.register.rows, scene.conflict, scene.key
-    after, then, again = scene.after, rows[conflict.then], rows[conflict.again]
-    named = [after, *scene.glue, then, again]
+def _stale(proof: _Proof) -> Anomaly:
+    rows, conflict, key = proof.register.rows, proof.conflict, proof.key
+    after, then, again = proof.after, rows[conflict.then], rows[conflict.again]
+    named = [after, *proof.glue, then, again]
     if conflict.before == INITIAL:
-        cast = scene.cast(named)
+        cast = proof.cast(named)
         sentences = [
             (
-                f"Then the time in which {key} was {scene.begun} came before {cast.name(after)}: "
-                f"{key} was {scene.begun} at the start, and nobody wrote {scene.begun} again"
-                f"{_glued(cast, scene.glue)}."
+                f"Then the time in which {key} was {proof.begun} came before {cast.name(after)}: "
+                f"{key} was {proof.begun} at the start, and nobody wrote {proof.begun} again"
+                f"{_linked(cast, proof.glue)}."
             )
         ]
     else:
-        before = scene.before
-        cast = scene.cast([before, *named])
+        before = proof.before
+        cast = proof.cast([before, *named])
         sentences = [
             (
                 f"Then {cast.name(before)} came before {cast.name(after)}, because "
@@ -260,7 +260,7 @@ def _stale(scene: _Scene) -> Anomaly:
             (
                 f"And {value_phrase(observed(again))} was written only once, so {key} held it "
                 f"during one unbroken stretch of time, which therefore ended before "
-                f"{value_phrase(written(after))} took its place{_glued(cast, scene.glue)}."
+                f"{value_phrase(written(after))} took its place{_linked(cast, proof.glue)}."
             ),
         ]
     sentences.append(
@@ -268,6 +268,6 @@ def _stale(scene: _Scene) -> Anomaly:
     )
     swap = again.f == "cas" and written(again) is not observed(again)
     kind, where = ("stale-cas", "in") if swap else ("stale-read", "from")
-    return scene.anomaly(
+    return proof.anomaly(
         kind, f"{who(again)} {saw(again)} {where} {key}, after {had_done(then)}.", sentences, cast
     )

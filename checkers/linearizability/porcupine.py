@@ -1,14 +1,14 @@
-"""A history as the data that Porcupine's visualiser shows: intervals, and how far an order goes.
+"""A history as data for Porcupine's visualiser: intervals, and partial linearizations.
 
     {"Partitions": [{"History": [{"ClientId", "Start", "End", "Description"}, ...],
                      "PartialLinearizations": [[{"Index", "StateDescription"}, ...], ...],
                      "Largest": {"0": 0, ...}}, ...],
      "Annotations": [{"ClientId", "Tag", "Start", "End", "Description", "Details", ...}, ...]}
 
-which is what Porcupine puts as JSON into the page that it makes. A partition is a key. Its order
-is complete if the key is linearizable; otherwise it is the longest that explains everything which
-answered before the first answer that nothing explains. `Largest` names for each operation the
-longest order it is in. A key whose search gave up has no order. Faults are annotations.
+This is the JSON that Porcupine embeds in its page. A partition is a key. Its order is complete if
+the key is linearizable; otherwise it is the longest that explains everything which answered before
+the first answer that nothing explains. `Largest` maps each operation to the longest order it is in.
+A key whose search gave up has no order. Faults are annotations.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FAULT_COLOUR = "#ffd6a5"
 
 
 def visualise(history: History, make: Callable[[], Model], budget: Budget) -> dict[str, Any]:
-    """Return the data; orders are searched for within the budget, all keys together."""
+    """Return the data; orders are searched for within the budget, which all keys share."""
     meter = Meter(budget)
     end_ns = history.duration_ns + 1
     partitions = []
@@ -44,7 +44,7 @@ def visualise(history: History, make: Callable[[], Model], budget: Budget) -> di
 
 
 def _numbers(history: History) -> dict[int | str, int]:
-    """Number the clients: by their own numbers, and those with names behind them."""
+    """Number the clients: by their own numbers; those with names follow."""
     processes = dict.fromkeys(one.process for one in history.operations)
     numbers = [process for process in processes if isinstance(process, int)]
     fresh = itertools.count(1 + max(numbers, default=-1))
@@ -92,7 +92,8 @@ def _order(model: Model, calls: Sequence[Call], meter: Meter) -> tuple[int, ...]
     found = search(model, calls, meter)
     if found.stuck is None:
         return found.order
-    # Before that answer, its call and all that answered later were open: they explain the rest.
+    # Before that answer, its call and all that answered later were open: they may explain the
+    # others.
     at = calls[found.stuck].ret
     rows = [row for row, call in enumerate(calls) if call.call <= at]
     before = [

@@ -1,12 +1,12 @@
-"""A key's operations as a register's checker wants them: parallel columns of plain values.
+"""A key's operations in the form that the register checkers need: parallel columns of plain values.
 
 Four kinds of operation remain: a read observes a value, a write installs one, a successful
-compare-and-set does both, and a refused compare-and-set that says what it saw is a read of that.
-What certainly never happened is dropped, and remembered only so that a read of its value can be
-called an aborted read. What nobody knows (`info`) stays open to the end of time: its return is
+compare-and-set does both, and a refused compare-and-set that reports the value it saw is a read of
+that value. Operations that failed are dropped; their values are kept only so that a read of one can
+be reported as an aborted read. Indeterminate operations (`info`) never return: their return time is
 `FOREVER`.
 
-Absent is the value None, and the register's first value. This module decides nothing.
+Absent is the value None, the register's initial value by default. This module decides nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FOREVER: Final = 1 << 62
 
 
 class _Nothing:
-    """The type of NOTHING: this operation observes (or installs) no value at all."""
+    """The type of NOTHING: this operation observes (or installs) no value."""
 
     __slots__ = ()
 
@@ -32,7 +32,7 @@ class _Nothing:
 NOTHING: Final = _Nothing()
 
 IGNORED: Final = frozenset({"serializable-read"})
-"""Reads that promise less than linearizability. Other checkers judge them."""
+"""Reads that may be weaker than linearizable. Other checkers judge them."""
 
 
 class Columns(NamedTuple):
@@ -45,12 +45,12 @@ class Columns(NamedTuple):
 
 
 class RegisterHistory(NamedTuple):
-    """One key's operations, sorted by what can be done with them.
+    """One key's operations, sorted by how the checkers use them.
 
-    `rows[i]` is the operation behind row i of `columns`. `opaque` are compare-and-sets refused
-    without telling what they saw; `contradictions` are those refused although they saw the very
-    value they expected. `failed` maps a value to the operations that certainly did not write it.
-    `strangers` names functions a register does not have.
+    `rows[i]` is the operation behind row i of `columns`. `opaque` are refused compare-and-sets that
+    do not report the value they saw; `contradictions` are those refused although they saw the value
+    they expected. `failed` maps a value to the operations that failed to write it. `strangers`
+    names functions a register does not have.
     """
 
     columns: Columns
@@ -74,7 +74,7 @@ def freeze(value: Any) -> Hashable:
 
 
 def thaw(value: Hashable) -> Any:
-    """Return the JSON value that `freeze` made this of."""
+    """Return the JSON value that `freeze` was given."""
     if not isinstance(value, tuple):
         return value
     if not value:

@@ -1,24 +1,26 @@
-"""Linearizability for any model: by search, and honest when it gives up.
+"""Linearizability for any sequential model, by bounded search.
 
-Wing & Gong's search with Lowe's improvements ("Testing for linearizability", CCPE 2017): a
-configuration is a state of the object plus which of the open operations have taken effect already.
-Level by level, one level a return, every configuration must let the returning operation take
-effect; open operations take effect just in time, that is, no earlier than some return needs. The
-search goes depth first, so a history that is linearizable costs little, and remembers what it
-tried, so no configuration is tried twice.
+The search of Wing & Gong ("Testing and verifying concurrent objects", JPDC 1993) with the
+improvements of Lowe ("Testing for linearizability", CCPE 2017). A configuration is a state of the
+object together with the set of open operations that have taken effect already. Level by level, one
+level a return, a configuration must let the returning operation take effect; other open operations
+take effect just in time, that is, no earlier than some return needs. The search goes depth first,
+so that a linearizable history is decided soon, and remembers the configurations it tried, so that
+none is tried twice. Deciding linearizability is NP-complete (Gibbons & Korach, 1997): the time is
+exponential in the concurrency at worst, and the result is unknown once the budget is spent.
 
-Three things keep their number small, each without losing a linearization:
+Three reductions keep the number of configurations small without losing a linearization:
 
 * An open call that changes nothing (`Model.read_only`) takes effect in the first state it fits.
-* Calls that never answered are counted by what they asked, not told apart: of two with the same
-  request the one called first may always go first. And they are optional.
-* A configuration is dropped when one was tried with the same state that had done the same open
-  writes, at least the same open reads, and used up no more of the unanswered calls: whatever the
-  one can still explain, the other could.
+* Unanswered calls with equal requests are interchangeable and counted, not distinguished: of two,
+  the one called first may always go first. They are optional.
+* A configuration is dropped if it is dominated: one was tried with the same state and the same open
+  writes done, at least the same open reads done, and no more of the unanswered calls used. Every
+  continuation of the one is a continuation of the other.
 
-At a quiescent point (nothing open) a configuration is just a state: the history falls apart there
-by itself; by key it is taken apart by the caller. This module knows no faults and no clock; the
-meter stops it.
+At a quiescent point (nothing open) a configuration is just a state, so the history is split there;
+splitting it by key is up to the caller. This module knows no faults and no clock; the meter stops
+it.
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ from squall.checkers.linearizability.models import UNKNOWN, Given, Model
 from squall.checkers.linearizability.registers import FOREVER, freeze
 
 FIELD_BITS: Final = 24
-"""Bits to count the unanswered calls of one kind; the top bit stays free for comparisons."""
+"""Bits of a counter of the unanswered calls of one kind; the top bit is free for comparisons."""
 
 
 class Call(NamedTuple):
-    """One operation: its closed interval, what it asked, what it was told.
+    """One operation: its closed interval, its request and its answer.
 
-    `ret` is FOREVER when it never answered; `answer` is then UNKNOWN.
+    `ret` is FOREVER if it was never answered; `answer` is then UNKNOWN.
     """
 
     call: int
@@ -47,11 +49,11 @@ class Call(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What the search concluded.
+    """The result of the search.
 
-    `valid` is None when it gave up, and `reason` says at what. `order` are the calls in the order
-    they took effect (those that never answered only if needed). `stuck` is the first call whose
-    answer nothing explains, `states` what the object could have held just before it answered.
+    `valid` is None if it gave up; `reason` says on which limit. `order` are the calls in the order
+    they took effect (unanswered ones only if needed). `stuck` is the first call whose answer no
+    configuration explains, `states` what the object could have held just before that answer.
     """
 
     valid: bool | None
@@ -63,11 +65,11 @@ class Found(NamedTuple):
 
 
 _Trail = tuple[Any, int] | None
-"""How a configuration came about: (how it began, the call that took effect last)."""
+"""How a configuration was reached: (the trail before, the call that took effect last)."""
 
 
 class Misfit(Exception):
-    """A model cannot apply a call: `row` says which, and the cause why."""
+    """A model cannot apply a call: `row` is the call; the cause is the model's exception."""
 
     def __init__(self, row: int, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
@@ -79,7 +81,7 @@ MISFITS: Final = (TypeError, ValueError, KeyError, IndexError, AttributeError)
 
 
 class _Calls:
-    """The calls, their kinds, and the model's steps remembered."""
+    """The calls, their kinds, and the model's steps memoised."""
 
     def __init__(self, model: Model, calls: Sequence[Call]) -> None:
         self.model = model
@@ -118,11 +120,11 @@ class _Calls:
 
 
 class _Level(NamedTuple):
-    """The moment just before one call answers: what may take effect then.
+    """The moment just before one call returns: which calls may take effect then.
 
-    `writes` and `reads` are the open calls as (bit, kind, row); `unanswered` are the kinds of call
-    that nobody answered as (field, kind), and `available` how many of each were called so far,
-    packed into one number. `guard` has the top bit of every field.
+    `writes` and `reads` are the open calls as (bit, kind, row); `unanswered` are the kinds of
+    unanswered calls as (field, kind), and `available` how many of each were called so far, packed
+    into one number. `guard` has the top bit of every field.
     """
 
     row: int
@@ -136,9 +138,9 @@ class _Level(NamedTuple):
 
 
 def _levels(prepared: _Calls) -> list[_Level]:
-    """Walk through the events in order of time and note what is open at each return."""
+    """Pass over the events in order of time and record what is open at each return."""
     calls, kinds = prepared.calls, prepared.kind
-    # At a tie calls come before returns: an interval is closed.
+    # At equal times calls come before returns: an interval is closed.
     events = sorted(
         [(call.call, 0, row) for row, call in enumerate(calls)]
         + [(call.ret, 1, row) for row, call in enumerate(calls) if call.ret != FOREVER]
@@ -180,7 +182,7 @@ def _levels(prepared: _Calls) -> list[_Level]:
 
 
 class _Seen:
-    """Configurations that were tried already, the better of comparable ones."""
+    """Configurations that were tried already; of comparable ones the dominating one."""
 
     def __init__(self, levels: int) -> None:
         self._at: list[dict[tuple[Hashable, int], list[tuple[int, int]]]] = [
@@ -190,7 +192,7 @@ class _Seen:
     def add(
         self, level: int, guard: int, place: tuple[Hashable, int], reads: int, used: int
     ) -> bool:
-        """Add a configuration; False when one that is at least as good was tried."""
+        """Add a configuration; False if a tried one dominates it."""
         bucket = self._at[level].setdefault(place, [])
         # Field by field, used >= spent: no field of (used + guard - spent) borrows its guard bit.
         for known, spent in bucket:
@@ -221,7 +223,7 @@ def search(model: Model, calls: Sequence[Call], meter: Meter) -> Found:
     except OutOfBudget as spent:
         return Found(None, str(spent), visited=meter.states - visited)
     if deepest == len(levels):
-        return Found(True, order=_told(prepared, trail), visited=meter.states - visited)
+        return Found(True, order=_linearization(prepared, trail), visited=meter.states - visited)
     return Found(
         False,
         stuck=levels[deepest].row,
@@ -233,10 +235,10 @@ def search(model: Model, calls: Sequence[Call], meter: Meter) -> Found:
 def _explore(
     prepared: _Calls, levels: list[_Level], seen: _Seen, meter: Meter
 ) -> tuple[int, _Trail]:
-    """Go depth first through configurations; return how deep it went, and the way if to the end.
+    """Go depth first through configurations; return the depth reached, and the trail if complete.
 
     A configuration at a level explains everything that answered before it. Unanswered calls are
-    tried last: a way that does without them is at least as good.
+    tried last: an order that does without them dominates.
     """
     step = prepared.step
     fitting: dict[tuple[int, Hashable], list[tuple[int, int]]] = {}
@@ -270,7 +272,7 @@ def _explore(
             if left & ((field << FIELD_BITS) - field):
                 fits, after = step(state, kind)
                 if fits and after != state:
-                    # Which of its kind it is, is settled when the order is told.
+                    # Which call of its kind it is, is decided when the order is written out.
                     stack.append((at, after, mask, reads, used + field, (trail, ~kind)))
         for bit, kind, row in reversed(level.writes):
             if not mask & bit:
@@ -280,8 +282,8 @@ def _explore(
     return deepest, None
 
 
-def _told(prepared: _Calls, trail: _Trail) -> tuple[int, ...]:
-    """Turn a trail into rows in order; the unanswered calls of a kind go in order of their call."""
+def _linearization(prepared: _Calls, trail: _Trail) -> tuple[int, ...]:
+    """Turn a trail into rows in order; unanswered calls of a kind go in order of their call."""
     backwards: list[int] = []
     while trail is not None:
         trail, row = trail

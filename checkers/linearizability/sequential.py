@@ -1,19 +1,20 @@
 """Sequential consistency of registers: one order of all operations that keeps each client's own.
 
-Real time does not count, so a stale read is right as long as some order explains it. Unlike
-linearizability this is not a matter of each key alone: all keys of a history are one store.
+Lamport ("How to make a multiprocessor computer that correctly executes multiprocess programs",
+1979). Real time does not count, so a stale read is allowed if some order explains it. Unlike
+linearizability this property is not local: all keys of a history are judged as one store. Deciding
+it is NP-complete (Gibbons & Korach, 1997). Two steps, in this order:
 
-Two things are done, in this order:
+* *Refuting*, if each value is written once: a read comes after its write, and any other write of
+  the key is before the write or after the read. Edges implied by these rules are added until there
+  are no more; a cycle is a proof that there is no order. Quadratic, so only up to `GRAPH_OPS_MAX`
+  operations.
+* *Searching* for an order, client by client: a read that fits is taken at once, and a value that is
+  still to be read is not overwritten if it is written once. What is not found within the budget is
+  unknown.
 
-* *Refuting*, where each value is written once: a read comes behind its write, and any other write
-  of the key is before the write or behind the read. What follows is added until nothing more
-  follows; a circle is a proof that there is no order. Quadratic, so only for some thousands.
-* *Searching* for an order, client by client: a read that fits is taken at once, and a value that
-  somebody has yet to read is not overwritten if it is written once. What is not found within the
-  budget is unknown.
-
-An operation that nobody answered may have taken effect at any time after what its client did
-before, or never.
+An unanswered operation may have taken effect at any time after its client's earlier operations, or
+never.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ NAME: Final = "sequential-register"
 CLAIM: Final = "All operations have one order, which keeps each client's own."
 
 GRAPH_OPS_MAX: Final = 2_000
-"""More operations than this are not refuted by their graph."""
+"""Histories with more operations than this are not refuted by their graph."""
 
 SHRINK_TRIES_MAX: Final = 400
 SHRINK_STATES_MAX: Final = 50_000
@@ -61,7 +62,7 @@ class _Step(NamedTuple):
 
 
 def check_sequential(history: History, budget: Budget, initial: Any = None) -> Verdict:
-    """Judge all registers of a history together; `initial` is what each holds at first."""
+    """Judge all registers of a history together; `initial` is the initial value of each."""
     meter = Meter(budget)
     steps, odd = _steps(history)
     first = freeze(initial)
@@ -121,7 +122,7 @@ def _steps(history: History) -> tuple[list[_Step], str]:
 
 
 def _thin_air(history: History, steps: Sequence[_Step], first: Hashable) -> Anomaly | None:
-    """Find an operation that saw what nobody can have written."""
+    """Find an operation that saw a value that no operation can have written."""
     written = {(one.key, one.wrote) for one in steps if one.wrote is not NOTHING}
     for one in steps:
         if not one.answered or one.seen is NOTHING or one.seen == first:
@@ -156,24 +157,24 @@ def _decide(steps: list[_Step], first: Hashable, meter: Meter) -> tuple[list[Ano
     unique = _unique(steps, first)
     try:
         if unique and len(steps) <= GRAPH_OPS_MAX and _refuted(steps, first, meter):
-            return [_tell(steps, first, meter)], "", "graph"
+            return [_explain(steps, first, meter)], "", "graph"
         if _order(steps, first, meter, unique=unique):
             return [], "", "search"
     except OutOfBudget as spent:
         return [], str(spent), "search"
-    return [_tell(steps, first, meter)], "", "search"
+    return [_explain(steps, first, meter)], "", "search"
 
 
 def _unique(steps: Sequence[_Step], first: Hashable) -> bool:
-    """Whether each value of a key is written once, and none is what it held at first."""
+    """Whether each value of a key is written once, and none is the initial value."""
     written = [(one.key, one.wrote) for one in steps if one.wrote is not NOTHING]
     return len(set(written)) == len(written) and all(value != first for _, value in written)
 
 
 def _refuted(steps: Sequence[_Step], first: Hashable, meter: Meter) -> bool:
-    """Whether what must come before what is circular."""
+    """Whether the implied precedence has a cycle."""
     writer = {(one.key, one.wrote): at for at, one in enumerate(steps) if one.wrote is not NOTHING}
-    # What nobody answered counts only if somebody who counts saw it.
+    # An unanswered operation counts only if an operation that counts saw its value.
     counts = {at for at, one in enumerate(steps) if one.answered}
     waiting = list(counts)
     while waiting:
@@ -181,7 +182,7 @@ def _refuted(steps: Sequence[_Step], first: Hashable, meter: Meter) -> bool:
         if one.seen is not NOTHING and one.seen != first:
             at = writer.get((one.key, one.seen), -1)
             if at < 0:
-                return True  # a compare-and-set that was seen, of a value that nobody wrote
+                return True  # a compare-and-set that was seen, of a value that no operation wrote
             if at not in counts:
                 counts.add(at)
                 waiting.append(at)
@@ -233,7 +234,7 @@ def _refuted(steps: Sequence[_Step], first: Hashable, meter: Meter) -> bool:
 
 
 def _reach(after: dict[int, set[int]]) -> dict[int, int] | None:
-    """What comes behind each node, as bits; None if that is circular."""
+    """Return the successors of each node, as bits; None if there is a cycle."""
     degree = dict.fromkeys(after, 0)
     for later in after.values():
         for node in later:
@@ -259,7 +260,7 @@ def _reach(after: dict[int, set[int]]) -> dict[int, int] | None:
 
 
 def _order(steps: Sequence[_Step], first: Hashable, meter: Meter, *, unique: bool) -> bool:
-    """Whether there is an order: depth first over how far each client has come."""
+    """Whether there is an order: depth first over the position that each client has reached."""
     clients: dict[int | str, list[_Step]] = {}
     for one in steps:
         clients.setdefault(one.operation.process, []).append(one)
@@ -300,7 +301,7 @@ def _following(
     *,
     unique: bool,
 ) -> Iterator[_Place]:
-    """Yield where the clients can go on to; a read that fits goes alone."""
+    """Yield the next positions of the clients; a read that fits is the only one."""
     moves: list[_Place] = []
     for at, lane in enumerate(lanes):
         if places[at] >= len(lane):
@@ -332,7 +333,7 @@ def _still_read(
     value: Hashable,
     unread: dict[tuple[str | None, Hashable], int],
 ) -> bool:
-    """Whether somebody has yet to see a value that is never written again."""
+    """Whether an operation has yet to see a value that is never written again."""
     if not unread.get((key, value)):
         return False
     for at, lane in enumerate(lanes):
@@ -343,7 +344,7 @@ def _still_read(
     return False
 
 
-def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
+def _explain(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
     small = _smaller(steps, first, meter)
     operations = [one.operation for one in small]
     shown = operations if len(operations) <= LANES_OPS_MAX else []
@@ -371,9 +372,9 @@ def _tell(steps: list[_Step], first: Hashable, meter: Meter) -> Anomaly:
 
 
 def _smaller(steps: list[_Step], first: Hashable, meter: Meter) -> list[_Step]:
-    """Remove reads, and writes nobody saw, while there is still no order.
+    """Remove reads, and writes whose value was not read, while there is still no order.
 
-    Neither can make an order impossible that was possible with it.
+    Neither removal can make an order impossible that was possible before.
     """
     best = list(steps)
     tries = 0

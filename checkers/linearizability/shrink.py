@@ -1,17 +1,19 @@
-"""The smallest part of an invalid history that is still invalid, by sound removals only.
+"""A small part of an invalid history that is still invalid, by sound removals only.
 
-Removing operations at random can *create* a violation: drop a write, and its readers have read a
-phantom. These removals cannot, for if the smaller history is invalid so was the larger one:
+Removing operations at random can *create* a violation: without a write its readers read a value
+that nobody wrote. The removals here cannot: if the smaller history is invalid, so was the larger.
 
-* a read, or a refused compare-and-set: nobody depends on it;
-* what was called only after an answer that nothing explains; and the answers that came after it,
-  whose operations are then as if they were never answered. What is left of any order still is one;
-* a value: every operation that wrote it together with every operation that observed it, and with
-  the values those wrote in turn. Take any linearization of the larger history: without them each
-  stretch of that value becomes a longer stretch of the one before it, and nobody is left to notice.
-  (A compare-and-set refused without saying what it saw *would* notice, so those go first.)
+* A read, or a refused compare-and-set: no other operation depends on it.
+* What was called only after an answer that nothing explains, and all answers that came after it,
+  whose operations are then as if never answered. A prefix of any order is still an order.
+* A value: every operation that wrote it together with every operation that observed it, and with
+  the values those wrote in turn. In any linearization of the larger history the interval of that
+  value becomes part of the interval of the value before it, and no remaining operation observes the
+  difference. (A compare-and-set refused without reporting the value it saw would observe it, so
+  those are removed first.)
 
-The initial value is never removed; its reads are.
+The initial value is never removed; its reads are. The result is small, not minimal: single removals
+are tried in halving runs, at most `TRIES_MAX` of them.
 """
 
 from __future__ import annotations
@@ -32,14 +34,14 @@ from squall.checkers.linearizability.registers import (
 )
 
 TRIES_MAX: Final = 400
-"""How many smaller histories are judged before shrinking stops where it is."""
+"""Smaller histories that are judged before shrinking stops."""
 
 Judge = Callable[[list[Operation]], bool]
 """Whether these operations are certainly invalid."""
 
 
 class _Graph:
-    """Who wrote and who observed what."""
+    """Which operations wrote and observed which value."""
 
     def __init__(
         self, operations: Iterable[Operation], register: RegisterHistory | None = None
@@ -50,11 +52,11 @@ class _Graph:
         self.columns = found.columns
 
     def values(self) -> list[Hashable]:
-        """Every value somebody wrote, in order of the first attempt."""
+        """Every value that was written, in order of the first attempt."""
         return list(dict.fromkeys(value for value in self.wrote if value is not NOTHING))
 
     def without(self, values: Iterable[Hashable]) -> list[Operation]:
-        """Remove values with all who wrote or observed them, and what those wrote in turn."""
+        """Remove values with their writers and observers, and the values those wrote in turn."""
         gone = set(values)
         children: dict[Hashable, list[Hashable]] = {}
         for saw, wrote in zip(self.seen, self.wrote, strict=True):
@@ -73,11 +75,11 @@ class _Graph:
         ]
 
 
-class Surroundings(NamedTuple):
+class Excerpt(NamedTuple):
     """A part of a history around some witnesses.
 
-    `proofs` are pairs: an operation that was never answered, and one which shows that it happened,
-    because it observed its value.
+    `proofs` are pairs: an unanswered operation, and one that shows that it happened, because it
+    observed its value.
     """
 
     operations: list[Operation]
@@ -88,13 +90,13 @@ def around(
     operations: Sequence[Operation],
     witnesses: Iterable[Operation],
     register: RegisterHistory | None = None,
-) -> Surroundings:
+) -> Excerpt:
     """Return a small sound part of one key's history which contains these witnesses.
 
-    `register`: the same operations as columns, where somebody has them already.
+    `register`: the same operations as columns, if the caller has them already.
 
-    That is: with every value they observed, whoever wrote it; and where the writer was never
-    answered, with somebody who observed its value, for else it need not have happened at all.
+    It holds every value they observed with its writer; and if the writer was never answered, an
+    operation that observed its value, since otherwise the write need not have happened.
     """
     graph = _Graph(operations, register)
     wanted = {one.index for one in witnesses}
@@ -102,7 +104,7 @@ def around(
     for row, value in enumerate(graph.wrote):
         if value is not NOTHING:
             writers.setdefault(value, []).append(row)
-    shows: dict[int, int] = {}  # a row that was never answered -> one that shows it happened
+    shows: dict[int, int] = {}  # an unanswered row -> one that shows it happened
     _show(graph, writers, shows)
     kept: set[int] = set()
     todo = [row for row, one in enumerate(graph.rows) if one.index in wanted]
@@ -117,14 +119,14 @@ def around(
             if row in shows:
                 todo.append(shows[row])
     rows = graph.rows
-    return Surroundings(
+    return Excerpt(
         [rows[row] for row in sorted(kept)],
         [(rows[row], rows[shows[row]]) for row in sorted(kept) if row in shows],
     )
 
 
 def _show(graph: _Graph, writers: dict[Hashable, list[int]], shows: dict[int, int]) -> None:
-    """Find for each operation that was never answered the first one that shows it happened."""
+    """Find for each unanswered operation the first one that shows it happened."""
     ret = graph.columns.ret
     answered = [row for row in range(len(ret)) if ret[row] != FOREVER]
     todo = deque(sorted(answered, key=graph.columns.call.__getitem__))
@@ -141,7 +143,7 @@ def _show(graph: _Graph, writers: dict[Hashable, list[int]], shows: dict[int, in
 def shrink(
     operations: Sequence[Operation], invalid: Judge, *, tries_max: int = TRIES_MAX
 ) -> list[Operation]:
-    """Remove what can be removed from one key's invalid history while `invalid` still says so."""
+    """Remove what can be removed from one key's invalid history while `invalid` still holds."""
     best = list(operations)
     tries = 0
 
@@ -187,7 +189,7 @@ def cut_behind(operations: Iterable[Operation], stuck: Operation) -> list[Operat
 def without_reads(
     operations: Sequence[Operation], model: Model, invalid: Judge, *, tries_max: int = TRIES_MAX
 ) -> list[Operation]:
-    """Remove what changes no state of any model while `invalid` still says so."""
+    """Remove what changes no state of any model while `invalid` still holds."""
     best = list(operations)
     tries = 0
 
@@ -218,7 +220,7 @@ def _halving(
     drop: Callable[[list[Hashable]], bool] | Callable[[list[Operation]], bool],
     more: Callable[[], bool],
 ) -> None:
-    """Drop ever smaller runs of parts until single ones were tried."""
+    """Drop runs of parts, halving their length until single parts were tried."""
     size = max(1, len(parts()) // 2)
     while more():
         at = 0

@@ -1,9 +1,9 @@
 """Values and elements that no operation of the history can have put where they were found.
 
-Such a value is a violation, whatever the order of the operations, unless the object began with it.
-What an object begins with is for the user to say; whether a value can have been there, for all that
-the history shows, is decided here: one initial value for each object, which nobody saw after an
-acknowledged write.
+Such a value is a violation in every order of the operations, unless it is the object's initial
+value. The initial value is for the user to state (`assumptions`); this module decides whether a
+value can have been the initial one as far as the history shows: there is one for each object, and
+no read called after an acknowledged write returns it. One pass over the operations, O(n).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NAMED_MAX: Final = 4
 
 
 def could_be_initial(register: RegisterHistory, value: Hashable, initial: Hashable = None) -> bool:
-    """Whether a value that nobody wrote may have been there at the start, for all that is known.
+    """Whether a value that no operation wrote may have been the initial one.
 
-    It may if no other is known to have been there: nobody saw `initial` nor another value that
-    nobody wrote; and if nobody saw it after a write that had been acknowledged.
+    It may if no other initial value is evident (no operation read `initial` nor another value
+    without a writer), and if no operation read it after an acknowledged write.
     """
     call, ret, seen, wrote = register.columns
     written_ones = {one for one in wrote if one is not NOTHING}
@@ -50,7 +50,7 @@ def could_be_initial(register: RegisterHistory, value: Hashable, initial: Hashab
 
 
 def unwritten(columns: Columns, initial: Hashable) -> int | None:
-    """Return the first answered row that saw what no row wrote; values may be written twice."""
+    """Return the first answered row that read what no row wrote; values may be written twice."""
     known = {value for value in columns.wrote if value is not NOTHING}
     for row, value in enumerate(columns.seen):
         if columns.ret[row] == FOREVER or value is NOTHING or value == initial:
@@ -70,7 +70,7 @@ def unexpected_element(
 ) -> Callable[[], Anomaly] | None:
     """Find an element that came out of a collection and was never put in; None if there is none.
 
-    What is returned tells it. `puts` and `takes` are functions: add and read, enqueue and dequeue.
+    The result is the anomaly. `puts` and `takes` are functions: add and read, enqueue and dequeue.
     """
     known = {freeze(one.input) for one in operations if one.f == puts and _may_have(one)}
     known.update(initial)
@@ -79,10 +79,10 @@ def unexpected_element(
             continue
         shown = one.output if takes == "read" else [one.output]
         if not isinstance(shown, list | tuple):
-            continue  # misshapen: that is for the model to say
+            continue  # misshapen: left to the model
         for element in shown:
             if freeze(element) not in known:
-                return partial(_tell, key, operations, one, element, puts)
+                return partial(_explain, key, operations, one, element, puts)
     return None
 
 
@@ -90,7 +90,7 @@ def _may_have(one: Operation) -> bool:
     return one.outcome is not OpType.FAIL
 
 
-def _tell(
+def _explain(
     key: str | None, operations: Sequence[Operation], shown: Operation, element: Any, puts: str
 ) -> Anomaly:
     failed = [one for one in operations if one.f == puts and freeze(one.input) == freeze(element)]
@@ -114,7 +114,7 @@ def _tell(
 
 
 def hint_of(anomalies: Sequence[Anomaly]) -> str | None:
-    """Say how to name a value that was there at the start, if one may have been.
+    """Say how to declare an initial value, if an anomaly may be due to one.
 
     An anomaly about a value without a writer that may have been the initial one has it in
     `data["initial"]`.
@@ -122,7 +122,7 @@ def hint_of(anomalies: Sequence[Anomaly]) -> str | None:
     found = [one.data["initial"] for one in anomalies if "initial" in one.data]
     if not found or len(found) < len(anomalies):
         return None
-    if all(isinstance(one, list) for one in found):  # a set's elements: all of them were there
+    if all(isinstance(one, list) for one in found):  # a set's initial elements: all of them
         found = [[element for some in found for element in some]]
     values = {value_text(one) for one in found}
     value = f"'{min(values)}'" if len(values) == 1 else "VALUE"

@@ -1,28 +1,30 @@
-"""Linearizability of one register: exact, in O(n log n), when every value is written once.
+"""Linearizability of one register: exact, in O(n log n), if every value is written once.
 
-The idea (after Gibbons & Korach, "Testing Shared Memories", and the zones of Golab, Li & Shah). A
-value that is written only once is the register's value during one unbroken stretch of any
-linearization. A successful compare-and-set a -> b glues the stretch of b to the end of that of a.
-So the operations fall into *chains*: a plain write (or the initial value) with all its reads, then
-the compare-and-set that replaced it with all its reads, and so on. Chains never interleave, and the
-order inside a chain is forced. Then:
+After Gibbons & Korach ("Testing shared memories", SIAM J. Comput. 1997) and the zones of Golab, Li
+& Shah ("Analyzing consistency properties for fun and profit", PODC 2011), extended to
+compare-and-set. A value that is written only once is the register's value during one unbroken
+interval of any linearization. A successful compare-and-set a -> b makes the interval of b follow
+that of a immediately. So the operations form *chains*: a plain write (or the initial value) with
+all its reads, then the compare-and-set that replaced it with all its reads, and so on. Chains never
+interleave, and the order inside a chain is forced. Then:
 
-1. Inside a chain, nothing may have returned before something that must precede it was called.
+1. Inside a chain, no operation may have returned before one that must precede it was called.
 2. Between chains, A must precede B as soon as one operation of A returned before one of B was
    called: that is, first_return(A) < last_call(B). The history is linearizable iff this relation
    has no cycle, and it has a cycle only if it has one of length two.
 
-Order the chains by the lower end of their zone, min(first_return, last_call), at a tie those first
-whose last_call is that end. If the relation has no 2-cycle, this order extends it: so one sweep
-with the highest last_call so far both finds every violation and, finding none, *is* the
+Order the chains by the lower end of their zone, min(first_return, last_call), at equal ends those
+first whose last_call is that end. If the relation has no 2-cycle, this order extends it: so one
+sweep with the highest last_call so far finds a violation if there is one, and otherwise *is* the
 linearization.
 
-An operation that never answered (ret = FOREVER) took effect iff somebody saw its value: leaving out
-an unseen one never hurts. So any number of them costs nothing, where a search doubles for each.
+An operation that never answered (ret = FOREVER) took effect iff another operation saw its value:
+leaving out an unseen one is always sound. So unanswered operations cost nothing here, where a
+search doubles its states for each.
 
-Conditions. No two operations could have written the same value, and nobody writes the initial value
-again. Where they do not hold this module says so and decides nothing. Intervals are closed:
-operations which share an instant are concurrent. It knows no keys, no faults and no clock.
+Conditions: no two operations can have written the same value, and none writes the initial value
+again. Where they do not hold the result says so and nothing is decided. Intervals are closed:
+operations which share an instant are concurrent. This module knows no keys, no faults and no clock.
 """
 
 from __future__ import annotations
@@ -33,24 +35,24 @@ from typing import Final, NamedTuple
 from squall.checkers.linearizability.registers import FOREVER, NOTHING, Columns
 
 INITIAL: Final = -1
-"""The row of the virtual write that installed the initial value before time began."""
+"""The row of the virtual write that installed the initial value before all operations."""
 
 
 class Conflict(NamedTuple):
     """Why no order exists. Rows of the columns, INITIAL for the initial value.
 
-    kind             before      after      then       again
-    unwritten-value  -           reader
-    lost-update      first cas   second cas
-    circular-cas     -           -          (`chain` is the circle)
-    future-read      writer      what saw its effect and returned before the writer was called
-    out-of-order     read of an earlier value of a chain, called when `after`, which must follow
-                     it, had returned
-    stale-read       x           y          z          w
+        kind             before      after      then       again
+        unwritten-value  -           reader
+        lost-update      first cas   second cas
+        circular-cas     -           -          (`chain` is the cycle)
+        future-read      writer      what saw its effect and returned before the writer was called
+        out-of-order     read of an earlier value of a chain, called when `after`, which must follow
+                         it, had returned
+        stale-read       x           y          z          w
 
     A stale read: x of one chain returned before y of another was called, and z of the other before
-    w of the one; y and z may be the same. `chain` otherwise holds the compare-and-sets that glue
-    the values of the named operations together.
+    w of the one; y and z may be the same. `chain` otherwise holds the compare-and-sets that link
+    the values of the named operations.
     """
 
     kind: str
@@ -62,7 +64,7 @@ class Conflict(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What was decided. `valid` None: the conditions do not hold, and `reason` says which."""
+    """The result. `valid` None: the conditions do not hold, and `reason` says which."""
 
     valid: bool | None
     reason: str = ""
@@ -96,7 +98,7 @@ def decide(columns: Columns, initial: Hashable = None) -> Decision:
             continue
         until = ret[row]
         if until == FOREVER:
-            continue  # a compare-and-set nobody answered: it counts only if its value was seen
+            continue  # an unanswered compare-and-set: it counts only if its value was seen
         source = writer.get(value, -2)
         if source == -2:
             return Decision(False, conflict=Conflict("unwritten-value", after=row))
@@ -152,7 +154,7 @@ class _Blocks(NamedTuple):
 
 
 def _order(columns: Columns, blocks: _Blocks, heads: list[int], swaps: int) -> Decision:
-    """Walk every chain (rule 1), then sweep over them (rule 2)."""
+    """Check every chain (rule 1), then sweep over the chains (rule 2)."""
     call, ret = columns.call, columns.ret
     first_return, last_call, following = blocks
     zone_first: list[int] = []  # earliest return of anything in the chain
@@ -195,7 +197,7 @@ def _order(columns: Columns, blocks: _Blocks, heads: list[int], swaps: int) -> D
 def certificate(columns: Columns, decision: Decision, initial: Hashable = None) -> list[int]:
     """Return the linearization behind a valid decision: rows in the order they took effect.
 
-    Operations that never answered and whose value nobody saw are left out.
+    Unanswered operations whose value no operation saw are left out.
     """
     assert decision.valid, decision
     assert decision.heads is not None
@@ -220,7 +222,7 @@ def certificate(columns: Columns, decision: Decision, initial: Hashable = None) 
     return order
 
 
-# What follows runs only once a violation is certain: it looks for the operations that show it best.
+# What follows runs only once a violation is certain: it selects the operations that show it best.
 
 
 def _two_swaps(one: int, other: int) -> Decision:
@@ -228,7 +230,7 @@ def _two_swaps(one: int, other: int) -> Decision:
 
 
 def _circle(following: list[int], heads: list[int]) -> Decision:
-    """Find compare-and-sets that only each other's values could have made succeed."""
+    """Find compare-and-sets that succeeded only because of each other's values."""
     reached = {INITIAL}
     for head in heads:
         reached.update(_members(following, head))
@@ -256,7 +258,7 @@ def _blocks(columns: Columns, following: list[int], head: int) -> list[list[int]
     members = _members(following, head)
     values = {columns.wrote[row]: at for at, row in enumerate(members) if row != INITIAL}
     if head == INITIAL:
-        # Only the initial value is seen and written by nobody.
+        # Only the initial value is seen and has no writer.
         written = set(columns.wrote)
         values |= {value: 0 for value in columns.seen if value not in written}
     blocks = [[row] if row != INITIAL else [] for row in members]
@@ -270,7 +272,7 @@ def _blocks(columns: Columns, following: list[int], head: int) -> list[list[int]
 def _inner_conflict(
     columns: Columns, following: list[int], head: int, row: int, *, reads: bool
 ) -> Decision:
-    """Name the operation of a chain that returned too early, and what it should have followed."""
+    """Find an operation of a chain that returned too early, and the one it must follow."""
     call, ret = columns.call, columns.ret
     members = _members(following, head)
     at = members.index(row)

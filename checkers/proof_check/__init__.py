@@ -4,7 +4,8 @@ A judge that errs can err in its proof as well, and a proof that states what the
 accuses a store of what it did not do. So every sentence is read again by somebody who knows nothing
 of how it came about: the sentence's pattern says what it states (which operation, by whom, asked
 and answered what, when; who wrote a value and who did not; what came first, and why), and that is
-looked up in the history or worked out from the definition. Nothing here uses a judge.
+looked up in the history or worked out from the definition. No decision of a judge is
+used here: only the data models and the functions that word a value or an operation.
 
     holds           the history says so, or the sentence states a definition
     contradicted    the history says something else; `says` tells what

@@ -214,8 +214,6 @@ def _where(
 @sentence(
     "Then {there} is at {key} at revision {rev:int}, because {w:op} {verb} it at revision "
     "{at:int}, and no request of the history can have changed it between.",
-    "Then {there} is at {key} at revision {rev:int}, because a watch was sent its change of "
-    "revision {at:int}, and no request of the history can have changed it between.",
     "Then {there} is at {key} at revision {rev:int}, because the store was empty at the start, and "
     "no request of the history can have changed it since.",
 )
@@ -235,10 +233,8 @@ def _is_there(
         else:
             require(_changed(w.real, key), f"{w.name} did not change {key}")
     else:
-        require(at > 1 or there == "nothing", "the store was empty at the start")
+        require(there == "nothing", "the store was empty at the start")
     require(at <= rev, f"revision {at} came later")
-    if w is None and at > 1:
-        require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
     for one in proof.facts.history.operations:
         if one.outcome is not OpType.OK or not isinstance(one.output, dict):
             continue
@@ -278,28 +274,12 @@ def _looked_as_of(proof: Proof, r: Told, rev: int) -> None:
 @sentence(
     "Then {key} at revision {rev:int} is of revision {at:int} or after, because {w:op} changed it "
     "at revision {at2:int}.",
-    "Then {key} at revision {rev:int} is of revision {at:int} or after, because a watch was sent "
-    "its change of revision {at2:int}.",
 )
-def _is_of(proof: Proof, key: str, rev: int, at: int, at2: int, w: Told | None = None) -> None:
+def _is_of(proof: Proof, key: str, rev: int, at: int, at2: int, w: Told) -> None:
     require(at == at2 <= rev, "these revisions are in another order")
-    if w is not None:
-        require(at == _looked_at(w.real), f"{w.name} is of revision {_looked_at(w.real)}")
-        require(_changed(w.real, key), f"{w.name} did not change {key}")
-    else:
-        require(_told(proof, key, at), f"no watch was sent a change of revision {at}")
+    require(at == _looked_at(w.real), f"{w.name} is of revision {_looked_at(w.real)}")
+    require(_changed(w.real, key), f"{w.name} did not change {key}")
     proof.memory["bound"] = (at, None)
-
-
-def _told(proof: Proof, key: str, revision: int) -> bool:
-    """Whether a watch was sent a change of a key at a revision."""
-    return any(
-        str(event[1]) == key and event[3] == revision
-        for one in proof.facts.history.operations
-        if one.f == "watch" and isinstance(one.output, dict)
-        for response in one.output["responses"]
-        for event in response.get("events", ())
-    )
 
 
 @sentence(

@@ -1,7 +1,8 @@
 """What becomes of a verdict whose proofs do not hold: the judge is at fault, not the accused.
 
-Every invalid verdict is read again by `proof_check`, which shares no code with the judges. An
-anomaly proves nothing if the history contradicts a sentence of its proof (Let, Then, However):
+Every invalid verdict is read again by `proof_check`, which uses their models and wording, but none
+of their decisions. An anomaly proves nothing if the history contradicts a sentence of its proof
+(Let, Then, However):
 
 * it is told last, and `stats["proof_flaws"]` says of each such sentence what the history says;
 * while another anomaly of the same verdict stands, the verdict stays invalid: that one proves it;

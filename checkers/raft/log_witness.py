@@ -1,9 +1,9 @@
-"""The nodes' write-ahead logs as witnesses of what was written.
+"""The nodes' write-ahead logs as evidence of acknowledged writes.
 
 Values are unique, so an entry that carries a value is the write of it. A log that reaches back to
-the beginning, is whole, and is committed past the end of all others must carry every write that was
-ever acknowledged: it is the judge. The other logs tell where a write that is missing there was last
-seen. A log is read as it was collected, with what its node had already cut off gone.
+the beginning, is undamaged, and is committed at least as far as all others must hold every
+acknowledged write: it is the reference. The other logs show where a write missing there was last
+present. A log is read as it was collected, without what its node had already truncated.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from squall.checkers.campaign.terms import leaders_by_term
 from squall.checkers.evidence import NodeEvidence
 from squall.checkers.history import History, Operation
+from squall.checkers.raft.terms import leaders_by_term
 from squall.checkers.text.proof import written
 from squall.checkers.text.words import listed
 
 
 class Place(NamedTuple):
-    """Where an entry stands: a node, index and term, and whether the node knew it committed."""
+    """The place of an entry: node, index and term, and whether the node knew it committed."""
 
     node: str
     at: int
@@ -29,7 +29,7 @@ class Place(NamedTuple):
 
 
 class Logs:
-    """Every log that was collected; `judge` is the one that must carry everything, if any is."""
+    """All collected logs; `judge` is the one that must hold every acknowledged write, if any is."""
 
     def __init__(self, nodes: Iterable[NodeEvidence], history: History) -> None:
         nodes = list(nodes)
@@ -49,7 +49,7 @@ class Logs:
         ]
         judge = max(complete, key=lambda node: (committed(node), node.node), default=None)
         if judge is not None and not any(entry.puts for entry in judge.entries):
-            judge = None  # the commands could not be read: no witness
+            judge = None  # the commands could not be read: no evidence
         self.judge: NodeEvidence | None = judge
         self.summary = (
             f"{judge.node}: entries 1 to {judge.entries[-1].index}, committed up to "
@@ -59,18 +59,18 @@ class Logs:
         )
 
     def places(self, operation: Operation) -> list[Place]:
-        """Return where an operation's value stands; the store's key ends in the history's."""
+        """Return the places of an operation's value; the store's key ends in the history's."""
         found = self._places.get(str(written(operation)), ())
         return [place for place in found if place.key.endswith(operation.key or "")]
 
     def lack(self, operation: Operation) -> bool:
-        """Whether the log that must carry an operation does not."""
+        """Whether the reference log lacks an operation."""
         return self.judge is not None and self.judge.node not in {
             place.node for place in self.places(operation)
         }
 
-    def told(self, operation: Operation) -> list[str]:
-        """Say which logs hold an operation; nothing where no log was collected."""
+    def holders(self, operation: Operation) -> list[str]:
+        """State which logs hold an operation; empty if no log was collected."""
         if not self.nodes:
             return []
         places = self.places(operation)
@@ -86,7 +86,7 @@ class Logs:
         return [f"In the logs, {listed(held)}{rest}.", *self._minority(places)]
 
     def _minority(self, places: list[Place]) -> list[str]:
-        """Name the leader that counted as committed what a majority of the logs has not."""
+        """Name a leader that counted an entry as committed which a majority of the logs lacks."""
         holding = {place.node for place in places}
         if len(holding) > len(self.nodes) // 2:
             return []
@@ -101,6 +101,6 @@ class Logs:
 
 
 def committed(node: NodeEvidence) -> int:
-    """How far a node knew its log to be committed."""
+    """The highest index that a node knew to be committed."""
     final: dict[str, Any] = node.final or {}
     return max(node.committed, int(final.get("commit") or 0))

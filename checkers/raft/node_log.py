@@ -1,11 +1,11 @@
-"""What a node said about itself: its structured log, one JSON object a line.
+"""Reads a node's structured log: one JSON object a line.
 
-From it come the terms the node believes it led, the digests of its state machine, and its own
-failed assertions. A node's clock is lied to by the nemesis: `ts` is shown, never compared.
+From it come the terms the node logged as its own leadership, the digests of its state machine, and
+its failed assertions. The nemesis skews node clocks: `ts` is shown, never compared.
 
-Lines that are no JSON may be a traceback. It counts as the node's death when it ends in an
-AssertionError, or when nothing comes after it but the end of the log or the next start: a library
-that complains about a lost connection and goes on has not died.
+Lines that are not JSON may be a traceback. It counts as the node's crash if it ends in an
+AssertionError, or if only the end of the log or the next start follows: a traceback that the node
+logged and survived is not a crash.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ EVENTS_MAX: Final = 20_000
 """Events kept for the report; state digests are counted, not kept."""
 
 REFUSED: Final = "damaged"
-"""The event of a node that will not start from its data directory."""
+"""The event of a node that refuses to start from its data directory."""
 
-LAST_WORDS_LINES_MAX: Final = 40
+TRACEBACK_LINES_MAX: Final = 40
 """Lines of a traceback that are kept."""
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class NodeLog(NamedTuple):
-    """What one node's log says, in its own order."""
+    """What one node logged, in the log's order."""
 
     led_terms: tuple[int, ...] = ()
     digests: tuple[StateDigest, ...] = ()
@@ -40,7 +40,7 @@ class NodeLog(NamedTuple):
     refusals: tuple[str, ...] = ()
 
     def join(self, evidence: NodeEvidence) -> NodeEvidence:
-        """Add this to what the WAL said."""
+        """Add this to what the WAL contains."""
         return msgspec.structs.replace(
             evidence,
             led_terms=self.led_terms,
@@ -52,7 +52,7 @@ class NodeLog(NamedTuple):
 
 
 def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
-    """Read a node's log; what is cut or strange is skipped, not fatal.
+    """Read a node's log; truncated or unknown lines are skipped.
 
     `alive`: the node ran when its log was copied, so a traceback at the end did not end it.
     """
@@ -61,7 +61,7 @@ def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
     assertions: list[str] = []
     refusals: list[str] = []
     events: list[dict[str, Any]] = []
-    words = _LastWords(assertions)
+    trace = _Traceback(assertions)
     count = 0
     for line in lines:
         text = line.decode(errors="replace") if isinstance(line, bytes) else line
@@ -71,10 +71,10 @@ def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
         count += 1
         record = _record(text)
         if record is None:
-            words.hear(text)
+            trace.take(text)
             continue
         event = record.get("event")
-        words.end(died=event == "started")
+        trace.end(died=event == "started")
         if event == "state-digest":
             if (digest := _digest(record)) is not None:
                 digests.append(digest)
@@ -90,21 +90,21 @@ def read_log(lines: Iterable[str | bytes], *, alive: bool = False) -> NodeLog:
             refusals.append(str(record.get("msg") or record.get("error") or "(no words)"))
         if event and len(events) < EVENTS_MAX:
             events.append(record)
-    words.end(died=not alive)
+    trace.end(died=not alive)
     return NodeLog(
         tuple(led), tuple(digests), tuple(assertions), tuple(events), count, tuple(refusals)
     )
 
 
-class _LastWords:
-    """A traceback among the lines, and whether the node died of it."""
+class _Traceback:
+    """A traceback among the lines, and whether the node crashed by it."""
 
     def __init__(self, assertions: list[str]) -> None:
         self._assertions = assertions
         self._lines: list[str] = []
 
-    def hear(self, text: str) -> None:
-        """Take a line that is no JSON."""
+    def take(self, text: str) -> None:
+        """Take a line that is not JSON."""
         if text.startswith("Traceback "):
             self.end(died=False)
             self._lines = [text]
@@ -112,10 +112,10 @@ class _LastWords:
             self._lines.append(text)
 
     def end(self, *, died: bool) -> None:
-        """Something else comes, or nothing any more."""
+        """End the traceback: another record or the end of the log follows."""
         asserted = any(line.startswith("AssertionError") for line in self._lines)
         if self._lines and (died or asserted):
-            self._assertions.append("\n".join(self._lines[-LAST_WORDS_LINES_MAX:]))
+            self._assertions.append("\n".join(self._lines[-TRACEBACK_LINES_MAX:]))
         self._lines = []
 
 

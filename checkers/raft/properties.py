@@ -1,4 +1,4 @@
-"""The properties of Raft that can be read off what nodes left behind, one judge each.
+"""The properties of the Raft paper that can be checked on collected evidence, one function each.
 
     election-safety     at most one leader a term                                   (section 5.2)
     log-matching        same index and term: same entry, and the same ones before   (section 5.3)
@@ -6,9 +6,11 @@
     hard-state          term and commit never go back; one vote a term              (section 5.1)
     state-machine       equal index, equal state                                    (section 5.4.3)
 
-Each takes every node's evidence and returns a verdict of its own. They know no faults: whatever the
-storm did, these hold. Who led a term is known from the nodes' logs and from what the observer was
-answered, so that property takes the history too.
+Sections of Ongaro & Ousterhout, "In search of an understandable consensus algorithm" (2014). Each
+function takes every node's evidence and returns a verdict of its own, in one pass over the entries.
+The properties hold under every fault, so faults are not considered. Who led a term is known from
+the nodes' logs and from the observer's readings, so that property takes the history too. What a log
+no longer holds (compacted, or truncated before it was collected) is not checked.
 """
 
 from __future__ import annotations
@@ -16,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, Final, TypeVar
 
-from squall.checkers.campaign.terms import leaders_by_term
 from squall.checkers.evidence import NodeEvidence
 from squall.checkers.history import History
+from squall.checkers.raft.terms import leaders_by_term
 from squall.checkers.text.words import listed
 from squall.checkers.verdict import Anomaly, Validity, Verdict
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told of each property; the rest is counted."""
+"""Anomalies reported of each property; the rest is counted."""
 
 
 def conclude(
@@ -35,9 +37,9 @@ def conclude(
     *,
     reason: str | None = None,
 ) -> Verdict:
-    """Conclude one property: broken if anything was found, unknown if nothing was looked at.
+    """Return one property's verdict: invalid if anything was found, unknown if nothing was checked.
 
-    `looked_at` is how much that was, or what holds it once all was `found`.
+    `looked_at` is the number of things checked, or their collection once all was `found`.
     """
     anomalies: list[Anomaly] = []
     total = 0
@@ -61,19 +63,19 @@ def conclude(
 
 
 def broken(kind: str, summary: str, explanation: str, **data: Any) -> Anomaly:
-    """Tell of a broken property; `explanation` is its proof, `data` names nodes and places."""
+    """Report a broken property; `explanation` is its proof, `data` names nodes and places."""
     return Anomaly(kind=kind, summary=summary, explanation=explanation, data=data)
 
 
 Said = TypeVar("Said")
 Known = dict[int, tuple[Said, str]]
-"""What was said first of each index, and by which node."""
+"""The first statement about each index, and the node that made it."""
 
 
 def contradicted(
     known: Known[Said], index: int, said: Said, node: NodeEvidence
 ) -> Iterator[tuple[Said, str]]:
-    """Yield what another node said of an index, if this one says something else."""
+    """Yield each node's statement about an index that contradicts the first one."""
     before, other = known.setdefault(index, (said, node.node))
     if before != said:
         yield before, other
@@ -271,7 +273,7 @@ PROPERTIES: Final[tuple[Callable[[tuple[NodeEvidence, ...]], Verdict], ...]] = (
     _hard_state,
     _state_machine,
 )
-"""Every property that needs nothing but the nodes, in the order in which they are told."""
+"""Every property that needs only the nodes' evidence, in the order of the report."""
 
 
 def _two(one: str, other: str) -> str:

@@ -1,17 +1,17 @@
-"""Whether the nodes kept Raft's promises to each other, by what they left behind.
+"""Raft safety of a run, from the evidence collected from its nodes.
 
-White box: WALs, the state machines' digests, the nodes' own words. The properties of the Raft paper
-are those of `squall.checkers.raft.properties`. Beside them stand four that need to know of the run:
+White box: WALs, digests of the state machines, the nodes' logs. The properties of the Raft paper
+are those of `squall.checkers.raft.properties`. Besides them there are five that depend on the run:
 
     durability          what a node applied is in its log on disk, and it starts from that disk
-                        again, unless a fault took it from there
+                        again, unless a fault damaged the disk
     final-state         after recovery all nodes hold the same
-    node-assertions     no node stopped by itself, unless a fault took its disk
+    node-assertions     no node stopped by itself, unless a fault damaged its disk
     evidence-whole      every WAL could be read to its end, unless a fault damaged it
-    observed-rules      no rule was broken before the simulator's eyes (only where one was)
+    observed-rules      the simulator observed no broken rule (only in the simulator)
 
-It orders nothing by any node's clock. Missing or damaged evidence makes a property unknown, unless
-what is there already proves it broken.
+Nothing is ordered by a node's clock. Missing or damaged evidence makes a property unknown, unless
+the remaining evidence already proves it broken.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict,
 DISK_FAULTS: Final = ("disk", "corrupt", "bitflip", "truncate", "lose")
 """Kinds of fault that damage a disk on purpose; damage on their targets proves nothing."""
 
-LAST_WORDS_MAX: Final = 2_000
-"""Characters of a node's last words that are told."""
+MESSAGE_CHARS_MAX: Final = 2_000
+"""Characters of a node's assertion message that are reported."""
 
 
 def raft_safety() -> Checker:
@@ -59,7 +59,7 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
         _durability(nodes, damaged_by_us),
         _final_state(nodes, evidence),
         _assertions(nodes, damaged_by_us),
-        _integrity(nodes, damaged_by_us),
+        _evidence_whole(nodes, damaged_by_us),
     )
     if evidence.breaches:
         children = (_observed(evidence), *children)
@@ -79,9 +79,9 @@ def check_raft_safety(history: History, evidence: Evidence) -> Verdict:
 
 
 def _durability(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
-    """Raft 5: what a node applied it had made durable before.
+    """Raft 5: what a node applied was durable before.
 
-    The logs are copied after the last status was asked for, so each must reach at least that far.
+    The logs are copied after the last status was requested, so each must reach at least that far.
     """
     judged = [
         (node.node, int(node.final.get("applied") or 0), node.entries[-1].index)
@@ -106,10 +106,10 @@ def _durability(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
         for node in nodes:
             for text in node.refusals:
                 if node.node not in damaged_by_us:
-                    yield _refused(node.node, text[:LAST_WORDS_MAX])
+                    yield _refused(node.node, text[:MESSAGE_CHARS_MAX])
 
     refused = [node.node for node in nodes if node.refusals and node.node in damaged_by_us]
-    # Without logs, or without a status, nothing was looked at, and that is told elsewhere.
+    # Without logs, or without a status, nothing was checked; other properties report that.
     reason = None if judged else "no node gave both a log and a last status"
     if refused:
         reason = f"{listed(refused)} would not start after a fault had damaged the disk"
@@ -191,9 +191,9 @@ def _disagreement(found: dict[str, dict[str, Any]]) -> Anomaly:
 
 
 def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
-    """A node that stopped itself found a broken promise before we did.
+    """Report nodes that stopped by themselves: their own assertion failed.
 
-    One whose disk a fault took away must stop, unless it says that its own assertion failed.
+    One whose disk a fault damaged must stop, unless it logged that its own assertion failed.
     """
     expected = [
         node.node
@@ -207,14 +207,14 @@ def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
                 if node.node in expected and "AssertionError" not in text:
                     continue
                 if any(words in text for words in node.refusals):
-                    continue  # it is told as what it is, a lack of durability
+                    continue  # reported as a violation of durability instead
                 lines = text.strip().splitlines() or ["(no words)"]
-                # A traceback's point is in its last line, a message's in its first.
+                # The essence of a traceback is in its last line, that of a message in its first.
                 point = lines[-1] if lines[0].startswith("Traceback ") else lines[0]
                 yield broken(
                     "node-assertion",
                     f"{node.node} stopped by itself: {point}",
-                    text[-LAST_WORDS_MAX:],
+                    text[-MESSAGE_CHARS_MAX:],
                     nodes=[node.node],
                 )
 
@@ -228,8 +228,8 @@ def _assertions(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Ver
     )
 
 
-def _integrity(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
-    """A WAL that no crash explains was broken by its writer, unless a fault broke it."""
+def _evidence_whole(nodes: tuple[NodeEvidence, ...], damaged_by_us: set[str]) -> Verdict:
+    """Damage that no crash explains is an error of the WAL's writer, unless a fault caused it."""
 
     def find() -> Iterator[Anomaly]:
         for node in nodes:
@@ -275,7 +275,7 @@ _CLAIMS: Final = {
 
 
 def _observed(evidence: Evidence) -> Verdict:
-    """Tell of the rule that the simulator saw broken, and at which it ended the run."""
+    """Report the rule that the simulator observed broken, and at which it ended the run."""
 
     def find() -> Iterator[Anomaly]:
         for breach in evidence.breaches:

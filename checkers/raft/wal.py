@@ -1,14 +1,14 @@
-"""A node's write-ahead log, read by somebody who did not write it.
+"""An independent reader of the node's write-ahead log (format 1).
 
-An independent reader of WAL format 1: names and bytes of the files in, a node's evidence out. It
-shares no code with the node, trusts no length, and tells a torn tail (what a crash leaves, to be
-cut) from damage (what no crash explains).
+Names and bytes of the files in, a node's evidence out. It shares no code with the node, trusts no
+length, and distinguishes a torn tail (what a crash leaves, to be cut) from damage (what no crash
+explains).
 
 A segment `%016x-%016x.wal` (sequence, first index) holds frames from offset 0 until a length of 0:
 
     u32 LE length | u32 LE crc | body (length bytes) | zeros to a multiple of 8
-    body = u8 type + msgpack payload; crc = CRC-32C of the body, seeded with the previous record's
-    crc
+    body = u8 type + msgpack payload
+    crc = CRC-32C of the body, seeded with the previous record's crc
 
     1 header      [format, cluster_id, member_id, sequence]
     2 entry       [term, index, kind, data]       replaces everything from its index on
@@ -37,7 +37,7 @@ HEADER, ENTRY, HARD_STATE, SNAPSHOT = 1, 2, 3, 4
 PUT_TAG: Final = 2
 
 NESTING_MAX: Final = 32
-"""How deep puts are looked for inside a command; transactions nest far less."""
+"""Depth to which puts are searched inside a command; transactions nest far less."""
 
 _NAME = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})\.wal")
 _FRAME = struct.Struct("<II")
@@ -49,7 +49,7 @@ class Damage(ValueError):
 
 
 class Record(NamedTuple):
-    """One intact frame: where it stood, its type and its payload."""
+    """One intact frame: its position, type and payload."""
 
     offset: int
     type: int
@@ -60,8 +60,8 @@ def read_wal(node: str, files: Mapping[str, bytes]) -> NodeEvidence:
     """Read all segments of a node's WAL.
 
     `files` maps file names (a path before the name is ignored, as are other files) to contents. The
-    evidence has whatever could be read before any damage, and says what the damage was. A node
-    without any segment has `log_missing`.
+    evidence has whatever could be read before any damage, and describes the damage. A node without
+    any segment has `log_missing`.
     """
     segments = sorted(
         (int(found[1], 16), name, data)
@@ -155,18 +155,18 @@ def _anything_behind(data: bytes, offset: int) -> bool:
 
 
 class _Log:
-    """The log as the records build it up."""
+    """The log, rebuilt record by record."""
 
     def __init__(self, *, purged: bool = False) -> None:
-        self._begins_late = purged  # older segments were removed, and no entry was seen yet
+        self._begins_late = purged  # older segments were removed, and no entry was read yet
         self.entries: list[LogEntry] = []
         self.member_id = 0
         self.first_index = 1
         self.overwritten = 0
         self.hard_states: list[HardState] = []
         self.committed = 0
-        # A hard state and the entries it comes with are made durable together, in either order:
-        # what counts as committed for an entry is what the hard state before that one said.
+        # A hard state and the entries written with it become durable together, in either order: the
+        # commit index that covers an entry is that of the hard state before it.
         self._settled = 0
         self._truncated: dict[int, LogEntry] = {}
         self._replaced: set[int] = set()
@@ -213,7 +213,7 @@ class _Log:
         if not self.entries and self.first_index == 1 and index > 1:
             self.first_index = index  # older segments were purged
         if self._begins_late:
-            # What a snapshot named here left over may lie in a segment that was purged.
+            # Entries left over by a snapshot named here may lie in a segment that was purged.
             self._begins_late = False
             self.first_index = max(self.first_index, index)
         if index > self._last_index + 1 or index < 1:
@@ -224,7 +224,7 @@ class _Log:
             self.overwritten += 1
             if old.index <= self._settled:
                 self._truncated[old.index] = old
-        # What was committed may be written once more, but never as something else.
+        # A committed entry may be written once more, but never with other content.
         if (committed := self._truncated.pop(index, entry)) != entry:
             self._replaced.add(committed.index)
         del self.entries[keep:]
@@ -233,16 +233,16 @@ class _Log:
         self.entries.append(entry)
 
     def _snapshot(self, index: int, term: int) -> None:
-        """Take note of a durable snapshot: the log goes on from it."""
+        """Process a durable snapshot: the log continues from it."""
         at = index - self.first_index
         if index < self.first_index - 1 or (index == 0 and not self.entries):
             return
-        self.committed = max(self.committed, index)  # only what was applied is in a snapshot
+        self.committed = max(self.committed, index)  # only applied entries are in a snapshot
         if 0 <= at < len(self.entries) and self.entries[at].term == term:
-            return  # the node's own snapshot of what it has
+            return  # the node's own snapshot of entries it has
         if at < 0 and self.entries:
-            return  # of what it had in a segment that was purged
-        # Installed from the leader (Raft, section 7): whatever disagrees with it is discarded.
+            return  # of entries in a segment that was purged
+        # Installed from the leader (Raft, section 7): conflicting entries are discarded.
         self.entries.clear()
         self.first_index = index + 1
         self._truncated.clear()
@@ -254,7 +254,7 @@ def digest_of(kind: int, data: bytes) -> str:
 
 
 def puts_in(data: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the (key, value) pairs an entry's command would write; none if it is none of ours."""
+    """Return the (key, value) pairs an entry's command would write; none if it is not ours."""
     if not data:
         return ()
     try:

@@ -1,26 +1,27 @@
-"""Histories as text: one lane a process, time to the right, for tests and for explanations.
+"""Histories drawn as text: one lane a process, time to the right, for tests and for proofs.
 
     p0: |--write x 1--|
     p1:                  |-read x nil-|
     p2:       |-cas x 1 2 saw 3 @n2 revision=7-|
     p3:                       |-write x 4---?
 
-`|...|` was acknowledged, `|...!` failed, `|...?` was never answered. The column of an opening bar
-is the time of the invocation, that of the closing mark the time of the answer; one column is one
-millisecond, and equal columns are equal times. Inside: function, key, arguments. A read gives what
-it returned (`nil`: absent); `cas x 1 2` swapped, `cas x 1 2 saw 3` was refused and saw 3, `cas x 1
-2 refused` was refused without saying why. Then, in any order, `@n2` names the node, `name=value`
-adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text. A lane
-called p<number> is a client's, as is one with a name of its own; one called `nemesis` or
+`|...|` was acknowledged, `|...!` failed, `|...?` is indeterminate. The column of an opening bar is
+the time of the invocation, that of the closing mark the time of the completion; one column is one
+millisecond, and equal columns are equal times. Inside: function, key, arguments. A read has what it
+returned (`nil`: absent); `cas x 1 2` swapped, `cas x 1 2 saw 3` was refused and saw 3, `cas x 1 2
+refused` was refused without reporting the value. Then, in any order, `@n2` is the node,
+`name=value` adds evidence (`meta`), `final` marks the final phase and `"..."` is the error's text.
+A lane called p<number> is a client's, as is one with another name; one called `nemesis` or
 `nemesis/<kind>` is the nemesis: function, fault id, and `name=value` into its value.
 
-Other data types use the same form: what `get`, `dequeue` and `acquire` are followed by is their
-answer, what anything else is followed by its argument; `[1,2]` is a list. A transaction is `txn`
-and its micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers; one that
-was answered something else than it asked is `txn append:x:1 answered append:x:2`. Where the
-argument is a map the answer follows: `put store {"key":"a","value":1} {"revision":2}`.
+Other data types use the same form: `get`, `dequeue` and `acquire` are followed by their answer,
+other functions by their argument; `[1,2]` is a list. A transaction is `txn` and its
+micro-operations, `txn append:x:1 r:x:[1] w:y:2 r:y:nil`, reads with their answers; one with an
+answer to another question is `txn append:x:1 answered append:x:2`. If the argument is a map the
+answer follows: `put store {"key":"a","value":1} {"revision":2}`.
 
-What `render` writes, `parse` reads: same intervals, same order. Lines starting with # are comments.
+`parse` reads what `render` writes, with the same intervals in the same order. Lines starting with #
+are comments.
 """
 
 from __future__ import annotations
@@ -43,25 +44,25 @@ from squall.checkers.linearizability.registers import FOREVER, swapped
 from squall.checkers.transactions.operations import mismatch
 
 COLUMN_NS: Final = 1_000_000
-"""What one column stands for: a millisecond."""
+"""The duration of one column: a millisecond."""
 
 TXN: Final = "txn"
-"""The function whose words are micro-operations."""
+"""The function whose arguments are micro-operations."""
 
 READS: Final = frozenset({"read", "serializable-read"})
-"""Functions that ask for a value and are answered with it."""
+"""Functions whose one argument in a lane is the value they returned."""
 
 ANSWERED: Final = READS | {"get", "dequeue", "drain", "acquire", "generate"}
-"""Functions whose one word is what they were answered, if nothing was given to them.
+"""Functions whose single argument in a lane is their answer, if they were given nothing.
 
-Of others the first word is what was given, the second what was answered, if that is something else.
+Of other functions the first argument is what was given, the second the answer, if that differs.
 """
 
 INSTEAD: Final = "answered"
-"""The word between what a transaction asked and what it was answered instead."""
+"""Separates what a transaction asked from the answer, if that is to another question."""
 
 MOVED: Final = frozenset({"from", "to", "amount"})
-"""What a transfer asks for."""
+"""The arguments of a transfer."""
 
 _LANE = re.compile(r"(?P<process>[\w/-]+):(?P<rest>.*)")
 _INTERVAL = re.compile(r"\|(?P<text>[^|!?]*)(?P<end>[|!?])")
@@ -90,7 +91,7 @@ def parse(text: str, *, header: dict[str, Any] | None = None) -> History:
                 invoke, completion = _ops(process, found["text"], _ENDS[found["end"]])
             except (IndexError, ValueError) as error:
                 raise MalformedHistory(f"line {number}: {found.group()!r}: {error}") from None
-            # At a tie invocations come first: an interval is closed.
+            # At equal times invocations come first: an interval is closed.
             events.append((offset + found.start(), 0, invoke))
             events.append((offset + found.end() - 1, 1, completion))
     events.sort(key=lambda event: event[:2])
@@ -115,7 +116,7 @@ def parse(text: str, *, header: dict[str, Any] | None = None) -> History:
 
 
 def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
-    """Read what stands between two bars."""
+    """Parse the text between two bars."""
     words: list[str] = []
     node, error = None, None
     meta: dict[str, Any] = {}
@@ -146,7 +147,7 @@ def _ops(process: int | str, text: str, end: OpType) -> tuple[Op, Op]:
     else:
         given, answer = _given_and_answer(f, arguments)
     if not is_client(process):
-        # A fault: its intent and what was found are one and the same in a test.
+        # In lanes the intent of a fault and its result are the same.
         given, answer, meta = (meta, meta, {}) if f == "start" else ({}, meta, {})
     invoke = Op(
         index=0,
@@ -274,7 +275,7 @@ def render(operations: Sequence[Operation]) -> str:
 def _columns(
     spans: Iterable[tuple[Operation, tuple[int, int], tuple[int, int]]],
 ) -> dict[tuple[int, int], int]:
-    """Give every moment a column such that order is kept and every label fits."""
+    """Assign every moment a column such that the order is kept and every label fits."""
     spans = list(spans)
     ending: dict[tuple[int, int], list[tuple[tuple[int, int], int]]] = {}
     moments: set[tuple[int, int]] = set()
@@ -301,7 +302,7 @@ def _last(operation: Operation) -> int:
 
 
 def _names(processes: Iterable[int | str]) -> dict[int | str, str]:
-    """Name lanes, each otherwise than the others, in characters that a lane's name may have."""
+    """Give each lane a distinct name in the characters that a lane's name may have."""
     names: dict[int | str, str] = {}
     for process in processes:
         name = plain = re.sub(r"[^\w/-]", "_", process_name(process)) or "_"
@@ -314,7 +315,7 @@ def _names(processes: Iterable[int | str]) -> dict[int | str, str]:
 
 
 def describe(operation: Operation) -> str:
-    """Say what an operation did, in the words of the lanes."""
+    """Describe an operation in the notation of the lanes."""
     f, words = operation.f, [operation.f]
     answered = operation.outcome is OpType.OK
     if f != TXN or isinstance(operation.input, dict):
@@ -373,7 +374,7 @@ def _micro_text(mop: Any) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value in few characters: nil when absent, no spaces."""
+    """Write a value compactly: nil if absent, no spaces."""
     if value is None:
         return "nil"
     if type(value) is int:
@@ -383,5 +384,5 @@ def value_text(value: Any) -> str:
     try:
         text = json.dumps(value, separators=(",", ":"), default=str)
     except (TypeError, ValueError):
-        text = str(value)  # a map with keys that JSON has not
+        text = str(value)  # a map with keys that JSON does not allow
     return text.replace(" ", "_")

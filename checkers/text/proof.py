@@ -1,8 +1,9 @@
-"""A violation in sentences: "Let ... Then ... However ...", and the same as lanes.
+"""An anomaly as a proof in sentences, "Let ... Then ... However ...", and as lanes.
 
-The reader has not read any of this code. He can check each sentence with a finger on the lanes: it
-names operations, says which of two came first and why (one had returned when the other was called,
-or one saw what the other wrote), and ends in a contradiction. The summary is one sentence.
+A proof can be checked sentence by sentence against the lanes, without knowledge of the judge: it
+names operations, states which of two came first and why (one had returned when the other was
+called, or one saw what the other wrote), and ends in a contradiction. The summary is one sentence.
+`squall.checkers.proof_check` parses these sentences, so their patterns are fixed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from squall.checkers.text.words import listed
 from squall.checkers.verdict import Anomaly
 
 LANES_OPS_MAX: Final = 40
-"""More operations than this are no picture; the explanation then stands alone."""
+"""Proofs with more operations than this are not drawn as lanes."""
 
 
 _LETTERS: Final = {
@@ -45,24 +46,24 @@ _LETTERS: Final = {
     "probe": "P",
     "guarded": "S",
 }
-"""How operations are named in a proof, by what they do; anything else is a read."""
+"""The letter of an operation's name in a proof, by its function; any other function is a read."""
 
 
 PART: Final = "shown-in-part"
-"""In an operation's `meta`: it is not the history's, but what a proof needs of it."""
+"""In an operation's `meta`: it is the part of the history's operation that the proof needs."""
 
 
 def in_part(whole: Operation, part: Operation) -> Operation:
-    """Mark an operation that shows only a part of another, so that its proof says so."""
+    """Mark an operation as a part of another, so that its proof says so."""
     if (whole.input, whole.output) == (part.input, part.output):
         return whole
     return msgspec.structs.replace(part, meta={**(part.meta or {}), PART: True})
 
 
 class Cast:
-    """The operations an explanation speaks about, their names, and a common precision of time.
+    """The operations a proof mentions, their names, and a common precision of time.
 
-    `proofs` pairs operations that were never answered with those which show that they happened.
+    `proofs` pairs unanswered operations with those which show that they happened.
     """
 
     def __init__(
@@ -96,15 +97,15 @@ class Cast:
         self._digits = digits
 
     def name(self, operation: Operation) -> str:
-        """W1, R2, C3 ..."""
+        """The operation's name: W1, R2, C3 ..."""
         return self.names[operation.index]
 
     def at(self, moment_ns: int) -> str:
-        """A moment in seconds, as precise as it takes to tell all of them apart."""
+        """A moment in seconds, with as many digits as it takes to distinguish all of them."""
         return f"{moment_ns / 1e9:.{self._digits}f} s"
 
     def introduce(self) -> str:
-        """Say the Let sentences."""
+        """Return the Let sentences."""
         lines = []
         for operation in self.operations:
             until = operation.completed_ns
@@ -133,7 +134,7 @@ class Cast:
         return "\n".join(sentences)
 
     def order(self, first: Operation, second: Operation) -> str:
-        """Why one came before the other: it had returned when the other was called."""
+        """State why one came before the other: it had returned when the other was called."""
         return (
             f"{self.name(first)} had returned at {self.at(first.completed_ns or 0)} "
             f"when {self.name(second)} was called at {self.at(second.invoked_ns)}"
@@ -141,11 +142,11 @@ class Cast:
 
 
 _REGISTER_FUNCTIONS: Final = frozenset({"read", "serializable-read", "write", "cas"})
-"""Operations that have words of their own; others are shown as the lanes write them."""
+"""Operations with phrases of their own; others are written in the notation of the lanes."""
 
 
 def value_phrase(value: Any) -> str:
-    """A value within a sentence."""
+    """Write a value within a sentence."""
     if isinstance(value, dict):
         inside = ", ".join(f"{key}: {value_phrase(one)}" for key, one in value.items())
         return f"{{{inside}}}"
@@ -155,11 +156,11 @@ def value_phrase(value: Any) -> str:
 
 
 _LIKE_ANOTHER: Final = re.compile(r"|nil|None|True|False|[+-]?[\d.]+")
-"""Texts that would read like a value that is no text: they are quoted."""
+"""Texts that look like another kind of value: they are quoted."""
 
 
 def who(operation: Operation) -> str:
-    """The process, as lanes name it."""
+    """The process's name in lanes."""
     return process_name(operation.process)
 
 
@@ -185,7 +186,7 @@ def phrase(operation: Operation) -> str:
 
 
 def observed(operation: Operation) -> Any:
-    """The value an operation found: what it read, expected or was told."""
+    """The value an operation found: what it read, expected or was answered."""
     if operation.f == "cas":
         output = operation.output
         if operation.outcome is OpType.OK and not swapped(output) and isinstance(output, dict):
@@ -229,7 +230,7 @@ def anomaly(
     shown: Sequence[Operation] | None = None,
     data: dict[str, Any] | None = None,
 ) -> Anomaly:
-    """Put an anomaly together from sentences and cast; `shown` are the lanes' operations."""
+    """Assemble an anomaly from sentences and cast; `shown` are the lanes' operations."""
     shown = list(cast.operations if shown is None else shown)
     times = [one.invoked_ns for one in cast.operations]
     times += [one.completed_ns for one in cast.operations if one.completed_ns is not None]

@@ -1,6 +1,6 @@
-"""Whether watches were put to the test: one that nothing was sent proves nothing.
+"""Coverage of watches: a watch that was sent nothing tests nothing.
 
-Watches of the final phase do not count here: they are read in peace.
+Watches of the final phase do not count here: no fault is in force while they are read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def watch_coverage() -> Checker:
 
 
 def check_watch_coverage(history: History) -> Verdict:
-    """Count what watches were exposed to. Never invalid: a mild storm breaks no promise."""
+    """Count what watches were exposed to. Never invalid: missing coverage breaks no guarantee."""
     load = [one for one in history.operations if not (one.meta or {}).get("final")]
     watches = [one for one in load if one.f == "watch" and _answered(one)]
     changed = sum(one.f in CHANGES and _answered(one) for one in load)
@@ -88,7 +88,7 @@ def _progress(one: Operation) -> bool:
 
 
 def _of_the_past(one: Operation) -> bool:
-    """Whether it was sent a change that was made before it was created."""
+    """Whether a watch was sent a change that was made before it was created."""
     created: Any = one.output.get("created") or 0
     return any(
         event[3] <= created

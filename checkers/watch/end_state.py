@@ -1,13 +1,15 @@
-"""Whether, after the storm, every node tells the same whole story, and it ends in what is there.
+"""The final phase's watches: every node sends the same history, and it leads to the node's state.
 
-When all is healed each node is asked for every change since the beginning (or since the last
-compaction), until it promises that this was all; and for all that it holds. Then
+After all faults were healed each node is asked for every change since the beginning (or since the
+last compaction), until it sends progress up to the last revision; and for all keys that it holds.
+Then
 
-    same      every node tells the same changes in the same order
-    leads-to  played back, they leave exactly what the node holds
+    same      every node sends the same changes in the same order
+    leads-to  replayed, they result in exactly what the node holds
 
-Of keys that did not change since the compaction nothing is told, and nothing is claimed. What a
-promise of progress does not reach up to, nobody has told: that makes the verdict unknown.
+One pass over the events, O(n). Keys that did not change since the compaction are not sent, and
+nothing is claimed of them. Revisions above a node's last progress notification were not sent either
+by then: that makes the verdict unknown.
 """
 
 from __future__ import annotations
@@ -30,15 +32,15 @@ from squall.checkers.watch.rules import Event, restricted
 CLAIM: Final = "In the end every node tells the same changes, and they lead to what it holds."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 LEFT_OUT: Final = "a node's history was not compared with what it holds: no range tells it"
-"""Why a watch has no part in half of the claim."""
+"""Why a watch is not judged by one half of the claim."""
 
 
-class _Story(NamedTuple):
-    """What a node told in the end, up to the revision it vouched for, and what it then held."""
+class _Stream(NamedTuple):
+    """One node's changes up to the revision of its last progress, and its state afterwards."""
 
     node: str
     watch: Operation
@@ -62,17 +64,17 @@ def check_watch_end(history: History) -> Verdict:
     final = [one for one in history.operations if (one.meta or {}).get("final")]
     nodes = sorted({one.node for one in final if one.node})
     held = {one.node: one for one in final if _answered(one) and one.f == "range"}
-    stories = [
-        _story(one, held.get(one.node)) for one in final if _answered(one) and one.f == "watch"
+    streams = [
+        _stream(one, held.get(one.node)) for one in final if _answered(one) and one.f == "watch"
     ]
     known = _last_revision(history)
-    whole = {story.node for story in stories if story.upto >= known}
+    whole = {stream.node for stream in streams if stream.upto >= known}
     wrong = mismatches(history)
     others = [one for one in history.operations if one.index in wrong]
     anomalies = [tell_mismatch(one, wrong[one.index]) for one in others]
     if not anomalies:
-        anomalies += _different(stories)
-        anomalies += [found for story in stories for found in _ends(story)]
+        anomalies += _different(streams)
+        anomalies += [found for stream in streams for found in _leads_to(stream)]
     silent = [node for node in nodes if node not in whole]
     reason = None
     if not nodes:
@@ -81,13 +83,13 @@ def check_watch_end(history: History) -> Verdict:
         reason = f"{listed(silent)} never told the whole history, up to revision {known}"
     elif not known:
         reason = "vacuous: nothing was ever changed"
-    apart = sum(_comparable(story) is None for story in stories)
-    told = sum(len(story.events) for story in stories)
+    apart = sum(_comparable(stream) is None for stream in streams)
+    told = sum(len(stream.events) for stream in streams)
     return Verdict(
         checker="watch-end",
         validity=Validity.INVALID if anomalies else Validity.UNKNOWN if reason else Validity.VALID,
         claim=CLAIM,
-        evidence=f"{counted(len(stories), 'node')}, {counted(told, 'change')} up to revision "
+        evidence=f"{counted(len(streams), 'node')}, {counted(told, 'change')} up to revision "
         f"{known:,}",
         reason=None if anomalies else reason,
         method="one pass over each node's history",
@@ -106,7 +108,7 @@ def _answered(one: Operation) -> bool:
 
 
 def _last_revision(history: History) -> int:
-    """The highest revision of a change that anybody was told of."""
+    """The highest revision of a change that any operation reports."""
     last = 0
     for one in history.operations:
         if not _answered(one):
@@ -119,24 +121,24 @@ def _last_revision(history: History) -> int:
     return last
 
 
-def _story(watch: Operation, held: Operation | None) -> _Story:
+def _stream(watch: Operation, held: Operation | None) -> _Stream:
     responses = watch.output["responses"]
     upto = max([int(each["revision"]) for each in responses if each.get("progress")], default=0)
     events = [Event(*event[:4]) for each in responses for event in each.get("events", ())]
     told = [event for event in events if event.mod <= upto]
-    return _Story(watch.node or "", watch, int(watch.input.get("start") or 1), upto, told, held)
+    return _Stream(watch.node or "", watch, int(watch.input.get("start") or 1), upto, told, held)
 
 
-def _asked(story: _Story) -> tuple[Any, ...]:
-    """What a watch was asked to tell of."""
-    asked = story.watch.input
+def _asked(stream: _Stream) -> tuple[Any, ...]:
+    """The key range and options of a watch."""
+    asked = stream.watch.input
     return asked["key"], asked.get("end"), tuple(asked.get("filters", ()))
 
 
-def _different(stories: list[_Story]) -> Iterator[Anomaly]:
-    """Compare each story with the first one that was asked the same, as far as both go."""
-    for other in stories:
-        first = next(one for one in stories if _asked(one) == _asked(other))
+def _different(streams: list[_Stream]) -> Iterator[Anomaly]:
+    """Compare each node's history with the first one of the same request, as far as both go."""
+    for other in streams:
+        first = next(one for one in streams if _asked(one) == _asked(other))
         if first is other:
             continue
         since, upto = max(first.start, other.start), min(first.upto, other.upto)
@@ -168,31 +170,32 @@ def _different(stories: list[_Story]) -> Iterator[Anomaly]:
         )
 
 
-def _comparable(story: _Story) -> int | None:
-    """The revision at which what a node holds can be compared with what it told; None if at none.
+def _comparable(stream: _Stream) -> int | None:
+    """Return the revision at which a node's state and its history are comparable; None if at none.
 
-    A filtered watch and a limited range tell too little, and so does one of a later revision.
+    A filtered watch and a limited range are incomplete, and a state of a later revision is not
+    covered.
     """
-    if story.held is None or story.watch.input.get("filters") or story.held.input.get("limit"):
+    if stream.held is None or stream.watch.input.get("filters") or stream.held.input.get("limit"):
         return None
-    revision = int(story.held.input.get("revision") or story.held.output["revision"])
-    return revision if revision <= story.upto else None
+    revision = int(stream.held.input.get("revision") or stream.held.output["revision"])
+    return revision if revision <= stream.upto else None
 
 
-def _ends(story: _Story) -> Iterator[Anomaly]:
-    """Play a node's history back, and compare with what it held."""
-    revision = _comparable(story)
-    if story.held is None or revision is None:
+def _leads_to(stream: _Stream) -> Iterator[Anomaly]:
+    """Replay a node's history, and compare with what it held."""
+    revision = _comparable(stream)
+    if stream.held is None or revision is None:
         return
-    rows = {str(row[0]): row for row in story.held.output["kvs"]}
-    last = {event.key: event for event in story.events if event.mod <= revision}
+    rows = {str(row[0]): row for row in stream.held.output["kvs"]}
+    last = {event.key: event for event in stream.events if event.mod <= revision}
     for key in sorted({*rows, *last}):
-        if not (covers(story.watch.input, key) and covers(story.held.input, key)):
-            continue  # of this one only one of the two speaks
+        if not (covers(stream.watch.input, key) and covers(stream.held.input, key)):
+            continue  # covered by only one of the two
         event, row = last.get(key), rows.get(key)
         if event is None:
             assert row is not None
-            fits = int(row[3]) < story.start
+            fits = int(row[3]) < stream.start
         elif event.type == "put":
             fits = row is not None and (row[1], row[3]) == (event.value, event.mod)
         else:
@@ -200,22 +203,25 @@ def _ends(story: _Story) -> Iterator[Anomaly]:
         if fits:
             continue
         told = [event] if event is not None else []
-        cast = Cast([_around(story, told), _narrowed(story.held, key)])
+        cast = Cast([_around(stream, told), _narrowed(stream.held, key)])
         found = f"{value_text(row[1])} of revision {row[3]}" if row is not None else "nothing"
         yield anomaly(
             "watch-end-state",
-            f"At the end {story.node} holds {found} at {key}, but the last change it tells of is "
+            f"At the end {stream.node} holds {found} at {key}, but the last change it tells of is "
             f"{_words(told)}.",
             [
-                f"Then {story.node} told every change from revision {story.start} to {story.upto}.",
+                (
+                    f"Then {stream.node} told every change from revision {stream.start} to "
+                    f"{stream.upto}."
+                ),
                 f"However, played back they do not leave {found} at {key}.",
             ],
             cast,
         )
 
 
-def _around(story: _Story, events: list[Event]) -> Operation:
-    return restricted(story.watch, [event.mod for event in events] or [story.upto])
+def _around(stream: _Stream, events: list[Event]) -> Operation:
+    return restricted(stream.watch, [event.mod for event in events] or [stream.upto])
 
 
 def _narrowed(held: Operation, key: str) -> Operation:

@@ -1,15 +1,15 @@
-"""What a watch promises: the store's changes, all of them, once each, in order, from now on.
+"""The guarantees of a watch: the store's changes, all of them, once each, in order, from its start.
 
-A watch is an operation `watch` that ends when its stream does. Its input says what was asked, its
-answer holds every response in the order of arrival:
+A watch is an operation `watch` that ends when its stream does. Its input is the request, its answer
+holds every response in the order of arrival:
 
     input   {"key", "end"?, "start"?: revision, "filters"?: ["put" | "delete"], "prev"?: bool}
     answer  {"created": revision, "responses": [{"revision", "events": [...], "progress"?: bool}]}
     event   [type, key, value, mod_revision, prev_value?]     type is put or delete
 
-What should have come is taken from acknowledged changes (`put`, `delete` and `txn` operations, as
+The expected events are taken from acknowledged changes (`put`, `delete` and `txn` operations, as
 `squall.checkers.etcd.model` has them) and from what other watches were sent. Each rule has a kind
-of anomaly:
+of anomaly; the first four, `resumable` and `bookmarkable` are named as in etcd's documentation:
 
     ordered       revisions never go back
     unique        no event twice
@@ -19,11 +19,13 @@ of anomaly:
     no-past       without `start`, nothing from before it was created
     filtered      nothing that was filtered out
     bookmarkable  after progress to a revision, nothing at or below it
-    prev-kv       the value before is the one the change replaced
+    prev-kv       the previous value is the one the change replaced
     agreed        two watches never show two different changes of a key at one revision
     unwritten     nothing was put that no request of the history, called by then, could have put
 
-The last holds of keys that the history itself puts something to: others may be somebody else's.
+The last applies to keys that the history itself puts: others may have other writers. One pass over
+the events of each watch, O(n log n). A change after the last revision that a stream vouched for
+(event or progress) cannot be missed: that it is late is not judged.
 """
 
 from __future__ import annotations
@@ -48,11 +50,11 @@ from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
 CLAIM: Final = "Every watch is sent every change it asked for, once, in order."
 
 ANOMALIES_MAX: Final = 20
-"""Anomalies told in full; the rest is counted."""
+"""Anomalies reported in full; the rest is counted."""
 
 
 CHANGES: Final = frozenset({"put", "delete", "txn"})
-"""Operations whose answers tell what they changed."""
+"""Operations whose answers state what they changed."""
 
 READS: Final = frozenset({"watch", "get", "read", "range"})
 """Operations that change nothing."""
@@ -61,17 +63,17 @@ FIRST_REVISION: Final = 2
 """The revision of the first change of an empty store: etcd's begins at 1."""
 
 NEED_OTHERS: Final = frozenset({"reliable", "prev-kv", "agreed", "unwritten"})
-"""Rules that a stream breaks only beside what others did or saw."""
+"""Rules whose violation is visible only together with other operations."""
 
 SILENT: Final = "a watch that was never answered: what it was sent is not known"
-"""Why a watch has no part in the verdict."""
+"""Why a watch is not judged."""
 
 OTHERS_MAX: Final = 4
-"""Changes and watches shown beside the one that is broken."""
+"""Changes and watches shown besides the one that breaks a rule."""
 
 
 class Event(NamedTuple):
-    """A change as a watch was told of it."""
+    """A change as sent to a watch."""
 
     type: str
     key: str
@@ -93,7 +95,7 @@ class _Watch(NamedTuple):
     last: int
 
     def wants(self, event: Event) -> bool:
-        """Whether an event is among those asked for."""
+        """Whether an event matches the watch's request."""
         asked = self.operation.input
         end = asked.get("end")
         mine = event.key == asked["key"] if end is None else asked["key"] <= event.key < end
@@ -101,7 +103,7 @@ class _Watch(NamedTuple):
 
     @property
     def start(self) -> int:
-        """The first revision asked for: without one, what comes after its creation."""
+        """The first revision requested: without one, the one after its creation."""
         return int(self.operation.input.get("start") or self.created + 1)
 
 
@@ -155,7 +157,7 @@ def check_watches(history: History) -> Verdict:
             broken += puts.check(watch, changes)
     others = [one for one in history.operations if one.index in wrong]
     anomalies = [tell_mismatch(one, wrong[one.index]) for one in others]
-    anomalies += [_tell(one, history) for one in broken[:ANOMALIES_MAX]]
+    anomalies += [_explain(one, history) for one in broken[:ANOMALIES_MAX]]
     silent = sum(one.outcome is OpType.INFO and one.output is None for one in watched)
     sent = sum(len(watch.events) for watch in streams)
     reason = None
@@ -205,7 +207,7 @@ def _read(one: Operation) -> _Watch:
 
 
 def _acknowledged(operations: Sequence[Operation]) -> dict[tuple[int, str], Event]:
-    """Changes of single keys that their clients were told of, by revision and key."""
+    """Changes of single keys that were acknowledged to their clients, by revision and key."""
     found: dict[tuple[int, str], Event] = {}
     for one in operations:
         if one.outcome is not OpType.OK or one.f not in CHANGES:
@@ -225,7 +227,7 @@ def _acknowledged(operations: Sequence[Operation]) -> dict[tuple[int, str], Even
 
 
 def _own_rules(watch: _Watch) -> Iterator[_Broken]:
-    """Check what needs nothing but the stream itself."""
+    """Check the rules that need nothing but the stream itself."""
     operation = watch.operation
     latest, latest_response = 0, -1
     seen: dict[tuple[int, str], Event] = {}
@@ -302,7 +304,7 @@ def _unwanted(watch: _Watch, event: Event, floor: int) -> Iterator[_Broken]:
 
 
 def _repeated(watch: _Watch, event: Event, first: Event) -> _Broken:
-    """Tell of an event of a key and revision of which one was sent before."""
+    """Report a repeated event: its key and revision were sent before."""
     what, whose = _phrase(event), f"{who(watch.operation)}'s watch"
     summary = f"{whose} was sent {what} twice."
     however = f"However, {what} came a second time."
@@ -314,7 +316,7 @@ def _repeated(watch: _Watch, event: Event, first: Event) -> _Broken:
 
 
 def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
-    """Check that nothing is missing up to the last thing the stream vouched for."""
+    """Check that nothing is missing up to the last revision the stream vouched for."""
     got = {(event.mod, event.key) for _, event in watch.events}
     upto = max([event.mod for _, event in watch.events], default=0)
     upto = max([upto, *(revision for _, revision in watch.progress)])
@@ -335,11 +337,11 @@ def _reliable(watch: _Watch, canonical: Sequence[Event]) -> Iterator[_Broken]:
 
 
 class _Past:
-    """What each change replaced, as far as that can be known.
+    """The value each change replaced, as far as that can be known.
 
-    A change that nobody was told of may lie in a revision that nobody knows; or in one of which a
-    watch showed a part, when a transaction that was never answered may have made it. Nothing is
-    told any more of a value that a compaction may have taken away.
+    An unreported change may lie in a revision of which nothing is known; or in one of which a watch
+    showed a part, when an unanswered transaction may have made it. A previous value
+    that a compaction may have removed may be missing.
     """
 
     def __init__(
@@ -368,7 +370,7 @@ class _Past:
             latest[event.key] = event
 
     def check(self, watch: _Watch) -> Iterator[_Broken]:
-        """Check the values before, where they were asked for."""
+        """Check the previous values, if they were requested."""
         if not watch.operation.input.get("prev"):
             return
         for _, event in watch.events:
@@ -382,14 +384,14 @@ class _Past:
                 yield _replaced(watch, event, old, expected)
 
     def _gap(self, event: Event, old: Event | None) -> bool:
-        """Whether there are revisions between two changes of a key that nobody knows."""
+        """Whether there are unknown revisions between two changes of a key."""
         known, since = self._known, FIRST_REVISION - 1 if old is None else old.mod
         between = bisect_left(known, event.mod) - bisect_right(known, since)
         return between < event.mod - since - 1
 
 
 def _hides(one: Operation) -> bool:
-    """Whether a change may touch keys of which neither its answer nor each of its events tells."""
+    """Whether a change may affect keys that neither its answer nor each of its events names."""
     if one.f == "txn":
         return one.outcome is not OpType.OK
     return isinstance(one.input, dict) and bool(one.input.get("end"))
@@ -446,9 +448,9 @@ class _Puts:
                     self._called[put] = min(self._called.get(put, FOREVER), one.invoked_ns)
 
     def check(self, watch: _Watch, changes: dict[tuple[int, str], Event]) -> Iterator[_Broken]:
-        """Check that each value was put by somebody, before the watch ended.
+        """Check that each value was put by a request called before the watch ended.
 
-        What is known to be another change of its revision is told by that.
+        A different known change at its revision is reported by rule `agreed` instead.
         """
         ended = watch.operation.completed_ns
         until = FOREVER if ended is None else ended
@@ -467,7 +469,7 @@ class _Puts:
 
 
 def _unwritten(watch: _Watch, event: Event, beside: int, *, later: bool) -> _Broken:
-    """Tell of a value that nobody put; `beside` is the revision of another change of the key."""
+    """Report a value that no request put; `beside` is the revision of another change of the key."""
     what = f"{value_text(event.value)} to {event.key}"
     when = "before the watch ended" if later else "that may have happened"
     return _Broken(
@@ -486,10 +488,10 @@ def _phrase(event: Event) -> str:
     return f"`{event.type} {event.key}{value}` of revision {event.mod}"
 
 
-def _tell(broken: _Broken, history: History) -> Anomaly:
-    """Tell it by the events that matter, and the changes and watches that speak of them.
+def _explain(broken: _Broken, history: History) -> Anomaly:
+    """Report a broken rule by the events that matter, and the changes and watches concerned.
 
-    Other revisions are erased from the whole history: they do not depend on each other.
+    Other revisions are removed from all operations shown: they do not depend on each other.
     """
     shown = []
     for one in history.operations:
@@ -519,7 +521,7 @@ def _revision_of(one: Operation) -> int | None:
 
 
 def restricted(watch: Operation, revisions: Sequence[int]) -> Operation:
-    """Return a watch that was sent what concerns these revisions, and its progress."""
+    """Restrict a watch to the events of these revisions, and its progress."""
     responses = []
     vouched = False
     for response in watch.output["responses"]:

@@ -1,19 +1,19 @@
-"""What watches tell about requests that were never answered.
+"""Answers of unanswered requests, inferred from what watches were sent.
 
-Written values are unique, so an event with a value names the request that put it, and its revision:
-the request happened, there. Where watches of everything were told all there was, stretch after
-stretch of revisions without a gap, more is known:
+Written values are unique, so an event with a value identifies the request that put it, and its
+revision: the request happened, there. If watches of all keys were sent all changes, in contiguous
+intervals of revisions, more is known:
 
-* a value that nobody was told of, though all was told since before its request was called, was not
-  written: what may have come later nobody has seen;
-* who deleted a key an event does not say, but it was a request that deletes it. Of several that
-  were called in time, and never answered, any may have been the one;
-* a revision of which nothing was told was made outside of what is watched: by another program, or
-  by the harness itself. A put of a key that nobody asks for stands in for it.
+* a value that no watch was sent, though all changes were sent since before its request was called,
+  was not written, at least not up to the last revision that was sent;
+* an event does not say which request deleted a key, but it was one that deletes it. Of several
+  unanswered ones that were called in time, any may be chosen;
+* a revision without an event was made outside of what is watched: by another program, or by the
+  harness itself. A put of a key that no request uses stands in for it.
 
 So most unanswered requests get an answer: they happened at a revision, or had no part in anything
-that was observed. An answer that was found like this returned at the end of the history: its window
-is widened, never narrowed.
+that was observed. Such an answer returns at the end of the history: its interval is widened, never
+narrowed, so that no violation of real time can result from it.
 """
 
 from __future__ import annotations
@@ -32,17 +32,14 @@ from squall.checkers.history import History, Op, Operation, OpType
 CHANGES: Final = frozenset({"put", "delete", "txn"})
 
 ELSEWHERE: Final = "\0"
-"""A key of nobody's."""
-
-WITNESSED: Final = "witnessed"
-"""In an operation's `meta`: its answer is what watches tell, not what its client was told."""
+"""A key that no request uses."""
 
 NEVER: Final[dict[str, Any]] = {}
 """The answer of a request that had no part in what was observed."""
 
 
 def witnessed(history: History) -> History:
-    """Return the history without its watches, and with what they tell of unanswered requests."""
+    """Return the history without its watches, with unanswered requests answered as inferred."""
     operations = history.operations
     seen = _Seen(operations)
     floors = _floors(operations)
@@ -58,17 +55,17 @@ def witnessed(history: History) -> History:
             answers[one.index] = found
             taken |= {found["revision"]} if found else set()
     answers |= _deletions(deleting, floors, seen, taken)
-    foreign = [at for at in seen.told_whole() if at not in seen.events and at not in taken]
+    foreign = [at for at in seen.whole_revisions() if at not in seen.events and at not in taken]
     return History(list(_rewritten(history, answers, foreign)), header=history.header)
 
 
 class _Seen:
-    """Everything that watches told."""
+    """Everything that watches were sent."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
-        self.events: dict[int, list[tuple[str, str]]] = {}  # revision -> what happened to which key
+        self.events: dict[int, list[tuple[str, str]]] = {}  # revision -> changes by key
         self._puts: dict[tuple[str, Any], int] = {}
-        # What reads show was written, whatever watches tell.
+        # What reads show was written, whatever watches were sent.
         self._read = {
             (kv[0], kv[1])
             for one in operations
@@ -94,25 +91,25 @@ class _Seen:
                 stretches.append((int(one.input.get("start") or one.output["created"] + 1), upto))
         self._whole = _joined(stretches)
 
-    def told_whole(self) -> Iterator[int]:
-        """Every revision of which all was told."""
+    def whole_revisions(self) -> Iterator[int]:
+        """Every revision of which all changes were sent."""
         for since, upto in self._whole:
             yield from range(since, upto + 1)
 
     def is_whole(self, revision: int) -> bool:
-        """Whether all was told of a revision."""
+        """Whether all changes of a revision were sent."""
         at = bisect_right(self._whole, revision, key=lambda stretch: stretch[0])
         return at > 0 and revision <= self._whole[at - 1][1]
 
     def is_whole_after(self, revision: int) -> bool:
-        """Whether all was told that came after a revision."""
+        """Whether all changes after a revision were sent."""
         if not self._whole:
             return False
         since, upto = self._whole[-1]
         return since <= revision + 1 <= upto + 1
 
     def answer(self, one: Operation, floor: int) -> dict[str, Any] | None:
-        """Return what a request was found to have done by what it put; None if nobody knows."""
+        """Infer a request's answer from what it put; None if that is not possible."""
         puts = effects_of(one.f, one.input).puts
         shown = next((self._puts[pair] for pair in puts.items() if pair in self._puts), None)
         if shown is None:
@@ -139,7 +136,7 @@ class _Seen:
 
 
 def _rows(f: str, request: Any, answer: Any) -> Iterator[Any]:
-    """Every key with its value that an answer shows."""
+    """Every (key, value) that an answer shows."""
     if f == "range":
         yield from answer.get("kvs") or ()
     elif f == "txn":
@@ -148,7 +145,7 @@ def _rows(f: str, request: Any, answer: Any) -> Iterator[Any]:
 
 
 def _covers(asked: dict[str, Any], everything: dict[str, Any]) -> bool:
-    """Whether a watch asked for all that another asked for."""
+    """Whether a watch's request covers another's."""
     end, last = asked.get("end"), everything.get("end")
     if asked.get("filters"):
         return False
@@ -158,11 +155,11 @@ def _covers(asked: dict[str, Any], everything: dict[str, Any]) -> bool:
 
 
 def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Join stretches that touch or overlap."""
+    """Merge intervals that touch or overlap."""
     joined: list[tuple[int, int]] = []
     for since, upto in sorted(stretches):
         if upto < since - 1:
-            continue  # nothing was promised
+            continue  # no progress was sent
         if joined and since <= joined[-1][1] + 1:
             joined[-1] = joined[-1][0], max(joined[-1][1], upto)
         else:
@@ -175,14 +172,14 @@ def _answered(one: Operation) -> bool:
 
 
 def _changed(one: Operation) -> bool:
-    """Whether somebody was told that he made a revision."""
+    """Whether a request was acknowledged as the maker of a revision."""
     if one.f not in CHANGES or not _answered(one):
         return False
     return "revision" in one.output and changed(one.f, one.input, one.output)
 
 
 def _is_silent(f: str, request: dict[str, Any]) -> bool:
-    """Whether a request may change something without putting a value that tells of it."""
+    """Whether a request may change something without putting a value that identifies it."""
     if f == "put":
         return False
     branches = (request.get("then", ()), request.get("else", ())) if f == "txn" else ((),)
@@ -210,10 +207,10 @@ def _floors(operations: Sequence[Operation]) -> Callable[[int], int]:
 def _deletions(
     deleting: list[Operation], floors: Callable[[int], int], seen: _Seen, taken: set[int]
 ) -> dict[int, dict[str, Any]]:
-    """Find for each deletion that nobody acknowledged a request, and for the others nothing."""
+    """Assign a request to each unacknowledged deletion; the others had no effect."""
     answers: dict[int, dict[str, Any]] = {}
     if any(one.f != "delete" or "end" in one.input for one in deleting):
-        return {}  # several keys at once, and no value: leave it to the order of the revisions
+        return {}  # several keys at once, and no value: left to the order of the revisions
     free: dict[str, list[tuple[int, Operation]]] = {}
     for one in deleting:
         free.setdefault(one.input["key"], []).append((floors(one.invoked_ns), one))
@@ -237,7 +234,7 @@ def _deletions(
 def _rewritten(
     history: History, answers: dict[int, dict[str, Any]], foreign: list[int]
 ) -> Iterator[Op]:
-    """Leave out watches and what never happened; answer what did, at the end."""
+    """Leave out watches and requests without effect; answer the inferred ones at the end."""
     last_ns = history.duration_ns
     late: list[Op] = []
     for at in foreign:
@@ -264,6 +261,4 @@ def _rewritten(
 
 
 def _ending(begun: Op, answer: dict[str, Any], moment_ns: int) -> Op:
-    return msgspec.structs.replace(
-        begun, time_ns=moment_ns, type=OpType.OK, value=answer, meta={WITNESSED: True}
-    )
+    return msgspec.structs.replace(begun, time_ns=moment_ns, type=OpType.OK, value=answer)

@@ -82,7 +82,7 @@ def _show_version(context: click.Context, _option: click.Parameter, asked: bool)
     help="Show the version and exit.",
 )
 def cli() -> None:
-    """Put a replicated key-value store through a storm, and prove whether it kept its promises."""
+    """Put a replicated key-value store through faults, and prove whether it kept its promises."""
 
 
 @cli.command()

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from squall.checkers.campaign.terms import leaders_by_term
 from squall.checkers.evidence import Evidence
 from squall.checkers.history import OBSERVER, History
+from squall.checkers.raft.terms import leaders_by_term
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Leadership:
 
     @property
     def elections(self) -> int:
-        """Return how many terms had a leader (see `squall.checkers.campaign.terms`)."""
+        """Return how many terms had a leader (see `squall.checkers.raft.terms`)."""
         return len(self.terms)
 
     def leaderless_ns(self, from_ns: int, until_ns: int) -> int:

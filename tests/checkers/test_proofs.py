@@ -26,6 +26,7 @@ from squall.checkers.proof_check.facts import Facts
 from squall.checkers.proof_check.self_check import DEFECT, FLAWS, self_checked
 from squall.checkers.text.lanes import parse
 from squall.checkers.verdict import Anomaly, Budget, Checker, Validity, Verdict
+from squall.harness.node_source import overlay
 from squall.reports.output.terminal import _properties_in_full
 from squall.reports.view.judgement import properties
 from tests.checkers import cases
@@ -310,13 +311,18 @@ from squall.harness.sim.sweep.simulate import simulate
 from squall.harness.sim.sweep.sweep import Sweep, workload_named
 judges.self_checked = lambda verdict, *_: verdict
 workload = workload_named(sys.argv[1])
-for seed in range(3):
+shown = 0
+for seed in range(20):
+    if shown == 2:
+        break
     run = simulate(seed, workload, Sweep(time_s=5.0, workload=sys.argv[1]).config(seed))
     if run.findings is None:
         continue
     evidence = run.findings.evidence
     verdict = judges.judge(workload.checkers(run.faults), run.history, evidence, UNTIMED)
-    print("anomalies", len(list(anomalies_of(verdict))))
+    count = len(list(anomalies_of(verdict)))
+    shown += bool(count)
+    print("anomalies", count)
     for flaw in check_verdict(run.history, verdict, evidence):
         if flaw.standing != "unverified":
             print("FALSE", seed, flaw)
@@ -324,7 +330,7 @@ for seed in range(3):
 
 
 @pytest.mark.parametrize(
-    ("mutant", "workload"), [("leader-local-read", "register"), ("watch-back-in-time", "watch")]
+    ("mutant", "workload"), [("truncate-always", "register"), ("watch-back-in-time", "watch")]
 )
 def test_no_proof_about_a_node_that_was_broken_on_purpose_is_false(
     mutant: str, workload: str, tmp_path: Path
@@ -336,12 +342,13 @@ def test_no_proof_about_a_node_that_was_broken_on_purpose_is_false(
     patch = (root / "tests" / "mutants" / f"{mutant}.patch").read_bytes()
     applied = ["patch", "--quiet", "--forward", "--directory", str(source), "--strip", "1"]
     subprocess.run(applied, input=patch, check=True)
+    overlay(source / "node", tmp_path)
     done = subprocess.run(
         [sys.executable, "-P", "-c", HUNT, workload],
-        env={"PYTHONPATH": f"{source}:{root}", "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "anomalies" in done.stdout
+    assert re.search(r"anomalies [1-9]", done.stdout)
     assert "FALSE" not in done.stdout

@@ -15,10 +15,10 @@ from squall.checkers.campaign.silence import (
     longest_silence,
     service,
 )
-from squall.checkers.campaign.terms import leaders_by_term
 from squall.checkers.evidence import NodeEvidence
 from squall.checkers.faults import FaultWindow
 from squall.checkers.history import History, Op, OpType
+from squall.checkers.raft.terms import leaders_by_term
 
 STEP = IDLE_NS // 4
 """One unit of the small times drawn here: four of them without a question are a rest."""

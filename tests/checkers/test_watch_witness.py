@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from squall.checkers.etcd.model import Store
-from squall.checkers.etcd.order import check_etcd_order
+from squall.checkers.etcd.order import check_etcd_order, check_watched_order
 from squall.checkers.history import History, Op, OpType
 from squall.checkers.verdict import Validity
 from squall.checkers.watch.coverage import check_watch_coverage
@@ -98,6 +98,23 @@ def test_a_right_store_is_never_accused_and_mostly_proved_right(seed: int) -> No
     assert check_watches(history).validity is Validity.VALID
     assert check_watch_end(history).validity is Validity.VALID
     assert check_etcd_order(witnessed(history)).validity is not Validity.INVALID
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_a_right_store_is_not_accused_by_a_watch_that_was_not_sent_everything(seed: int) -> None:
+    """What watches tell explains answers; where it contradicts them, the watch may be wrong."""
+    random, history = Random(seed), drawn(seed)
+    ops = list(history)
+    answer = ops[-1].value
+    sent = [one for one in answer["responses"] if one.get("events")]
+    if not sent:
+        return
+    gone = random.sample(sent, random.randint(1, min(3, len(sent))))
+    responses = [one for one in answer["responses"] if one not in gone]
+    ops[-1] = msgspec.structs.replace(ops[-1], value={**answer, "responses": responses})
+    verdict = check_watched_order(History(ops))
+    assert verdict.validity is not Validity.INVALID
+    assert not verdict.anomalies
 
 
 def test_most_histories_are_decided_that_would_be_open_without_their_watch() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from squall.checkers.history import History
 from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.harness.run.controller import Findings, conduct
 from squall.harness.run.options import Options
@@ -22,6 +23,7 @@ from squall.harness.run.progress import Progress
 from squall.harness.run.recorder import Recorder, Sink
 from squall.harness.run.runtime import Event
 from squall.harness.run.seeds import Seeds, WorldSeeds
+from squall.harness.sim.chaos.liveness import Liveness
 from squall.harness.sim.chaos.swarm import HEALTHY, Swarm, draw
 from squall.harness.sim.cluster import SimCluster
 from squall.harness.sim.judge.evidence import gather
@@ -64,15 +66,15 @@ class Simulation(msgspec.Struct, kw_only=True):
     swarm: Swarm
     faults: tuple[str, ...]
     digest: str
-    history: Any  # History: whatever was recorded, also when the run was stopped
+    history: History  # whatever was recorded, also when the run was stopped
     findings: Findings | None
     broken: Broken | None
     error: str | None
-    liveness: Any  # Liveness | None
+    liveness: Liveness | None
     events: int
     simulated_s: float
     cpu_s: float
-    world: Any  # SimWorld, for the transcript
+    world: SimWorld  # for the transcript
 
     def transcript(self, shown: Filter = Filter()) -> Iterator[str]:  # noqa: B008 - frozen
         """Yield the lines of the events that were kept."""

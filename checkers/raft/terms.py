@@ -1,8 +1,7 @@
-"""Who led which term: one definition for the checkers, the report and its summaries.
+"""Leaders by term: one definition for the checkers, the report and its summaries.
 
-A term was led by every node that said so, in its log ("became-leader") or when the observer asked
-it for its role. Counting terms counts elections that were won; one that nobody won leaves no term
-here.
+A node led a term if it said so, in its log ("became-leader") or when the observer asked it for its
+role. Terms are elections that were won; an election without a winner leaves no term here.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ LEADER = "leader"
 
 
 def leaders_by_term(nodes: Iterable[NodeEvidence], history: History) -> dict[int, tuple[str, ...]]:
-    """Return the nodes that said they led each term, terms and names in order."""
+    """Return the nodes that reported to have led each term, terms and names in order."""
     found: dict[int, set[str]] = {}
     for node in nodes:
         for term in node.led_terms:
