@@ -167,7 +167,7 @@ def _of_own(history: History, model: str) -> Foreign:
 
 
 def _own_model(history: History, name: str) -> str:
-    """Guess the model; where the header names one, or a workload, an ambiguous guess is no error."""
+    """Guess the model; where the header names one or a workload, ambiguity is no error."""
     try:
         return guess_own(history, name)
     except MalformedHistory:
