@@ -11,7 +11,15 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-REAL = ("docker", "harness", "node/api", "node/auth", "node/bootstrap", "node/clients")
+REAL = ("docker", "harness/clients", "harness/test_store.py", "harness/cli/test_startup.py")
+REAL += (
+    "harness/cli/test_main.py",
+    "harness/cli/test_make_target.py",
+    "node/api",
+    "node/auth",
+    "node/bootstrap",
+    "node/clients",
+)
 REAL += ("node/config", "node/peer", "node/server", "node/tls", "reports/test_report_page.py")
 """Where tests start processes, containers and browsers, on cores that they share with strangers."""
 

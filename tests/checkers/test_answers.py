@@ -23,13 +23,13 @@ from squall.checkers.linearizability.search import Call
 from squall.checkers.registry import judge_of
 from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.checkers.watch.rules import check_watches
-from tests.checkers import test_etcd_order as stores
-from tests.checkers import test_locks_and_leases as holders
+from tests.checkers.collections import test_locks_and_leases as holders
+from tests.checkers.collections.test_sets import drawn as set_drawn
+from tests.checkers.etcd import test_order as stores
+from tests.checkers.linearizability.test_objects import DRAWS, drawn
 from tests.checkers.oracle import brute_force, history, merged, random_calls
 from tests.checkers.seeds import SEEDS
 from tests.checkers.test_definitions import counting
-from tests.checkers.test_objects import DRAWS, drawn
-from tests.checkers.test_sets import drawn as set_drawn
 
 REPEATING = ("write", "put", "append", "add", "remove", "enqueue", "cas", "txn")
 """Functions whose completions repeat their argument."""

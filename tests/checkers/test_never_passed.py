@@ -23,12 +23,12 @@ from squall.checkers.linearizability.models import MODELS, UNKNOWN
 from squall.checkers.linearizability.registers import FOREVER
 from squall.checkers.linearizability.search import Call
 from squall.checkers.verdict import Budget, Validity
-from tests.checkers import test_bank_order as banks
-from tests.checkers import test_queues as queues
-from tests.checkers import test_transactions as txns
+from tests.checkers.collections import test_queues as queues
+from tests.checkers.linearizability.test_objects import DRAWS, drawn
 from tests.checkers.oracle import brute_force, random_calls
 from tests.checkers.seeds import SEEDS
-from tests.checkers.test_objects import DRAWS, drawn
+from tests.checkers.transactions import test_bank_order as banks
+from tests.checkers.transactions import test_transactions as txns
 
 Event = dict[str, Any]
 NAMES = ("a", "client-2", "c/3", "ü", "10.0.0.5:2379", "n1/worker", "w-7", "z")

@@ -18,8 +18,10 @@ from squall.checkers.transactions.operations import APPEND, WRITE, transactions
 from squall.checkers.transactions.rw_register import RwRegister
 from squall.checkers.transactions.shrink import Part
 from squall.checkers.verdict import Budget, Validity
-from tests.checkers import oracle, test_objects, test_transactions
+from tests.checkers import oracle
+from tests.checkers.linearizability import test_objects
 from tests.checkers.seeds import SEEDS
+from tests.checkers.transactions import test_transactions
 
 
 @pytest.mark.parametrize("data", [LIST_APPEND, RW_REGISTER])

@@ -21,7 +21,7 @@ from squall.checkers.transactions.long_fork import check_long_fork
 from squall.checkers.transactions.operations import UNSTATED, mismatch
 from squall.checkers.verdict import Budget, Validity, Verdict
 from tests.checkers.seeds import SEEDS
-from tests.checkers.test_transactions import Plan, brute_force, drawn, history
+from tests.checkers.transactions.test_transactions import Plan, brute_force, drawn, history
 
 SERIALIZABLE, STRICT = "serializable", "strict-serializable"
 LEVELS = (SERIALIZABLE, "strong-session-serializable", STRICT)

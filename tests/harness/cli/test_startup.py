@@ -19,7 +19,7 @@ from squall.harness.cli import command_group
 from squall.harness.nemesis.scheduler import FaultScheduler
 from squall.workloads import MODULES, WORKLOADS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SQUALL = [sys.executable, "-m", "squall.harness"]
 
 GOOD = """{:process 0 :type :invoke :f :write :value 1}

@@ -34,21 +34,12 @@ from squall.checkers.transactions.long_fork import check_long_fork
 from squall.checkers.verdict import Budget, Validity, Verdict
 from squall.checkers.watch.end_state import check_watch_end
 from squall.checkers.watch.rules import check_watches
-from tests.checkers import (
-    oracle,
-    test_bank_order,
-    test_definitions,
-    test_etcd_order,
-    test_false_alarms,
-    test_linearizability,
-    test_locks_and_leases,
-    test_objects,
-    test_queues,
-    test_sequential,
-    test_sets,
-    test_transactions,
-    test_watch_oracle,
-)
+from tests.checkers import oracle, test_definitions, test_false_alarms
+from tests.checkers.collections import test_locks_and_leases, test_queues, test_sets
+from tests.checkers.etcd import test_order as test_etcd_order
+from tests.checkers.linearizability import test_linearizability, test_objects, test_sequential
+from tests.checkers.transactions import test_bank_order, test_transactions
+from tests.checkers.watch import test_oracle as test_watch_oracle
 
 Judged = tuple[History, Evidence | None, Verdict]
 

@@ -14,7 +14,7 @@ from squall.checkers.history import MalformedHistory
 from squall.checkers.registry import ENTRIES, UnknownModel, judge_of
 from squall.checkers.verdict import Budget, Validity
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
+CORPUS = Path(__file__).resolve().parents[4] / "shared" / "corpus"
 
 VACUOUS = {
     "elle-cli/custom/comments.edn",  # no claim about it is stated anywhere

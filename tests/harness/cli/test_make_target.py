@@ -19,7 +19,7 @@ from squall.harness.vocabulary import (
     EXIT_VALID,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 UNDER_MAKE = [sys.executable, "-m", "squall.harness.cli.make_target"]
 
 

@@ -30,11 +30,11 @@ from squall.harness.node_source import overlay
 from squall.reports.output.terminal import _properties_in_full
 from squall.reports.view.judgement import properties
 from tests.checkers import cases
-from tests.checkers.proofs import SOURCES
+from tests.checkers.formats.test_corpus import CORPUS
+from tests.checkers.proof_check.proofs import SOURCES
 from tests.checkers.seeds import SEEDS
-from tests.checkers.test_corpus import CORPUS
 
-TESTDATA = Path(__file__).parent / "testdata"
+TESTDATA = Path(__file__).parents[1] / "testdata"
 CASES = sorted(TESTDATA.glob("*/*.txt"))
 
 FALSE = {Standing.CONTRADICTED, Standing.NOT_UNDERSTOOD}
@@ -336,7 +336,7 @@ def test_no_proof_about_a_node_that_was_broken_on_purpose_is_false(
     mutant: str, workload: str, tmp_path: Path
 ) -> None:
     """Real anomalies of a whole cluster, with faults and the nodes' evidence."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     source = tmp_path / "planted"
     shutil.copytree(root / "node", source / "node")
     patch = (root / "tests" / "mutants" / f"{mutant}.patch").read_bytes()

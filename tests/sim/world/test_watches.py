@@ -16,7 +16,7 @@ from squall.harness.sim.sweep.sweep import Result, Sweep, run_seed
 from squall.harness.sim.world.watch_limits import WatchLimits
 from squall.workloads.client import Compact, Definite, Delete, Indefinite, Put, Range, Txn, Watch
 from squall.workloads.watch import WORKLOAD
-from tests.sim.test_world import Stage
+from tests.sim.world.test_world import Stage
 
 SHORT = 100 * NS_PER_MS
 SMALL = msgspec.structs.replace(

@@ -15,7 +15,7 @@ import pytest
 from squall.checkers.run import Run
 from squall.harness.cli import main
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 STALE = """{:process 0 :type :invoke :f :write :value 1}
 {:process 0 :type :ok :f :write :value 1}

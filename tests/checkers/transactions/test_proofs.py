@@ -26,9 +26,9 @@ from squall.checkers.transactions.checker import LIST_APPEND, RW_REGISTER, check
 from squall.checkers.transactions.long_fork import check_long_fork
 from squall.checkers.verdict import Anomaly, Budget, Verdict
 from tests.checkers import cases
-from tests.checkers import test_transaction_answers as answers
 from tests.checkers.seeds import SEEDS
-from tests.checkers.test_transactions import Plan, drawn, history
+from tests.checkers.transactions import test_answers as answers
+from tests.checkers.transactions.test_transactions import Plan, drawn, history
 
 FALSE = {Standing.CONTRADICTED, Standing.NOT_UNDERSTOOD}
 LONG_FORK = "long-fork"
@@ -176,7 +176,7 @@ def proofs() -> list[tuple[Facts, Anomaly]]:
     for data, lanes in RARE:
         verdict = judge_of(data, closed=False)(parse(lanes), Budget())
         found += [(Facts(parse(lanes)), proof) for proof in verdict.anomalies]
-    for path in sorted((Path(__file__).parent / "testdata" / "invalid").glob("*.txt")):
+    for path in sorted((Path(__file__).parents[1] / "testdata" / "invalid").glob("*.txt")):
         given = path.read_text().partition(cases.RULE)[0]
         checker = re.search(r"^checker ([\w-]+).*\n", given, flags=re.MULTILINE)
         if checker is not None and checker[1] in KINDS:

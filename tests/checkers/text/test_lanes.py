@@ -7,8 +7,8 @@ import pytest
 
 from squall.checkers.history import MalformedHistory, Operation, OpType
 from squall.checkers.text.lanes import COLUMN_NS, parse, render
+from tests.checkers.linearizability.test_linearizability import drawn
 from tests.checkers.oracle import history
-from tests.checkers.test_linearizability import drawn
 
 
 def test_a_lane_is_read_as_drawn() -> None:
