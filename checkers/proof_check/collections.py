@@ -36,6 +36,11 @@ def puts(proof: Proof, value: str) -> list[Operation]:
     ]
 
 
+def likely(proof: Proof, value: str) -> list[Operation]:
+    """The operations that enqueue an element, or may have."""
+    return [one for one in puts(proof, value) if one.outcome is not OpType.FAIL]
+
+
 def takes(proof: Proof, value: str) -> list[Operation]:
     """The operations that were answered with an element: dequeues, drains and reads."""
     return [one for one in proof.facts.of_key(proof.key) if got(one, value)]
@@ -126,8 +131,7 @@ def _too_often(proof: Proof, value: str, key: str, often: str, had: str) -> None
 
 def _was_in_times(proof: Proof, value: str, had: str) -> None:
     """Check how often an element was put into a queue, or was in it at first."""
-    likely = [one for one in puts(proof, value) if one.outcome is not OpType.FAIL]
-    times = len(likely) + begun(proof).count(value)
+    times = len(likely(proof, value)) + begun(proof).count(value)
     require(times == _times(had), f"it was in it {times} times")
 
 
@@ -152,7 +156,7 @@ def _before_enqueued(proof: Proof, p: str, value: str, key: str) -> None:
     proof.about(key)
     one = proof.someone(p, f"dequeued {value}", lambda one: got(one.real, value)).real
     ends = one.completed_ns or 0
-    mine = [put for put in puts(proof, value) if put.outcome is not OpType.FAIL]
+    mine = likely(proof, value)
     require(mine and all(put.invoked_ns > ends for put in mine), "it had been enqueued")
     require(value not in begun(proof), "it was there at first")
 
@@ -163,7 +167,7 @@ def _before_enqueued(proof: Proof, p: str, value: str, key: str) -> None:
 )
 def _not_in_before(proof: Proof, value: str, key: str, e: Told) -> None:
     proof.about(key)
-    mine = [put for put in puts(proof, value) if put.outcome is not OpType.FAIL]
+    mine = likely(proof, value)
     require(e.real in mine, f"{e.name} does not enqueue {value}")
     require(all(put.invoked_ns >= e.real.invoked_ns for put in mine), "another was called earlier")
     require(value not in begun(proof), "it was there at first")
@@ -187,8 +191,8 @@ def _overtook(proof: Proof, over: str, key: str, stayed: str) -> None:
 @sentence("Then {x} went into {key} before {y}, because {order:order}.")
 def _went_before(proof: Proof, x: str, key: str, y: str, order: tuple[Told, Told]) -> None:
     proof.about(key)
-    require(puts(proof, x) == [order[0].real], f"{order[0].name} is not the enqueue of {x}")
-    require(puts(proof, y) == [order[1].real], f"{order[1].name} is not the enqueue of {y}")
+    require(likely(proof, x) == [order[0].real], f"{order[0].name} is not the enqueue of {x}")
+    require(likely(proof, y) == [order[1].real], f"{order[1].name} is not the enqueue of {y}")
     proof.memory["fifo"] = (x, y)
 
 
@@ -208,7 +212,7 @@ def _were_there(proof: Proof, x: str, key: str, y: str) -> None:
 def _was_there_before(proof: Proof, x: str, key: str, y: str, e: Told) -> None:
     proof.about(key)
     require(x in begun(proof), f"{x} was not there at first")
-    require(puts(proof, y) == [e.real], f"{e.name} is not the enqueue of {y}")
+    require(likely(proof, y) == [e.real], f"{e.name} is not the enqueue of {y}")
     proof.memory["fifo"] = (x, y)
 
 
@@ -250,8 +254,8 @@ def _never_came(proof: Proof, names: str, key: str) -> None:
 def _had_left(proof: Proof, word: str, x: str, y: str, order: tuple[Told, Told], d: Told) -> None:
     if word not in {"Then", "And"}:
         raise NotThis
-    require(puts(proof, x) == [order[0].real], f"{order[0].name} is not the enqueue of {x}")
-    require(puts(proof, y) == [order[1].real], f"{order[1].name} is not the enqueue of {y}")
+    require(likely(proof, x) == [order[0].real], f"{order[0].name} is not the enqueue of {x}")
+    require(likely(proof, y) == [order[1].real], f"{order[1].name} is not the enqueue of {y}")
     require(got(d.real, y), f"{d.name} was not given {y}")
     proof.memory.setdefault("skipped", {})[x] = d.real.completed_ns or 0
 
@@ -264,7 +268,7 @@ def _begun_had_left(proof: Proof, word: str, x: str, y: str, e: Told, d: Told) -
     if word not in {"Then", "And"}:
         raise NotThis
     require(x in begun(proof), f"{x} was not there at first")
-    require(puts(proof, y) == [e.real], f"{e.name} is not the enqueue of {y}")
+    require(likely(proof, y) == [e.real], f"{e.name} is not the enqueue of {y}")
     require(got(d.real, y), f"{d.name} was not given {y}")
     proof.memory.setdefault("skipped", {})[x] = d.real.completed_ns or 0
 
