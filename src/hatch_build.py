@@ -1,7 +1,7 @@
-"""Records the commit a wheel is built from, so that an installed copy can name it.
+"""Records the commit a distribution is built from, so that an installed copy can name it.
 
-Writes `squall/_commit.txt` into the wheel: the revision, and `+changes` where the tree differed.
-Nothing is written when the source is no checkout (an unpacked sdist names none).
+Writes `squall/_commit.txt`: the revision, and `+changes` where the tree differed. An sdist carries
+the file, so that a wheel built from it has it as well. Without git nothing is written.
 """
 
 from __future__ import annotations
@@ -14,20 +14,28 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
+RECORDED = "src/squall/_commit.txt"
+"""Where an sdist keeps it."""
+
+
 class CommitHook(BuildHookInterface):  # type: ignore[misc]
-    """Adds the file to wheels that are no editable installs: those ask git when they run."""
+    """Adds the file to sdists and wheels; editable installs ask git when they run."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Add the file to what is packed; `version` is `standard` or `editable`."""
-        if self.target_name != "wheel" or version == "editable":
+        if version == "editable":
             return
-        commit = _commit(Path(self.root))
-        if commit:
+        target = RECORDED if self.target_name == "sdist" else "squall/_commit.txt"
+        path = Path(self.root) / RECORDED
+        if not path.is_file():
+            commit = _commit(Path(self.root))
+            if not commit:
+                return
             path = Path(tempfile.mkdtemp(prefix="squall-build-")) / "_commit.txt"
             path.write_text(commit + "\n")
-            build_data["force_include"][str(path)] = "squall/_commit.txt"
+        build_data["force_include"][str(path)] = target
 
 
 def _commit(root: Path) -> str:
