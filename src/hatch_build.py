@@ -13,7 +13,6 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-
 RECORDED = "src/squall/_commit.txt"
 """Where an sdist keeps it."""
 
