@@ -96,8 +96,8 @@ def read_file(
     `by_workload` returns the model that judges a workload's histories: a header may name the
     workload instead of the model. None leaves workloads aside.
 
-    Raises MalformedHistory, whose message is one line that begins with the file and the line, and
-    OutOfBudget.
+    Raises MalformedHistory, whose message is one line that begins with the file and the line,
+    UnknownModel when the header names a model that there is not, and OutOfBudget.
     """
     return settled(
         name,
@@ -362,16 +362,20 @@ def _in_one_line(error: MalformedHistory) -> MalformedHistory:
 
 
 def _by_header(history: History, by_workload: Callable[[str], str] | None) -> str:
-    """The model that a history's header asks for, by its name or a workload's; "" if none."""
-    model = str(history.header.get("model", ""))
-    workload = str(history.header.get("workload", ""))
-    for name in (model, by_workload(workload) if by_workload is not None else ""):
-        try:
-            judge_of(name)
-        except UnknownModel:
-            continue
-        return name
-    return ""
+    """The model that a history's header asks for, by its name or a workload's; "" if none.
+
+    Raises UnknownModel for a model that there is not: another one would be judged instead.
+    """
+    model = str(history.header.get("model") or "")
+    if model:
+        judge_of(model)
+        return model
+    name = by_workload(str(history.header.get("workload", ""))) if by_workload is not None else ""
+    try:
+        judge_of(name)
+    except UnknownModel:
+        return ""
+    return name
 
 
 def _entry(model: str) -> Entry | None:

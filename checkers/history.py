@@ -47,7 +47,14 @@ class OpType(enum.StrEnum):
 
 
 # Ops hold JSON, which has no reference cycles: with gc=False the cyclic GC does not track them.
-class Op(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+class Op(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    kw_only=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
     """One event of a history.
 
     Clients are numbers or names; faults run under `nemesis` or `nemesis/<kind>`; the observer's

@@ -15,9 +15,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from squall.checkers.assumptions import NOTHING_SAID, Assumptions
+from squall.checkers.formats.jsonl import RESERVED
 from squall.checkers.formats.ordering import UNTIMED_NS, in_order
 from squall.checkers.formats.translations import Event, LeftOut, Record, translation
-from squall.checkers.history import Accounting, History, MalformedHistory, Op, OpType, is_client
+from squall.checkers.history import (
+    OBSERVER,
+    Accounting,
+    History,
+    MalformedHistory,
+    Op,
+    OpType,
+    is_client,
+)
 
 _TYPES: Final = {one.value: one for one in OpType}
 _NAMES: Final = tuple(_TYPES)  # a tuple: a file's value of `type` may not be hashable
@@ -210,6 +219,8 @@ def _of_client(record: Record, name: str) -> bool:
     if process is None or process == "":
         fields.pop("process", None)
         return True
+    if process == OBSERVER and fields.get("type") != OpType.INFO:
+        raise MalformedHistory(f"{name}:{line}: {RESERVED}")
     return is_client(process)
 
 

@@ -26,10 +26,11 @@ from squall.checkers.assumptions import NOTHING_SAID, Assumptions
 from squall.checkers.budget import UNTIMED, Meter
 from squall.checkers.formats import edn, etcd_reports, jepsen_log, whole_operations
 from squall.checkers.formats.dialects import HEADER, TRANSACTIONAL, to_history
-from squall.checkers.formats.jsonl import read_history
+from squall.checkers.formats.jsonl import COARSE_SHARE, read_history, ties_of
 from squall.checkers.formats.translations import Record, guess_model, is_client
 from squall.checkers.formats.whole_operations import EVENT
 from squall.checkers.history import Accounting, History, MalformedHistory
+from squall.checkers.text.words import counted
 
 FILE_BYTES_MAX: Final = 4 << 30
 """The largest file read: a history of ten million operations is half of it."""
@@ -90,7 +91,7 @@ def load(
     if _OURS.match(data):
         history = read_history(_watched(io.BytesIO(data), meter), name).history
         model = model or _own_model(history, name)
-        return _of_own(_told_apart(history, model, data), model)
+        return _of_own(_told_apart(history, model, data), model, name)
     text = _text(data, name)
     lines = text.count("\n") + (not text.endswith("\n"))
     kind, records = _records(text, name, meter)
@@ -158,10 +159,30 @@ def load_report(
     return Foreign(history, model or guess_own(history), "etcd-robustness", accounting)
 
 
-def _of_own(history: History, model: str) -> Foreign:
-    """Wrap a history in our own format, every operation of which is judged."""
+def _of_own(history: History, model: str, name: str) -> Foreign:
+    """Wrap a history in our own format, every operation of which is judged.
+
+    Raises MalformedHistory where the clock orders next to nothing of what one client did in turn.
+    """
+    calls, touching, shared = ties_of(history)
+    notes: tuple[str, ...] = ()
+    if shared:
+        told = f"{counted(shared, 'event')} at the same time as another client's"
+        notes = (f"{told}: taken as concurrent",)
+    if touching > COARSE_SHARE * calls:
+        raise MalformedHistory(
+            f"{name}: {touching} of {calls} calls have the time_ns of the same client's previous "
+            f"answer: the clock is too coarse to order them; record time.monotonic_ns()"
+        )
+    if touching:
+        calls_so = counted(touching, "call")
+        told = f"{calls_so} at the time of the same client's previous answer: taken as concurrent"
+        notes = (*notes, f"{told} with it")
     accounting = Accounting(
-        lines=1 + len(history), events=len(history), operations=len(history.operations)
+        lines=1 + len(history),
+        events=len(history),
+        operations=len(history.operations),
+        notes=notes,
     )
     return Foreign(history, model, "jsonl", accounting)
 

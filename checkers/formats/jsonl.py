@@ -15,13 +15,31 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from squall.checkers.history import History, MalformedHistory, Op, OpType
+from squall.checkers.history import OBSERVER, History, MalformedHistory, Op, OpType
 
 VERSION: Final = 1
 """The format this module writes, and the highest it reads."""
 
 LINE_BYTES_MAX: Final = 16 << 20
 """The longest line read: an etcd request is at most 1.5 MiB, and its answer a handful of those."""
+
+RESERVED: Final = (
+    f"the process {OBSERVER!r} is Squall's own and only reports (info): "
+    "give the client another name"
+)
+"""What is said of an operation of the observer."""
+
+FORM: Final = (
+    'an event is like {"index":0,"time_ns":1200,"process":"alice","type":"invoke","f":"write",'
+    '"key":"x","value":1}: index counts all events from 0, time_ns is in whole nanoseconds, type '
+    "is invoke, ok, fail or info, key is a text; error, node and meta may follow, nothing else"
+)
+"""What is said of a line that is no event."""
+
+COARSE_SHARE: Final = 0.5
+"""The share of calls at the very time of their client's previous answer from which on a file's
+clock is too coarse to order anything. Simulated runs, in which a client can call again within one
+microsecond, have a tenth."""
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Op)
@@ -82,7 +100,8 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             # Only a line without its newline can be one that was cut; and only the last.
             if line.endswith(b"\n") or _whole(line):
-                raise MalformedHistory(f"{name}:{number}: {error}") from None
+                form = f"; {FORM}" if isinstance(error, msgspec.ValidationError) else ""
+                raise MalformedHistory(f"{name}:{number}: {error}{form}") from None
             cut = (number, error)
             continue
         if op.index != len(ops):
@@ -98,6 +117,8 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
         process = op.process
         if isinstance(process, str) and not process.isprintable():
             raise MalformedHistory(f"{name}:{number}: a process called {process!r:.60}")
+        if process == OBSERVER and op.type is not OpType.INFO:
+            raise MalformedHistory(f"{name}:{number}: {RESERVED}")
         if op.type is invoke_type:
             if process in open_ops:
                 raise MalformedHistory(
@@ -120,6 +141,39 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
     if cut is not None:
         header["cut_line"] = cut[0]
     return Reading(History(ops, header=header), cut[0] if cut else None)
+
+
+class Ties(NamedTuple):
+    """How often a history's clock does not tell two events of clients apart.
+
+    `touching` counts the calls, of `calls`, at the very time of the same client's previous answer:
+    the two operations count as concurrent although one client did both. `shared` counts events at
+    the time of another client's event.
+    """
+
+    calls: int
+    touching: int
+    shared: int
+
+
+def ties_of(history: History) -> Ties:
+    """Count the events of clients that share their times."""
+    answered: dict[int | str, int] = {}
+    together: dict[int, dict[int | str, int]] = {}
+    calls = touching = 0
+    for op in history:
+        if not op.is_client:
+            continue
+        at = together.setdefault(op.time_ns, {})
+        at[op.process] = at.get(op.process, 0) + 1
+        if op.type is OpType.INVOKE:
+            if op.process in answered:
+                calls += 1
+                touching += answered[op.process] == op.time_ns
+        else:
+            answered[op.process] = op.time_ns
+    shared = sum(sum(at.values()) for at in together.values() if len(at) > 1)
+    return Ties(calls, touching, shared)
 
 
 def _whole(line: bytes) -> bool:

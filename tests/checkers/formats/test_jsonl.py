@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
+from squall.checkers.budget import UNTIMED
+from squall.checkers.files import check_file
 from squall.checkers.formats.jsonl import encode_header, encode_history, encode_op, read_history
 from squall.checkers.history import History, MalformedHistory
+from squall.checkers.registry import UnknownModel
 from squall.checkers.text.lanes import parse
+from squall.checkers.verdict import Validity, Verdict
 
 HISTORY = parse(
     "p0: |-write x 1 @n2 revision=7-|  |-cas x 1 2 saw 3-|\n"
@@ -112,3 +117,89 @@ def test_damaged_files_never_end_in_anything_but_a_clear_message() -> None:
         else:
             assert isinstance(reading.history, History)
             assert reading.history.operations is not None
+
+
+HEAD = b'{"squall":"history","version":1}\n'
+
+
+def own(*events: dict[str, object]) -> bytes:
+    """Return a file of our own format; index and time_ns are counted unless an event has them."""
+    lines = [
+        msgspec.json.encode({"index": at, "time_ns": 1000 * at, **event})
+        for at, event in enumerate(events)
+    ]
+    return HEAD + b"".join(line + b"\n" for line in lines)
+
+
+def judged(data: bytes, model: str = "cas-register") -> Verdict:
+    return check_file("h.jsonl", data, model, UNTIMED)
+
+
+WRITTEN = (
+    {"process": "a", "type": "invoke", "f": "write", "key": "x", "value": 1},
+    {"process": "a", "type": "ok", "f": "write", "key": "x"},
+)
+
+
+@pytest.mark.parametrize("field", ["args", "val", "result", "ts"])
+def test_a_field_that_an_event_does_not_have_is_refused_with_those_it_has(field: str) -> None:
+    """Dropped, it would turn every value into nil and a wrong store into a right one."""
+    data = own(*WRITTEN, {"process": "b", "type": "invoke", "f": "read", "key": "x", field: None})
+    with pytest.raises(MalformedHistory, match=rf"h\.jsonl:4: .*`{field}`.*key is a text") as found:
+        judged(data)
+    assert "\n" not in str(found.value)
+
+
+def test_a_client_called_observer_is_asked_for_another_name() -> None:
+    """Only Squall's own readings have that name, and they are never operations."""
+    stale = (
+        {"process": "observer", "type": "invoke", "f": "read", "key": "x"},
+        {"process": "observer", "type": "ok", "f": "read", "key": "x", "value": None},
+    )
+    with pytest.raises(MalformedHistory, match="give the client another name"):
+        judged(own(*WRITTEN, *stale))
+    foreign = b"\n".join(
+        msgspec.json.encode(
+            {
+                "process": one["process"],
+                "type": one["type"],
+                "f": one["f"],
+                "value": one.get("value"),
+            }
+        )
+        for one in (*WRITTEN, *stale)
+    )
+    with pytest.raises(MalformedHistory, match="give the client another name"):
+        judged(foreign)
+
+
+def test_a_clock_that_orders_nothing_of_what_one_client_did_is_refused() -> None:
+    """A client's stale read would count as concurrent with its own write."""
+    stale = (
+        {"process": "a", "type": "invoke", "f": "read", "key": "x"},
+        {"process": "a", "type": "ok", "f": "read", "key": "x", "value": None},
+    )
+    same_time = [{**event, "time_ns": 5} for event in (*WRITTEN, *stale)]
+    with pytest.raises(MalformedHistory, match=r"1 of 1 calls .* too coarse.*monotonic_ns"):
+        judged(own(*same_time))
+    assert judged(own(*WRITTEN, *stale)).validity is Validity.INVALID
+
+
+def test_calls_at_the_time_of_ones_own_answer_are_counted_in_a_note() -> None:
+    many = [{**event, "time_ns": 10 * (at // 2 * 2)} for at, event in enumerate(WRITTEN * 3)]
+    many = [
+        {**event, "value": at // 2} if "value" in event else event for at, event in enumerate(many)
+    ]
+    many[2] |= {"time_ns": 0}
+    many[3] |= {"time_ns": 20}
+    accounting = judged(own(*many)).stats["accounting"]
+    assert any(
+        "1 call at the time of the same client's previous answer" in one
+        for one in accounting["notes"]
+    )
+
+
+def test_a_header_that_names_no_model_there_is_is_refused() -> None:
+    data = own(*WRITTEN).replace(b'"version":1', b'"version":1,"model":"list-append:serialisable"')
+    with pytest.raises(UnknownModel, match="serialisable"):
+        check_file("h.jsonl", data, None, UNTIMED)

@@ -111,7 +111,7 @@ def test_a_store_is_judged_by_what_its_first_recorder_wrote(
         ("", {"type": "kind"}, "an event without a type"),
         ("", {"type": "", "time": "start"}, "one record an operation"),
         ("", {"f": "op"}, "an event without f is a transaction"),
-        (HEADER, {}, "missing required field `time_ns`"),
+        (HEADER, {}, "time_ns is in whole nanoseconds"),
     ],
 )
 def test_a_recorder_that_guessed_wrong_is_told_what_to_write(
