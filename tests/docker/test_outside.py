@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from squall.harness.docker import nodes as docker_nodes
 from squall.harness.docker.cluster import DockerCluster
 from squall.harness.docker.engine import Docker
 from squall.harness.docker.image.build import ensure_image
+from tests.docker.conftest import STANDIN
 from tests.patience import eventually
 
 pytestmark = pytest.mark.docker
@@ -158,9 +161,14 @@ async def test_docker_stop_of_a_real_node_is_not_its_own_leaving(engine) -> None
         await cluster.stop()
 
 
-async def test_a_node_without_enough_memory_is_not_to_blame(monkeypatch) -> None:
-    monkeypatch.setattr(docker_nodes, "MEMORY_MAX", "16m")
-    cluster = DockerCluster(run_id="test-oom", image=ensure_image(None, print).tag, size=3)
+async def test_a_node_without_enough_memory_is_not_to_blame(monkeypatch, tmp_path) -> None:
+    """A node that wants more than its limit: one a little short of it would run, slowly."""
+    greedy = Path(shutil.copytree(STANDIN, tmp_path / "node")) / "__main__.py"
+    program = greedy.read_text()
+    greedy.write_text(program.replace("parser = ", "held = b'x' * (1 << 30)\nparser = ", 1))
+    monkeypatch.setattr(docker_nodes, "MEMORY_MAX", "64m")
+    image = ensure_image(greedy.parent, print).tag
+    cluster = DockerCluster(run_id="test-oom", image=image, size=3)
     try:
         with pytest.raises(NodeDisturbed, match="OOMKilled"):
             await cluster.start()
