@@ -489,7 +489,30 @@ def _etcd(history: History, budget: Budget) -> Verdict:
     if ordered.validity is not Validity.UNKNOWN:
         return ordered
     searched = check_linearizability(requests, budget, EtcdKv)
+    if searched.validity is Validity.INVALID and any(
+        _beyond_search(one.input) for one in requests.operations
+    ):
+        return ordered  # the search would execute such a request as another one
     return ordered if searched.validity is Validity.UNKNOWN else searched
+
+
+NOT_SEARCHED: Final = frozenset(
+    {"revision", "serializable", "keys_only", "count_only", "sort_order", "sort_target", "lease"}
+    | {"ignore_value", "ignore_lease", "min_mod_revision", "max_mod_revision"}
+    | {"min_create_revision", "max_create_revision"}
+)
+"""Fields of an etcd request that the model of the search does not know."""
+
+
+def _beyond_search(request: Any) -> bool:
+    """Whether a request, or one within a transaction, has a field that is not searched."""
+    if isinstance(request, list | tuple):
+        return any(map(_beyond_search, request))
+    if not isinstance(request, dict):
+        return False
+    return any(request.get(field) for field in NOT_SEARCHED) or any(
+        map(_beyond_search, request.values())
+    )
 
 
 def _without_watches(history: History) -> tuple[History, int]:

@@ -36,6 +36,9 @@ FORM: Final = (
 )
 """What is said of a line that is no event."""
 
+TIME_NS_MAX: Final = 1 << 62
+"""From here on a time would be later than the end of operations that were never answered."""
+
 COARSE_SHARE: Final = 0.5
 """The share of calls at the very time of their client's previous answer from which on a file's
 clock is too coarse to order anything. Simulated runs, in which a client can call again within one
@@ -136,6 +139,11 @@ def read_history(lines: Iterable[bytes], name: str = "history.jsonl") -> Reading
                 )
             )
         ops.append(op)
+    if latest_ns >= TIME_NS_MAX:
+        raise MalformedHistory(
+            f"{name}:{number}: op {len(ops) - 1} at {latest_ns} ns, which is no time of a run; "
+            f"the most is {TIME_NS_MAX - 1}"
+        )
     if header is None:
         raise MalformedHistory(f"{name}: empty; a history begins with its header line")
     if cut is not None:

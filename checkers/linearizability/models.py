@@ -205,7 +205,10 @@ class Set:
         """Apply one call."""
         f, argument = given
         if f == "read":
-            return answer is UNKNOWN or frozenset(map(freeze, answer or ())) == state, state
+            if answer is UNKNOWN:
+                return True, state
+            shown = [*map(freeze, answer or ())]  # an element that is shown twice is not in a set
+            return len(shown) == len(state) and frozenset(shown) == state, state
         element = frozenset([freeze(argument)])
         return True, state | element if f == "add" else state - element
 
@@ -357,11 +360,14 @@ class Mutex:
 
 
 class FencedMutex:
-    """A lock whose holders get a token, each greater than all before. State: (held, last token)."""
+    """A lock whose holders get a token, each greater than all before. State: (held, last token).
+
+    The first token may be any number.
+    """
 
     name = "fenced-mutex"
     functions = frozenset({"acquire", "release"})
-    init: Hashable = (False, 0)
+    init: Hashable = (False, None)
 
     def step(self, state: Any, given: Given, answer: Any) -> tuple[bool, Hashable]:
         """Apply one call. An unanswered acquire takes a token nobody knows: it raises no bound."""
@@ -370,7 +376,7 @@ class FencedMutex:
             return held or answer is UNKNOWN, (False, last)
         if answer is UNKNOWN:
             return True, (True, last)
-        return not held and answer > last, (True, answer)
+        return not held and (last is None or answer > last), (True, answer)
 
     def read_only(self, given: Given, answer: Any) -> bool:  # noqa: ARG002 - the protocol's
         """Nothing here is a mere read."""
@@ -379,7 +385,8 @@ class FencedMutex:
     def show(self, state: Any) -> str:
         """Say a state."""
         held, last = state
-        return f"{'held' if held else 'free'} (last token {last})"
+        token = "no token yet" if last is None else f"last token {last}"
+        return f"{'held' if held else 'free'} ({token})"
 
     def describe(self, given: Given, answer: Any) -> str:
         """Say it in a few words."""

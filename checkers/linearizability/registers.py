@@ -61,6 +61,19 @@ class RegisterHistory(NamedTuple):
     strangers: frozenset[str]
 
 
+class _Map:
+    """The type of _MAP, which is equal to no JSON value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "{}"
+
+
+_MAP: Final = _Map()
+"""Marks a frozen map, which no list can then be taken for."""
+
+
 def freeze(value: Any) -> Hashable:
     """Make a JSON value hashable, and keep True apart from 1."""
     kind = type(value)
@@ -69,7 +82,7 @@ def freeze(value: Any) -> Hashable:
     if kind is list or kind is tuple:
         return tuple(map(freeze, value))
     if kind is dict:
-        return ("{}", *sorted((str(key), freeze(inner)) for key, inner in value.items()))
+        return (_MAP, *sorted((str(key), freeze(inner)) for key, inner in value.items()))
     return (kind.__name__, value)
 
 
@@ -79,7 +92,7 @@ def thaw(value: Hashable) -> Any:
         return value
     if not value:
         return []
-    if value[:1] == ("{}",) and all(isinstance(one, tuple) and len(one) == 2 for one in value[1:]):
+    if value[0] is _MAP:
         return {key: thaw(inner) for key, inner in value[1:]}
     kind, inner = value[0], value[-1]
     if len(value) == 2 and type(inner) not in {int, str} and type(inner).__name__ == kind:

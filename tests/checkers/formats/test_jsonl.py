@@ -203,3 +203,61 @@ def test_a_header_that_names_no_model_there_is_is_refused() -> None:
     data = own(*WRITTEN).replace(b'"version":1', b'"version":1,"model":"list-append:serialisable"')
     with pytest.raises(UnknownModel, match="serialisable"):
         check_file("h.jsonl", data, None, UNTIMED)
+
+
+def did(process: str, f: str, asked: object, answered: object) -> tuple[dict[str, object], ...]:
+    """Return an operation's two events."""
+    common = {"process": process, "f": f}
+    return (
+        {**common, "type": "invoke", "value": asked},
+        {**common, "type": "ok", "value": answered},
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "operations", "validity"),
+    [
+        (
+            "set",
+            [("add", 1, None), ("add", 2, None), ("remove", 2, None), ("read", None, [1, 1])],
+            Validity.INVALID,
+        ),
+        ("cas-register", [("write", ["{}", ["a", 1]], None), ("read", None, {"a": 1})], "invalid"),
+        (
+            "fenced-mutex",
+            [("acquire", None, 0), ("release", None, None), ("acquire", None, 1)],
+            Validity.VALID,
+        ),
+        (
+            "etcd",
+            [
+                ("put", {"key": "a", "value": "1"}, {"revision": 2}),
+                ("put", {"key": "a", "value": "2"}, {"revision": 3}),
+                (
+                    "range",
+                    {"key": "a", "revision": 2},
+                    {"revision": 3, "kvs": [["a", "1", 2, 2, 1]], "count": 1},
+                ),
+                ("put", {"key": "b", "value": "x"}, {}),
+            ],
+            Validity.UNKNOWN,
+        ),
+    ],
+    ids=[
+        "an element that is read twice is no set, removals or not",
+        "a list that looks like a map inside is no map",
+        "the first token may be 0",
+        "a read of the past is not executed as one of the present",
+    ],
+)
+def test_what_an_operation_means_is_not_confused(
+    model: str, operations: list[tuple[str, object, object]], validity: str
+) -> None:
+    events = [event for f, asked, answered in operations for event in did("a", f, asked, answered)]
+    assert judged(own(*events), model).validity == validity
+
+
+def test_a_time_later_than_the_end_of_what_is_never_answered_is_refused() -> None:
+    late = [{**event, "time_ns": (1 << 62) + at} for at, event in enumerate(WRITTEN)]
+    with pytest.raises(MalformedHistory, match="no time of a run"):
+        judged(own(*late))
