@@ -143,8 +143,10 @@ def _field(one: Operation, value: Any, name: str) -> Any:
 def _learn(one: Operation, known: dict[Any, _Lease], keys: dict[str, _Key]) -> None:
     if one.f == "grant":
         if one.outcome is OpType.OK:
-            lease = known.setdefault(_field(one, one.output, "id"), _Lease())
-            _renew(one, lease)
+            name = _field(one, one.output, "id")
+            if name not in known or known[name].revoke_called is not None:
+                known[name] = _Lease()  # an id that was revoked may be given again
+            _renew(one, known[name])
         return
     lease = known.setdefault(_field(one, one.input, "id"), _Lease())
     if one.f == "keepalive" and one.outcome is OpType.OK:

@@ -242,12 +242,24 @@ def did(process: str, f: str, asked: object, answered: object) -> tuple[dict[str
             ],
             Validity.UNKNOWN,
         ),
+        (
+            "lease",
+            [
+                ("grant", {"ttl_ms": 1000}, {"id": 1, "ttl_ms": 1000}),
+                ("revoke", {"id": 1}, None),
+                ("grant", {"ttl_ms": 1000}, {"id": 1, "ttl_ms": 1000}),
+                ("attach", {"id": 1, "key": "x"}, None),
+                ("probe", {"key": "x"}, True),
+            ],
+            Validity.VALID,
+        ),
     ],
     ids=[
         "an element that is read twice is no set, removals or not",
         "a list that looks like a map inside is no map",
         "the first token may be 0",
         "a read of the past is not executed as one of the present",
+        "a lease granted again is another lease",
     ],
 )
 def test_what_an_operation_means_is_not_confused(
