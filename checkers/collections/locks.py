@@ -93,7 +93,7 @@ def check_locks(history: History) -> Verdict:
         held += len(holds)
         fenced += sum(hold.token is not None for hold in holds)
         anomalies += _overlaps(holds)
-        anomalies += _tokens(holds)
+        anomalies += _tokens(holds) + _shared_tokens(holds)
         guarded = [one for one in operations if one.f == "guarded" and one.outcome is OpType.OK]
         uses += len(guarded)
         anomalies += _late_uses(guarded)
@@ -247,6 +247,40 @@ def _tokens(holds: Sequence[_Hold]) -> list[Anomaly]:
                     cast,
                 )
             )
+    return found
+
+
+def _shared_tokens(holds: Sequence[_Hold]) -> list[Anomaly]:
+    """No two acquisitions have one token, also where neither came first in real time.
+
+    Pairs in order are left to `_tokens`.
+    """
+    first: dict[int, _Hold] = {}
+    found = []
+    for hold in holds:
+        if hold.token is None:
+            continue
+        other = first.setdefault(hold.token, hold)
+        if other is hold:
+            continue
+        if other.since < hold.acquire.invoked_ns or hold.since < other.acquire.invoked_ns:
+            continue
+        cast = Cast([other.acquire, hold.acquire])
+        one, two = cast.name(other.acquire), cast.name(hold.acquire)
+        found.append(
+            anomaly(
+                "token-shared",
+                f"{who(other.acquire)} and {who(hold.acquire)} were both given token {hold.token}.",
+                [
+                    (
+                        f"Then {one} and {two} have different tokens, because each acquisition is "
+                        f"given a greater one than all before it."
+                    ),
+                    f"However, both were given {hold.token}.",
+                ],
+                cast,
+            )
+        )
     return found
 
 

@@ -571,6 +571,30 @@ def _were_given(proof: Proof, a: Told, one: int, b: Told, other: int) -> None:
     require(other <= one, f"{other} is greater than {one}")
 
 
+@summary("{p:who} and {q:who} were both given token {token:int}.")
+def _gave_both_one_token(proof: Proof, p: str, q: str, token: int) -> None:
+    cast = list(proof.cast.values())
+    require([who(one.real) for one in cast] == [p, q], "it was another client")
+    require([token_of(one) for one in cast] == [token, token], "the tokens differ")
+
+
+@sentence(
+    "Then {a:op} and {b:op} have different tokens, because each acquisition is given a greater one "
+    "than all before it."
+)
+def _tokens_differ(proof: Proof, a: Told, b: Told) -> None:
+    require(a.real.index != b.real.index, "it is one acquisition")
+    for one in (a, b):
+        acquired(one)
+    proof.memory["tokens"] = (a, b)
+
+
+@sentence("However, both were given {token:int}.")
+def _both_were_given(proof: Proof, token: int) -> None:
+    real = [token_of(one) for one in proof.memory.get("tokens", ())]
+    require(real == [token, token], f"the tokens were {real}")
+
+
 @summary("{p:who} used {key} under token {token:int}, after token {other:int} had been used.")
 def _used_late(proof: Proof, p: str, key: str, token: int, other: int) -> None:
     require(key == str(proof.key), f"the lock is {proof.key}")

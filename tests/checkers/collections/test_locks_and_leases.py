@@ -157,6 +157,9 @@ def test_tokens_and_their_uses_are_judged_as_by_comparing_all_pairs() -> None:
         uses = backwards(steps, "guarded", lambda one, other: other.input[0] < one.input[0])
         assert ("token-not-greater" in kinds) is bool(tokens), seed
         assert ("late-holder" in kinds) is bool(uses), seed
+        given = [one.output for one in steps if one.f == "acquire"]
+        shared = len(set(given)) < len(given)
+        assert bool({"token-not-greater", "token-shared"} & kinds) is (bool(tokens) or shared), seed
         outcomes.add((bool(tokens), bool(uses)))
     assert len(outcomes) == 4
 
