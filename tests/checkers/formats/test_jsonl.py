@@ -273,3 +273,21 @@ def test_a_time_later_than_the_end_of_what_is_never_answered_is_refused() -> Non
     late = [{**event, "time_ns": (1 << 62) + at} for at, event in enumerate(WRITTEN)]
     with pytest.raises(MalformedHistory, match="no time of a run"):
         judged(own(*late))
+
+
+def test_the_empty_text_is_a_key_like_any_other() -> None:
+    """A sentence about it is read as well, so that a proof is not thrown away."""
+    twice = [{**event, "key": ""} for event in (*WRITTEN, *WRITTEN)]
+    refused = [
+        {"process": "a", "type": "invoke", "f": "cas", "key": "", "value": [1, 2]},
+        {
+            "process": "a",
+            "type": "ok",
+            "f": "cas",
+            "key": "",
+            "value": {"swapped": False, "seen": 1},
+        },
+    ]
+    verdict = judged(own(*twice, *refused))
+    assert verdict.validity is Validity.INVALID
+    assert "proof_flaws" not in verdict.stats
