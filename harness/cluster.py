@@ -46,6 +46,16 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     monotonic_ns: int = 0
     error: str = ""
 
+    def position(self) -> dict[str, Any]:
+        """Return the role and how far the node is, as histories and evidence hold it."""
+        return {
+            "role": self.role,
+            "term": self.term,
+            "commit": self.commit,
+            "applied": self.applied,
+            "revision": self.revision,
+        }
+
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The measured effect of a fault. `effective` None: it could not be measured.

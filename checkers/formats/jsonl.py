@@ -165,23 +165,30 @@ class Ties(NamedTuple):
 
 
 def ties_of(history: History) -> Ties:
-    """Count the events of clients that share their times."""
+    """Count the events of clients that share their times; equal times stand side by side."""
     answered: dict[int | str, int] = {}
-    together: dict[int, dict[int | str, int]] = {}
-    calls = touching = 0
+    together: list[int | str] = []  # the clients of the events of one time
+    calls = touching = shared = 0
+    at_ns = -1
     for op in history:
         if not op.is_client:
             continue
-        at = together.setdefault(op.time_ns, {})
-        at[op.process] = at.get(op.process, 0) + 1
+        if op.time_ns != at_ns:
+            shared += _by_several(together)
+            together, at_ns = [], op.time_ns
+        together.append(op.process)
         if op.type is OpType.INVOKE:
             if op.process in answered:
                 calls += 1
                 touching += answered[op.process] == op.time_ns
         else:
             answered[op.process] = op.time_ns
-    shared = sum(sum(at.values()) for at in together.values() if len(at) > 1)
-    return Ties(calls, touching, shared)
+    return Ties(calls, touching, shared + _by_several(together))
+
+
+def _by_several(together: list[int | str]) -> int:
+    """How many events of one time there are, if they are not one client's alone."""
+    return len(together) if len(together) > 1 and len(set(together)) > 1 else 0
 
 
 def _whole(line: bytes) -> bool:

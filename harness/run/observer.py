@@ -97,11 +97,7 @@ class Observer:
         if status is None or not fresh or not status.reachable:
             return {"reachable": False}  # its role, term and indexes are unknown, not zero
         return {
-            "role": status.role,
-            "term": status.term,
-            "commit": status.commit,
-            "applied": status.applied,
-            "revision": status.revision,
+            **status.position(),
             "reachable": True,
             "clock_offset_ms": round(status.clock_offset_ns / NS_PER_MS),
         }

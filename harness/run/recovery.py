@@ -155,11 +155,7 @@ def _facts(status: NodeStatus) -> dict[str, Any]:
     if not status.reachable:
         return {"reachable": False, "error": status.error or "no answer"}
     return {
-        "role": status.role,
-        "term": status.term,
-        "commit": status.commit,
-        "applied": status.applied,
-        "revision": status.revision,
+        **status.position(),
         "digest": status.digest,
         "reachable": status.reachable,
     }
